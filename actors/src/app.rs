@@ -1,0 +1,106 @@
+//! The living tier as a whole: started in order, stopped in the opposite one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use playout_domain::config::Policy;
+use playout_domain::media::Profile;
+use playout_store::Store;
+
+use crate::channels::{Channels, Environment};
+use crate::hub::Hub;
+use crate::library::{Library, LibraryConfig};
+use crate::playout::{PlayoutSettings, Slates, Studio};
+use crate::process::{Launcher, Tools};
+use crate::telemetry::Telemetry;
+use crate::tree::Tree;
+
+/// What the living tier needs to know.
+#[derive(Debug, Clone)]
+pub struct AppConfig {
+    /// The folder of everything the daemon owns.
+    pub data_dir: PathBuf,
+    /// The programs it runs.
+    pub tools: Tools,
+    /// How channels play out.
+    pub playout: PlayoutSettings,
+    /// What configurations may hold.
+    pub policy: Policy,
+    /// Folders that media may be imported from, symbolic links resolved.
+    pub media_roots: Vec<PathBuf>,
+    /// Items prepared at the same time; at least one.
+    pub prepare_jobs: usize,
+    /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
+    pub default_profile: Option<Profile>,
+}
+
+/// Why the living tier did not start: one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// The living tier.
+#[derive(Clone)]
+pub struct App {
+    /// Events for whoever listens.
+    pub hub: Arc<Hub>,
+    /// The channels.
+    pub channels: Channels,
+    /// The media library.
+    pub library: Library,
+    /// The truth.
+    pub store: Store,
+    tree: Tree,
+}
+
+impl App {
+    /// Starts everything, and puts the channels on air that should be.
+    ///
+    /// # Errors
+    /// One sentence saying what is in the way.
+    pub async fn start(config: AppConfig, store: Store) -> Result<Self, StartError> {
+        let launcher = Launcher::new(config.tools.clone())
+            .map_err(|error| StartError(format!("no thread can be started: {error}")))?;
+        let hub = Arc::new(Hub::default());
+        let telemetry = Telemetry::new(store.clone(), Arc::clone(&hub));
+        let library = LibraryConfig {
+            dir: config.data_dir.join("media"),
+            parallel_prepares: config.prepare_jobs.max(1),
+            roots: config.media_roots,
+            default_profile: config.default_profile,
+        };
+        let (library, facts) = Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
+            .await
+            .map_err(|error| StartError(format!("the media library: {error}")))?;
+        let tree = Tree::grow(&telemetry, &library).await.map_err(|error| StartError(error.to_string()))?;
+        let studio = Studio {
+            library: library.clone(),
+            slates: Slates::new(config.data_dir.join("slate"), launcher.clone()),
+            launcher,
+            settings: config.playout,
+        };
+        let environment = Environment {
+            store: store.clone(),
+            hub: Arc::clone(&hub),
+            telemetry,
+            studio: Arc::new(studio),
+            policy: config.policy,
+        };
+        let channels = Channels::start(environment, tree.channels.clone(), config.data_dir.join("channels"), facts)
+            .await
+            .map_err(|error| StartError(format!("the channels: {error}")))?;
+        Ok(Self { hub, channels, library, store, tree })
+    }
+
+    /// Takes channels off air, ends every child process, and returns in bounded time.
+    /// What should be live stays so: the next start puts it back on air.
+    pub async fn shutdown(&self) {
+        self.channels.drain().await;
+        self.tree.stop().await;
+    }
+
+    /// Returns when supervision has given up: the daemon should end, and be started anew.
+    pub async fn failed(&self) {
+        self.tree.ended().await;
+    }
+}

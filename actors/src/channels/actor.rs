@@ -1,0 +1,575 @@
+//! The channel's actor: takes orders and facts one at a time, asks the state machine what follows, and
+//! does it. What must survive is committed before it takes effect.
+//!
+//! It owns the playout; when the actor ends, however it ends, the playout ends with it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use playout_domain::backoff::{self, Chance};
+use playout_domain::channel::{Channel, ChannelStatus};
+use playout_domain::config::{ChannelConfig, Policy};
+use playout_domain::ids::{DestinationId, MediaId};
+use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
+use playout_domain::plan::{Plan, PlannedItem, Rotation};
+use playout_domain::media::Profile;
+use playout_domain::units::{Ticks90k, Timeline};
+use playout_domain::violation::Violations;
+use playout_store::{Cause, Heartbeat, Principal, ProcessBeat, Store};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+
+use super::handle::{Handle, OnAirNow, Snapshot};
+use crate::error::OpError;
+use crate::hub::{Event as HubEvent, Hub};
+use crate::library::LibraryFact;
+use crate::playout::{BURST_SEGMENTS, Fact, Facts, HlsOutput, Playout, Programme, Setup, Studio, View};
+use crate::telemetry::Telemetry;
+
+/// How often a channel on air says how it does.
+pub(crate) const BEAT: Duration = Duration::from_secs(5);
+
+/// After this long an item that was given up is tried again.
+const FORGIVE: Duration = Duration::from_secs(600);
+/// The same, where nothing else is left to play.
+const FORGIVE_ALL: Duration = Duration::from_secs(60);
+
+/// Answers an order.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, OpError>>;
+
+/// An order or a fact.
+#[derive(Debug)]
+pub(crate) enum Msg {
+    /// Start, stop, restart, skip.
+    Operate(Principal, Operation, Reply<Channel>),
+    /// Change the configuration by merge patch.
+    Update(Principal, Value, Option<u64>, Reply<Channel>),
+    /// Replace the rotation.
+    SetRotation(Principal, Value, Reply<Rotation>),
+    /// Delete the channel; whoever keeps the actors is told, and ends this one.
+    Delete(Principal, Option<u64>, Reply<()>),
+    /// Off air; what should be live stays so.
+    Drain(oneshot::Sender<()>),
+    /// A playout says.
+    Told(Generation, Fact),
+    /// The delay before another playout is over.
+    RetryDue(Generation),
+    /// The library says.
+    Library(LibraryFact),
+    /// Time to try again what was given up.
+    Forgive,
+    /// Time for a heartbeat.
+    Beat,
+}
+
+/// What every channel's actor works with.
+pub(crate) struct Environment {
+    pub(crate) store: Store,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) studio: Arc<Studio>,
+    pub(crate) policy: Policy,
+}
+
+/// The actor's behaviour.
+pub(crate) struct ChannelActor;
+
+/// What an actor is started with; the same again when it is restarted.
+#[derive(Clone)]
+pub(crate) struct Args {
+    pub(crate) environment: Arc<Environment>,
+    pub(crate) handle: Arc<Handle>,
+    /// Told when the channel was deleted.
+    pub(crate) deleted: mpsc::UnboundedSender<playout_domain::ids::ChannelId>,
+}
+
+/// What the actor keeps.
+pub(crate) struct Room {
+    args: Args,
+    life: Lifecycle,
+    playout: Option<Playout>,
+    /// The playout speaks into this; the other end is forwarded to the mailbox.
+    facts: mpsc::UnboundedSender<(Generation, Fact)>,
+    /// Items that failed twice at one place: passed over until they are forgiven.
+    faulty: HashSet<MediaId>,
+}
+
+impl Actor for ChannelActor {
+    type Msg = Msg;
+    type State = Room;
+    type Arguments = Args;
+
+    async fn pre_start(&self, me: ActorRef<Msg>, args: Args) -> Result<Room, ActorProcessingErr> {
+        let (facts, mut told) = mpsc::unbounded_channel();
+        let mailbox = me.clone();
+        tokio::spawn(async move {
+            while let Some((generation, fact)) = told.recv().await {
+                if mailbox.cast(Msg::Told(generation, fact)).is_err() {
+                    return;
+                }
+            }
+        });
+        // Ends with the actor.
+        let _ = me.send_interval(BEAT, || Msg::Beat);
+        let snapshot = args.handle.snapshot();
+        let last_seen = args.handle.on_air().and_then(|on_air| on_air.view.read().last_segment);
+        let mut room = Room {
+            life: Lifecycle::from(snapshot.channel.life.clone()),
+            args,
+            playout: None,
+            facts,
+            faulty: HashSet::new(),
+        };
+        room.want_all();
+        room.follow(&me, Event::Booted { last_seen }).await;
+        Ok(room)
+    }
+
+    async fn handle(&self, me: ActorRef<Msg>, msg: Msg, room: &mut Room) -> Result<(), ActorProcessingErr> {
+        // Whoever asked may have left; the answer is then of no use.
+        match msg {
+            Msg::Operate(who, operation, reply) => drop(reply.send(room.operate(&me, &who, operation).await)),
+            Msg::Update(who, patch, if_match, reply) => {
+                drop(reply.send(room.update(&me, &who, &patch, if_match).await));
+            }
+            Msg::SetRotation(who, rotation, reply) => {
+                drop(reply.send(room.set_rotation(&who, &rotation).await));
+            }
+            Msg::Delete(who, if_match, reply) => {
+                drop(reply.send(room.delete(&who, if_match).await));
+            }
+            Msg::Drain(done) => {
+                room.follow(&me, Event::Drain).await;
+                // Whoever asked may have given up waiting.
+                let _ = done.send(());
+            }
+            Msg::Told(generation, fact) => room.told(&me, generation, fact).await,
+            Msg::RetryDue(generation) => room.follow(&me, Event::RetryDue { generation }).await,
+            Msg::Library(fact) => room.library(fact).await,
+            Msg::Forgive => {
+                room.faulty.clear();
+                room.replan().await;
+            }
+            Msg::Beat => room.beat(),
+        }
+        Ok(())
+    }
+}
+
+impl Room {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::clone(&self.args.handle.snapshot())
+    }
+
+    /// A client's order: committed with its audit entry, then performed.
+    async fn operate(&mut self, me: &ActorRef<Msg>, who: &Principal, operation: Operation) -> Result<Channel, OpError> {
+        let mut life = self.life.clone();
+        let effects = life.on(Event::Operate(operation), Timestamp::now())?;
+        if life != self.life || !effects.is_empty() {
+            let cause = Cause::Ordered { who: who.clone(), operation };
+            self.args.environment.store.save_life(self.args.handle.id, life.state(), cause).await?;
+        }
+        self.enter(me, life, effects).await;
+        Ok(self.args.handle.snapshot().channel.clone())
+    }
+
+    /// A fact: performed even where it cannot be recorded.
+    async fn follow(&mut self, me: &ActorRef<Msg>, event: Event) {
+        let mut life = self.life.clone();
+        // Facts are never refused.
+        let Ok(effects) = life.on(event, Timestamp::now()) else { return };
+        if life.state() != self.life.state() {
+            let id = self.args.handle.id;
+            if let Err(error) = self.args.environment.store.save_life(id, life.state(), Cause::Automatic).await {
+                tracing::warn!(channel = %id, %error, "the channel's state is not recorded; it goes on");
+            }
+        }
+        self.enter(me, life, effects).await;
+    }
+
+    async fn enter(&mut self, me: &ActorRef<Msg>, life: Lifecycle, effects: Vec<Effect>) {
+        let before = self.life.state().clone();
+        self.life = life;
+        let now = self.life.state();
+        if before != *now {
+            let mut snapshot = self.snapshot();
+            snapshot.channel.life = now.clone();
+            self.args.handle.replace(snapshot);
+        }
+        if before.status != now.status || before.desired != now.desired {
+            self.publish("channel.status", json!(self.args.handle.status()));
+        }
+        for effect in effects {
+            self.perform(me, effect).await;
+        }
+    }
+
+    async fn perform(&mut self, me: &ActorRef<Msg>, effect: Effect) {
+        match effect {
+            Effect::StartPlayout(generation) => self.start_playout(generation),
+            Effect::StopPlayout(_) => {
+                self.playout = None;
+                if self.life.state().status == ChannelStatus::Stopped {
+                    self.args.handle.set_on_air(None);
+                }
+            }
+            Effect::RetryAfter { generation, failures, slow } => {
+                let delay = if slow { backoff::SLOW_RETRY } else { backoff::delay(failures, Chance::EVEN) };
+                // Ends with the actor.
+                let _ = me.send_after(delay, move || Msg::RetryDue(generation));
+            }
+            Effect::SkipItem(_) => {
+                let Some(playout) = &self.playout else { return };
+                let front = playout.front();
+                let mut snapshot = self.snapshot();
+                if snapshot.airtime.plan.skip(front) {
+                    self.change_plan(snapshot, None).await;
+                }
+            }
+        }
+    }
+
+    fn start_playout(&mut self, generation: Generation) {
+        let Args { environment, handle, .. } = &self.args;
+        let snapshot = handle.snapshot();
+        let channel = &snapshot.channel;
+        let settings = &environment.studio.settings;
+        let view = View::default();
+        // A playout that follows another serves what that one published.
+        let kept = handle.on_air().and_then(|on_air| on_air.output);
+        let output = channel.config.hls_enabled.then(|| {
+            kept.unwrap_or_else(|| Arc::new(HlsOutput::new(settings.target_duration, settings.window)))
+        });
+        let setup = Setup {
+            label: channel.id.to_string(),
+            profile: Profile::of(&channel.config),
+            timeline: snapshot.airtime.timeline,
+            programme: programme(&snapshot),
+            output: output.clone(),
+            spool_dir: handle.spool_dir.clone(),
+            spool: Arc::clone(&handle.spool),
+            view: view.clone(),
+            facts: Facts { generation, to: self.facts.clone() },
+        };
+        handle.set_on_air(Some(OnAirNow { view, output }));
+        self.playout = Some(Playout::start(Arc::clone(&environment.studio), setup));
+    }
+
+    async fn told(&mut self, me: &ActorRef<Msg>, generation: Generation, fact: Fact) {
+        if generation != self.life.state().generation {
+            return;
+        }
+        match fact {
+            Fact::FirstOut => self.follow(me, Event::FirstSegment { generation }).await,
+            Fact::Healthy => self.follow(me, Event::Healthy { generation }).await,
+            Fact::OnAirChanged(on_air) => self.publish("channel.onair", json!(on_air)),
+            Fact::SegmentPublished { sequence, starts, duration, bytes } => {
+                let data = json!({ "sequence": sequence, "starts": starts, "duration": duration, "bytes": bytes });
+                self.publish("channel.segment", data);
+            }
+            Fact::SourceFailed { media, error, attempt, delay } => {
+                tracing::warn!(channel = %self.args.handle.id, %media, error, attempt, "a source failed");
+                self.recovery("restart", media, Some(&error), Some((attempt, delay)));
+                self.follow(me, Event::SourceRestarted { generation }).await;
+            }
+            Fact::Recovered { media } => self.recovery("recovered", media, None, None),
+            Fact::ItemBroken { media, at } => {
+                tracing::warn!(channel = %self.args.handle.id, %media, "an item cannot be played on; it is passed over");
+                self.recovery("skip", media, None, None);
+                self.faulty.insert(media);
+                let mut snapshot = self.snapshot();
+                let items = self.planned(&snapshot);
+                let plan = &mut snapshot.airtime.plan;
+                let skipped = plan.at(at).is_some_and(|entry| entry.media_id == media) && plan.skip(at);
+                let changed = plan.replace_from(at.before(1), items);
+                let forgive = if plan.at(at).is_some() { FORGIVE } else { FORGIVE_ALL };
+                let _ = me.send_after(forgive, || Msg::Forgive);
+                if skipped || changed {
+                    self.change_plan(snapshot, None).await;
+                }
+            }
+            Fact::Ended { reason } => {
+                tracing::error!(channel = %self.args.handle.id, reason, "the playout ended; it is started again");
+                self.publish("channel.recovery", json!({ "action": "restart", "error": reason }));
+                self.follow(me, Event::PlayoutFailed { generation }).await;
+            }
+        }
+    }
+
+    fn recovery(&self, action: &str, media: MediaId, error: Option<&str>, attempt: Option<(u32, Duration)>) {
+        let data = json!({
+            "action": action,
+            "mediaId": media,
+            "error": error,
+            "attempt": attempt.map(|(attempt, _)| attempt),
+            "maxAttempts": backoff::BUDGET_FAILURES,
+            "delay": attempt.map(|(_, delay)| delay.as_secs_f64()),
+        });
+        self.publish("channel.recovery", data);
+    }
+
+    async fn update(
+        &mut self,
+        me: &ActorRef<Msg>,
+        who: &Principal,
+        patch: &Value,
+        if_match: Option<u64>,
+    ) -> Result<Channel, OpError> {
+        let Args { environment, handle, .. } = self.args.clone();
+        let mut snapshot = self.snapshot();
+        let old = snapshot.channel.clone();
+        if let Some(wanted) = if_match
+            && wanted != old.version
+        {
+            return Err(OpError::VersionMismatch { current: old.version });
+        }
+        let mut config = old.config.patched(patch, &environment.policy)?;
+        check_fallback(&environment.studio.library, who, &config)?;
+        name_destinations(&mut config);
+        if config == old.config {
+            return Ok(old);
+        }
+        let (profile, old_profile) = (Profile::of(&config), Profile::of(&old.config));
+        if profile != old_profile && old.life.status != ChannelStatus::Stopped {
+            return Err(OpError::Conflict {
+                state: old.life.status.to_string(),
+                message: "resolution, frame rate, bitrate and ladder can be changed while the channel is STOPPED; stop it first".into(),
+            });
+        }
+        let new_clock = profile.frame_rate != old_profile.frame_rate;
+        snapshot.channel.config = config.clone();
+        if new_clock {
+            snapshot.airtime.timeline = new_timeline(&environment.studio.settings, &config, Timestamp::now());
+        }
+        if profile != old_profile {
+            snapshot.airtime.plan = self.plan_from_now(&snapshot);
+        }
+        let airtime = (profile != old_profile).then_some(&snapshot.airtime);
+        let saved = environment.store.update_channel(who, handle.id, old.version, &config, airtime).await?;
+        let life = self.life.state().clone();
+        snapshot.channel = Channel { life, ..saved };
+        handle.replace(snapshot.clone());
+        self.want_all();
+        if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
+            self.playout = None;
+            handle.set_on_air(None);
+            self.start_playout(self.life.state().generation);
+        } else if let Some(playout) = &self.playout {
+            playout.show(programme(&snapshot));
+        }
+        let _ = me;
+        self.publish("channel.updated", snapshot.channel.to_json(Timestamp::now(), ""));
+        Ok(snapshot.channel)
+    }
+
+    async fn set_rotation(&mut self, who: &Principal, rotation: &Value) -> Result<Rotation, OpError> {
+        let rotation = Rotation::parse(rotation)?;
+        let library = &self.args.environment.studio.library;
+        let mut violations = Violations::default();
+        for (n, item) in rotation.items.iter().enumerate() {
+            if !library.owner(item.media_id).is_some_and(|owner| who.sees(owner)) {
+                violations.add(format!("/items/{n}/mediaId"), format!("there is no media {}", item.media_id));
+            }
+        }
+        violations.or(())?;
+        let mut snapshot = self.snapshot();
+        snapshot.airtime.rotation = rotation.clone();
+        self.faulty.clear();
+        match &self.playout {
+            Some(playout) => {
+                let items = self.planned(&snapshot);
+                snapshot.airtime.plan.replace_from(playout.front(), items);
+            }
+            None => snapshot.airtime.plan = self.plan_from_now(&snapshot),
+        }
+        let id = self.args.handle.id;
+        self.args.environment.store.save_airtime(Some(who), id, &snapshot.airtime).await?;
+        self.args.handle.replace(snapshot.clone());
+        self.want_all();
+        if let Some(playout) = &self.playout {
+            playout.show(programme(&snapshot));
+        }
+        self.publish("channel.updated", snapshot.channel.to_json(Timestamp::now(), ""));
+        Ok(rotation)
+    }
+
+    async fn delete(&mut self, who: &Principal, if_match: Option<u64>) -> Result<(), OpError> {
+        let Args { environment, handle, deleted } = &self.args;
+        let status = self.life.state().status;
+        if status != ChannelStatus::Stopped {
+            return Err(OpError::Conflict {
+                state: status.to_string(),
+                message: "a channel can be deleted while it is STOPPED; stop it first".into(),
+            });
+        }
+        environment.store.delete_channel(who, handle.id, if_match).await?;
+        self.publish("channel.deleted", json!({ "id": handle.id }));
+        // What was published goes with the channel; what cannot be removed does no harm.
+        let dir = handle.spool_dir.parent().map(ToOwned::to_owned);
+        if let Some(dir) = dir
+            && let Err(error) = tokio::fs::remove_dir_all(&dir).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(channel = %handle.id, %error, "the folder of a deleted channel stays");
+        }
+        let _ = deleted.send(handle.id);
+        Ok(())
+    }
+
+    async fn library(&mut self, fact: LibraryFact) {
+        let (media, profile) = match &fact {
+            LibraryFact::Prepared { media, profile } => (*media, Some(profile)),
+            LibraryFact::Changed { media } | LibraryFact::Removed { media } => (*media, None),
+        };
+        let snapshot = self.args.handle.snapshot();
+        let mine = snapshot.airtime.rotation.items.iter().any(|item| item.media_id == media);
+        let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile());
+        if mine && fits {
+            self.faulty.remove(&media);
+            self.replan().await;
+        }
+    }
+
+    /// Plans anew from the end of what is on air: lengths or faults have changed.
+    async fn replan(&mut self) {
+        let mut snapshot = self.snapshot();
+        let items = self.planned(&snapshot);
+        let changed = match &self.playout {
+            Some(playout) => snapshot.airtime.plan.replace_from(playout.front(), items),
+            None => {
+                let due = self.args.handle.due(Timestamp::now());
+                snapshot.airtime.plan.replace_from(due, items)
+            }
+        };
+        if changed {
+            self.change_plan(snapshot, None).await;
+        }
+    }
+
+    /// Takes `snapshot`'s plan into use. The plan on air goes on where it cannot be recorded.
+    async fn change_plan(&mut self, snapshot: Snapshot, who: Option<&Principal>) {
+        let id = self.args.handle.id;
+        if let Err(error) = self.args.environment.store.save_airtime(who, id, &snapshot.airtime).await {
+            tracing::warn!(channel = %id, %error, "the plan is not recorded; it is on air all the same");
+        }
+        if let Some(playout) = &self.playout {
+            playout.show(programme(&snapshot));
+        }
+        self.args.handle.replace(snapshot);
+    }
+
+    /// The rotation with the lengths known now; what is faulty or not playable is passed over.
+    fn planned(&self, snapshot: &Snapshot) -> Vec<PlannedItem> {
+        let profile = Profile::of(&snapshot.channel.config);
+        let library = &self.args.environment.studio.library;
+        let frames = |media| match self.faulty.contains(&media) {
+            true => None,
+            false => library.frames(media, &profile),
+        };
+        snapshot.airtime.rotation.planned(frames)
+    }
+
+    /// A plan that begins with the first segments that a start now would publish.
+    fn plan_from_now(&self, snapshot: &Snapshot) -> Plan {
+        let settings = &self.args.environment.studio.settings;
+        let timeline = &snapshot.airtime.timeline;
+        let segment = u64::from(settings.target_duration) * timeline.frame_rate.gop_frames() / 2;
+        let starts = timeline.frame_at(Timestamp::now()).before(BURST_SEGMENTS * segment);
+        Plan::starting(starts, self.planned(snapshot))
+    }
+
+    /// Asks for everything that the channel shows to be prepared.
+    fn want_all(&self) {
+        let snapshot = self.args.handle.snapshot();
+        let profile = Profile::of(&snapshot.channel.config);
+        let library = &self.args.environment.studio.library;
+        let rotation = snapshot.airtime.rotation.items.iter().map(|item| item.media_id);
+        let wanted: HashSet<MediaId> = rotation.chain(snapshot.channel.config.fallback_video).collect();
+        for media in wanted {
+            library.want(media, &profile);
+        }
+    }
+
+    fn beat(&self) {
+        let Args { environment, handle, .. } = &self.args;
+        let snapshot = handle.snapshot();
+        let status = snapshot.channel.life.status;
+        let Some(on_air) = handle.on_air() else { return };
+        if !matches!(status, ChannelStatus::Live | ChannelStatus::Error) {
+            return;
+        }
+        let health = handle.health(Timestamp::now());
+        let process = |sampled: crate::playout::Sampled| ProcessBeat {
+            pid: sampled.pid,
+            role: "source".into(),
+            cpu: sampled.cpu,
+            memory: sampled.stats.rss,
+            read_bytes: sampled.stats.read_bytes,
+            written_bytes: sampled.stats.write_bytes,
+        };
+        environment.telemetry.record(snapshot.channel.client_id, Heartbeat {
+            channel: handle.id,
+            at: Timestamp::now(),
+            status,
+            uptime: snapshot.channel.life.uptime_at(Timestamp::now()),
+            last_segment: health.last_segment_time,
+            segments: health.segments,
+            bitrate: playout_domain::units::BitsPerSecond(health.current_bitrate),
+            restarts: health.restart_count,
+            processes: on_air.view.sample(true).into_iter().map(process).collect(),
+        });
+    }
+
+    fn publish(&self, kind: &'static str, data: Value) {
+        let snapshot = self.args.handle.snapshot();
+        self.args.environment.hub.publish(HubEvent {
+            kind,
+            client: Some(snapshot.channel.client_id),
+            channel: Some(self.args.handle.id),
+            data,
+        });
+    }
+}
+
+fn programme(snapshot: &Snapshot) -> Programme {
+    Programme { plan: snapshot.airtime.plan.clone(), fallback: snapshot.channel.config.fallback_video }
+}
+
+/// The clock of a channel that begins now: its first frames lie far enough back for the burst.
+pub(super) fn new_timeline(
+    settings: &crate::playout::PlayoutSettings,
+    config: &ChannelConfig,
+    now: Timestamp,
+) -> Timeline {
+    let back = 4 * i64::from(settings.target_duration) * BURST_SEGMENTS as i64;
+    let epoch = Timestamp::from_second(now.as_second() - back).unwrap_or(now);
+    Timeline {
+        epoch,
+        frame_rate: config.frame_rate,
+        clock_origin: Ticks90k::new(u64::from(settings.clock_origin) * 90_000),
+    }
+}
+
+/// The fallback video must be there, and the client's.
+pub(super) fn check_fallback(
+    library: &crate::library::Library,
+    who: &Principal,
+    config: &ChannelConfig,
+) -> Result<(), OpError> {
+    match config.fallback_video {
+        Some(media) if !library.owner(media).is_some_and(|owner| who.sees(owner)) => {
+            Err(Violations::one("/fallbackVideo", format!("there is no media {media}")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Gives every new destination its id.
+pub(super) fn name_destinations(config: &mut ChannelConfig) {
+    for destination in &mut config.rtmp_destinations {
+        destination.id.get_or_insert_with(|| DestinationId::from(uuid::Uuid::now_v7()));
+    }
+}

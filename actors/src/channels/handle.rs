@@ -1,0 +1,222 @@
+//! One channel as everybody outside its actor sees it: a snapshot that the actor replaces after every
+//! change, and what a running playout shows. Readers never wait for the actor.
+
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use playout_domain::channel::Channel;
+use playout_domain::ids::ChannelId;
+use playout_domain::media::Profile;
+use playout_domain::units::Frame;
+use playout_store::Airtime;
+use tokio::sync::Mutex;
+
+use super::views::{
+    HealthView, HlsMetrics, OutputMetrics, OutputTarget, OutputView, PlannedView, ProcessView,
+    RungView, StatusView,
+};
+use crate::playout::{HlsOutput, PlayoutSettings, Spool, State, View};
+
+/// Entries that one look at the plan answers at most.
+const MAX_PLANNED: usize = 1_000;
+
+/// A channel at one moment.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) channel: Channel,
+    pub(crate) airtime: Airtime,
+}
+
+/// What there is while a channel is on air.
+#[derive(Debug, Clone)]
+pub(crate) struct OnAirNow {
+    pub(crate) view: View,
+    /// Nothing where the channel is not served as HLS.
+    pub(crate) output: Option<Arc<HlsOutput>>,
+}
+
+/// See the module's head.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) id: ChannelId,
+    /// The folder of what was published.
+    pub(crate) spool_dir: PathBuf,
+    pub(crate) spool: Arc<Mutex<Option<Spool>>>,
+    snapshot: RwLock<Arc<Snapshot>>,
+    on_air: RwLock<Option<OnAirNow>>,
+}
+
+impl Handle {
+    pub(crate) fn new(snapshot: Snapshot, spool_dir: PathBuf) -> Self {
+        Self {
+            id: snapshot.channel.id,
+            spool_dir,
+            spool: Arc::default(),
+            snapshot: RwLock::new(Arc::new(snapshot)),
+            on_air: RwLock::default(),
+        }
+    }
+
+    /// The channel as it is now.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Only the channel's actor replaces the snapshot.
+    pub(super) fn replace(&self, snapshot: Snapshot) {
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+    }
+
+    /// What is on air.
+    pub(crate) fn on_air(&self) -> Option<OnAirNow> {
+        self.on_air.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_on_air(&self, on_air: Option<OnAirNow>) {
+        *self.on_air.write().unwrap_or_else(PoisonError::into_inner) = on_air;
+    }
+
+    fn state(&self) -> State {
+        self.on_air().map(|on_air| on_air.view.read()).unwrap_or_default()
+    }
+
+    pub(crate) fn status(&self) -> StatusView {
+        let life = &self.snapshot().channel.life;
+        let state = self.state();
+        StatusView {
+            channel_id: self.id,
+            status: life.status,
+            desired: life.desired,
+            recovering: state.recovering,
+            on_air: state.on_air,
+            live_since: life.live_since,
+        }
+    }
+
+    pub(crate) fn health(&self, now: Timestamp) -> HealthView {
+        let snapshot = self.snapshot();
+        let life = &snapshot.channel.life;
+        let state = self.state();
+        let uptime = life.live_since.map_or(0.0, |since| now.duration_since(since).as_secs_f64().max(0.0));
+        HealthView {
+            status: life.status,
+            uptime,
+            last_segment_time: state.last_segment,
+            segments: state.segments,
+            restart_count: life.restarts_since_start,
+            current_bitrate: state.bitrate(snapshot.channel.config.frame_rate).get(),
+            buffered: state.buffered.seconds(),
+            recovering: state.recovering,
+            error_count: state.errors,
+            on_air: state.on_air,
+        }
+    }
+
+    pub(crate) fn processes(&self) -> Vec<ProcessView> {
+        let Some(on_air) = self.on_air() else { return Vec::new() };
+        let errors = on_air.view.read().errors;
+        let view = |sampled: crate::playout::Sampled| ProcessView {
+            id: format!("{}-{}", self.id, sampled.run),
+            channel_id: self.id,
+            ffmpeg_pid: sampled.pid,
+            status: "RUNNING",
+            start_time: sampled.started,
+            last_heartbeat: sampled.delivered,
+            input_source: sampled.input,
+            output_targets: vec![OutputTarget { kind: "splicer" }],
+            cpu_usage: sampled.cpu,
+            memory_usage: sampled.stats.rss,
+            read_bytes: sampled.stats.read_bytes,
+            write_bytes: sampled.stats.write_bytes,
+            network_bandwidth: sampled.bandwidth.get(),
+            error_count: errors,
+            max_restarts: playout_domain::backoff::BUDGET_FAILURES as u64,
+            restart_delay: 0.5,
+            health_check_interval: super::actor::BEAT.as_secs_f64(),
+        };
+        on_air.view.sample(false).into_iter().map(view).collect()
+    }
+
+    pub(crate) fn outputs(&self, settings: &PlayoutSettings) -> Vec<OutputView> {
+        let snapshot = self.snapshot();
+        let channel = &snapshot.channel;
+        let output = self.on_air().and_then(|on_air| on_air.output);
+        let rung = |rung: &playout_domain::config::Rung| RungView {
+            name: rung.resolution.to_string(),
+            endpoint: format!("/hls/{}/{}.m3u8", self.id, rung.resolution),
+            resolution: rung.resolution,
+            bitrate: rung.bitrate.get(),
+        };
+        vec![OutputView::Hls {
+            enabled: channel.config.hls_enabled,
+            active: output.is_some_and(|output| output.master().is_some()),
+            endpoint: channel.hls_path(),
+            rungs: channel.config.ladder.iter().map(rung).collect(),
+            target_duration: settings.target_duration,
+            window: settings.window,
+        }]
+    }
+
+    pub(crate) fn output_metrics(&self) -> OutputMetrics {
+        let rate = self.snapshot().channel.config.frame_rate;
+        let state = self.state();
+        OutputMetrics {
+            channel_id: self.id,
+            hls: HlsMetrics {
+                segments: state.segments,
+                bytes: state.bytes,
+                current_bitrate: state.bitrate(rate).get(),
+                last_segment_time: state.last_segment,
+                late_segments: state.late_segments,
+                discontinuities: state.discontinuities,
+                silent_audio_units: state.silent_units,
+            },
+        }
+    }
+
+    /// The plan between two times: whole entries, and what lies between them.
+    pub(crate) fn plan(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        title: impl Fn(playout_domain::ids::MediaId) -> Option<String>,
+    ) -> Vec<PlannedView> {
+        let snapshot = self.snapshot();
+        let Airtime { timeline, plan, .. } = &snapshot.airtime;
+        let last = timeline.frame_at(until);
+        let mut cursor = timeline.frame_at(from);
+        let mut planned = Vec::new();
+        let mut entries = plan.entries_from(cursor).take_while(|entry| entry.start < last).peekable();
+        while cursor < last && planned.len() < MAX_PLANNED {
+            let next = entries.peek().copied();
+            let entry = next.filter(|entry| entry.start <= cursor);
+            let (start, end) = match entry {
+                Some(entry) => (entry.start, entry.end),
+                None => (cursor, next.map_or(last, |next| next.start)),
+            };
+            planned.push(PlannedView {
+                start: timeline.wall(start),
+                end: timeline.wall(end),
+                duration: timeline.frame_rate.duration(end.since(start)).as_secs_f64(),
+                media_id: entry.map(|entry| entry.media_id),
+                title: entry.and_then(|entry| title(entry.media_id)),
+                rotation_index: entry.map(|entry| entry.rotation_index),
+            });
+            if entry.is_some() {
+                entries.next();
+            }
+            cursor = end;
+        }
+        planned
+    }
+
+    /// The frame that is due now.
+    pub(super) fn due(&self, now: Timestamp) -> Frame {
+        self.snapshot().airtime.timeline.frame_at(now)
+    }
+
+    pub(super) fn profile(&self) -> Profile {
+        Profile::of(&self.snapshot().channel.config)
+    }
+}

@@ -1,0 +1,356 @@
+//! The channels of this daemon: what clients and operators do with them, and what reads answer.
+//!
+//! Reads come from memory, so they go on while PostgreSQL is away. Changes are serialised per
+//! channel by its actor; each is committed with its audit entry before it takes effect.
+
+mod actor;
+mod handle;
+mod views;
+
+pub use views::{
+    HealthView, HlsMetrics, OnAir, OnAirKind, OutputMetrics, OutputTarget, OutputView, PlannedView,
+    ProcessView, RungView, StatusView,
+};
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use playout_domain::channel::Channel;
+use playout_domain::config::ChannelConfig;
+use playout_domain::ids::{ChannelId, MediaId};
+use playout_domain::lifecycle::{LifeState, Operation};
+use playout_domain::plan::{Plan, Rotation};
+use playout_store::{Airtime, Principal};
+use ractor::ActorRef;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::OpError;
+use crate::hub::Event as HubEvent;
+use crate::library::LibraryFact;
+use crate::playout::HlsOutput;
+use crate::supervise::{ChildError, ChildSpec, Supervisor};
+use crate::tree::CHANNEL;
+pub(crate) use actor::Environment;
+use actor::{Args, ChannelActor, Msg, Reply};
+use handle::{Handle, Snapshot};
+
+/// How long a channel may take to go off air when the daemon ends.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The channels of this daemon. Cheap to clone.
+#[derive(Clone)]
+pub struct Channels {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    environment: Arc<Environment>,
+    /// `channels/` of the data folder.
+    dir: PathBuf,
+    supervisor: Supervisor,
+    handles: RwLock<BTreeMap<ChannelId, Arc<Handle>>>,
+    /// Cloned into every actor: says when a channel was deleted.
+    deleted: mpsc::UnboundedSender<ChannelId>,
+}
+
+impl Channels {
+    /// The channels of the store; those that should be live go on air.
+    pub(crate) async fn start(
+        environment: Environment,
+        supervisor: Supervisor,
+        dir: PathBuf,
+        mut library: mpsc::UnboundedReceiver<LibraryFact>,
+    ) -> Result<Self, OpError> {
+        let (deleted, mut gone) = mpsc::unbounded_channel();
+        let stored = environment.store.all_channels().await?;
+        let environment = Arc::new(environment);
+        let channels = Self {
+            inner: Arc::new(Inner { environment, dir, supervisor, handles: RwLock::default(), deleted }),
+        };
+        for stored in stored {
+            channels.open(Snapshot { channel: stored.channel, airtime: stored.airtime }).await?;
+        }
+        let all = Arc::downgrade(&channels.inner);
+        tokio::spawn(async move {
+            loop {
+                let (fact, deleted) = tokio::select! {
+                    Some(fact) = library.recv() => (Some(fact), None),
+                    Some(id) = gone.recv() => (None, Some(id)),
+                    else => return,
+                };
+                let Some(inner) = all.upgrade() else { return };
+                let channels = Self { inner };
+                if let Some(id) = deleted {
+                    channels.forget(id).await;
+                }
+                if let Some(fact) = fact {
+                    channels.tell_all(&fact);
+                }
+            }
+        });
+        let inner = Arc::downgrade(&channels.inner);
+        channels.inner.environment.studio.library.set_in_use(move |media| {
+            inner.upgrade().and_then(|inner| Self { inner }.user_of(media))
+        });
+        Ok(channels)
+    }
+
+    /// Creates a channel, off air.
+    ///
+    /// # Errors
+    /// Every violation; a limit of the plan.
+    pub async fn create(&self, who: &Principal, config: &Value) -> Result<Channel, OpError> {
+        let Environment { store, hub, studio, policy, .. } = &*self.inner.environment;
+        let mut config = ChannelConfig::parse(config, policy)?;
+        actor::check_fallback(&studio.library, who, &config)?;
+        actor::name_destinations(&mut config);
+        let now = Timestamp::now();
+        let airtime = Airtime {
+            timeline: actor::new_timeline(&studio.settings, &config, now),
+            plan: Plan::default(),
+            rotation: Rotation::default(),
+        };
+        let channel = Channel {
+            id: ChannelId::from(uuid::Uuid::now_v7()),
+            client_id: who.client,
+            config,
+            life: LifeState::default(),
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        let channel = store.insert_channel(who, &channel, &airtime).await?;
+        self.open(Snapshot { channel: channel.clone(), airtime }).await?;
+        hub.publish(HubEvent {
+            kind: "channel.created",
+            client: Some(channel.client_id),
+            channel: Some(channel.id),
+            data: channel.to_json(now, ""),
+        });
+        // The slate is ready before the first start wants it.
+        let studio = Arc::clone(studio);
+        let profile = playout_domain::media::Profile::of(&channel.config);
+        tokio::spawn(async move { drop(studio.slates.get(&profile).await) });
+        Ok(channel)
+    }
+
+    /// A channel.
+    ///
+    /// # Errors
+    /// There is none, or it is another client's.
+    pub async fn get(&self, who: &Principal, id: ChannelId) -> Result<Channel, OpError> {
+        Ok(self.seen(who, id)?.snapshot().channel.clone())
+    }
+
+    /// Channels in the order of their ids, those after `after`, `limit` at most.
+    pub async fn list(
+        &self,
+        who: &Principal,
+        after: Option<ChannelId>,
+        limit: usize,
+    ) -> Result<Vec<Channel>, OpError> {
+        let handles = self.handles();
+        let later = handles.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
+        let channels = later.map(|(_, handle)| handle.snapshot().channel.clone());
+        Ok(channels.filter(|channel| who.sees(channel.client_id)).take(limit).collect())
+    }
+
+    /// Changes a configuration by JSON merge patch (RFC 7396).
+    ///
+    /// # Errors
+    /// Every violation; another version than `if_match`; a change that the state does not allow.
+    pub async fn update(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        patch: &Value,
+        if_match: Option<u64>,
+    ) -> Result<Channel, OpError> {
+        let (who_too, patch) = (who.clone(), patch.clone());
+        self.ask(who, id, |reply| Msg::Update(who_too, patch, if_match, reply)).await
+    }
+
+    /// Deletes a channel that is STOPPED.
+    ///
+    /// # Errors
+    /// Another version than `if_match`; a channel that is not STOPPED.
+    pub async fn delete(&self, who: &Principal, id: ChannelId, if_match: Option<u64>) -> Result<(), OpError> {
+        let who_too = who.clone();
+        self.ask(who, id, |reply| Msg::Delete(who_too, if_match, reply)).await?;
+        self.forget(id).await;
+        Ok(())
+    }
+
+    /// Starts, stops, restarts, skips.
+    ///
+    /// # Errors
+    /// A state that does not allow it; a limit of the plan.
+    pub async fn operate(&self, who: &Principal, id: ChannelId, operation: Operation) -> Result<Channel, OpError> {
+        let who_too = who.clone();
+        self.ask(who, id, |reply| Msg::Operate(who_too, operation, reply)).await
+    }
+
+    /// What it does and what viewers see.
+    pub async fn status(&self, who: &Principal, id: ChannelId) -> Result<StatusView, OpError> {
+        Ok(self.seen(who, id)?.status())
+    }
+
+    /// How it does.
+    pub async fn health(&self, who: &Principal, id: ChannelId) -> Result<HealthView, OpError> {
+        Ok(self.seen(who, id)?.health(Timestamp::now()))
+    }
+
+    /// Its FFmpeg processes.
+    pub async fn processes(&self, who: &Principal, id: ChannelId) -> Result<Vec<ProcessView>, OpError> {
+        Ok(self.seen(who, id)?.processes())
+    }
+
+    /// Its outputs.
+    pub async fn outputs(&self, who: &Principal, id: ChannelId) -> Result<Vec<OutputView>, OpError> {
+        Ok(self.seen(who, id)?.outputs(&self.inner.environment.studio.settings))
+    }
+
+    /// What its outputs have done.
+    pub async fn output_metrics(&self, who: &Principal, id: ChannelId) -> Result<OutputMetrics, OpError> {
+        Ok(self.seen(who, id)?.output_metrics())
+    }
+
+    /// Its rotation.
+    pub async fn rotation(&self, who: &Principal, id: ChannelId) -> Result<Rotation, OpError> {
+        Ok(self.seen(who, id)?.snapshot().airtime.rotation.clone())
+    }
+
+    /// Replaces its rotation; what is on air stays to its end.
+    ///
+    /// # Errors
+    /// Every violation, media that are not there among them.
+    pub async fn set_rotation(&self, who: &Principal, id: ChannelId, rotation: &Value) -> Result<Rotation, OpError> {
+        let (who_too, rotation) = (who.clone(), rotation.clone());
+        self.ask(who, id, |reply| Msg::SetRotation(who_too, rotation, reply)).await
+    }
+
+    /// What is planned between two times: whole entries, 1000 at most.
+    pub async fn plan(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        from: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<PlannedView>, OpError> {
+        let library = &self.inner.environment.studio.library;
+        Ok(self.seen(who, id)?.plan(from, until, |media| library.title(media)))
+    }
+
+    /// The HLS output of a channel that is on air with HLS enabled. Never waits.
+    pub fn hls(&self, id: ChannelId) -> Option<Arc<HlsOutput>> {
+        self.handles().get(&id)?.on_air()?.output
+    }
+
+    /// What a channel is called, for the public page; nothing when there is no such channel.
+    pub fn name(&self, id: ChannelId) -> Option<String> {
+        Some(self.handles().get(&id)?.snapshot().channel.config.name.clone())
+    }
+
+    /// What the public page may know of a channel's state.
+    pub fn public_status(&self, id: ChannelId) -> Option<StatusView> {
+        Some(self.handles().get(&id)?.status())
+    }
+
+    /// Takes every channel off air; what should be live stays so.
+    pub(crate) async fn drain(&self) {
+        let ids: Vec<ChannelId> = self.handles().keys().copied().collect();
+        let mut leaving = tokio::task::JoinSet::new();
+        for id in ids {
+            let channels = self.clone();
+            leaving.spawn(async move { channels.drain_one(id).await });
+        }
+        while leaving.join_next().await.is_some() {}
+    }
+
+    async fn drain_one(&self, id: ChannelId) {
+        let (done, left) = oneshot::channel();
+        let Some(actor) = self.actor(id) else { return };
+        if actor.cast(Msg::Drain(done)).is_ok()
+            && !matches!(tokio::time::timeout(DRAIN, left).await, Ok(Ok(())))
+        {
+            tracing::warn!(channel = %id, "the channel did not go off air in time");
+        }
+    }
+
+    /// Gives a channel its handle and its actor.
+    async fn open(&self, snapshot: Snapshot) -> Result<(), OpError> {
+        let id = snapshot.channel.id;
+        let handle = Arc::new(Handle::new(snapshot, self.inner.dir.join(id.to_string()).join("spool")));
+        let args = Args {
+            environment: Arc::clone(&self.inner.environment),
+            handle: Arc::clone(&handle),
+            deleted: self.inner.deleted.clone(),
+        };
+        self.inner.handles.write().unwrap_or_else(PoisonError::into_inner).insert(id, handle);
+        let make = move || (ChannelActor, args.clone());
+        let spec = ChildSpec::actor(id.to_string(), CHANNEL.restart, CHANNEL.shutdown, make);
+        self.inner.supervisor.add_child(spec).await.map_err(OpError::internal)
+    }
+
+    /// A channel that was deleted: nothing of it stays in memory.
+    async fn forget(&self, id: ChannelId) {
+        self.inner.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        match self.inner.supervisor.terminate_child(id.to_string()).await {
+            Ok(()) | Err(ChildError::Unknown(_)) => {}
+            Err(error) => tracing::warn!(channel = %id, %error, "the actor of a deleted channel stays"),
+        }
+    }
+
+    /// Asks a channel's actor, and waits for its answer.
+    async fn ask<T>(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        order: impl FnOnce(Reply<T>) -> Msg,
+    ) -> Result<T, OpError> {
+        self.seen(who, id)?;
+        let busy = || OpError::unavailable("the channel's actor is being restarted");
+        let (reply, answer) = oneshot::channel();
+        let actor = self.actor(id).ok_or_else(busy)?;
+        actor.cast(order(reply)).map_err(|_| busy())?;
+        answer.await.map_err(|_| busy())?
+    }
+
+    fn actor(&self, id: ChannelId) -> Option<ActorRef<Msg>> {
+        self.inner.supervisor.child(&id.to_string())
+    }
+
+    fn tell_all(&self, fact: &LibraryFact) {
+        let ids: Vec<ChannelId> = self.handles().keys().copied().collect();
+        for actor in ids.into_iter().filter_map(|id| self.actor(id)) {
+            // One that is being restarted reads the library anew.
+            let _ = actor.cast(Msg::Library(fact.clone()));
+        }
+    }
+
+    /// The name of a channel that plays `media`.
+    fn user_of(&self, media: MediaId) -> Option<String> {
+        let uses = |snapshot: &Snapshot| {
+            snapshot.channel.config.fallback_video == Some(media)
+                || snapshot.airtime.rotation.items.iter().any(|item| item.media_id == media)
+        };
+        let handles = self.handles();
+        let user = handles.values().map(|handle| handle.snapshot()).find(|snapshot| uses(snapshot))?;
+        Some(user.channel.config.name.clone())
+    }
+
+    /// A channel that `who` may see; any other is not there.
+    fn seen(&self, who: &Principal, id: ChannelId) -> Result<Arc<Handle>, OpError> {
+        let handle = self.handles().get(&id).cloned();
+        let seen = handle.filter(|handle| who.sees(handle.snapshot().channel.client_id));
+        seen.ok_or(OpError::NotFound("channel"))
+    }
+
+    fn handles(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ChannelId, Arc<Handle>>> {
+        self.inner.handles.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

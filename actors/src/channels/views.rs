@@ -1,0 +1,208 @@
+//! What reads of a running channel answer. Durations are seconds, bitrates bits/s, CPU a fraction of
+//! one core, memory bytes.
+
+use jiff::Timestamp;
+use playout_domain::ids::{ChannelId, MediaId};
+use playout_domain::lifecycle::{ChannelStatus, Desired};
+use serde::Serialize;
+
+/// What viewers see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnAirKind {
+    /// The plan's item.
+    Scheduled,
+    /// The fallback video.
+    Fallback,
+    /// The built-in slate.
+    Slate,
+}
+
+/// What is on air, from when until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnAir {
+    /// Why it is on air.
+    pub kind: OnAirKind,
+    /// What it is; the slate is no media.
+    pub media_id: Option<MediaId>,
+    /// When it went on air.
+    pub since: Timestamp,
+    /// When the plan's entry ends; unknown for what stands in.
+    pub until: Option<Timestamp>,
+}
+
+/// `GET /channels/{id}/status`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusView {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// What it does.
+    pub status: ChannelStatus,
+    /// What it should do.
+    pub desired: Desired,
+    /// Whether something else than the plan's item is on air because its source failed.
+    pub recovering: bool,
+    /// What viewers see; nothing when the channel is off air.
+    pub on_air: Option<OnAir>,
+    /// Since when it is LIVE.
+    pub live_since: Option<Timestamp>,
+}
+
+/// `GET /channels/{id}/health`: the `StreamHealth` of a channel, and what it is drawn from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthView {
+    /// What the channel does.
+    pub status: ChannelStatus,
+    /// Seconds LIVE since it last went live.
+    pub uptime: f64,
+    /// When the newest segment was published.
+    pub last_segment_time: Option<Timestamp>,
+    /// Segments published since the start.
+    pub segments: u64,
+    /// Automatic restarts since the start.
+    pub restart_count: u64,
+    /// Bits/s over the segments of the last window.
+    pub current_bitrate: u64,
+    /// Seconds of media read ahead.
+    pub buffered: f64,
+    /// Whether something else than the plan's item is on air because its source failed.
+    pub recovering: bool,
+    /// Failures of sources in a row.
+    pub error_count: u64,
+    /// What viewers see.
+    pub on_air: Option<OnAir>,
+}
+
+/// One FFmpeg process: the `StreamProcess` of the API.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProcessView {
+    /// Its id: channel and number of the run.
+    pub id: String,
+    /// The channel it works for.
+    pub channel_id: ChannelId,
+    /// Its process id.
+    pub ffmpeg_pid: u32,
+    /// `RUNNING`, or `WAITING` while what it read ahead is not wanted yet.
+    pub status: &'static str,
+    /// When it was started.
+    pub start_time: Timestamp,
+    /// When it last delivered media.
+    pub last_heartbeat: Timestamp,
+    /// The file it reads.
+    pub input_source: String,
+    /// Where its output goes.
+    pub output_targets: Vec<OutputTarget>,
+    /// Fraction of one core since the last sample.
+    pub cpu_usage: f64,
+    /// Resident bytes.
+    pub memory_usage: u64,
+    /// Bytes read from storage.
+    pub read_bytes: u64,
+    /// Bytes written to storage.
+    pub write_bytes: u64,
+    /// Bits/s piped since the last sample.
+    pub network_bandwidth: u64,
+    /// Failures of sources in a row.
+    pub error_count: u64,
+    /// Restarts within the budget's time before the channel is in ERROR.
+    pub max_restarts: u64,
+    /// The delay after the second failure in a row; it doubles from there.
+    pub restart_delay: f64,
+    /// Seconds between two heartbeats.
+    pub health_check_interval: f64,
+}
+
+/// Where a process' output goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputTarget {
+    /// `splicer`: the channel's own clock, inside the daemon.
+    pub kind: &'static str,
+}
+
+/// `GET /channels/{id}/outputs`: one output of a channel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum OutputView {
+    /// The HLS output.
+    Hls {
+        /// Whether it is switched on.
+        enabled: bool,
+        /// Whether a playlist is published now.
+        active: bool,
+        /// The path of the master playlist.
+        endpoint: String,
+        /// The rungs, highest first.
+        rungs: Vec<RungView>,
+        /// Target duration in seconds.
+        target_duration: u32,
+        /// Segments in the playlist.
+        window: usize,
+    },
+}
+
+/// One rung of an output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RungView {
+    /// Its name, as in its playlist's path.
+    pub name: String,
+    /// The path of its playlist.
+    pub endpoint: String,
+    /// Size of its picture.
+    pub resolution: playout_domain::resolution::Resolution,
+    /// Its video bitrate.
+    pub bitrate: u64,
+}
+
+/// `GET /channels/{id}/outputs/metrics`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputMetrics {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Of the HLS output.
+    pub hls: HlsMetrics,
+}
+
+/// What the HLS output has done since the start.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HlsMetrics {
+    /// Segments published.
+    pub segments: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bits/s over the segments of the last window.
+    pub current_bitrate: u64,
+    /// When the newest was published.
+    pub last_segment_time: Option<Timestamp>,
+    /// Segments that came later than their media time allows.
+    pub late_segments: u64,
+    /// True breaks of the stream.
+    pub discontinuities: u64,
+    /// Access units that silence stands for.
+    pub silent_audio_units: u64,
+}
+
+/// One entry of `GET /channels/{id}/plan`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedView {
+    /// When it begins.
+    pub start: Timestamp,
+    /// When it ends.
+    pub end: Timestamp,
+    /// Seconds.
+    pub duration: f64,
+    /// What is shown; nothing: fallback or slate.
+    pub media_id: Option<MediaId>,
+    /// Its title.
+    pub title: Option<String>,
+    /// Its place in the rotation, from 0.
+    pub rotation_index: Option<usize>,
+}

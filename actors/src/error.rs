@@ -1,0 +1,89 @@
+//! Why an operation was not done, in the words of its caller: the facade maps each kind to one
+//! status, and nothing of the private cause is in it.
+
+use std::time::Duration;
+
+use playout_domain::lifecycle::Refused;
+use playout_domain::limits::LimitExceeded;
+use playout_domain::violation::Violations;
+use playout_store::StoreError;
+
+/// Why an operation was not done. Nothing has changed then.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum OpError {
+    /// There is no such thing, or the caller must not know of it.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The input is not valid: every violation.
+    #[error("{0}")]
+    Invalid(Violations),
+    /// The present state does not allow it.
+    #[error("{message}")]
+    Conflict {
+        /// The state that is in the way.
+        state: String,
+        /// One sentence.
+        message: String,
+    },
+    /// It was changed in the meantime.
+    #[error("the version is {current} by now")]
+    VersionMismatch {
+        /// The version there is.
+        current: u64,
+    },
+    /// The plan's limit is reached.
+    #[error("{0}")]
+    Limit(LimitExceeded),
+    /// Not possible at the moment.
+    #[error("{message}")]
+    Unavailable {
+        /// One sentence.
+        message: String,
+        /// When it is worth another try.
+        retry_after: Duration,
+    },
+    /// The fault is ours; its cause is in the log.
+    #[error("the daemon failed")]
+    Internal,
+}
+
+impl OpError {
+    /// The fault is ours: logs `cause`, which no caller sees.
+    pub fn internal(cause: impl std::fmt::Display) -> Self {
+        tracing::error!(%cause, "an operation failed");
+        Self::Internal
+    }
+
+    /// Not possible at the moment, worth another try soon.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::Unavailable { message: message.into(), retry_after: Duration::from_secs(5) }
+    }
+}
+
+impl From<Violations> for OpError {
+    fn from(violations: Violations) -> Self {
+        Self::Invalid(violations)
+    }
+}
+
+impl From<Refused> for OpError {
+    fn from(refused: Refused) -> Self {
+        Self::Conflict { state: refused.state.to_string(), message: refused.to_string() }
+    }
+}
+
+impl From<StoreError> for OpError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::NotFound("thing"),
+            StoreError::VersionMismatch { current } => Self::VersionMismatch { current },
+            StoreError::Limit(exceeded) => Self::Limit(exceeded),
+            StoreError::Conflict(message) => Self::Conflict { state: "conflict".into(), message },
+            StoreError::Unavailable(cause) => {
+                tracing::warn!(cause, "the database is not available");
+                Self::unavailable("the database is not available at the moment")
+            }
+            StoreError::Setup(cause) | StoreError::Internal(cause) => Self::internal(cause),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The living tier: everything that starts, dies and is supervised.
+
+pub mod app;
+pub mod channels;
+pub mod error;
+pub mod hub;
+pub mod library;
+mod playout;
+pub mod process;
+pub mod supervise;
+pub mod telemetry;
+pub mod tree;
+
+pub use app::{App, AppConfig, StartError};
+pub use channels::Channels;
+pub use error::OpError;
+pub use hub::Hub;
+pub use library::Library;
+pub use playout::{HlsOutput, PlayoutSettings, Served, SourceKind};

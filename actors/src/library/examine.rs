@@ -1,0 +1,154 @@
+//! Looks into files by FFprobe and takes pictures of them by FFmpeg, in bounded time and memory.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use playout_domain::ids::MediaId;
+use playout_media::ffmpeg::{self, Invocation};
+use playout_media::probe::{self, Refusal};
+use tokio::io::AsyncReadExt;
+use tokio::time::sleep;
+
+use super::catalogue::Findings;
+use super::files::Stamp;
+use super::{Inner, Original};
+use crate::process::{ExitKind, Limits, Priority, SpawnError, Stdout};
+
+/// How long one look may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// More is not read of what a program answers.
+const LARGEST_ANSWER: u64 = 8 << 20;
+/// How much memory a look may take.
+const MEMORY: u64 = 8 << 30;
+
+/// Why a file was not accepted.
+#[derive(Debug)]
+pub(super) enum NotAccepted {
+    /// It is the file's fault: a sentence.
+    Refused(String),
+    /// It is not: a sentence.
+    Failed(String),
+}
+
+/// Why a program did not answer.
+#[derive(Debug, thiserror::Error)]
+enum Silent {
+    #[error(transparent)]
+    NotStarted(#[from] SpawnError),
+    #[error("it took too long")]
+    TooLong,
+    #[error("the daemon is being ended")]
+    Ending,
+}
+
+/// What a program answered.
+struct Answer {
+    stdout: Vec<u8>,
+    exit: ExitKind,
+    said: String,
+}
+
+impl Inner {
+    /// Looks into a file and judges it.
+    pub(super) async fn examine(&self, path: &Path) -> Result<(Findings, probe::Judged), NotAccepted> {
+        let refused = |reason: String| NotAccepted::Refused(reason);
+        let file = tokio::fs::metadata(path).await.map_err(|error| refused(opened(&error).to_string()))?;
+        if file.len() == 0 {
+            return Err(refused("The file is empty.".to_owned()));
+        }
+        let answer = match self.ask(ffmpeg::probe(path), "examination").await {
+            Ok(answer) => answer,
+            Err(Silent::TooLong) => {
+                let reason = format!("it took longer than {} s", PATIENCE.as_secs());
+                return Err(refused(Refusal::Unreadable(reason).to_string()));
+            }
+            Err(silent) => return Err(NotAccepted::Failed(silent.to_string())),
+        };
+        let accepted = probe::parse(&answer.stdout, &answer.said)
+            .and_then(|probed| Ok((probe::judge(&probed)?, probed)));
+        let (judged, probed) = accepted.map_err(|refusal| refused(refusal.to_string()))?;
+        Ok((Findings { probed: Arc::new(probed), stamp: Stamp::from(&file) }, judged))
+    }
+
+    /// The picture of an item: the one there is, or a new one.
+    pub(super) async fn thumbnail(&self, media: MediaId) -> Option<Bytes> {
+        let files = self.files.clone();
+        let read = tokio::task::spawn_blocking(move || files.read_thumbnail(media)).await.ok()?;
+        if let Some(jpeg) = read {
+            return Some(jpeg.into());
+        }
+        let original = self.read(|catalogue| catalogue.original(media))?;
+        let _permit = self.permit().await?;
+        let jpeg = Bytes::from(self.picture(&original).await?);
+        let (files, picture) = (self.files.clone(), jpeg.clone());
+        let known = || self.read(|catalogue| catalogue.item(media).is_some());
+        if known() {
+            let written = tokio::task::spawn_blocking(move || files.write_thumbnail(media, &picture)).await.ok()?;
+            if let Err(error) = written {
+                tracing::warn!(%media, %error, "a thumbnail cannot be kept");
+            }
+        }
+        Some(jpeg)
+    }
+
+    async fn picture(&self, original: &Original) -> Option<Vec<u8>> {
+        match self.ask(ffmpeg::thumbnail(&original.path, &original.probed), "thumbnail").await {
+            Ok(answer) if answer.stdout.starts_with(&[0xff, 0xd8]) => Some(answer.stdout),
+            Ok(Answer { exit, said, .. }) => {
+                tracing::info!(file = %original.path.display(), %exit, said, "no thumbnail");
+                None
+            }
+            Err(silent) => {
+                tracing::info!(file = %original.path.display(), %silent, "no thumbnail");
+                None
+            }
+        }
+    }
+
+    /// Leave to run one more program that looks into a file; nothing when the daemon ends.
+    pub(super) async fn permit(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        let permit = self.examinations.acquire().await.ok()?;
+        (!*self.closing.borrow()).then_some(permit)
+    }
+
+    /// Runs a program for its answer, in bounded time; not beyond the daemon's end.
+    async fn ask(&self, invocation: Invocation, label: &str) -> Result<Answer, Silent> {
+        let mut closing = self.closing.subscribe();
+        tokio::select! {
+            answer = self.run(invocation, label) => Ok(answer?),
+            () = sleep(PATIENCE) => Err(Silent::TooLong),
+            _ = closing.wait_for(|closing| *closing) => Err(Silent::Ending),
+        }
+    }
+
+    async fn run(&self, invocation: Invocation, label: &str) -> Result<Answer, SpawnError> {
+        // Pipes are not files: the program cannot write anything else.
+        let limits = Limits {
+            address_space: Some(MEMORY),
+            cpu_time: Some(PATIENCE * 2),
+            file_size: Some(0),
+            ..Limits::default()
+        };
+        let spec = self.launcher.spec(invocation, label);
+        let spec = spec.stdout(Stdout::PIPED).priority(Priority::Interactive).limits(limits);
+        let mut process = self.launcher.spawn(spec).await?;
+        let mut stdout = Vec::new();
+        if let Some(pipe) = process.take_stdout() {
+            // What was read before a failure is judged like a whole answer.
+            let _ = pipe.take(LARGEST_ANSWER).read_to_end(&mut stdout).await;
+        }
+        let (exit, said) = process.last_words().await;
+        Ok(Answer { stdout, exit, said })
+    }
+}
+
+fn opened(error: &io::Error) -> Refusal {
+    Refusal::NotOpened(match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "reading it is not allowed".to_owned(),
+        _ => error.to_string(),
+    })
+}

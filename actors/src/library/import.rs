@@ -1,0 +1,209 @@
+//! Import: files are found, examined, judged, and accepted or refused with a sentence.
+//!
+//! Idempotent: a file of a client is one item. Imported again unchanged, the item is answered as it
+//! is; changed, it is examined anew and stays the same item.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use playout_domain::ids::MediaId;
+use playout_domain::media::{MediaItem, MediaStatus};
+use playout_domain::violation::Violations;
+use playout_media::probe::Judged;
+use playout_store::{Inserted, Principal, StoreError};
+use serde_json::json;
+use tokio::task::JoinSet;
+
+use super::catalogue::Findings;
+use super::examine::NotAccepted;
+use super::files::Stamp;
+use super::{Inner, LibraryFact, PARALLEL_EXAMINATIONS, walk};
+use crate::error::OpError;
+use crate::hub::kind;
+
+/// Longest title.
+const TITLE: usize = 200;
+
+/// A file that was not accepted, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusedFile {
+    /// The file.
+    pub path: PathBuf,
+    /// A sentence.
+    pub reason: String,
+}
+
+/// What became of an import, in the order of the files' names.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ImportReport {
+    /// The items, new or known before.
+    pub accepted: Vec<MediaItem>,
+    /// What is not media, or may not be imported.
+    pub refused: Vec<RefusedFile>,
+}
+
+/// What became of one file.
+enum Outcome {
+    Accepted(Box<MediaItem>),
+    Refused(RefusedFile),
+}
+
+impl Inner {
+    pub(super) async fn import(self: Arc<Self>, who: &Principal, path: &Path) -> Result<ImportReport, OpError> {
+        let (wanted, roots) = (path.to_owned(), self.roots.clone());
+        let found = tokio::task::spawn_blocking(move || walk::find(&wanted, &roots)).await;
+        let found = found
+            .map_err(OpError::internal)?
+            .map_err(|sentence| OpError::Invalid(Violations::one("/path", sentence)))?;
+        let mut outcomes: Vec<Option<Outcome>> = found.files.iter().map(|_| None).collect();
+        let mut waiting = found.files.into_iter().enumerate();
+        let mut under_way: JoinSet<(usize, Result<Outcome, OpError>)> = JoinSet::new();
+        loop {
+            while under_way.len() < PARALLEL_EXAMINATIONS
+                && let Some((at, file)) = waiting.next()
+            {
+                let (inner, who) = (Arc::clone(&self), who.clone());
+                under_way.spawn(async move { (at, inner.import_file(&who, file).await) });
+            }
+            let Some(done) = under_way.join_next().await else { break };
+            // The first error ends the import: the rest would meet it too. What was accepted stays.
+            let (at, outcome) = done.map_err(OpError::internal)?;
+            outcomes[at] = Some(outcome?);
+        }
+        let mut report = ImportReport { accepted: Vec::new(), refused: found.refused };
+        for outcome in outcomes.into_iter().flatten() {
+            match outcome {
+                Outcome::Accepted(item) => report.accepted.push(*item),
+                Outcome::Refused(file) => report.refused.push(file),
+            }
+        }
+        report.refused.sort_by(|a, b| a.path.cmp(&b.path));
+        for file in &report.refused {
+            let data = json!({ "path": file.path.to_string_lossy(), "reason": file.reason });
+            self.publish(kind::MEDIA_REFUSED, who.client, data);
+        }
+        Ok(report)
+    }
+
+    async fn import_file(&self, who: &Principal, file: PathBuf) -> Result<Outcome, OpError> {
+        let ending = || OpError::unavailable("the daemon is being ended");
+        let _permit = self.permit().await.ok_or_else(ending)?;
+        if let Some(item) = self.unchanged(who, &file).await {
+            return Ok(Outcome::Accepted(Box::new(item)));
+        }
+        match self.examine(&file).await {
+            Ok((findings, judged)) => {
+                let item = self.accept(who, file, findings, judged).await?;
+                Ok(Outcome::Accepted(Box::new(item)))
+            }
+            Err(NotAccepted::Refused(reason)) => Ok(Outcome::Refused(RefusedFile { path: file, reason })),
+            Err(NotAccepted::Failed(reason)) => Err(OpError::unavailable(reason)),
+        }
+    }
+
+    /// The item of a file that is as it was when it was examined.
+    async fn unchanged(&self, who: &Principal, file: &Path) -> Option<MediaItem> {
+        let (id, known) = self.read(|catalogue| {
+            let known = catalogue.by_path(who.client, file)?;
+            Some((known.item.id, known.findings.as_ref()?.stamp))
+        })?;
+        let now = Stamp::from(&tokio::fs::metadata(file).await.ok()?);
+        if now != known {
+            return None;
+        }
+        // Imported again, what has failed gets another chance.
+        self.want_default(id);
+        self.read(|catalogue| catalogue.item(id).cloned())
+    }
+
+    async fn accept(
+        &self,
+        who: &Principal,
+        path: PathBuf,
+        findings: Findings,
+        judged: Judged,
+    ) -> Result<MediaItem, OpError> {
+        let now = Timestamp::now();
+        let item = MediaItem {
+            id: MediaId::from(uuid::Uuid::now_v7()),
+            client_id: who.client,
+            title: title(&judged, &path),
+            path,
+            duration: judged.duration,
+            size: findings.probed.size,
+            probe: Some(judged.summary),
+            status: MediaStatus::Preparing,
+            reason: None,
+            created_at: now,
+            updated_at: now,
+        };
+        match self.store.insert_media(who, &item).await? {
+            Inserted::New => self.add(item, findings).await,
+            Inserted::Existing(known) => {
+                let (id, created_at, client_id) = (known.id, known.created_at, known.client_id);
+                self.replace(MediaItem { id, created_at, client_id, ..item }, findings).await
+            }
+        }
+    }
+
+    async fn add(&self, item: MediaItem, findings: Findings) -> Result<MediaItem, OpError> {
+        self.keep(item.id, &findings).await;
+        self.write(|catalogue| catalogue.insert(item.clone(), Some(findings)));
+        self.publish(kind::MEDIA_IMPORTED, item.client_id, item.to_json());
+        self.want_default(item.id);
+        Ok(item)
+    }
+
+    /// The file of a known item was changed, or what was found in it is lost.
+    async fn replace(&self, item: MediaItem, findings: Findings) -> Result<MediaItem, OpError> {
+        let id = item.id;
+        let known = self.read(|catalogue| catalogue.findings(id).map(|known| known.stamp));
+        if known == Some(findings.stamp) {
+            // Two imports of the same file at once.
+            let item = self.read(|catalogue| catalogue.item(id).cloned());
+            return item.ok_or(OpError::NotFound("media"));
+        }
+        match self.store.delete_renditions(id).await {
+            Ok(()) | Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.write(|catalogue| catalogue.replace(item.clone(), findings.clone()));
+        let files = self.files.clone();
+        // What is left is overwritten, or a stray at the next start.
+        let _ = tokio::task::spawn_blocking(move || files.remove(id)).await;
+        self.keep(id, &findings).await;
+        self.tell(LibraryFact::Changed { media: id });
+        self.publish(kind::MEDIA_IMPORTED, item.client_id, item.to_json());
+        self.want_default(id);
+        self.work.notify_one();
+        Ok(item)
+    }
+
+    async fn keep(&self, media: MediaId, findings: &Findings) {
+        let (files, findings) = (self.files.clone(), findings.clone());
+        let kept = tokio::task::spawn_blocking(move || files.write_findings(media, &findings)).await;
+        if let Ok(Err(error)) = kept {
+            // The file is then examined again at the next start.
+            tracing::warn!(%media, %error, "what was found in a file cannot be kept");
+        }
+    }
+
+    fn want_default(&self, media: MediaId) {
+        if let Some(profile) = &self.default_profile {
+            self.want(media, profile, false);
+        }
+    }
+}
+
+/// The title that the file gives itself, else its name.
+fn title(judged: &Judged, path: &Path) -> String {
+    let name = || path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let title = judged.title.clone().unwrap_or_else(name);
+    let printable = title.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let title: String = printable.take(TITLE).collect();
+    match title.trim() {
+        "" => "Untitled".to_owned(),
+        title => title.to_owned(),
+    }
+}

@@ -1,0 +1,279 @@
+//! One item into one profile: FFmpeg's output through the preparer into a file that appears whole.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use playout_domain::ids::RenditionId;
+use playout_media::ffmpeg::{self, Progress};
+use playout_media::index::GopIndex;
+use playout_media::prepare::{PrepareError, Preparer};
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep_until};
+
+use super::catalogue::{Findings, Order};
+use super::examine::NotAccepted;
+use super::files::{Partial, write_whole};
+use super::{Inner, LibraryFact, Prepared};
+use crate::hub::kind;
+use crate::process::{Limits, Priority, Stderr, Stdout};
+
+/// Bytes read at once.
+const CHUNK: usize = 512 << 10;
+/// The least time between two events about the progress of one job.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Why a job did not succeed: a sentence for people.
+pub(super) struct Failure(pub(super) String);
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self(match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "There is no room left on the disk for the prepared file.".to_owned()
+            }
+            _ => format!("The prepared file cannot be written: {error}."),
+        })
+    }
+}
+
+impl From<PrepareError> for Failure {
+    fn from(error: PrepareError) -> Self {
+        Self(match error {
+            PrepareError::Empty => "No picture in this file could be decoded.".to_owned(),
+            other => format!("What the encoder made of it cannot be used: {other}."),
+        })
+    }
+}
+
+impl Inner {
+    /// Carries out an order, whatever comes of it.
+    pub(super) async fn prepare(self: Arc<Self>, order: Order) {
+        let outcome = match self.make(&order).await {
+            Ok(index) => {
+                let path = self.files.prepared(order.media, &order.profile);
+                Ok(Prepared { path, index: Arc::new(index) })
+            }
+            Err(Failure(reason)) => Err(reason),
+        };
+        self.settle(&order, outcome);
+    }
+
+    /// Notes what has come of an order, and tells everybody.
+    pub(super) fn settle(&self, order: &Order, outcome: Result<Prepared, String>) {
+        let Order { media, profile, .. } = order;
+        let failed = outcome.as_ref().err().cloned();
+        let outcome = outcome.map(|prepared| (prepared, RenditionId::from(uuid::Uuid::now_v7())));
+        // Deleted meanwhile, or another file by now: nobody wants to know.
+        let Some(item) = self.write(|catalogue| catalogue.done(order, outcome)) else { return };
+        self.work.notify_one();
+        let mut data = json!({ "id": media, "title": item.title, "profile": profile.key() });
+        match failed {
+            None => {
+                self.tell(LibraryFact::Prepared { media: *media, profile: *profile });
+                self.publish(kind::MEDIA_READY, item.client_id, data);
+            }
+            Some(reason) => {
+                tracing::warn!(%media, profile = profile.key(), file = %item.path.display(), reason, "not prepared");
+                data["reason"] = reason.into();
+                self.publish(kind::MEDIA_FAILED, item.client_id, data);
+            }
+        }
+    }
+
+    async fn make(&self, order: &Order) -> Result<GopIndex, Failure> {
+        let item = self.read(|catalogue| catalogue.item(order.media).cloned());
+        let item = item.ok_or_else(|| Failure("It was deleted.".to_owned()))?;
+        let findings = match self.read(|catalogue| catalogue.findings(order.media)) {
+            Some(findings) => findings,
+            None => self.find_again(order, &item.path).await?,
+        };
+        // A picture of it, while it is at hand; there may be none.
+        drop(self.thumbnail(order.media).await);
+        self.encode(order, &item.path, &findings).await
+    }
+
+    async fn find_again(&self, order: &Order, path: &std::path::Path) -> Result<Findings, Failure> {
+        match self.examine(path).await {
+            Ok((findings, _)) => {
+                self.write(|catalogue| catalogue.examined(order.media, findings.clone()));
+                Ok(findings)
+            }
+            Err(NotAccepted::Refused(reason) | NotAccepted::Failed(reason)) => Err(Failure(reason)),
+        }
+    }
+
+    async fn encode(
+        &self,
+        order: &Order,
+        input: &std::path::Path,
+        findings: &Findings,
+    ) -> Result<GopIndex, Failure> {
+        let Order { media, profile, .. } = order;
+        let invocation = ffmpeg::prepare(input, &findings.probed, profile);
+        // Pipes are not files: FFmpeg cannot write anything else.
+        let limits = Limits { file_size: Some(0), ..Limits::default() };
+        let spec = self.launcher.spec(invocation, format!("preparing {media}"));
+        let spec = spec.stdout(Stdout::PIPED).stderr(Stderr::Progress).priority(Priority::Background).limits(limits);
+        let mut process = self.launcher.spawn(spec).await.map_err(|error| Failure(format!("{error}.")))?;
+        let (Some(mut stdout), Some(mut reports)) = (process.take_stdout(), process.take_progress()) else {
+            return Err(Failure("FFmpeg was started without its pipes.".to_owned()));
+        };
+        let path = self.files.prepared(*media, profile);
+        let mut writer = Writer::begin(Preparer::new(profile), path).await?;
+        let mut meter = Meter::new(findings.probed.frames(profile.frame_rate));
+        let mut chunk = Vec::with_capacity(CHUNK);
+        let mut alive = Instant::now();
+        loop {
+            tokio::select! {
+                read = stdout.read_buf(&mut chunk) => {
+                    if read? == 0 {
+                        break;
+                    }
+                    alive = Instant::now();
+                    if chunk.len() >= CHUNK {
+                        writer = writer.write(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK))).await?;
+                    }
+                }
+                Some(line) = reports.recv() => {
+                    if meter.line(&line) {
+                        alive = Instant::now();
+                        self.report(order, &mut meter);
+                    }
+                }
+                () = sleep_until(alive + self.hung) => {
+                    return Err(Failure(format!("FFmpeg made no progress for {:?}.", self.hung)));
+                }
+            }
+        }
+        let (exit, words) = process.last_words().await;
+        if !exit.success() {
+            return Err(Failure(sentence(&words, &format!("FFmpeg {exit}"))));
+        }
+        writer.write(chunk).await?.finish().await
+    }
+
+    fn report(&self, order: &Order, meter: &mut Meter) {
+        let (percent, eta) = (meter.percent(), meter.eta());
+        if !self.write(|catalogue| catalogue.progress(order, percent, eta)) || !meter.is_time_to_tell() {
+            return;
+        }
+        let Some(client) = self.read(|catalogue| catalogue.item(order.media).map(|item| item.client_id)) else {
+            return;
+        };
+        let data = json!({
+            "id": order.media,
+            "profile": order.profile.key(),
+            "percent": percent,
+            "etaSeconds": eta.map(|eta| eta.as_secs_f64().ceil() as u64),
+        });
+        self.publish(kind::MEDIA_PROGRESS, client, data);
+    }
+}
+
+/// The preparer and the file it fills. Both work where blocking is allowed.
+struct Writer {
+    preparer: Preparer,
+    path: std::path::PathBuf,
+    file: Partial,
+}
+
+impl Writer {
+    async fn begin(preparer: Preparer, path: std::path::PathBuf) -> Result<Self, Failure> {
+        blocking(move || {
+            let file = Partial::create(&path)?;
+            Ok(Self { preparer, path, file })
+        })
+        .await
+    }
+
+    async fn write(mut self, chunk: Vec<u8>) -> Result<Self, Failure> {
+        blocking(move || {
+            for bytes in self.preparer.push(&chunk)? {
+                self.file.write(&bytes)?;
+            }
+            Ok(self)
+        })
+        .await
+    }
+
+    /// The file first, then its index: the index says that the file is complete.
+    async fn finish(mut self) -> Result<GopIndex, Failure> {
+        blocking(move || {
+            let (last, index) = self.preparer.finish()?;
+            for bytes in last {
+                self.file.write(&bytes)?;
+            }
+            self.file.finish()?;
+            let json = serde_json::to_vec(&index).map_err(io::Error::from)?;
+            write_whole(&self.path.with_extension("idx"), &json)?;
+            Ok(index)
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    spawn_blocking(work).await.unwrap_or_else(|_| Err(Failure("Preparing it failed within the daemon.".to_owned())))
+}
+
+/// How far the encoder has come, and how long the rest will take.
+struct Meter {
+    progress: Progress,
+    expected: Option<u64>,
+    frames: u64,
+    began: Instant,
+    told: Option<Instant>,
+}
+
+impl Meter {
+    fn new(expected: Option<u64>) -> Self {
+        Self { progress: Progress::default(), expected, frames: 0, began: Instant::now(), told: None }
+    }
+
+    /// Takes a line of FFmpeg's report; answers whether it tells of new frames.
+    fn line(&mut self, line: &str) -> bool {
+        match self.progress.line(line) {
+            Some(report) if report.frame > self.frames => {
+                self.frames = report.frame;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// In percent, below 100 until it is done; 0 while the length is unknown.
+    fn percent(&self) -> f64 {
+        let Some(expected) = self.expected.filter(|expected| *expected > 0) else { return 0.0 };
+        let percent = self.frames as f64 * 100.0 / expected as f64;
+        (percent * 10.0).round().min(999.0) / 10.0
+    }
+
+    fn eta(&self) -> Option<Duration> {
+        let left = self.expected?.saturating_sub(self.frames);
+        let each = self.began.elapsed().as_secs_f64() / self.frames.max(1) as f64;
+        Duration::try_from_secs_f64(each * left as f64).ok()
+    }
+
+    fn is_time_to_tell(&mut self) -> bool {
+        let due = self.told.is_none_or(|told| told.elapsed() >= EVERY);
+        if due {
+            self.told = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// The last thing FFmpeg said, without the address of what said it.
+fn sentence(words: &str, otherwise: &str) -> String {
+    let said = words.lines().rev().map(str::trim).find(|line| !line.is_empty());
+    let said = said.map(|line| match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
+        Some((_, message)) => message.trim(),
+        None => line,
+    });
+    format!("FFmpeg could not prepare it: {}.", said.unwrap_or(otherwise).trim_end_matches('.'))
+}

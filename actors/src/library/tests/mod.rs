@@ -1,0 +1,193 @@
+//! The library with real FFmpeg, a real store and real files.
+#![allow(clippy::unwrap_used)]
+
+mod importing;
+mod preparing;
+mod restarting;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use playout_domain::ids::MediaId;
+use playout_domain::media::{DEFAULT_AUDIO_BITRATE, MediaItem, MediaStatus, Profile};
+use playout_domain::resolution::Resolution;
+use playout_domain::units::{BitsPerSecond, FrameRate};
+use playout_store::Principal;
+use playout_store::testing::{self, TestStore};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::hub::{Filter, Published, Subscription};
+use crate::process::Tools;
+use crate::supervise::Supervisor;
+use crate::tree::ROOT_POLICY;
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PROFILE: Profile = Profile {
+    resolution: Resolution::P240,
+    frame_rate: FrameRate::F25,
+    video_bitrate: BitsPerSecond(300_000),
+    audio_bitrate: DEFAULT_AUDIO_BITRATE,
+};
+
+/// A library with its queue, on a store and a folder of its own.
+struct House {
+    store: TestStore,
+    dir: TempDir,
+    library: Library,
+    facts: mpsc::UnboundedReceiver<LibraryFact>,
+    events: Subscription,
+    queue: Supervisor,
+    who: Principal,
+    tools: Tools,
+    parallel: usize,
+}
+
+impl House {
+    async fn new() -> Self {
+        Self::with(Tools::default(), 2).await
+    }
+
+    async fn with(tools: Tools, parallel: usize) -> Self {
+        let store = testing::fresh().await;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        Self::open(store, dir, tools, parallel).await
+    }
+
+    async fn open(store: TestStore, dir: TempDir, tools: Tools, parallel: usize) -> Self {
+        let config = LibraryConfig {
+            dir: dir.path().join("media"),
+            parallel_prepares: parallel,
+            roots: vec![dir.path().join("in")],
+            default_profile: Some(PROFILE),
+        };
+        let hub = Arc::new(Hub::default());
+        let events = hub.subscribe(Filter::default(), None);
+        let launcher = Launcher::new(tools.clone()).unwrap();
+        let hung = Duration::from_millis(500);
+        let (library, facts) = Library::open(config, (*store).clone(), hub, launcher, hung).await.unwrap();
+        let queue = Supervisor::spawn("test", ROOT_POLICY, vec![library.child()]).await.unwrap();
+        Self { store, dir, library, facts, events, queue, who: Principal::daemon(), tools, parallel }
+    }
+
+    /// Ends it and begins it anew on the same store and folder; `meanwhile` nothing runs.
+    async fn restarted(self, meanwhile: impl FnOnce(&Path)) -> Self {
+        let Self { store, dir, queue, tools, parallel, .. } = self;
+        queue.stop().await;
+        meanwhile(&dir.path().join("media"));
+        Self::open(store, dir, tools, parallel).await
+    }
+
+    fn input(&self) -> PathBuf {
+        self.dir.path().join("in")
+    }
+
+    async fn import(&self, path: &Path) -> ImportReport {
+        self.library.import(&self.who, path).await.unwrap()
+    }
+
+    /// Imports one file that is accepted.
+    async fn import_one(&self, path: &Path) -> MediaItem {
+        let report = self.import(path).await;
+        assert_eq!(report.refused, []);
+        report.accepted.into_iter().next().unwrap()
+    }
+
+    async fn view(&self, id: MediaId) -> MediaView {
+        self.library.get(&self.who, id).await.unwrap()
+    }
+
+    /// Waits for the next event of a kind.
+    async fn event(&mut self, kind: &str) -> Arc<Published> {
+        let events = &mut self.events;
+        let next = async {
+            loop {
+                let event = events.next().await.unwrap();
+                if event.kind == kind {
+                    return event;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, next).await.unwrap_or_else(|_| panic!("no {kind}"))
+    }
+
+    /// Waits until all of `items` are prepared.
+    async fn ready(&mut self, items: &[MediaItem]) {
+        let prepared = |item: &MediaItem| self.library.prepared(item.id, &PROFILE).is_some();
+        while !items.iter().all(prepared) {
+            let fact = tokio::time::timeout(PATIENCE, self.facts.recv()).await;
+            assert!(fact.unwrap().is_some());
+            for item in items {
+                let view = self.library.inner.read(|catalogue| catalogue.view(item.id)).unwrap();
+                assert_ne!(view.item.status, MediaStatus::Failed, "{:?}", view.item.reason);
+            }
+        }
+    }
+
+    /// What lies in the folder of prepared files, sorted.
+    fn prepared_files(&self) -> Vec<String> {
+        let folder = self.dir.path().join("media/prepared").join(PROFILE.key());
+        names(&folder)
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// A small clip with sound.
+fn clip(path: &Path, frames: u32) {
+    run_ffmpeg(path, &["-f", "lavfi", "-i", "testsrc=s=160x120:r=25", "-f", "lavfi", "-i", "sine=r=48000"], frames);
+}
+
+fn run_ffmpeg(path: &Path, inputs: &[&str], frames: u32) {
+    let frames = frames.to_string();
+    let done = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-y"])
+        .args(inputs)
+        .args(["-frames:v", &frames, "-shortest", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-f", "mp4"])
+        .arg({
+            let mut url = std::ffi::OsString::from("file:");
+            url.push(path);
+            url
+        })
+        .stdin(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(done.success(), "{}", path.display());
+}
+
+/// A program in place of FFmpeg. It makes no thumbnails.
+fn stand_in(folder: &Path, script: &str) -> Tools {
+    let path = folder.join("ffmpeg-stand-in");
+    let script = format!("#!/bin/sh\ncase \"$*\" in *image2pipe*) exit 1;; esac\n{script}\n");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Tools { ffmpeg: path, ..Tools::default() }
+}
+
+/// Waits until `done`, in bounded time.
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "waited too long until {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Whether a process is there and not a zombie.
+fn lives(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}

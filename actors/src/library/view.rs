@@ -1,0 +1,59 @@
+//! An item as the API answers it.
+
+use playout_domain::media::MediaItem;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// How far preparing has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RenditionStatus {
+    /// Its turn has not come.
+    Waiting,
+    /// FFmpeg works on it.
+    Preparing,
+    /// Playing it costs a copy.
+    Ready,
+    /// It could not be prepared; it plays live.
+    Failed,
+}
+
+/// An item prepared into one profile, or on the way there.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RenditionView {
+    /// The profile's key.
+    pub profile: String,
+    /// How far it has come.
+    pub status: RenditionStatus,
+    /// The same in percent.
+    pub percent: f64,
+    /// Seconds until it is ready, as far as can be told.
+    pub eta_seconds: Option<u64>,
+    /// Its length in frames, once ready.
+    pub frames: Option<u64>,
+    /// Its size, once ready.
+    pub bytes: Option<u64>,
+    /// Why it could not be prepared.
+    pub reason: Option<String>,
+}
+
+/// An item and what is prepared of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MediaView {
+    /// The item.
+    pub item: MediaItem,
+    /// By the profile's key.
+    pub renditions: Vec<RenditionView>,
+}
+
+impl MediaView {
+    /// The item as the API answers it.
+    pub fn to_json(&self) -> Value {
+        let mut view = self.item.to_json();
+        if let Some(fields) = view.as_object_mut() {
+            fields.insert("renditions".into(), json!(self.renditions));
+        }
+        view
+    }
+}

@@ -1,0 +1,138 @@
+//! Finds the files that an import means: one file, or everything in a folder. Blocks.
+//!
+//! Nothing outside the allowed roots is found, wherever symbolic links lead.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::import::RefusedFile;
+
+/// No folder is entered deeper than this.
+const DEEPEST: usize = 64;
+/// More files are not taken in one import.
+pub(super) const MOST_FILES: usize = 50_000;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Files to examine, in the order of their names, symbolic links resolved.
+    pub(super) files: Vec<PathBuf>,
+    /// What is refused without being looked into.
+    pub(super) refused: Vec<RefusedFile>,
+}
+
+/// The roots as they really are. One that does not exist allows nothing.
+pub(super) fn resolved(roots: &[PathBuf]) -> Vec<PathBuf> {
+    let resolve = |root: &PathBuf| fs::canonicalize(root).unwrap_or_else(|_| root.clone());
+    roots.iter().map(resolve).collect()
+}
+
+/// Finds what `path` means.
+///
+/// # Errors
+/// A sentence about `path` itself.
+pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
+    let shown = path.display();
+    if path.as_os_str().as_bytes().contains(&0) {
+        return Err("a path cannot have a NUL character in it".to_owned());
+    }
+    if !path.is_absolute() {
+        return Err(format!("{shown} is not an absolute path; it has to begin with a slash"));
+    }
+    let real = fs::canonicalize(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no file or folder {shown}"),
+        io::ErrorKind::PermissionDenied => format!("reading {shown} is not allowed to the daemon"),
+        _ => format!("{shown} cannot be read: {error}"),
+    })?;
+    if !allowed(&real, roots) {
+        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
+        return Err(format!("{shown} is not in a folder that media may be imported from ({})", roots.join(", ")));
+    }
+    let kind = fs::metadata(&real).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let mut walk = Walk { roots, found: Found::default(), seen: HashSet::new() };
+    if kind.is_file() {
+        walk.found.files.push(real);
+    } else if kind.is_dir() {
+        fs::read_dir(&real).map_err(|error| format!("the folder {shown} cannot be read: {error}"))?;
+        walk.folder(&real, 0);
+    } else {
+        return Err(format!("{shown} is neither a file nor a folder"));
+    }
+    Ok(walk.found)
+}
+
+fn allowed(real: &Path, roots: &[PathBuf]) -> bool {
+    roots.is_empty() || roots.iter().any(|root| real.starts_with(root))
+}
+
+struct Walk<'a> {
+    roots: &'a [PathBuf],
+    found: Found,
+    /// Links can lead to the same thing twice, and round in circles.
+    seen: HashSet<PathBuf>,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, folder: &Path, depth: usize) {
+        if !self.seen.insert(folder.to_owned()) {
+            return;
+        }
+        if depth > DEEPEST {
+            return self.refuse(folder, format!("It is more than {DEEPEST} folders deep."));
+        }
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) => return self.refuse(folder, format!("The folder cannot be read: {error}.")),
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            let name = path.file_name().map(OsStrExt::as_bytes);
+            if !name.is_some_and(|name| name.starts_with(b".")) {
+                self.entry(&path, depth);
+            }
+        }
+    }
+
+    fn entry(&mut self, path: &Path, depth: usize) {
+        let Ok(kind) = fs::symlink_metadata(path) else { return };
+        let real = if kind.is_symlink() {
+            match fs::canonicalize(path) {
+                Ok(real) if allowed(&real, self.roots) => real,
+                Ok(_) => {
+                    let reason = "It is a symbolic link to a place that media may not be imported from.";
+                    return self.refuse(path, reason.to_owned());
+                }
+                Err(_) => return self.refuse(path, "It is a symbolic link that leads nowhere.".to_owned()),
+            }
+        } else {
+            path.to_owned()
+        };
+        match fs::metadata(&real) {
+            Ok(kind) if kind.is_dir() => self.folder(&real, depth + 1),
+            Ok(kind) if kind.is_file() => self.file(real),
+            // Devices, sockets and pipes are not media.
+            Ok(_) => {}
+            Err(error) => self.refuse(path, format!("The file cannot be opened: {error}.")),
+        }
+    }
+
+    fn file(&mut self, real: PathBuf) {
+        if self.found.files.len() >= MOST_FILES {
+            let reason = format!("More than {MOST_FILES} files are not imported at once.");
+            return self.refuse(&real, reason);
+        }
+        if self.seen.insert(real.clone()) {
+            self.found.files.push(real);
+        }
+    }
+
+    fn refuse(&mut self, path: &Path, reason: String) {
+        if self.found.refused.len() < MOST_FILES {
+            self.found.refused.push(RefusedFile { path: path.to_owned(), reason });
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Releases what the feeder has read when it is due, splices it onto the channel's clock, and publishes.
+//!
+//! A GOP goes out when its last frame has passed, so the first three segments, which begin before now,
+//! go out at once. A segment is on disk before it is in the playlist; where the disk fails, the channel
+//! stays on air from memory and says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use playout_domain::media::Profile;
+use playout_domain::units::Timeline;
+use playout_media::hls::{MediaPlaylist, Segment, SegmentInfo, Segmenter, Variant, codecs};
+use playout_media::mux::Counters;
+use playout_media::prepare::hex;
+use playout_media::splice::{SplicedGop, Splicer};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep_until};
+
+use super::clock::Clock;
+use super::facts::{Fact, Facts};
+use super::hls_output::HlsOutput;
+use super::queue::{Fed, Queue, Shows};
+use super::spool::{Record, Spool, SpoolError};
+use super::view::View;
+use crate::channels::{OnAir, OnAirKind};
+
+/// Scheduled media for so long without a failure is health.
+const HEALTHY: Duration = playout_domain::backoff::HEALTHY_AFTER;
+/// A segment this much later than its last frame is late.
+const LATE: Duration = Duration::from_secs(1);
+/// Segments that the first playlist holds at least.
+const FIRST_SEGMENTS: usize = 3;
+
+/// The HLS side of a playout.
+pub(super) struct Hls {
+    pub(super) output: Arc<HlsOutput>,
+    pub(super) segmenter: Segmenter,
+    pub(super) playlist: MediaPlaylist,
+    pub(super) past: Vec<SegmentInfo>,
+    /// Locked by whoever writes; a playout that was aborted may still be writing its last segment.
+    pub(super) spool: Arc<Mutex<Option<Spool>>>,
+    /// Made at the first GOP, whose parameter sets name the codecs.
+    pub(super) variants: Vec<Variant>,
+    /// Complete, but not published yet: the first playlist waits for three.
+    pub(super) held: Vec<Segment>,
+    /// Whether a playlist is out.
+    pub(super) published: bool,
+}
+
+/// See the module's head.
+pub(super) struct Air {
+    pub(super) label: String,
+    pub(super) profile: Profile,
+    pub(super) timeline: Timeline,
+    pub(super) clock: Clock,
+    /// When the playout began: what was due before it is the burst, not late.
+    pub(super) begun: Instant,
+    pub(super) queue: Arc<Queue>,
+    pub(super) splicer: Splicer,
+    /// `None` where the channel is not served as HLS.
+    pub(super) hls: Option<Hls>,
+    pub(super) view: View,
+    pub(super) facts: Facts,
+    /// Whether anything went out yet.
+    pub(super) out: bool,
+    /// What viewers see.
+    pub(super) shows: Option<Shows>,
+    /// Since when scheduled media goes out without a failure, and whether that was told.
+    pub(super) healthy: Option<(Instant, bool)>,
+}
+
+impl Air {
+    /// Releases GOPs for ever.
+    pub(super) async fn run(mut self) -> &'static str {
+        loop {
+            let fed = self.queue.pop().await;
+            sleep_until(self.clock.instant(fed.end())).await;
+            self.release(fed).await;
+        }
+    }
+
+    async fn release(&mut self, fed: Fed) {
+        self.note_what_shows(&fed);
+        let before = self.splicer.counters();
+        let spliced = self.splicer.splice(fed.gop, fed.at, fed.source);
+        let silent = u64::from(spliced.silent_units);
+        self.view.update(|view| view.silent_units += silent);
+        let sets = spliced.parameter_sets.clone();
+        let (start, end) = (spliced.start, spliced.start + u64::from(spliced.frames));
+        let closed = self.segment(spliced);
+        for segment in closed {
+            // Counters are recorded as they are where the segment ends: before this GOP, or behind it.
+            let counters = if segment.info.end() == end { self.splicer.counters() } else { before.clone() };
+            debug_assert!(segment.info.end() == end || segment.info.end() == start || segment.info.end() < start);
+            self.publish(segment, counters, &sets).await;
+        }
+        if self.hls.is_none() {
+            self.first_out();
+        }
+    }
+
+    fn segment(&mut self, spliced: SplicedGop) -> Vec<Segment> {
+        let Some(hls) = &mut self.hls else { return Vec::new() };
+        if hls.variants.is_empty() {
+            hls.variants = variants(&self.profile, &spliced.parameter_sets);
+        }
+        hls.segmenter.push(spliced)
+    }
+
+    async fn publish(&mut self, segment: Segment, counters: Vec<Counters>, sets: &[Bytes]) {
+        let Some(hls) = &mut self.hls else { return };
+        let info = segment.info.clone();
+        let left = hls.playlist.push(info.clone());
+        hls.past.extend(left);
+        let kept = hls.output.keep().saturating_sub(hls.playlist.state().segments.len());
+        let surplus = hls.past.len().saturating_sub(kept);
+        hls.past.drain(..surplus);
+        let record = Record {
+            version: Record::VERSION,
+            profile: self.profile.key(),
+            timeline: self.timeline,
+            next_sequence: info.sequence + 1,
+            next: info.end(),
+            counters,
+            parameter_sets: sets.iter().map(|sets| hex(sets)).collect(),
+            rungs: hls.variants.iter().map(|variant| variant.name.clone()).collect(),
+            playlist: hls.playlist.state().clone(),
+            past: hls.past.clone(),
+        };
+        if let Err(error) = commit(&hls.spool, record, segment.clone()).await {
+            tracing::error!(channel = self.label, %error, "a segment cannot be kept on disk; a restart will lose it");
+        }
+        hls.held.push(segment);
+        let enough = FIRST_SEGMENTS.min(hls.output.window());
+        if hls.published || hls.held.len() >= enough {
+            let held = std::mem::take(&mut hls.held);
+            hls.output.publish(&hls.variants, &hls.playlist, &held);
+            hls.published = true;
+            for segment in &held {
+                self.published(&segment.info);
+            }
+            self.first_out();
+        }
+    }
+
+    fn published(&self, info: &SegmentInfo) {
+        let bytes = info.bytes.iter().sum();
+        let due = self.clock.instant(info.end()).max(self.begun);
+        let late = Instant::now() > due + LATE && self.clock.instant(info.end()) > self.begun;
+        self.view.update(|view| {
+            view.published(bytes, info.frames, Timestamp::now());
+            view.late_segments += u64::from(late);
+            view.discontinuities += u64::from(info.discontinuity);
+        });
+        self.facts.tell(Fact::SegmentPublished {
+            sequence: info.sequence,
+            starts: self.timeline.wall(info.start),
+            duration: info.seconds(self.timeline.frame_rate),
+            bytes,
+        });
+    }
+
+    fn first_out(&mut self) {
+        if !std::mem::replace(&mut self.out, true) {
+            self.facts.tell(Fact::FirstOut);
+        }
+    }
+
+    fn note_what_shows(&mut self, fed: &Fed) {
+        if self.shows != Some(fed.shows) {
+            self.shows = Some(fed.shows);
+            let since = fed.shows.entry.map_or(fed.at, |(start, _)| start);
+            let on_air = OnAir {
+                kind: fed.shows.kind,
+                media_id: fed.shows.media,
+                since: self.timeline.wall(since),
+                until: fed.shows.until,
+            };
+            self.view.update(|view| view.on_air = Some(on_air));
+            self.facts.tell(Fact::OnAirChanged(on_air));
+        }
+        let well = fed.shows.kind == OnAirKind::Scheduled && self.view.look(|view| view.errors == 0);
+        match (&mut self.healthy, well) {
+            (healthy, false) => *healthy = None,
+            (Some((since, told)), true) => {
+                if since.elapsed() >= HEALTHY && !std::mem::replace(told, true) {
+                    self.facts.tell(Fact::Healthy);
+                }
+            }
+            (healthy, true) => *healthy = Some((Instant::now(), false)),
+        }
+    }
+}
+
+async fn commit(spool: &Arc<Mutex<Option<Spool>>>, record: Record, segment: Segment) -> Result<(), SpoolError> {
+    let spool = Arc::clone(spool).lock_owned().await;
+    let write = move || match &*spool {
+        Some(spool) => spool.commit(&record, &[segment]),
+        None => Ok(()),
+    };
+    match tokio::task::spawn_blocking(write).await {
+        Ok(written) => written,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
+}
+
+/// The rungs as players choose among them. The peak is what the VBV allows within one segment, with
+/// sound and packaging.
+pub(super) fn variants(profile: &Profile, parameter_sets: &[Bytes]) -> Vec<Variant> {
+    let total = profile.total_bitrate().get();
+    let (width, height) = (profile.resolution.width(), profile.resolution.height());
+    let sets = parameter_sets.first().map(|sets| &sets[..]).unwrap_or_default();
+    vec![Variant {
+        name: profile.resolution.to_string(),
+        width,
+        height,
+        peak_bandwidth: total + total / 2,
+        average_bandwidth: total + total / 20,
+        codecs: codecs(sets).unwrap_or_else(|| "avc1.640028,mp4a.40.2".to_owned()),
+        frame_rate: profile.frame_rate,
+    }]
+}

@@ -1,0 +1,429 @@
+//! Reads the plan's items, one after another, ahead of real time, and hands their GOPs to the air task.
+//!
+//! It is the only one who decides what stands at which frame. An item is read from its source GOP by
+//! GOP, each GOP's position taken from its bytes. Where a source fails it is started again at the first
+//! frame that is missing; meanwhile what was read ahead plays, and when that would run dry, filler, GOP
+//! by GOP. A GOP that comes after its time is dropped. So nothing ever shifts: frame N is frame N.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use playout_domain::backoff::{self, Budget, Chance};
+use playout_domain::ids::MediaId;
+use playout_domain::plan::{Plan, PlanEntry};
+use playout_domain::media::Profile;
+use playout_domain::units::{Frame, Timeline};
+use playout_media::ffmpeg;
+use playout_media::gop::Gop;
+use playout_media::index::{GopIndex, ITEM_START};
+use playout_media::splice::SourceId;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::clock::Clock;
+use super::facts::{Fact, Facts};
+use super::filler::Filler;
+use super::queue::{Fed, Queue, Shows};
+use super::source::{DirectSource, FfmpegSource, Source, SourceError};
+use super::view::{Shown, View};
+use super::{Programme, SourceKind};
+use crate::channels::OnAirKind;
+use crate::library::Library;
+use crate::process::{Launcher, Stdout};
+
+/// How long past its time a GOP is waited for before filler stands in. What was published before keeps
+/// players busy for three segments; a source that comes back within this is not noticed.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What the feeder works with.
+pub(super) struct Equipment {
+    pub(super) label: String,
+    pub(super) profile: Profile,
+    pub(super) timeline: Timeline,
+    pub(super) source: SourceKind,
+    pub(super) library: Library,
+    pub(super) launcher: Launcher,
+    pub(super) clock: Clock,
+    pub(super) queue: Arc<Queue>,
+    pub(super) view: View,
+    pub(super) facts: Facts,
+}
+
+/// A source that plays one entry of the plan.
+struct Playing {
+    entry: PlanEntry,
+    source: Source,
+    id: SourceId,
+    /// The frame of the item with which the next GOP begins.
+    next: u64,
+    /// Shows the process; nothing for a file read in process.
+    shown: Option<Shown>,
+}
+
+/// See the module's head.
+pub(super) struct Feeder {
+    equipment: Equipment,
+    filler: Filler,
+    programme: watch::Receiver<Arc<Programme>>,
+    plan: Arc<Programme>,
+    /// The first frame that is not in the queue yet.
+    cursor: Frame,
+    current: Option<Playing>,
+    /// The source of the entry after the current one, started ahead.
+    ahead: Option<Playing>,
+    /// Numbers the sources.
+    runs: u64,
+    budget: Budget,
+    /// Where the last failure was, and how many there were at that place.
+    failed: Option<(Frame, u32)>,
+    /// When the source may be started again.
+    retry: Option<Instant>,
+    /// The entry of which nothing more is to be had, by its first frame.
+    spent: Option<Frame>,
+    /// Until when nothing stands in: the time that a first source may take.
+    begin: Instant,
+}
+
+/// What happened while a GOP was awaited.
+enum Awaited {
+    Came(Result<Option<Gop>, SourceError>),
+    /// What was read ahead would run dry.
+    Dry,
+    /// The time for another attempt.
+    Retry,
+    Replanned,
+}
+
+impl Feeder {
+    pub(super) fn new(
+        equipment: Equipment,
+        mut filler: Filler,
+        mut programme: watch::Receiver<Arc<Programme>>,
+        cursor: Frame,
+    ) -> Self {
+        let plan = Arc::clone(&programme.borrow_and_update());
+        filler.use_fallback(plan.fallback);
+        Self {
+            equipment,
+            filler,
+            programme,
+            plan,
+            cursor,
+            current: None,
+            ahead: None,
+            runs: 0,
+            budget: Budget::default(),
+            failed: None,
+            retry: None,
+            spent: None,
+            begin: Instant::now() + PATIENCE,
+        }
+    }
+
+    /// Feeds for ever. Ends only when nobody can change the programme any more.
+    pub(super) async fn run(mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                biased;
+                changed = self.programme.changed() => match changed {
+                    Ok(()) => self.replan(),
+                    Err(_) => return "nobody is in charge of the channel any more",
+                },
+                () = self.equipment.queue.room() => self.feed().await,
+            }
+        }
+    }
+
+    /// Takes one step: a GOP of the item that is due, or of what stands in for it.
+    async fn feed(&mut self) {
+        let Some(entry) = self.due() else {
+            let room = self.until_next_entry();
+            self.current = None;
+            return self.stand_in(room).await;
+        };
+        self.show_buffer();
+        if self.current.as_ref().is_none_or(|playing| !same(&playing.entry, &entry)) {
+            self.current = None;
+            self.open(entry).await;
+        }
+        if let Some(playing) = &self.current {
+            // Between the frame that is due and the next key frame of the item something has to stand.
+            let gap = playing.next.saturating_sub(entry.item_frame(self.cursor));
+            if gap > 0 {
+                let room = gap.min(entry.end.since(self.cursor));
+                return self.stand_in(room).await;
+            }
+        }
+        match self.await_gop(&entry).await {
+            Awaited::Came(Ok(Some(gop))) => self.take(entry, gop).await,
+            Awaited::Came(Ok(None)) => {
+                // The item is shorter than the plan says.
+                self.current = None;
+                self.spent = Some(entry.start);
+            }
+            Awaited::Came(Err(error)) => self.fail(&entry, &error),
+            Awaited::Dry => {
+                self.equipment.view.update(|view| view.recovering = true);
+                let gop = self.equipment.profile.frame_rate.gop_frames();
+                self.stand_in(gop.min(entry.end.since(self.cursor))).await;
+            }
+            Awaited::Retry => self.retry = None,
+            Awaited::Replanned => self.replan(),
+        }
+    }
+
+    /// The entry that is due at the cursor, unless nothing more is to be had of it.
+    fn due(&self) -> Option<PlanEntry> {
+        let entry = self.plan.plan.at(self.cursor)?;
+        (self.spent != Some(entry.start)).then_some(entry)
+    }
+
+    fn until_next_entry(&self) -> u64 {
+        let plan = &self.plan.plan;
+        let next = match plan.at(self.cursor) {
+            Some(spent) => Some(spent.end),
+            None => plan.entries_from(self.cursor).next().map(|entry| entry.start),
+        };
+        next.map_or(u64::MAX, |next| next.since(self.cursor))
+    }
+
+    async fn stand_in(&mut self, room: u64) {
+        let fed = self.filler.piece(self.cursor, room).await;
+        self.cursor = fed.end();
+        self.equipment.queue.push(fed);
+    }
+
+    /// Makes the source of `entry` at the cursor the current one.
+    async fn open(&mut self, entry: PlanEntry) {
+        if self.retry.is_some() {
+            return;
+        }
+        let ahead = self.ahead.take();
+        if let Some(ahead) = ahead
+            && same(&ahead.entry, &entry)
+            && ahead.next == entry.item_frame(self.cursor)
+        {
+            self.current = Some(ahead);
+            return;
+        }
+        match self.start(entry, self.cursor).await {
+            Ok(playing) => self.current = Some(playing),
+            Err(error) => self.fail(&entry, &error),
+        }
+    }
+
+    /// Starts the source that delivers `entry` from frame `at` on.
+    async fn start(&mut self, entry: PlanEntry, at: Frame) -> Result<Playing, SourceError> {
+        let Equipment { library, launcher, profile, .. } = &self.equipment;
+        let item = entry.item_frame(at);
+        self.runs += 1;
+        let run = self.runs;
+        let label = |what: &str| format!("{what} {run} of {}", self.equipment.label);
+        let (source, next, input) = if let Some(prepared) = library.prepared(entry.media_id, profile) {
+            let input = prepared.path.clone();
+            let place = prepared.index.gop_from(item).ok_or(SourceError::Missing)?;
+            let source = match self.equipment.source {
+                SourceKind::Direct => Source::Direct(DirectSource::open(prepared, place.number).await?),
+                SourceKind::Ffmpeg => {
+                    let from = GopIndex::time_of(place.frame, profile.frame_rate);
+                    let spec = launcher.spec(ffmpeg::copy(&input, from), label("source"));
+                    let started = FfmpegSource::start(launcher, spec.stdout(Stdout::PIPED), from).await?;
+                    Source::Ffmpeg(Box::new(started))
+                }
+            };
+            (source, place.frame, input)
+        } else {
+            let original = library.original(entry.media_id).ok_or(SourceError::Missing)?;
+            library.want(entry.media_id, profile);
+            let end = entry.in_frame + entry.frames();
+            let live = ffmpeg::live(&original.path, &original.probed, profile, item..end);
+            let from = GopIndex::time_of(item, profile.frame_rate);
+            let spec = launcher.spec(live, label("live source")).stdout(Stdout::PIPED);
+            let source = FfmpegSource::start(launcher, spec, from).await?;
+            (Source::Ffmpeg(Box::new(source)), item, original.path)
+        };
+        let input = input.to_string_lossy().into_owned();
+        let shown = source.pid().map(|pid| self.equipment.view.show(run, pid, input, Timestamp::now()));
+        let id = SourceId { content: entry.start.get(), run };
+        Ok(Playing { entry, source, id, next, shown })
+    }
+
+    async fn await_gop(&mut self, entry: &PlanEntry) -> Awaited {
+        let dry = self.dry();
+        let retry = self.retry.unwrap_or(dry);
+        let coming = async {
+            match &mut self.current {
+                Some(playing) => playing.source.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        debug_assert!(entry.end > self.cursor);
+        tokio::select! {
+            biased;
+            changed = self.programme.changed() => {
+                // Without anybody in charge the next turn of `run` ends.
+                let _ = changed;
+                Awaited::Replanned
+            }
+            came = coming => Awaited::Came(came),
+            () = sleep_until(retry), if self.retry.is_some() => Awaited::Retry,
+            () = sleep_until(dry) => Awaited::Dry,
+        }
+    }
+
+    /// When the next GOP has to be there at the latest. While filler is on air already, nobody waits.
+    fn dry(&self) -> Instant {
+        let gop = self.equipment.profile.frame_rate.gop_frames();
+        let due = self.equipment.clock.instant(self.cursor + gop);
+        match self.equipment.view.look(|view| view.recovering) {
+            true => due,
+            false => (due + PATIENCE).max(self.begin),
+        }
+    }
+
+    /// Hands on a GOP of the item, if it is the one that is due.
+    async fn take(&mut self, entry: PlanEntry, gop: Gop) {
+        let rate = self.equipment.profile.frame_rate;
+        let came = frame_of(&gop, rate);
+        let frames = u64::from(gop.frames);
+        let wanted = entry.item_frame(self.cursor);
+        let Some(playing) = &mut self.current else { return };
+        if let Some(shown) = &playing.shown {
+            let bytes = gop.rungs.iter().map(|rung| rung.packets.len() as u64).sum();
+            shown.delivered(bytes, Timestamp::now());
+        }
+        playing.next = came + frames;
+        if came < wanted {
+            return; // Filler stood in for it: its time is over.
+        }
+        if came > wanted {
+            return self.fail(&entry, &SourceError::Misplaced { wanted, got: came });
+        }
+        if frames > entry.end.since(self.cursor) {
+            // The plan ends the item within this GOP, which cannot be cut.
+            self.spent = Some(entry.start);
+            self.current = None;
+            return;
+        }
+        let shows = Shows {
+            kind: OnAirKind::Scheduled,
+            media: Some(entry.media_id),
+            entry: Some((entry.start, entry.end)),
+            until: Some(self.equipment.timeline.wall(entry.end)),
+        };
+        let id = playing.id;
+        self.equipment.queue.push(Fed { at: self.cursor, gop, source: id, shows });
+        self.cursor += frames;
+        self.recovered(entry.media_id);
+        self.look_ahead(&entry).await;
+    }
+
+    fn recovered(&mut self, media: MediaId) {
+        self.failed = None;
+        let mut was = false;
+        self.equipment.view.update(|view| was = std::mem::take(&mut view.recovering) || view.errors > 0);
+        if was {
+            self.equipment.view.update(|view| view.errors = 0);
+            self.equipment.facts.tell(Fact::Recovered { media });
+        }
+    }
+
+    /// Starts the next entry's source when the current one is nearly read.
+    async fn look_ahead(&mut self, entry: &PlanEntry) {
+        let near = entry.end.since(self.cursor) <= self.equipment.queue.capacity();
+        if !near || self.ahead.is_some() || self.equipment.source == SourceKind::Direct {
+            return;
+        }
+        let Some(next) = self.plan.plan.at(entry.end) else { return };
+        // Should it fail, its own turn comes with the retries that belong to it.
+        if let Ok(playing) = self.start(next, next.start).await {
+            self.ahead = Some(playing);
+        }
+    }
+
+    /// A source failed: it is started again where it stopped, after a delay; at the second failure at
+    /// one place the item is given up.
+    fn fail(&mut self, entry: &PlanEntry, error: &SourceError) {
+        self.current = None;
+        let here = match self.failed {
+            Some((at, count)) if at == self.cursor => count + 1,
+            _ => 1,
+        };
+        self.failed = Some((self.cursor, here));
+        let now = Timestamp::now();
+        let attempt = self.budget.failed(now);
+        let delay = if self.budget.is_spent(now) {
+            backoff::SLOW_RETRY
+        } else {
+            backoff::delay(attempt, chance())
+        };
+        self.retry = (!delay.is_zero()).then(|| Instant::now() + delay);
+        self.equipment.view.update(|view| view.errors = u64::from(attempt));
+        let media = entry.media_id;
+        self.equipment.facts.tell(Fact::SourceFailed { media, error: error.to_string(), attempt, delay });
+        if here >= 2 {
+            self.spent = Some(entry.start);
+            self.equipment.facts.tell(Fact::ItemBroken { media, at: self.cursor });
+        }
+    }
+
+    /// The programme has changed: takes back what it does not say any more.
+    fn replan(&mut self) {
+        self.plan = Arc::clone(&self.programme.borrow_and_update());
+        self.filler.use_fallback(self.plan.fallback);
+        let plan = &self.plan.plan;
+        if let Some(from) = self.equipment.queue.cut(|fed| stays(plan, fed)) {
+            self.cursor = from;
+            self.current = None;
+        }
+        let cursor = self.cursor;
+        let keeps = |playing: &Playing, at: Frame| plan.at(at).is_some_and(|entry| same(&entry, &playing.entry));
+        if self.current.as_ref().is_some_and(|playing| !keeps(playing, cursor)) {
+            self.current = None;
+        }
+        if self.ahead.as_ref().is_some_and(|playing| !keeps(playing, playing.entry.start)) {
+            self.ahead = None;
+        }
+        if self.due().is_none_or(|entry| Some(entry.start) != self.spent) {
+            self.retry = None;
+            self.failed = None;
+        }
+    }
+
+    fn show_buffer(&self) {
+        let frames = self.equipment.queue.frames();
+        let buffered = self.equipment.profile.frame_rate.ticks(frames);
+        self.equipment.view.update(|view| view.buffered = buffered);
+    }
+}
+
+/// Whether two plans mean the same entry: its length may have been corrected.
+fn same(a: &PlanEntry, b: &PlanEntry) -> bool {
+    a == b
+}
+
+/// Whether `plan` still shows what was read ahead.
+fn stays(plan: &Plan, fed: &Fed) -> bool {
+    match (plan.at(fed.at), fed.shows.entry) {
+        (Some(entry), Some((start, end))) => {
+            entry.start == start && entry.end == end && Some(entry.media_id) == fed.shows.media
+        }
+        (None, None) => plan.entries_from(fed.at).next().is_none_or(|entry| entry.start >= fed.end()),
+        _ => false,
+    }
+}
+
+/// The frame of the item with which a GOP begins, read off its time stamp.
+fn frame_of(gop: &Gop, rate: playout_domain::units::FrameRate) -> u64 {
+    let ticks = gop.pts.saturating_sub(ITEM_START);
+    // Half a frame is added, so that rounding in the stamps does not matter.
+    let half = rate.ticks(1).get() / 2;
+    let (num, den) = (u128::from(rate.num()), u128::from(rate.den()));
+    (u128::from(ticks.get() + half) * num / (90_000 * den)) as u64
+}
+
+/// A draw for the jitter: the low bits of a fresh id are random.
+fn chance() -> Chance {
+    Chance::from_bits(uuid::Uuid::now_v7().as_u128() as u32)
+}

@@ -1,0 +1,134 @@
+//! A channel's HLS output as the facade serves it: playlists and segments in memory, replaced as a
+//! whole at each publication, so a reader never waits and never sees half a change.
+
+use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, RwLock};
+
+use bytes::Bytes;
+use playout_media::hls::{MediaPlaylist, Segment, Variant, master_playlist, segment_number};
+
+const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
+const SEGMENT_TYPE: &str = "video/mp2t";
+/// A segment's name stands for the same bytes for ever.
+const SEGMENT_CACHE: &str = "public, max-age=86400, immutable";
+
+/// An answer ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The bytes.
+    pub body: Bytes,
+    /// A strong entity tag, quotes included.
+    pub etag: String,
+    /// The media type.
+    pub content_type: &'static str,
+    /// The `Cache-Control` header.
+    pub cache_control: String,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sequence: u64,
+    /// One for each rung.
+    bodies: Vec<Served>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Published {
+    master: Option<Served>,
+    /// The rungs' names, in the order of the streams.
+    rungs: Vec<String>,
+    playlists: Vec<Served>,
+    /// Oldest first; more than the window, because players may still ask for what has left it.
+    segments: VecDeque<Arc<Kept>>,
+}
+
+/// What viewers can fetch of one channel.
+#[derive(Debug)]
+pub struct HlsOutput {
+    /// `Cache-Control` of playlists: half the target duration, so that a cache never holds a
+    /// playlist that a player would already reload.
+    playlist_cache: String,
+    /// Segments kept: the window, and as many again plus one after they left it (RFC 8216 §6.2.2).
+    keep: usize,
+    published: RwLock<Arc<Published>>,
+}
+
+impl HlsOutput {
+    /// An output with nothing published yet, for a window of so many segments of `target` seconds.
+    pub fn new(target: u32, window: usize) -> Self {
+        let playlist_cache = format!("public, max-age={}", (target / 2).max(1));
+        Self { playlist_cache, keep: 2 * window + 1, published: RwLock::default() }
+    }
+
+    /// The master playlist; `None` before the first publication.
+    pub fn master(&self) -> Option<Served> {
+        self.current().master.clone()
+    }
+
+    /// The media playlist of a rung.
+    pub fn media(&self, rung: &str) -> Option<Served> {
+        let current = self.current();
+        let index = current.rungs.iter().position(|name| name == rung)?;
+        current.playlists.get(index).cloned()
+    }
+
+    /// A segment by its name.
+    pub fn segment(&self, name: &str) -> Option<Served> {
+        let (rung, sequence) = segment_number(name)?;
+        let current = self.current();
+        let index = current.rungs.iter().position(|name| name == rung)?;
+        let at = current.segments.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
+        current.segments[at].bodies.get(index).cloned()
+    }
+
+    /// How many segments are kept, those in the playlist and those before it.
+    pub(super) fn keep(&self) -> usize {
+        self.keep
+    }
+
+    /// How many segments a full playlist lists.
+    pub(super) fn window(&self) -> usize {
+        self.keep / 2
+    }
+
+    /// Publishes `segments` (newest last) and the playlists that name them.
+    pub(super) fn publish(&self, variants: &[Variant], playlist: &MediaPlaylist, segments: &[Segment]) {
+        let mut next = Published::clone(&self.current());
+        next.rungs = variants.iter().map(|v| v.name.clone()).collect();
+        next.segments.extend(segments.iter().map(|segment| Arc::new(keep(segment))));
+        let surplus = next.segments.len().saturating_sub(self.keep);
+        next.segments.drain(..surplus);
+        next.playlists =
+            next.rungs.iter().filter_map(|rung| playlist.render(rung)).map(|text| self.playlist(text)).collect();
+        next.master = (!next.playlists.is_empty()).then(|| self.playlist(master_playlist(variants)));
+        *self.published.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(next);
+    }
+
+    fn playlist(&self, text: String) -> Served {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Served {
+            etag: format!("\"{:016x}\"", hasher.finish()),
+            body: Bytes::from(text),
+            content_type: PLAYLIST_TYPE,
+            cache_control: self.playlist_cache.clone(),
+        }
+    }
+
+    fn current(&self) -> Arc<Published> {
+        Arc::clone(&self.published.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
+    }
+}
+
+fn keep(segment: &Segment) -> Kept {
+    let info = &segment.info;
+    let served = |body: &Bytes| Served {
+        // A number is never used for other bytes, so number, place and length name them.
+        etag: format!("\"{:x}-{:x}-{:x}\"", info.sequence, info.start.get(), body.len()),
+        body: body.clone(),
+        content_type: SEGMENT_TYPE,
+        cache_control: SEGMENT_CACHE.to_owned(),
+    };
+    Kept { sequence: info.sequence, bodies: segment.streams.iter().map(served).collect() }
+}

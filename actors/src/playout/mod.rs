@@ -1,0 +1,278 @@
+//! What makes a channel's output: one task for each channel on air, in which a feeder reads ahead and
+//! an air side releases in time.
+//!
+//! ```text
+//! plan ─▶ feeder ─▶ queue (8 s) ─▶ air: clock ─▶ splicer ─▶ segmenter ─▶ spool ─▶ HLS output
+//!           ▲ sources (FFmpeg or direct), fallback, slate
+//! ```
+//!
+//! Bytes stay in this task; the channel hears [`Fact`]s only. Dropping a [`Playout`] ends the task and
+//! kills its sources.
+
+mod air;
+mod clock;
+mod facts;
+mod feeder;
+mod filler;
+mod hls_output;
+mod queue;
+mod resume;
+mod slate;
+mod source;
+mod spool;
+mod view;
+
+pub(crate) use facts::{Fact, Facts};
+pub use hls_output::{HlsOutput, Served};
+pub(crate) use slate::Slates;
+pub(crate) use spool::Spool;
+pub(crate) use view::{Sampled, State, View};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use playout_domain::ids::MediaId;
+use playout_domain::plan::Plan;
+use playout_domain::media::Profile;
+use playout_domain::units::{Frame, Timeline};
+use playout_media::hls::{MediaPlaylist, Segmenter};
+use playout_media::splice::{Layout, Splicer};
+use tokio::sync::{Mutex, watch};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use crate::library::Library;
+use crate::process::Launcher;
+use air::{Air, Hls};
+use clock::Clock;
+use feeder::{Equipment, Feeder};
+use filler::Filler;
+use queue::Queue;
+use resume::{Resume, Situation};
+
+/// Segments with which the output begins, before now.
+pub(crate) const BURST_SEGMENTS: u64 = 3;
+
+/// Which reader prepared media have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// An FFmpeg process for each entry of the plan.
+    Ffmpeg,
+    /// The daemon itself, by the file's index.
+    Direct,
+}
+
+/// How channels play out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlayoutSettings {
+    /// What reads prepared media.
+    pub source: SourceKind,
+    /// Seconds that a source may read ahead of real time.
+    pub buffer: u32,
+    /// Seconds at which the clock of a new channel begins.
+    pub clock_origin: u32,
+    /// HLS target duration in seconds.
+    pub target_duration: u32,
+    /// Segments in a playlist.
+    pub window: usize,
+}
+
+/// What a channel shows, and what stands in for it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Programme {
+    /// What every frame shows.
+    pub(crate) plan: Plan,
+    /// What plays where the plan has nothing.
+    pub(crate) fallback: Option<MediaId>,
+}
+
+/// What all playouts share.
+pub(crate) struct Studio {
+    pub(crate) library: Library,
+    pub(crate) launcher: Launcher,
+    pub(crate) slates: Slates,
+    pub(crate) settings: PlayoutSettings,
+}
+
+/// What one playout is given.
+pub(crate) struct Setup {
+    /// The channel, for logs and process lists.
+    pub(crate) label: String,
+    pub(crate) profile: Profile,
+    pub(crate) timeline: Timeline,
+    pub(crate) programme: Programme,
+    /// Where segments are published; `None`: the channel is not served as HLS.
+    pub(crate) output: Option<Arc<HlsOutput>>,
+    /// The folder of what was published.
+    pub(crate) spool_dir: PathBuf,
+    /// The spool in it, shared by all playouts of the channel so that only one writes.
+    pub(crate) spool: Arc<Mutex<Option<Spool>>>,
+    pub(crate) view: View,
+    pub(crate) facts: Facts,
+}
+
+/// A running playout.
+pub(crate) struct Playout {
+    task: AbortHandle,
+    programme: watch::Sender<Arc<Programme>>,
+    queue: Arc<Queue>,
+}
+
+impl Playout {
+    /// Starts a playout. Whatever goes wrong is told as a fact.
+    pub(crate) fn start(studio: Arc<Studio>, setup: Setup) -> Self {
+        let (programme, told) = watch::channel(Arc::new(setup.programme.clone()));
+        let rate = setup.profile.frame_rate;
+        let capacity = u64::from(studio.settings.buffer) * rate.gop_frames() / 2;
+        let now = setup.timeline.frame_at(Timestamp::now());
+        let queue = Arc::new(Queue::new(now, capacity));
+        let facts = setup.facts.clone();
+        let task = tokio::spawn(run(studio, setup, Arc::clone(&queue), told));
+        let abort = task.abort_handle();
+        tokio::spawn(async move {
+            let reason = match task.await {
+                Ok(Ok(reason)) => reason.to_owned(),
+                Ok(Err(reason)) => reason,
+                Err(ended) if ended.is_cancelled() => return,
+                Err(_) => "a fault in the playout; the log has its place".to_owned(),
+            };
+            facts.tell(Fact::Ended { reason });
+        });
+        Self { task: abort, programme, queue }
+    }
+
+    /// Changes what is shown, beginning with the first frame that is not on its way out.
+    pub(crate) fn show(&self, programme: Programme) {
+        self.programme.send_replace(Arc::new(programme));
+    }
+
+    /// The first frame that a change can still reach.
+    pub(crate) fn front(&self) -> Frame {
+        self.queue.front()
+    }
+}
+
+impl Drop for Playout {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    studio: Arc<Studio>,
+    setup: Setup,
+    queue: Arc<Queue>,
+    programme: watch::Receiver<Arc<Programme>>,
+) -> Result<&'static str, String> {
+    let begun = Instant::now();
+    let slate = studio.slates.get(&setup.profile).await.map_err(|error| error.to_string())?;
+    let resume = resume(&studio.settings, &setup).await?;
+    let now = Timestamp::now();
+    let clock = Clock::starting(setup.timeline, now, resume.published);
+    queue.begin(resume.start);
+    let filler = Filler::new(studio.library.clone(), setup.profile, slate);
+    let equipment = Equipment {
+        label: setup.label.clone(),
+        profile: setup.profile,
+        timeline: setup.timeline,
+        source: studio.settings.source,
+        library: studio.library.clone(),
+        launcher: studio.launcher.clone(),
+        clock,
+        queue: Arc::clone(&queue),
+        view: setup.view.clone(),
+        facts: setup.facts.clone(),
+    };
+    let feeder = Feeder::new(equipment, filler, programme, resume.start);
+    let splicer = match &resume.counters {
+        Some(counters) => Splicer::resume(setup.timeline, counters.clone()),
+        None => Splicer::new(setup.timeline, Layout::StreamPerRung(1)),
+    };
+    let hls = setup.output.clone().map(|output| begin_hls(&studio.settings, &setup, output, resume));
+    let air = Air {
+        label: setup.label,
+        profile: setup.profile,
+        timeline: setup.timeline,
+        clock,
+        begun,
+        queue,
+        splicer,
+        hls,
+        view: setup.view,
+        facts: setup.facts,
+        out: false,
+        shows: None,
+        healthy: None,
+    };
+    Ok(tokio::select! {
+        ended = feeder.run() => ended,
+        ended = air.run() => ended,
+    })
+}
+
+/// Decides where to begin, and offers what the last playout left.
+async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, String> {
+    let mut spool = Arc::clone(&setup.spool).lock_owned().await;
+    let dir = setup.spool_dir.clone();
+    let label = setup.label.clone();
+    let loading = tokio::task::spawn_blocking(move || {
+        let opened = match Spool::open(dir) {
+            Ok(opened) => spool.insert(opened),
+            Err(error) => return Err(error.to_string()),
+        };
+        match opened.load() {
+            Ok(left) => Ok(left),
+            Err(error) => {
+                tracing::error!(channel = label, %error, "what was published before is lost; numbers go on above it");
+                Ok(None)
+            }
+        }
+    });
+    let left = loading.await.map_err(|error| error.to_string())??;
+    let rate = setup.timeline.frame_rate;
+    let segment = u64::from(settings.target_duration) * rate.gop_frames() / 2;
+    let now = Timestamp::now();
+    let profile = setup.profile.key();
+    let situation = Situation {
+        timeline: &setup.timeline,
+        plan: &setup.programme.plan,
+        profile: &profile,
+        now: setup.timeline.frame_at(now),
+        unix_seconds: now.as_second().try_into().unwrap_or_default(),
+        burst: BURST_SEGMENTS * segment,
+        window: settings.window as u64 * segment,
+    };
+    let (record, segments) = left.map_or((None, Vec::new()), |(record, segments)| (Some(record), segments));
+    let resume = situation.resume(record);
+    if let (Some(output), Some((_, sets))) = (&setup.output, &resume.follows) {
+        let playlist = MediaPlaylist::resume(
+            setup.timeline,
+            settings.target_duration,
+            settings.window,
+            resume.playlist.clone(),
+        );
+        output.publish(&air::variants(&setup.profile, sets), &playlist, &segments);
+    }
+    Ok(resume)
+}
+
+fn begin_hls(settings: &PlayoutSettings, setup: &Setup, output: Arc<HlsOutput>, resume: Resume) -> Hls {
+    let mut segmenter = Segmenter::new(&setup.timeline, settings.target_duration, resume.next_sequence);
+    let published = resume.follows.is_some() && !resume.playlist.segments.is_empty();
+    if let Some((frame, sets)) = resume.follows {
+        segmenter = segmenter.following(frame, sets);
+    }
+    let playlist =
+        MediaPlaylist::resume(setup.timeline, settings.target_duration, settings.window, resume.playlist);
+    Hls {
+        output,
+        segmenter,
+        playlist,
+        past: resume.past,
+        spool: Arc::clone(&setup.spool),
+        variants: Vec::new(),
+        held: Vec::new(),
+        published,
+    }
+}

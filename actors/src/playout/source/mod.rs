@@ -1,0 +1,88 @@
+//! Where a plan entry's GOPs come from: an FFmpeg process, or the prepared file read in process.
+//! Both stand behind one seam and say where they are by the time stamps of what they deliver.
+
+mod direct;
+mod ffmpeg;
+
+pub(super) use direct::{DirectSource, read_gop};
+pub(super) use ffmpeg::FfmpegSource;
+
+use playout_media::demux::DemuxError;
+use playout_media::gop::Gop;
+
+use crate::process::{ExitKind, SpawnError};
+
+/// Why a source ended before its item did.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SourceError {
+    /// The item is not in the library any more, or never was playable.
+    #[error("the item is not in the library")]
+    Missing,
+    /// FFmpeg could not be started.
+    #[error("{0}")]
+    Spawn(#[from] SpawnError),
+    /// FFmpeg ended with an error or was killed.
+    #[error("FFmpeg {exit}{}", said(tail))]
+    Exited {
+        /// How it ended.
+        exit: ExitKind,
+        /// The end of what it said.
+        tail: String,
+    },
+    /// No media came for too long.
+    #[error("no media for {seconds} s")]
+    Hung {
+        /// How long.
+        seconds: u64,
+    },
+    /// The bytes are not the profile's.
+    #[error("{0}")]
+    Media(#[from] DemuxError),
+    /// The prepared file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What came is not what was asked for.
+    #[error("frame {got} of the item came where frame {wanted} was due")]
+    Misplaced {
+        /// The frame that was due.
+        wanted: u64,
+        /// The one that came.
+        got: u64,
+    },
+}
+
+fn said(tail: &str) -> String {
+    if tail.is_empty() { String::new() } else { format!(": {tail}") }
+}
+
+/// A source of either kind.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// An FFmpeg process. Boxed, for it is by far the larger.
+    Ffmpeg(Box<FfmpegSource>),
+    /// The prepared file, read in process.
+    Direct(DirectSource),
+}
+
+impl Source {
+    /// The process id; reading a file in process has none.
+    pub(super) fn pid(&self) -> Option<u32> {
+        match self {
+            Source::Ffmpeg(source) => Some(source.pid()),
+            Source::Direct(_) => None,
+        }
+    }
+
+    /// The next GOP; `None` when the item is over. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Option<Gop>, SourceError> {
+        match self {
+            Source::Ffmpeg(source) => source.next().await,
+            Source::Direct(source) => source.next().await,
+        }
+    }
+}

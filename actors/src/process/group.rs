@@ -1,0 +1,110 @@
+//! A child and its process group, owned: the group is killed and the child reaped when this goes
+//! out of scope, without blocking.
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::launcher;
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitKind {
+    /// It returned this code; 0 is success.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// Its end could not be observed; it was killed.
+    Lost,
+}
+
+impl ExitKind {
+    /// True for exit code 0.
+    pub fn success(self) -> bool {
+        self == ExitKind::Code(0)
+    }
+}
+
+impl From<ExitStatus> for ExitKind {
+    fn from(status: ExitStatus) -> Self {
+        match (status.code(), status.signal()) {
+            (Some(code), _) => ExitKind::Code(code),
+            (None, Some(signal)) => ExitKind::Signal(signal),
+            (None, None) => ExitKind::Lost,
+        }
+    }
+}
+
+impl fmt::Display for ExitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExitKind::Code(code) => write!(f, "exited with code {code}"),
+            ExitKind::Signal(number) => match Signal::try_from(*number) {
+                Ok(signal) => write!(f, "was ended by {signal}"),
+                Err(_) => write!(f, "was ended by signal {number}"),
+            },
+            ExitKind::Lost => f.write_str("could not be watched and was killed"),
+        }
+    }
+}
+
+/// The child is unreaped for as long as `child` is here, so its pid and group id stay its own.
+#[derive(Debug)]
+pub(super) struct Group {
+    child: Option<Child>,
+    id: Pid,
+}
+
+impl Group {
+    pub(super) fn new(child: Child) -> Group {
+        let id = Pid::from_raw(child.id() as i32);
+        Group {
+            child: Some(child),
+            id,
+        }
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.id.as_raw() as u32
+    }
+
+    /// Signals every process of the group. Nothing happens once the child has been reaped.
+    pub(super) fn signal(&self, signal: Signal) {
+        if self.child.is_some() {
+            // An empty group answers ESRCH: it is gone, which is as good.
+            let _gone = killpg(self.id, signal);
+        }
+    }
+
+    /// Reaps the child if it has ended, and then kills what it left behind in its group: only
+    /// while the child is a zombie is the group's number certain to be its own, so the signal
+    /// goes out before the child is waited for.
+    pub(super) fn reap_ended(&mut self) -> Option<ExitKind> {
+        self.signal(Signal::SIGKILL);
+        match self.child.as_mut()?.try_wait() {
+            Ok(None) => None,
+            Ok(Some(status)) => {
+                self.child = None;
+                Some(status.into())
+            }
+            Err(_) => {
+                self.child = None;
+                Some(ExitKind::Lost)
+            }
+        }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if self.child.is_some()
+            && self.reap_ended().is_none()
+            && let Some(child) = self.child.take()
+        {
+            launcher::reap_later(child);
+        }
+    }
+}

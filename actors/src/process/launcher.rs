@@ -1,0 +1,204 @@
+//! Starts children, all of them from one thread that lives as long as the daemon.
+//!
+//! `PR_SET_PDEATHSIG` is tied to the parent *thread*: a child started from one of tokio's threads
+//! dies when that thread is retired. So a single thread forks, never ends, and also waits for the
+//! children whose owner went away before they had ended.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use nix::fcntl::{FcntlArg, fcntl};
+use playout_media::ffmpeg::{Invocation, Tool};
+use tokio::sync::oneshot;
+
+use super::confine;
+use super::group::Group;
+use super::running::Process;
+use super::spec::{Spec, Stdout, Tools};
+
+/// How often children that were killed but have not ended yet are looked at.
+const REAP_EVERY: Duration = Duration::from_millis(20);
+
+/// Why a child could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum SpawnError {
+    /// There is no such program.
+    #[error("the program {} is not installed", program.display())]
+    Missing {
+        /// The program that was looked for.
+        program: PathBuf,
+    },
+    /// The system refused: out of processes, memory, descriptors or permission.
+    #[error("{label} could not be started: {source}")]
+    System {
+        /// What was to be started.
+        label: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What the launcher thread hands back: the child under guard, and the parent's ends of its pipes.
+pub(super) struct Launched {
+    pub(super) group: Group,
+    pub(super) pidfd: OwnedFd,
+    pub(super) stdout: Option<OwnedFd>,
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+enum Order {
+    Spawn(Box<Spec>, oneshot::Sender<Result<Launched, SpawnError>>),
+    Reap(Child),
+}
+
+/// Starts child processes. Cheap to clone; all clones use the same thread.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    tools: Arc<Tools>,
+    orders: mpsc::Sender<Order>,
+}
+
+impl Launcher {
+    /// A launcher using `tools` where an [`Invocation`] names one.
+    ///
+    /// # Errors
+    /// The first call starts the launcher thread, which fails only when the system has no room
+    /// for another thread.
+    pub fn new(tools: Tools) -> io::Result<Launcher> {
+        Ok(Launcher {
+            tools: Arc::new(tools),
+            orders: thread()?,
+        })
+    }
+
+    /// A specification of `invocation` with the configured program.
+    pub fn spec(&self, invocation: Invocation, label: impl Into<String>) -> Spec {
+        let program = match invocation.program {
+            Tool::Ffmpeg => &self.tools.ffmpeg,
+            Tool::Ffprobe => &self.tools.ffprobe,
+        };
+        Spec::new(program, label).args(invocation.args)
+    }
+
+    /// Starts a child. If the caller goes away meanwhile, the child is killed.
+    ///
+    /// # Errors
+    /// [`SpawnError::Missing`] when the program is not installed, [`SpawnError::System`] otherwise.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub async fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
+        let (reply, answer) = oneshot::channel();
+        let label = spec.label.clone();
+        let stderr = spec.stderr;
+        let gone = || SpawnError::System {
+            label: label.clone(),
+            source: io::Error::other("the launcher thread is gone"),
+        };
+        self.orders
+            .send(Order::Spawn(Box::new(spec), reply))
+            .map_err(|_| gone())?;
+        let launched = answer.await.map_err(|_| gone())??;
+        Process::adopt(launched, stderr, label.clone())
+            .map_err(|source| SpawnError::System { label, source })
+    }
+}
+
+/// Hands a killed child to the launcher thread, which waits for its end.
+pub(super) fn reap_later(child: Child) {
+    if let Ok(orders) = thread() {
+        // The thread never ends, so the order arrives.
+        let _sent = orders.send(Order::Reap(child));
+    }
+}
+
+fn thread() -> io::Result<mpsc::Sender<Order>> {
+    static ORDERS: OnceLock<Result<mpsc::Sender<Order>, io::ErrorKind>> = OnceLock::new();
+    ORDERS
+        .get_or_init(|| {
+            let (orders, inbox) = mpsc::channel();
+            std::thread::Builder::new()
+                .name("launcher".into())
+                .spawn(move || serve(&inbox))
+                .map(|_never_joined| orders)
+                .map_err(|e| e.kind())
+        })
+        .clone()
+        .map_err(io::Error::from)
+}
+
+/// The launcher thread. `ORDERS` holds a sender for ever, so the inbox never closes.
+fn serve(inbox: &mpsc::Receiver<Order>) {
+    let mut ending: Vec<Child> = Vec::new();
+    loop {
+        let order = if ending.is_empty() {
+            inbox.recv().map_err(mpsc::RecvTimeoutError::from)
+        } else {
+            inbox.recv_timeout(REAP_EVERY)
+        };
+        match order {
+            Ok(Order::Spawn(spec, reply)) => {
+                // If the asker is gone, the guard in the answer kills the child.
+                drop(reply.send(launch(*spec)));
+            }
+            Ok(Order::Reap(child)) => ending.push(child),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+        }
+        ending.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+}
+
+fn launch(spec: Spec) -> Result<Launched, SpawnError> {
+    let mut command = Command::new(&spec.program);
+    command
+        .args(&spec.args)
+        .stdin(Stdio::null())
+        .stdout(match spec.stdout {
+            Stdout::Null => Stdio::null(),
+            Stdout::Piped { .. } => Stdio::piped(),
+        })
+        .stderr(Stdio::piped());
+    confine::confine(&mut command, spec.priority, spec.limits);
+    let mut child = command.spawn().map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => SpawnError::Missing {
+            program: spec.program.clone(),
+        },
+        _ => SpawnError::System {
+            label: spec.label.clone(),
+            source,
+        },
+    })?;
+    let stdout = child.stdout.take().map(OwnedFd::from);
+    let stderr = child.stderr.take().map(OwnedFd::from);
+    let group = Group::new(child);
+    let pidfd = confine::pidfd(group.pid()).map_err(|source| SpawnError::System {
+        label: spec.label,
+        source,
+    })?;
+    if let (Some(pipe), Stdout::Piped { bytes }) = (&stdout, spec.stdout) {
+        enlarge(pipe, bytes);
+    }
+    Ok(Launched {
+        group,
+        pidfd,
+        stdout,
+        stderr,
+    })
+}
+
+/// Asks for a pipe buffer of `bytes`, and for half as much as long as the system refuses: without
+/// privileges all pipes of a user share 64 MiB (`fs.pipe-user-pages-soft`).
+fn enlarge(pipe: &OwnedFd, bytes: usize) {
+    let mut wanted = i32::try_from(bytes).unwrap_or(i32::MAX);
+    while wanted > 64 << 10 {
+        if fcntl(pipe, FcntlArg::F_SETPIPE_SZ(wanted)).is_ok() {
+            return;
+        }
+        wanted /= 2;
+    }
+}

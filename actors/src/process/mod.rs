@@ -1,0 +1,24 @@
+//! Child processes: how they are started, confined, watched, ended and measured.
+//!
+//! - [`Launcher`] starts every child of the daemon, from the one thread that never ends.
+//! - [`Process`] owns one running child; dropping it kills the child's whole group and leaves no
+//!   zombie behind.
+//! - [`stats`] reads what a process has used, from `/proc`.
+//!
+//! Invariant: no child outlives the daemon, however the daemon dies.
+
+mod confine;
+mod group;
+mod launcher;
+mod running;
+mod spec;
+mod stats;
+mod stderr;
+#[cfg(test)]
+mod tests;
+
+pub use group::ExitKind;
+pub use launcher::{Launcher, SpawnError};
+pub use running::Process;
+pub use spec::{Limits, Priority, Spec, Stderr, Stdout, Tools};
+pub use stats::{ProcessStats, stats};

@@ -1,0 +1,164 @@
+//! What to start and under which restrictions. Plain data: the launcher acts on it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How the scheduler weighs a child against everything else on the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Priority {
+    /// On air: as important as the daemon itself.
+    #[default]
+    OnAir,
+    /// Somebody waits for the answer, but no viewer does (probe, thumbnail).
+    Interactive,
+    /// Preparing media: takes what is left over.
+    Background,
+}
+
+impl Priority {
+    /// The nice level that is added to the daemon's own.
+    pub fn nice(self) -> i32 {
+        match self {
+            Priority::OnAir => 0,
+            Priority::Interactive => 5,
+            Priority::Background => 19,
+        }
+    }
+}
+
+/// What becomes of the child's standard output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stdout {
+    /// Thrown away.
+    #[default]
+    Null,
+    /// A pipe with a buffer of about `bytes` (the kernel rounds up to a power of two, and gives
+    /// less when the user's share of pipe memory is used up).
+    Piped {
+        /// Wanted size of the pipe buffer in bytes.
+        bytes: usize,
+    },
+}
+
+impl Stdout {
+    /// A pipe of 1 MiB: three seconds of a 2.5 Mb/s stream.
+    pub const PIPED: Stdout = Stdout::Piped { bytes: 1 << 20 };
+}
+
+/// What becomes of the child's standard error, beside the tail that is always kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stderr {
+    /// Only the tail is kept.
+    #[default]
+    Tail,
+    /// Lines of the form `key=value` (FFmpeg's `-progress pipe:2`) go to
+    /// [`Process::take_progress`](super::Process::take_progress); all others to the tail.
+    Progress,
+}
+
+/// Resource limits set before the program starts. `None` leaves the daemon's own limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Open files (`RLIMIT_NOFILE`).
+    pub open_files: u64,
+    /// Virtual memory in bytes (`RLIMIT_AS`).
+    pub address_space: Option<u64>,
+    /// CPU time, after which the kernel kills the process (`RLIMIT_CPU`).
+    pub cpu_time: Option<Duration>,
+    /// Largest file the child may write, in bytes (`RLIMIT_FSIZE`).
+    pub file_size: Option<u64>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            open_files: 256,
+            address_space: None,
+            cpu_time: None,
+            file_size: None,
+        }
+    }
+}
+
+/// Where the external programs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tools {
+    /// The `ffmpeg` program; a bare name is looked up in `PATH`.
+    pub ffmpeg: PathBuf,
+    /// The `ffprobe` program; a bare name is looked up in `PATH`.
+    pub ffprobe: PathBuf,
+}
+
+impl Default for Tools {
+    fn default() -> Self {
+        Tools {
+            ffmpeg: "ffmpeg".into(),
+            ffprobe: "ffprobe".into(),
+        }
+    }
+}
+
+/// One child to start.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The program; a bare name is looked up in `PATH`.
+    pub program: PathBuf,
+    /// Its arguments, not necessarily UTF-8.
+    pub args: Vec<OsString>,
+    /// Its weight against other processes.
+    pub priority: Priority,
+    /// Where its standard output goes.
+    pub stdout: Stdout,
+    /// Where its standard error goes.
+    pub stderr: Stderr,
+    /// What it may use up.
+    pub limits: Limits,
+    /// What the child is, for logs: `source 7 of channel …`.
+    pub label: String,
+}
+
+impl Spec {
+    /// A child with no output, default limits and on-air priority.
+    pub fn new(program: impl Into<PathBuf>, label: impl Into<String>) -> Spec {
+        Spec {
+            program: program.into(),
+            args: Vec::new(),
+            priority: Priority::default(),
+            stdout: Stdout::default(),
+            stderr: Stderr::default(),
+            limits: Limits::default(),
+            label: label.into(),
+        }
+    }
+
+    /// Adds arguments.
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Spec {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the priority.
+    pub fn priority(mut self, priority: Priority) -> Spec {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets where standard output goes.
+    pub fn stdout(mut self, stdout: Stdout) -> Spec {
+        self.stdout = stdout;
+        self
+    }
+
+    /// Sets where standard error goes.
+    pub fn stderr(mut self, stderr: Stderr) -> Spec {
+        self.stderr = stderr;
+        self
+    }
+
+    /// Sets the resource limits.
+    pub fn limits(mut self, limits: Limits) -> Spec {
+        self.limits = limits;
+        self
+    }
+}

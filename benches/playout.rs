@@ -1,0 +1,255 @@
+//! Speed, measured on the real daemon (`make bench`): what is written into `docs/performance.md`.
+//!
+//! Takes minutes and wants the machine for itself. Prints one Markdown table row for each figure.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a measurement that cannot go on has failed"
+)]
+#![allow(unreachable_pub)]
+
+#[path = "../tests/daemon/clips.rs"]
+#[allow(dead_code)]
+mod clips;
+#[path = "../tests/daemon/daemon.rs"]
+#[allow(dead_code)]
+mod daemon;
+#[path = "../tests/daemon/http.rs"]
+#[allow(dead_code)]
+mod http;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use daemon::{Daemon, folder, until};
+use serde_json::json;
+
+/// Channels at once.
+const CHANNELS: usize = 50;
+/// How long they are watched, once all are on air.
+const WATCHED: Duration = Duration::from_secs(90);
+
+fn main() {
+    println!("| what | figure |\n|---|---|");
+    preparing();
+    for source in ["ffmpeg", "direct"] {
+        starting(source);
+        many(source);
+    }
+}
+
+/// A minute of 1280×720 at 25 frames a second.
+fn clip() -> PathBuf {
+    clips::make("bench-720p25-60s.mp4", |out| {
+        clips::ffmpeg(&[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=1280x720:rate=25:duration=60,noise=alls=12:allf=t",
+        ])
+        .args([
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:sample_rate=48000:duration=60",
+        ])
+        .args([
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-b:v",
+            "6M",
+            "-pix_fmt",
+            "yuv420p",
+        ])
+        .args(["-c:a", "aac", "-ac", "2", "-f", "mp4"])
+        .arg(out)
+        .status()
+        .unwrap()
+        .success()
+    })
+}
+
+fn preparing() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let clip = clip();
+    let begun = Instant::now();
+    let media = daemon.import(&clip);
+    let imported = begun.elapsed();
+    prepared(&daemon, &media);
+    let took = begun.elapsed();
+    println!(
+        "| import of a 60 s clip, until it can be played (live) | {:.2} s |",
+        imported.as_secs_f64()
+    );
+    println!(
+        "| prepare, 720p25, 2 cores | {:.1} × real time |",
+        60.0 / took.as_secs_f64()
+    );
+}
+
+fn prepared(daemon: &Daemon, media: &str) {
+    until("the item is prepared", Duration::from_secs(300), || {
+        let item = daemon.get(&format!("/media/{media}"));
+        let all = item["renditions"].as_array().cloned().unwrap_or_default();
+        all.iter().any(|rendition| rendition["status"] == "ready")
+    });
+}
+
+fn channel(daemon: &Daemon, n: usize, media: &str) -> String {
+    let channel = daemon.post(
+        "/channels",
+        &json!({ "name": format!("Channel {n}"), "resolution": "720p" }),
+    );
+    let id = channel["id"].as_str().unwrap().to_owned();
+    daemon.api(
+        "PUT",
+        &format!("/channels/{id}/rotation"),
+        &json!({ "items": [{ "mediaId": media }] }),
+    );
+    id
+}
+
+fn starting(source: &str) {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), &format!("[playout]\nsource = \"{source}\"\n"));
+    let media = daemon.import(&clip());
+    prepared(&daemon, &media);
+    let mut times: Vec<f64> = (0..10)
+        .map(|n| {
+            let id = channel(&daemon, n, &media);
+            let path = format!("/hls/{id}/720p.m3u8");
+            let begun = Instant::now();
+            daemon.operate(&id, "start");
+            while !daemon
+                .try_get(&path)
+                .is_some_and(|answer| answer.status == 200)
+            {
+                std::thread::park_timeout(Duration::from_millis(2));
+            }
+            let took = begun.elapsed().as_secs_f64();
+            daemon.operate(&id, "stop");
+            took
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!(
+        "| start → first complete playlist, {source}, 10 starts | median {:.0} ms, worst {:.0} ms |",
+        times[5] * 1000.0,
+        times[9] * 1000.0
+    );
+}
+
+fn many(source: &str) {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), &format!("[playout]\nsource = \"{source}\"\n"));
+    let media = daemon.import(&clip());
+    prepared(&daemon, &media);
+    let ids: Vec<String> = (0..CHANNELS).map(|n| channel(&daemon, n, &media)).collect();
+    let begun = Instant::now();
+    for id in &ids {
+        daemon.operate(id, "start");
+    }
+    until("all are LIVE", Duration::from_secs(120), || {
+        ids.iter().all(|id| daemon.status(id) == "LIVE")
+    });
+    let all_live = begun.elapsed().as_secs_f64();
+    // The burst is over when the read-ahead is full; only then is the load that of every hour.
+    until("the read-ahead is full", Duration::from_secs(60), || {
+        ids.iter().all(|id| {
+            daemon.get(&format!("/channels/{id}/health"))["buffered"].as_f64() >= Some(6.0)
+        })
+    });
+    let metrics = |field: &str| -> u64 {
+        let of = |id: &String| {
+            daemon.get(&format!("/channels/{id}/outputs/metrics"))["hls"][field]
+                .as_u64()
+                .unwrap()
+        };
+        ids.iter().map(of).sum()
+    };
+    let (segments, late) = (metrics("segments"), metrics("lateSegments"));
+    let children = || -> Vec<u32> { ids.iter().flat_map(|id| daemon.sources(id)).collect() };
+    let (cpu, all_cpu) = (cpu_seconds(daemon.pid()), tree_cpu(daemon.pid()));
+    let watched = Instant::now();
+    while watched.elapsed() < WATCHED {
+        std::thread::park_timeout(Duration::from_secs(1));
+    }
+    let seconds = watched.elapsed().as_secs_f64();
+    let own = (cpu_seconds(daemon.pid()) - cpu) / seconds / CHANNELS as f64 * 100.0;
+    let all = (tree_cpu(daemon.pid()) - all_cpu) / seconds / CHANNELS as f64 * 100.0;
+    let pids = children();
+    let sources: f64 = pids.iter().map(|pid| pss(*pid)).sum::<f64>() / CHANNELS as f64;
+    let memory = pss(daemon.pid()) / CHANNELS as f64;
+    println!("| {CHANNELS} channels, {source}: time to have all LIVE | {all_live:.1} s |");
+    println!(
+        "| {CHANNELS} channels, {source}, {seconds:.0} s: segments, late ones | {}, {} |",
+        metrics("segments") - segments,
+        metrics("lateSegments") - late
+    );
+    println!(
+        "| {CHANNELS} channels, {source}: the daemon's CPU a channel | {own:.3} % of a core |"
+    );
+    println!(
+        "| {CHANNELS} channels, {source}: CPU a channel with FFmpeg, PostgreSQL and Redis | {all:.3} % of a core |"
+    );
+    println!(
+        "| {CHANNELS} channels, {source}: the daemon's memory a channel (PSS) | {memory:.1} MB |"
+    );
+    println!(
+        "| {CHANNELS} channels, {source}: FFmpeg's memory a channel (PSS) | {sources:.1} MB |"
+    );
+}
+
+/// User and kernel time of a process in seconds, with that of children it has reaped.
+fn cpu_of(pid: u32, reaped: bool) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().collect())
+        .unwrap_or_default();
+    let ticks = |n: usize| {
+        fields
+            .get(n)
+            .and_then(|field| field.parse::<f64>().ok())
+            .unwrap_or_default()
+    };
+    let own = ticks(11) + ticks(12);
+    (if reaped {
+        own + ticks(13) + ticks(14)
+    } else {
+        own
+    }) / 100.0
+}
+
+fn cpu_seconds(pid: u32) -> f64 {
+    cpu_of(pid, false)
+}
+
+/// The same of a process and everything below it, ended children included.
+fn tree_cpu(pid: u32) -> f64 {
+    let children = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .map(|tasks| {
+            let of = |task: std::fs::DirEntry| {
+                std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
+            };
+            tasks.flatten().map(of).collect::<Vec<_>>().join(" ")
+        })
+        .unwrap_or_default();
+    let below: f64 = children
+        .split_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .map(tree_cpu)
+        .sum();
+    cpu_of(pid, true) + below
+}
+
+/// Proportional memory of a process in megabytes.
+fn pss(pid: u32) -> f64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find(|line| line.starts_with("Pss:"));
+    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok())
+        .unwrap_or_default()
+        / 1000.0
+}

@@ -1,0 +1,342 @@
+//! From JSON to a configuration: everything is read, and every violation is listed.
+
+use super::{
+    ChannelConfig, FeatureFlags, InteractionFeature, InteractionSetting, MonetizationSettings, Rung,
+};
+use crate::destination::{DestinationConfig, Platform, ServerUrl, StreamKey, StreamKeySetting};
+use crate::ids::{DestinationId, MediaId};
+use crate::resolution::Resolution;
+use crate::units::{BitsPerSecond, FrameRate};
+use crate::violation::{Fields, Violations, describe, member, quoted};
+use serde_json::Value;
+
+/// Characters of a channel's name at most.
+pub const MAX_NAME_LENGTH: usize = 100;
+
+/// Destinations of a channel at most, whatever its client's plan says.
+pub const MAX_DESTINATIONS: usize = 32;
+
+/// Rungs of a ladder at most.
+const MAX_RUNGS: usize = 1;
+
+/// What the operator allows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether RTMP destinations may be loopback, private or link-local addresses.
+    pub allow_private_destinations: bool,
+}
+
+impl ChannelConfig {
+    /// Reads the configuration of a channel that is to be created.
+    ///
+    /// # Errors
+    /// Every violation, each with its pointer.
+    pub fn parse(value: &Value, policy: &Policy) -> Result<Self, Violations> {
+        Self::parse_with(value, policy, &[])
+    }
+
+    /// Reads the whole configuration of a channel whose destinations so far are `known`: one that
+    /// names a known id and gives no key keeps its key.
+    ///
+    /// # Errors
+    /// Every violation, each with its pointer.
+    pub fn parse_with(
+        value: &Value,
+        policy: &Policy,
+        known: &[DestinationConfig],
+    ) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let mut fields = Fields::open(value, "", &mut violations);
+        let mut config = read(&mut fields);
+        if let Some(list) = fields.list("rtmpDestinations", MAX_DESTINATIONS) {
+            config.rtmp_destinations = read_destinations(list, policy, known, fields.violations());
+        }
+        fields.finish();
+        violations.or(config)
+    }
+
+    /// Reads what the store keeps; `destinations` come from rows of their own.
+    ///
+    /// # Errors
+    /// Every violation: what is stored is not what was written.
+    pub fn from_stored(
+        value: &Value,
+        destinations: Vec<DestinationConfig>,
+    ) -> Result<Self, Violations> {
+        let mut violations = Violations::default();
+        let mut fields = Fields::open(value, "", &mut violations);
+        let mut config = read(&mut fields);
+        config.rtmp_destinations = destinations;
+        fields.finish();
+        violations.or(config)
+    }
+}
+
+/// Everything but the destinations; where a violation is noted, a default stands in.
+fn read(fields: &mut Fields<'_, '_>) -> ChannelConfig {
+    let name = fields.required_parsed("name", check_name);
+    let mut config = ChannelConfig::named(name.unwrap_or_default());
+    config.resolution = fields.parsed("resolution", str::parse).unwrap_or_default();
+    config.frame_rate = read_frame_rate(fields);
+    config.bitrate = read_bitrate(fields, config.resolution, config.frame_rate);
+    config.ladder = read_ladder(
+        fields,
+        Rung {
+            resolution: config.resolution,
+            bitrate: config.bitrate,
+        },
+    );
+    config.fallback_video = match fields.value("fallbackVideo") {
+        None | Some(Value::Null) => None,
+        Some(_) => fields.parsed("fallbackVideo", str::parse::<MediaId>),
+    };
+    config.hls_enabled = fields.boolean("hlsEnabled", true);
+    config.monetization = read_monetization(fields);
+    config.analytics_enabled = fields.boolean("analyticsEnabled", true);
+    config.interaction_features = read_interaction(fields);
+    config.features = FeatureFlags {
+        monetization: fields.boolean("monetizationEnabled", false),
+        ai_optimization: fields.boolean("aiOptimizationEnabled", false),
+        multi_platform: fields.boolean("multiPlatformEnabled", false),
+        interaction: fields.boolean("interactionEnabled", false),
+    };
+    config
+}
+
+fn check_name(name: &str) -> Result<String, String> {
+    let length = name.chars().count();
+    if name.trim().is_empty() {
+        return Err(format!(
+            "name is empty; 1 to {MAX_NAME_LENGTH} characters are needed"
+        ));
+    }
+    if length > MAX_NAME_LENGTH {
+        return Err(format!(
+            "name has {length} characters; 1 to {MAX_NAME_LENGTH} are allowed"
+        ));
+    }
+    match name.chars().find(|c| c.is_control()) {
+        Some(control) => Err(format!(
+            "name holds the control character {control:?}; only text is allowed"
+        )),
+        None => Ok(name.to_owned()),
+    }
+}
+
+fn read_frame_rate(fields: &mut Fields<'_, '_>) -> FrameRate {
+    let Some(value) = fields.value("frameRate") else {
+        return FrameRate::default();
+    };
+    let refusal = match value.as_f64().map(FrameRate::from_number) {
+        Some(Ok(frame_rate)) => return frame_rate,
+        Some(Err(unknown)) => unknown.to_string(),
+        None => format!(
+            "frameRate is {}; a number such as 25 or 29.97 is needed",
+            describe(value)
+        ),
+    };
+    fields.refuse("frameRate", refusal);
+    FrameRate::default()
+}
+
+fn read_bitrate(
+    fields: &mut Fields<'_, '_>,
+    resolution: Resolution,
+    frame_rate: FrameRate,
+) -> BitsPerSecond {
+    let default = resolution.default_bitrate(frame_rate);
+    let Some(bitrate) = fields.whole_number("bitrate").map(BitsPerSecond) else {
+        return default;
+    };
+    let allowed = resolution.bitrates();
+    if allowed.contains(&bitrate) {
+        return bitrate;
+    }
+    let (least, most) = allowed.into_inner();
+    let message = format!(
+        "bitrate is {bitrate}; at {resolution} {} to {most} are allowed",
+        least.0
+    );
+    fields.refuse("bitrate", message);
+    default
+}
+
+fn read_ladder(fields: &mut Fields<'_, '_>, own: Rung) -> Vec<Rung> {
+    let default = vec![own];
+    let Some(list) = fields.list("ladder", usize::MAX) else {
+        return default;
+    };
+    if list.is_empty() || list.len() > MAX_RUNGS {
+        let given = list.len();
+        let message = format!(
+            "ladder has {given} rungs; exactly one is supported, the channel's own resolution and bitrate"
+        );
+        fields.refuse("ladder", message);
+        return default;
+    }
+    let pointer = fields.pointer_to("ladder");
+    for (n, rung) in list.iter().enumerate() {
+        let mut rung = Fields::open(rung, member(&pointer, n), fields.violations());
+        let resolution = rung.required_parsed("resolution", str::parse::<Resolution>);
+        if let Some(other) = resolution.filter(|given| *given != own.resolution) {
+            let own = own.resolution;
+            rung.refuse(
+                "resolution",
+                format!("resolution is {other}; the channel's own is {own}"),
+            );
+        }
+        rung.required("bitrate");
+        let bitrate = rung.whole_number("bitrate").map(BitsPerSecond);
+        if let Some(other) = bitrate.filter(|given| *given != own.bitrate) {
+            let own = own.bitrate;
+            rung.refuse(
+                "bitrate",
+                format!("bitrate is {other}; the channel's own is {own}"),
+            );
+        }
+        rung.finish();
+    }
+    default
+}
+
+fn read_monetization(fields: &mut Fields<'_, '_>) -> MonetizationSettings {
+    let default = MonetizationSettings::default();
+    let Some(value) = fields.value("monetizationSettings") else {
+        return default;
+    };
+    let pointer = fields.pointer_to("monetizationSettings");
+    let mut settings = Fields::open(value, pointer, fields.violations());
+    let read = MonetizationSettings {
+        enabled: settings.boolean("enabled", default.enabled),
+        currency: settings
+            .parsed("currency", str::parse)
+            .unwrap_or(default.currency),
+    };
+    settings.finish();
+    read
+}
+
+fn read_interaction(fields: &mut Fields<'_, '_>) -> Vec<InteractionSetting> {
+    let mut read: Vec<InteractionSetting> = Vec::new();
+    let list = fields.list("interactionFeatures", 4).unwrap_or(&[]);
+    let pointer = fields.pointer_to("interactionFeatures");
+    for (n, value) in list.iter().enumerate() {
+        let mut setting = Fields::open(value, member(&pointer, n), fields.violations());
+        let feature = setting.required_parsed("feature", str::parse::<InteractionFeature>);
+        let enabled = setting.boolean("enabled", true);
+        if let Some(feature) = feature {
+            if read.iter().any(|other| other.feature == feature) {
+                let message = "feature comes a second time; each is allowed once";
+                setting.refuse("feature", message);
+            }
+            read.push(InteractionSetting { feature, enabled });
+        }
+        setting.finish();
+    }
+    read
+}
+
+fn read_destinations(
+    list: &[Value],
+    policy: &Policy,
+    known: &[DestinationConfig],
+    violations: &mut Violations,
+) -> Vec<DestinationConfig> {
+    let mut read: Vec<DestinationConfig> = Vec::new();
+    for (n, value) in list.iter().enumerate() {
+        let mut fields = Fields::open(value, member("/rtmpDestinations", n), violations);
+        let destination = read_destination(&mut fields, policy, known);
+        let id = destination.as_ref().and_then(|destination| destination.id);
+        if id.is_some() && read.iter().any(|other| other.id == id) {
+            fields.refuse(
+                "id",
+                "id comes a second time; each destination is allowed once",
+            );
+        }
+        fields.finish();
+        read.extend(destination);
+    }
+    read
+}
+
+fn read_destination(
+    fields: &mut Fields<'_, '_>,
+    policy: &Policy,
+    known: &[DestinationConfig],
+) -> Option<DestinationConfig> {
+    let id = match fields.value("id") {
+        None | Some(Value::Null) => None,
+        Some(_) => fields.parsed("id", str::parse::<DestinationId>),
+    };
+    let stored = known
+        .iter()
+        .find(|destination| id.is_some() && destination.id == id);
+    if let (Some(id), None) = (id, stored) {
+        let message = format!("id {id} is no destination of this channel; leave it out to add one");
+        fields.refuse("id", message);
+    }
+    // A URL that was accepted once stays so, should the operator's policy be narrower since.
+    let url = |text: &str| match stored.map(|known| &known.server_url) {
+        Some(before) if before.as_str() == text => Ok(before.clone()),
+        _ => ServerUrl::parse(text, policy.allow_private_destinations),
+    };
+    let server_url = fields.required_parsed("serverUrl", url);
+    let platform = fields
+        .parsed("platform", str::parse::<Platform>)
+        .unwrap_or_default();
+    let enabled = fields.boolean("enabled", true);
+    let stream_key = read_key(fields, platform, stored);
+    Some(DestinationConfig {
+        id,
+        server_url: server_url?,
+        stream_key,
+        platform,
+        enabled,
+    })
+}
+
+fn read_key(
+    fields: &mut Fields<'_, '_>,
+    platform: Platform,
+    stored: Option<&DestinationConfig>,
+) -> StreamKeySetting {
+    let had = stored.is_some_and(|destination| destination.stream_key.is_set());
+    let mut wrong = false;
+    let key = match fields.value("streamKey") {
+        None => stored.map_or(StreamKeySetting::Absent, |known| known.stream_key.clone()),
+        Some(Value::Null) => StreamKeySetting::Absent,
+        Some(_) => match fields.parsed("streamKey", |text| StreamKey::new(text)) {
+            Some(key) => StreamKeySetting::Given(key),
+            None => {
+                wrong = true;
+                StreamKeySetting::Absent
+            }
+        },
+    };
+    if !key.is_set() && platform.needs_key() && !wrong {
+        fields.refuse(
+            "streamKey",
+            format!("streamKey is missing; {platform} takes no stream without one"),
+        );
+    }
+    // What reads answer may come back with what is written; it says nothing then.
+    match fields.value("streamKeySet") {
+        None => {}
+        Some(Value::Bool(said)) if *said == had || *said == key.is_set() => {}
+        Some(Value::String(text)) => {
+            let given = quoted(text);
+            fields.refuse(
+                "streamKeySet",
+                format!("streamKeySet is {given}; it is only answered, never set"),
+            );
+        }
+        Some(other) => {
+            let given = describe(other);
+            let message = format!(
+                "streamKeySet is {given}, but it is only answered; set the key as streamKey"
+            );
+            fields.refuse("streamKeySet", message);
+        }
+    }
+    key
+}

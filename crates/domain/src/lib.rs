@@ -1,0 +1,29 @@
+//! What the house talks about, and the decisions it takes: ids, units, configuration and its
+//! validation, the life of a channel, the plan, limits.
+//!
+//! Pure: no tokio, no I/O, no clock, no randomness. Time (`jiff::Timestamp`) and chance are
+//! arguments, so everything here is tested without a runtime and answers the same twice.
+
+pub mod backoff;
+pub mod channel;
+pub mod config;
+pub mod destination;
+pub mod ids;
+pub mod lifecycle;
+pub mod limits;
+pub mod media;
+pub mod plan;
+mod profile;
+pub mod resolution;
+pub mod units;
+pub mod violation;
+
+pub use channel::{Channel, ChannelStatus, Desired};
+pub use config::{ChannelConfig, Policy};
+pub use destination::{DestinationConfig, Platform, StreamKey};
+pub use ids::{ChannelId, ClientId, DestinationId, MediaId, RenditionId, TokenId};
+pub use media::{MediaItem, MediaStatus, Profile};
+pub use plan::{Plan, PlanEntry, PlanRun, PlannedItem, Rotation, RotationItem};
+pub use resolution::Resolution;
+pub use units::{BitsPerSecond, Frame, FrameRate, Pts33, Ticks90k, Timeline};
+pub use violation::{Violation, Violations};

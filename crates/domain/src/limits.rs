@@ -1,0 +1,202 @@
+//! What a client's plan allows, and the one place where it is decided.
+//!
+//! Pure: the store reads the use inside the transaction that raises it, so that parallel requests
+//! cannot pass a limit by racing, and asks here.
+
+use crate::resolution::Resolution;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a plan allows; what is absent is unlimited.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct PlanLimits {
+    /// Channels of a client.
+    pub max_channels: Option<u64>,
+    /// The highest resolution of a channel.
+    pub max_resolution: Option<Resolution>,
+    /// Channels that are on air (or should be) at once.
+    pub max_live: Option<u64>,
+    /// RTMP destinations of a channel.
+    pub max_destinations: Option<u64>,
+    /// Bytes of media.
+    pub storage_bytes: Option<u64>,
+}
+
+/// What a client uses now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Channels there are.
+    pub channels: u64,
+    /// Channels that should be live.
+    pub live: u64,
+    /// Bytes of media stored.
+    pub storage_bytes: u64,
+}
+
+/// What a configuration asks of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// The channel's resolution.
+    pub resolution: Resolution,
+    /// How many RTMP destinations it has.
+    pub destinations: u64,
+}
+
+/// What is about to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Raise {
+    /// A channel is created.
+    CreateChannel(Demand),
+    /// A channel is changed; what does not grow is allowed, even above the limit.
+    UpdateChannel {
+        /// What it asks now.
+        from: Demand,
+        /// What it will ask.
+        to: Demand,
+    },
+    /// A channel that should be off air goes on air.
+    StartChannel,
+    /// Media of so many bytes is added.
+    AddMedia {
+        /// Bytes added.
+        bytes: u64,
+    },
+}
+
+/// A limit of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Limit {
+    /// Channels of a client.
+    MaxChannels,
+    /// The highest resolution of a channel.
+    MaxResolution,
+    /// Channels on air at once.
+    MaxLive,
+    /// RTMP destinations of a channel.
+    MaxDestinations,
+    /// Bytes of media.
+    StorageBytes,
+}
+
+/// A use or a bound, as people read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Amount {
+    /// So many.
+    Count(u64),
+    /// So large a picture.
+    Resolution(Resolution),
+}
+
+/// An operation that would pass a limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[error("the plan allows {allowed} {limit}; this would make it {requested} (now {current})")]
+pub struct LimitExceeded {
+    /// Which limit.
+    pub limit: Limit,
+    /// The use now.
+    pub current: Amount,
+    /// The use that was asked for.
+    pub requested: Amount,
+    /// The most that is allowed.
+    pub allowed: Amount,
+}
+
+impl PlanLimits {
+    /// A plan without any limit: the operator's.
+    pub const UNLIMITED: Self = Self {
+        max_channels: None,
+        max_resolution: None,
+        max_live: None,
+        max_destinations: None,
+        storage_bytes: None,
+    };
+
+    /// Whether `raise` is allowed to a client that uses `usage`.
+    ///
+    /// # Errors
+    /// The first limit that it would pass.
+    pub fn check(&self, raise: &Raise, usage: &Usage) -> Result<(), LimitExceeded> {
+        match *raise {
+            Raise::CreateChannel(demand) => {
+                count(Limit::MaxChannels, usage.channels, 1, self.max_channels)?;
+                self.check_resolution(None, demand.resolution)?;
+                count(
+                    Limit::MaxDestinations,
+                    0,
+                    demand.destinations,
+                    self.max_destinations,
+                )
+            }
+            Raise::UpdateChannel { from, to } => {
+                self.check_resolution(Some(from.resolution), to.resolution)?;
+                let more = to.destinations.saturating_sub(from.destinations);
+                count(
+                    Limit::MaxDestinations,
+                    from.destinations,
+                    more,
+                    self.max_destinations,
+                )
+            }
+            Raise::StartChannel => count(Limit::MaxLive, usage.live, 1, self.max_live),
+            Raise::AddMedia { bytes } => count(
+                Limit::StorageBytes,
+                usage.storage_bytes,
+                bytes,
+                self.storage_bytes,
+            ),
+        }
+    }
+
+    fn check_resolution(
+        &self,
+        now: Option<Resolution>,
+        to: Resolution,
+    ) -> Result<(), LimitExceeded> {
+        match self.max_resolution {
+            Some(allowed) if to > allowed && now.is_none_or(|now| to > now) => Err(LimitExceeded {
+                limit: Limit::MaxResolution,
+                current: now.map_or(Amount::Count(0), Amount::Resolution),
+                requested: Amount::Resolution(to),
+                allowed: Amount::Resolution(allowed),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn count(limit: Limit, current: u64, more: u64, allowed: Option<u64>) -> Result<(), LimitExceeded> {
+    let requested = current.saturating_add(more);
+    match allowed {
+        Some(allowed) if more > 0 && requested > allowed => Err(LimitExceeded {
+            limit,
+            current: Amount::Count(current),
+            requested: Amount::Count(requested),
+            allowed: Amount::Count(allowed),
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MaxChannels => "channels",
+            Self::MaxResolution => "as the highest resolution",
+            Self::MaxLive => "channels on air at once",
+            Self::MaxDestinations => "RTMP destinations a channel",
+            Self::StorageBytes => "bytes of media",
+        })
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(count) => fmt::Display::fmt(count, f),
+            Self::Resolution(resolution) => fmt::Display::fmt(resolution, f),
+        }
+    }
+}

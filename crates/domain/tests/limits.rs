@@ -1,0 +1,74 @@
+//! What a plan allows: at the limit yes, beyond it no, and nobody is punished for what he already has.
+
+use playout_domain::Resolution;
+use playout_domain::limits::{Amount, Demand, Limit, LimitExceeded, PlanLimits, Raise, Usage};
+use proptest::prelude::*;
+
+fn demand(resolution: Resolution, destinations: u64) -> Demand {
+    Demand { resolution, destinations }
+}
+
+fn resolution() -> impl Strategy<Value = Resolution> {
+    prop::sample::select(Resolution::ALL.to_vec())
+}
+
+fn small() -> impl Strategy<Value = u64> {
+    prop_oneof![0..6_u64, Just(1 << 60)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_raise_is_allowed_just_when_no_limit_is_passed(
+        (channels, live, storage) in (small(), small(), small()),
+        (max_channels, max_live, max_storage, max_destinations) in (prop::option::of(small()), prop::option::of(small()), prop::option::of(small()), prop::option::of(small())),
+        max_resolution in prop::option::of(resolution()),
+        (from, to) in ((resolution(), small()), (resolution(), small())),
+        bytes in small(),
+    ) {
+        let limits = PlanLimits { max_channels, max_resolution, max_live, max_destinations, storage_bytes: max_storage };
+        let usage = Usage { channels, live, storage_bytes: storage };
+        let within = |now: u64, more: u64, most: Option<u64>| most.is_none_or(|most| u128::from(now) + u128::from(more) <= u128::from(most));
+        let (from, to) = (demand(from.0, from.1), demand(to.0, to.1));
+        let sharp_enough = max_resolution.is_none_or(|most| to.resolution <= most);
+        let create = within(channels, 1, max_channels) && sharp_enough && within(0, to.destinations, max_destinations);
+        prop_assert_eq!(limits.check(&Raise::CreateChannel(to), &usage).is_ok(), create);
+        let update = (sharp_enough || to.resolution <= from.resolution)
+            && (to.destinations <= from.destinations || within(0, to.destinations, max_destinations));
+        prop_assert_eq!(limits.check(&Raise::UpdateChannel { from, to }, &usage).is_ok(), update);
+        prop_assert_eq!(limits.check(&Raise::StartChannel, &usage).is_ok(), within(live, 1, max_live));
+        prop_assert_eq!(limits.check(&Raise::AddMedia { bytes }, &usage).is_ok(), bytes == 0 || within(storage, bytes, max_storage));
+        prop_assert_eq!(PlanLimits::UNLIMITED.check(&Raise::CreateChannel(to), &usage), Ok(()));
+    }
+}
+
+#[test]
+fn a_refusal_says_which_limit_and_how_far_it_is() {
+    let limits = PlanLimits { max_channels: Some(3), max_resolution: Some(Resolution::P720), ..PlanLimits::UNLIMITED };
+    let usage = Usage { channels: 3, ..Usage::default() };
+    let refused = limits.check(&Raise::CreateChannel(demand(Resolution::P720, 0)), &usage).expect_err("a refusal");
+    let expected = LimitExceeded {
+        limit: Limit::MaxChannels,
+        current: Amount::Count(3),
+        requested: Amount::Count(4),
+        allowed: Amount::Count(3),
+    };
+    assert_eq!(refused, expected);
+    assert_eq!(refused.to_string(), "the plan allows 3 channels; this would make it 4 (now 3)");
+    assert_eq!(
+        serde_json::to_value(refused).expect("JSON"),
+        serde_json::json!({ "limit": "maxChannels", "current": 3, "requested": 4, "allowed": 3 })
+    );
+    let (from, to) = (demand(Resolution::P480, 0), demand(Resolution::P1080, 0));
+    let refused = limits.check(&Raise::UpdateChannel { from, to }, &usage).expect_err("a refusal");
+    assert_eq!((refused.limit, refused.current, refused.allowed), (Limit::MaxResolution, Amount::Resolution(Resolution::P480), Amount::Resolution(Resolution::P720)));
+}
+
+#[test]
+fn limits_read_as_they_are_written_and_absent_is_unlimited() {
+    let limits: PlanLimits = serde_json::from_str(r#"{"maxResolution":"720p","maxLive":2}"#).expect("limits");
+    assert_eq!(limits, PlanLimits { max_resolution: Some(Resolution::P720), max_live: Some(2), ..PlanLimits::UNLIMITED });
+    assert_eq!(serde_json::from_value::<PlanLimits>(serde_json::to_value(&limits).expect("JSON")).expect("limits"), limits);
+    assert!(serde_json::from_str::<PlanLimits>(r#"{"maxChanels":2}"#).is_err(), "a limit that is misspelt is none");
+}

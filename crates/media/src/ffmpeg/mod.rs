@@ -1,0 +1,69 @@
+//! FFmpeg's command lines: what is run, never how. Plain data in, arguments out.
+//!
+//! Inputs are strangers' files. Invariants of every line that reads one:
+//! - F1: only the file itself is opened: protocol `file`, demuxers that read nothing but their own
+//!   bytes ([`input`]), and a `file:` prefix, so that no name is taken for an option or a URL.
+//! - F2: no argument passes through a shell, and names need not be UTF-8.
+//! - F3: everything encoded for one profile has byte-equal SPS and PPS ([`encode`]), whichever line
+//!   made it.
+//!
+//! All encoders number an item's frames alike: frame k is shown at `ITEM_START` + k / frame rate, and
+//! frame 0 is the picture with which the video stream begins ([`picture`]).
+
+mod copy;
+mod encode;
+mod filter;
+mod input;
+mod picture;
+mod progress;
+mod slate;
+mod sound;
+mod thumbnail;
+mod transcode;
+
+use std::ffi::OsString;
+
+pub use copy::copy;
+pub use input::probe;
+pub use progress::{Progress, Report};
+pub use slate::{slate, slate_gops};
+pub use thumbnail::thumbnail;
+pub use transcode::{live, prepare};
+
+/// Which of FFmpeg's programs is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tool {
+    /// The transcoder.
+    Ffmpeg,
+    /// The prober.
+    Ffprobe,
+}
+
+/// One run of a program: what to start, with which arguments.
+///
+/// Media comes on standard output, messages on standard error; standard input is not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invocation {
+    /// The program.
+    pub program: Tool,
+    /// Its arguments, without the program's name; not necessarily UTF-8.
+    pub args: Vec<OsString>,
+}
+
+impl Invocation {
+    /// A run of `ffmpeg` that reads no terminal and says only what went wrong.
+    fn ffmpeg() -> Self {
+        Self { program: Tool::Ffmpeg, args: Vec::new() }.with(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"])
+    }
+
+    /// Adds arguments.
+    fn with<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds an option and its value.
+    fn set(self, option: &str, value: impl std::fmt::Display) -> Self {
+        self.with([option.to_owned(), value.to_string()])
+    }
+}

@@ -1,0 +1,168 @@
+//! Encodes a file into a profile: all of it, to be kept, or some of its frames, to be aired at once.
+
+use std::ops::Range;
+use std::path::Path;
+
+use playout_domain::media::Profile;
+
+use super::Invocation;
+use super::encode::Effort;
+use super::picture::{self, Take};
+use super::sound::{self, Samples};
+use crate::probe::{Probed, VideoStream};
+
+/// No item is longer, whatever its time stamps say.
+const LONGEST_HOURS: u64 = 24;
+/// How far before the wanted frame reading begins. The picture that is shown at a frame may have begun
+/// before it.
+const PREROLL_INDEXED: f64 = 0.5;
+/// The same in files without an index, where a seek lands anywhere in a GOP and the rest of that GOP
+/// cannot be decoded.
+const PREROLL_BLIND: f64 = 10.0;
+
+/// Sound that is missing for so many seconds beside pictures is taken care of here; a shorter hole is
+/// filled by the splicer.
+const NOTICEABLE: f64 = 0.5;
+
+/// Encodes the whole of `input` to `profile`, as a transport stream on standard output, with
+/// `-progress` lines among the messages on standard error. Sound goes on as long as the pictures do.
+pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
+    let rate = profile.frame_rate;
+    let longest = rate.gop_frames() * LONGEST_HOURS * 3600 / 2;
+    let frames = 0..longest;
+    // Without `-copyts` FFmpeg shifts a file's clock to begin at zero, and mends a clock that jumps.
+    let take = |video: &VideoStream| {
+        let begin = rescaled(probed.start, video.time_base);
+        Take { zero: video.start - begin, frames: frames.clone(), from_start: true, hold: 0 }
+    };
+    let zero = probed.begin() - probed.start as f64 / 1e6;
+    let source = Source { input, probed, seek: None, silent: probed.audio.is_none() };
+    Invocation::ffmpeg()
+        .with(["-progress", "pipe:2", "-stats_period", "0.5"])
+        .transcode(&source, profile, take, zero, &Samples::ALL)
+        .with(["-shortest"])
+        .encode(profile, Effort::Prepare)
+}
+
+/// Encodes frames `frames` of the item to `profile` in real time or faster. The frame numbers are
+/// those of the prepared item; frame k is shown at `ITEM_START` + k / frame rate. Sound begins up to
+/// two access units before the first frame. If the file ends up to a second too early, the last
+/// picture stands still; if it ends earlier, so does the output.
+pub fn live(input: &Path, probed: &Probed, profile: &Profile, frames: Range<u64>) -> Invocation {
+    let rate = profile.frame_rate;
+    let position = frames.start as f64 / rate.as_f64();
+    let preroll = if has_index(&probed.format) { PREROLL_INDEXED } else { PREROLL_BLIND };
+    let into = probed.begin() - probed.start as f64 / 1e6 + position - preroll;
+    let seek = (into > 0.0).then_some(into);
+    let take = |video: &VideoStream| Take {
+        zero: video.start,
+        frames: frames.clone(),
+        from_start: seek.is_none(),
+        hold: rate.gop_frames() / 2,
+    };
+    let samples = Samples::beside(&frames, rate);
+    let end = frames.end as f64 / rate.as_f64();
+    let silent = probed.audio.as_ref().is_none_or(|audio| {
+        let over = audio.ends().is_some_and(|over| over - probed.begin() <= position);
+        let later = audio.begins().is_some_and(|start| start - probed.begin() >= end);
+        over || later
+    });
+    let source = Source { input, probed, seek, silent };
+    Invocation::ffmpeg()
+        .with(["-copyts"])
+        .transcode(&source, profile, take, probed.begin(), &samples)
+        .encode(profile, Effort::Live)
+}
+
+/// What is read, and from where.
+struct Source<'a> {
+    input: &'a Path,
+    probed: &'a Probed,
+    /// Seconds into the container.
+    seek: Option<f64>,
+    /// Whether silence is played instead of the file's sound.
+    silent: bool,
+}
+
+impl Invocation {
+    fn transcode(
+        self,
+        source: &Source<'_>,
+        profile: &Profile,
+        take: impl Fn(&VideoStream) -> Take,
+        zero: f64,
+        samples: &Samples,
+    ) -> Self {
+        let probed = source.probed;
+        let mut line = self.open(source);
+        let (audio_map, audio_chain) = match &probed.audio {
+            Some(audio) if !source.silent => {
+                let map = if probed.sound_may_lag() {
+                    line = line.open(source);
+                    format!("1:{}", audio.index)
+                } else {
+                    format!("0:{}", audio.index)
+                };
+                let late = audio.begins().is_some_and(|start| start - probed.begin() > samples.begin() + NOTICEABLE);
+                (map, sound::chain(zero, samples, late))
+            }
+            _ => {
+                line = line.with(sound::SILENCE);
+                ("1:a".to_owned(), sound::silent_chain(samples))
+            }
+        };
+        if let Some(video) = &probed.video {
+            let chain = picture::chain(video, profile, &take(video));
+            line = line.set("-map", format_args!("0:{}", video.index)).set("-vf", chain);
+        }
+        line.set("-map", audio_map)
+            .set("-af", audio_chain)
+            .with(["-max_muxing_queue_size", "100000", "-max_interleave_delta", "2000000"])
+    }
+
+    /// Adds the file as the next input. Frames reach the filters as they are: they are turned upright
+    /// there, and the filters are not made anew when the picture's size changes.
+    fn open(self, source: &Source<'_>) -> Self {
+        let mut line = self;
+        if let Some(into) = source.seek {
+            line = line.with(["-noaccurate_seek"]).set("-ss", format_args!("{into:.6}"));
+        }
+        line.with(["-autorotate", "0", "-reinit_filter:v", "0"]).stranger(source.input)
+    }
+}
+
+impl Probed {
+    /// When the first picture is shown, in seconds of the file's clock.
+    fn begin(&self) -> f64 {
+        let video = self.video.as_ref();
+        video.map_or(self.start as f64 / 1e6, VideoStream::begins)
+    }
+
+    /// Whether sound may be missing for a while beside pictures: then it is read by itself. Otherwise
+    /// FFmpeg would wait for it, and with it whoever reads the output.
+    fn sound_may_lag(&self) -> bool {
+        // Their clocks may jump, and are mended for the file as a whole.
+        if matches!(self.format.as_str(), "mpegts" | "mpeg") {
+            return false;
+        }
+        let (Some(video), Some(audio)) = (&self.video, &self.audio) else { return false };
+        let video_end = video.duration.map(|length| self.begin() + length.as_secs_f64());
+        match (audio.begins(), audio.ends(), video_end) {
+            (Some(start), Some(end), Some(video_end)) => {
+                start > self.begin() + NOTICEABLE || end < video_end - NOTICEABLE
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Microseconds in units of a time base, to the nearest, halves away from zero: as FFmpeg does it.
+fn rescaled(micros: i64, (num, den): (u32, u32)) -> i64 {
+    let (scaled, unit) = (i128::from(micros) * i128::from(den), 1_000_000 * i128::from(num));
+    ((scaled.abs() + unit / 2) / unit * scaled.signum()) as i64
+}
+
+/// Demuxers that find the key frame before a time.
+fn has_index(format: &str) -> bool {
+    ["mov", "matroska", "avi", "mxf", "gxf", "nut"].iter().any(|known| format.split(',').any(|name| name == *known))
+}

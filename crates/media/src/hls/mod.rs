@@ -1,0 +1,9 @@
+//! HTTP Live Streaming (RFC 8216): GOPs into segments, segments into playlists.
+
+mod master;
+mod playlist;
+mod segment;
+
+pub use master::{Variant, codecs, master_playlist};
+pub use playlist::{MediaPlaylist, PlaylistState, segment_name, segment_number};
+pub use segment::{Segment, SegmentInfo, Segmenter};

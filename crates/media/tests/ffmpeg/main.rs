@@ -1,0 +1,9 @@
+//! The command lines of `playout_media::ffmpeg`, run by the real FFmpeg on real files.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod clips;
+mod exact;
+mod picture;
+mod run;
+mod structure;

@@ -1,0 +1,151 @@
+//! The pool of PostgreSQL connections.
+//!
+//! Work runs in a task of its own, so a caller that goes away (a closed HTTP request) leaves no
+//! connection half-way through a statement. Transactions are opened and ended here only. A connection
+//! is handed out again only when its work came to an end and it is outside any transaction.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use bb8::{ManageConnection, Pool, RunError};
+use tokio::time::timeout;
+use tokio_postgres::{Client, Config, NoTls, Transaction};
+
+use crate::error::{StoreError, sentence};
+
+/// What a piece of work gives back.
+pub(crate) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
+
+/// How long a caller waits for a free connection, or for the server to come back.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The pool.
+#[derive(Clone, Debug)]
+pub(crate) struct Database {
+    pool: Pool<Sessions>,
+    /// How long one piece of work may take; the server ends each statement earlier.
+    limit: Duration,
+}
+
+impl Database {
+    /// A pool of at most `size` connections; none is made yet.
+    pub(crate) fn new(config: Config, size: u32, statement_timeout: Duration) -> Self {
+        let pool = Pool::builder()
+            .max_size(size.max(1))
+            .connection_timeout(PATIENCE)
+            .build_unchecked(Sessions {
+                config,
+                statement_timeout,
+            });
+        Self {
+            pool,
+            limit: statement_timeout * 3,
+        }
+    }
+
+    /// Does `work` on a connection, to its end even if the caller goes away.
+    pub(crate) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut Client) -> Work<'c, T> + Send + 'static,
+    {
+        let Self { pool, limit } = self.clone();
+        let task = tokio::spawn(async move {
+            let mut session = pool.get().await.map_err(|error| match error {
+                RunError::User(error) => StoreError::Unavailable(sentence(&error)),
+                RunError::TimedOut => {
+                    StoreError::Unavailable("no connection within 3 s".to_owned())
+                }
+            })?;
+            session.busy = true;
+            let done = timeout(limit, work(&mut session.client)).await;
+            session.busy = done.is_err();
+            done.unwrap_or_else(|_| {
+                Err(StoreError::Unavailable(
+                    "the server does not answer".to_owned(),
+                ))
+            })
+        });
+        task.await
+            .unwrap_or_else(|failure| Err(StoreError::internal(failure)))
+    }
+
+    /// Does `work` in one transaction: all of it, or, on any error, nothing.
+    pub(crate) async fn transact<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c Transaction<'c>) -> Work<'c, T> + Send + 'static,
+    {
+        self.run(move |client| {
+            Box::pin(async move {
+                let transaction = client.transaction().await?;
+                let done = work(&transaction).await?;
+                transaction.commit().await?;
+                Ok(done)
+            })
+        })
+        .await
+    }
+}
+
+/// One connection of the pool.
+pub(crate) struct Session {
+    client: Client,
+    /// Whether work began and did not come to its end: by time-out or panic.
+    busy: bool,
+}
+
+/// Makes connections, and tells good ones from bad.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    config: Config,
+    statement_timeout: Duration,
+}
+
+impl ManageConnection for Sessions {
+    type Connection = Session;
+    type Error = tokio_postgres::Error;
+
+    async fn connect(&self) -> Result<Session, tokio_postgres::Error> {
+        let client = connect(&self.config).await?;
+        let timeout = self.statement_timeout.as_millis();
+        let settings = format!(
+            "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout}; SET timezone = 'UTC'"
+        );
+        client.batch_execute(&settings).await?;
+        Ok(Session {
+            client,
+            busy: false,
+        })
+    }
+
+    async fn is_valid(&self, session: &mut Session) -> Result<(), tokio_postgres::Error> {
+        // Inside a transaction now() stands still; in a failed one this query fails, too.
+        let row = session
+            .client
+            .query_one("SELECT now() = statement_timestamp()", &[])
+            .await?;
+        session.busy = !row.try_get::<_, bool>(0)?;
+        if session.busy {
+            tracing::error!("a connection came back inside a transaction, which is rolled back");
+            session.client.batch_execute("ROLLBACK").await?;
+            session.busy = false;
+        }
+        Ok(())
+    }
+
+    fn has_broken(&self, session: &mut Session) -> bool {
+        session.busy || session.client.is_closed()
+    }
+}
+
+/// A connection of its own, driven by a task until it is dropped.
+pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(error = sentence(&error), "a connection to PostgreSQL ended");
+        }
+    });
+    Ok(client)
+}

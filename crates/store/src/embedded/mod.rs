@@ -1,0 +1,279 @@
+//! Private PostgreSQL and Redis servers under the data folder, for a daemon that was given no URLs.
+//!
+//! Both listen on Unix sockets only, in folders that nobody else may enter. Run by root they become an
+//! ordinary user; they reach their folders through inherited descriptors, so the data folder may lie
+//! where that user cannot go. They are kept running, ended gently by [`Embedded::stop`], and ended by
+//! the kernel when the daemon dies.
+//!
+//! Invariant: nothing on disk is removed but pid files and sockets of dead servers and our own
+//! half-made clusters.
+
+mod child;
+#[cfg(feature = "testing")]
+pub(crate) mod detached;
+mod error;
+mod folder;
+mod identity;
+mod keeper;
+mod log;
+mod postgres;
+mod programs;
+mod redis;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+
+pub use self::error::EmbeddedError;
+pub use self::programs::Programs;
+
+use self::folder::Folder;
+use self::keeper::Keeper;
+
+/// What the servers promise about power cuts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// What was committed survives.
+    Durable,
+    /// Nothing is synced: it survives killed servers, not a power cut. Fast, for tests only.
+    Forgetful,
+}
+
+/// Which of the two servers to run (a URL may be configured for one of them).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Both,
+    OnlyPostgres,
+    OnlyRedis,
+}
+
+/// How to run the embedded servers.
+#[derive(Clone, Debug)]
+pub struct EmbeddedConfig {
+    /// The folder under which everything lies; made if it is missing.
+    pub data_dir: PathBuf,
+    pub which: Which,
+    pub durability: Durability,
+    /// How long a server may take until it answers (recovery after a crash included).
+    pub start_limit: Duration,
+    pub programs: Programs,
+}
+
+impl EmbeddedConfig {
+    /// Both servers, durable, with two minutes for each to start.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            which: Which::Both,
+            durability: Durability::Durable,
+            start_limit: Duration::from_secs(120),
+            programs: Programs::default(),
+        }
+    }
+}
+
+/// The running servers. Dropped without [`Embedded::stop`] they are ended all the same, only later.
+#[derive(Debug)]
+pub struct Embedded {
+    postgres: Option<Running>,
+    redis: Option<Running>,
+    /// Held for as long as the servers are ours.
+    _lock: Flock<File>,
+}
+
+#[derive(Debug)]
+struct Running {
+    keeper: Keeper,
+    url: String,
+    /// Kept open: a long socket path is named through this descriptor.
+    _sockets: Folder,
+}
+
+impl Embedded {
+    /// Starts what is asked for and returns once it answers.
+    ///
+    /// # Errors
+    /// One sentence on what is missing, in the way, or occupied; nothing was destroyed.
+    pub async fn start(config: &EmbeddedConfig) -> Result<Self, EmbeddedError> {
+        let mut config = config.clone();
+        config.data_dir = std::path::absolute(&config.data_dir)
+            .map_err(EmbeddedError::io("find the folder", &config.data_dir))?;
+        let (wants_postgres, wants_redis) = (
+            config.which != Which::OnlyRedis,
+            config.which != Which::OnlyPostgres,
+        );
+        if wants_postgres {
+            postgres::installed(&config.programs, &config.data_dir)?;
+        }
+        if wants_redis {
+            programs::redis(&config.programs)?;
+        }
+        let run = config.data_dir.join("run");
+        fs::create_dir_all(&run).map_err(EmbeddedError::io("make the folder", &run))?;
+        let lock = lock(&run, &config)?;
+        let (postgres, redis) = tokio::join!(
+            async {
+                if wants_postgres {
+                    start_postgres(&config, &run).await.map(Some)
+                } else {
+                    Ok(None)
+                }
+            },
+            async {
+                if wants_redis {
+                    start_redis(&config, &run).await.map(Some)
+                } else {
+                    Ok(None)
+                }
+            },
+        );
+        match (postgres, redis) {
+            (Ok(postgres), Ok(redis)) => Ok(Self {
+                postgres,
+                redis,
+                _lock: lock,
+            }),
+            (Err(error), other) | (other, Err(error)) => {
+                if let Ok(Some(server)) = other {
+                    server.keeper.stop().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// How to reach the database `playoutd` of the embedded PostgreSQL, in this process.
+    pub fn database_url(&self) -> Option<&str> {
+        self.postgres.as_ref().map(|running| running.url.as_str())
+    }
+
+    /// How to reach the embedded Redis, in this process.
+    pub fn redis_url(&self) -> Option<&str> {
+        self.redis.as_ref().map(|running| running.url.as_str())
+    }
+
+    /// The process ids of PostgreSQL and Redis, where they run at this moment.
+    pub fn pids(&self) -> [Option<u32>; 2] {
+        [&self.postgres, &self.redis]
+            .map(|server| server.as_ref().and_then(|running| running.keeper.pid()))
+    }
+
+    /// Ends both servers gently and returns once they are gone (at most about 25 s).
+    pub async fn stop(self) {
+        let stop = async |running: Option<Running>| {
+            if let Some(running) = running {
+                running.keeper.stop().await;
+            }
+        };
+        tokio::join!(stop(self.postgres), stop(self.redis));
+    }
+}
+
+fn lock(run: &std::path::Path, config: &EmbeddedConfig) -> Result<Flock<File>, EmbeddedError> {
+    let path = run.join("servers.lock");
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(EmbeddedError::io("open", &path))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| EmbeddedError::AlreadyRunning {
+        path: config.data_dir.clone(),
+    })
+}
+
+async fn start_postgres(
+    config: &EmbeddedConfig,
+    run: &std::path::Path,
+) -> Result<Running, EmbeddedError> {
+    let postgres::Postgres {
+        recipe,
+        sockets,
+        socket_folder,
+    } = postgres::prepare(config, run).await?;
+    let keeper = Keeper::start(recipe)
+        .await
+        .map_err(|error| error.or_disk_full("PostgreSQL", &config.data_dir))?;
+    if let Err(source) = make_database(&socket_folder).await {
+        keeper.stop().await;
+        let last_words = source
+            .as_db_error()
+            .map_or_else(|| source.to_string(), |error| error.message().to_owned());
+        return Err(EmbeddedError::EndedAtStart {
+            server: "PostgreSQL",
+            last_words,
+        });
+    }
+    let url = format!(
+        "postgresql://{}@{}:5432/{}",
+        postgres::USER,
+        percent_encoded(&socket_folder),
+        postgres::USER
+    );
+    Ok(Running {
+        keeper,
+        url,
+        _sockets: sockets,
+    })
+}
+
+async fn make_database(socket_folder: &std::path::Path) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = postgres::client_config(socket_folder, "postgres")
+        .connect(tokio_postgres::NoTls)
+        .await?;
+    let connection = tokio::spawn(connection);
+    let known = client
+        .query_opt(
+            "SELECT 1 FROM pg_database WHERE datname = $1",
+            &[&postgres::USER],
+        )
+        .await?;
+    if known.is_none() {
+        client
+            .batch_execute(&format!("CREATE DATABASE {}", postgres::USER))
+            .await?;
+    }
+    drop(client);
+    drop(connection.await);
+    Ok(())
+}
+
+async fn start_redis(
+    config: &EmbeddedConfig,
+    run: &std::path::Path,
+) -> Result<Running, EmbeddedError> {
+    let redis::Redis {
+        recipe,
+        socket,
+        sockets,
+    } = redis::prepare(config, run).await?;
+    let keeper = Keeper::start(recipe)
+        .await
+        .map_err(|error| error.or_disk_full("Redis", &config.data_dir))?;
+    Ok(Running {
+        keeper,
+        url: format!("redis+unix://{}", socket.display()),
+        _sockets: sockets,
+    })
+}
+
+/// A path as the host of a connection URL.
+fn percent_encoded(path: &std::path::Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    path.as_os_str()
+        .as_bytes()
+        .iter()
+        .fold(String::new(), |mut text, byte| {
+            if plain(byte) {
+                text.push(char::from(*byte));
+            } else {
+                text.push_str(&format!("%{byte:02X}"));
+            }
+            text
+        })
+}

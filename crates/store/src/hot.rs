@@ -1,0 +1,185 @@
+//! The hot copy in Redis: what channels do at this moment. Best effort: Redis may be down, then
+//! nothing waits and nothing breaks; the client reconnects by itself.
+//!
+//! Keys: `<prefix>channel:<id>`, a hash of JSON values (`snapshot`, `heartbeat`), gone a day after the
+//! last write.
+
+use std::time::Duration;
+
+use fred::clients::{Client, WithOptions};
+use fred::prelude::{
+    Builder, ClientLike, Config, Error, HashesInterface, KeysInterface, ReconnectPolicy,
+    ServerConfig,
+};
+use fred::types::config::Options;
+use playout_domain::ChannelId;
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::error::StoreError;
+use crate::heartbeats::Heartbeat;
+
+/// How long anybody waits for Redis.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long an untouched channel is remembered, in seconds.
+const REMEMBERED: i64 = 24 * 3600;
+
+/// The hot copy.
+#[derive(Clone)]
+pub struct Hot {
+    client: Client,
+    prefix: String,
+}
+
+impl std::fmt::Debug for Hot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hot")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Hot {
+    /// Connects in the background, for as long as it takes; waits a moment for the first connection.
+    pub(crate) async fn connect(url: &str, prefix: &str) -> Result<Self, StoreError> {
+        let mut config = match url.strip_prefix("redis+unix://") {
+            // A path as it is: a URL's reader would take a space or a percent sign for something else.
+            Some(path) => Config {
+                server: ServerConfig::new_unix_socket(path),
+                ..Config::default()
+            },
+            None => Config::from_url(url).map_err(|wrong| {
+                StoreError::Setup(format!("redis.url is not valid: {}", wrong.details()))
+            })?,
+        };
+        config.fail_fast = false;
+        let client = Builder::from_config(config)
+            .with_performance_config(|performance| performance.default_command_timeout = PATIENCE)
+            .with_connection_config(|connection| {
+                connection.connection_timeout = Duration::from_secs(2);
+                connection.internal_command_timeout = Duration::from_secs(2);
+                connection.unresponsive.max_timeout = Some(Duration::from_secs(10));
+                connection.unresponsive.interval = Duration::from_secs(2);
+                connection.max_command_attempts = 1;
+                connection.max_command_buffer_len = 10_000;
+            })
+            .set_policy(ReconnectPolicy::new_exponential(0, 100, 5_000, 2))
+            .build()
+            .map_err(|wrong| {
+                StoreError::Setup(format!("redis.url cannot be used: {}", wrong.details()))
+            })?;
+        let _ = client.connect(); // the task ends with the client
+        if timeout(PATIENCE, client.wait_for_connect()).await.is_err() {
+            tracing::warn!("Redis does not answer; going on without its hot copy until it does");
+        }
+        Ok(Self {
+            client,
+            prefix: prefix.to_owned(),
+        })
+    }
+
+    /// Puts a heartbeat into the hot copy of its channel.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] within a second when Redis does not take it.
+    pub async fn publish_heartbeat(&self, beat: &Heartbeat) -> Result<(), StoreError> {
+        let json = serde_json::to_value(beat).map_err(StoreError::internal)?;
+        self.put(beat.channel, "heartbeat", &json).await
+    }
+
+    /// Puts a snapshot of a channel into its hot copy.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] within a second when Redis does not take it.
+    pub async fn put_snapshot(
+        &self,
+        channel: ChannelId,
+        snapshot: &Value,
+    ) -> Result<(), StoreError> {
+        self.put(channel, "snapshot", snapshot).await
+    }
+
+    /// The snapshot of a channel, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] within a second when Redis does not answer.
+    pub async fn snapshot(&self, channel: ChannelId) -> Result<Option<Value>, StoreError> {
+        self.get(channel, "snapshot").await
+    }
+
+    /// The last heartbeat of a channel, if there is one.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] within a second when Redis does not answer.
+    pub async fn heartbeat(&self, channel: ChannelId) -> Result<Option<Heartbeat>, StoreError> {
+        let json = self.get(channel, "heartbeat").await?;
+        json.map(serde_json::from_value)
+            .transpose()
+            .map_err(StoreError::internal)
+    }
+
+    /// Forgets a channel; if Redis is down, it forgets by itself within a day.
+    pub async fn forget_channel(&self, channel: ChannelId) {
+        let forgotten = self
+            .bounded(self.now().del::<(), _>(self.key(channel)))
+            .await;
+        if let Err(error) = forgotten {
+            tracing::debug!(%error, %channel, "the hot copy of a deleted channel stays for a day");
+        }
+    }
+
+    /// Whether Redis answers within a second.
+    pub(crate) async fn ping(&self) -> bool {
+        self.bounded(self.now().ping::<String>(None)).await.is_ok()
+    }
+
+    async fn put(&self, channel: ChannelId, field: &str, value: &Value) -> Result<(), StoreError> {
+        let key = self.key(channel);
+        let now = self.now();
+        self.bounded(async {
+            now.hset::<(), _, _>(&key, (field, value.to_string()))
+                .await?;
+            now.expire::<(), _>(&key, REMEMBERED, None).await
+        })
+        .await
+    }
+
+    async fn get(&self, channel: ChannelId, field: &str) -> Result<Option<Value>, StoreError> {
+        let text: Option<String> = self
+            .bounded(self.now().hget(self.key(channel), field))
+            .await?;
+        text.map(|text| serde_json::from_str(&text))
+            .transpose()
+            .map_err(StoreError::internal)
+    }
+
+    /// The client for a command that is sent now or not at all.
+    fn now(&self) -> WithOptions<Client> {
+        let options = Options {
+            timeout: Some(PATIENCE),
+            max_attempts: Some(1),
+            fail_fast: true,
+            ..Options::default()
+        };
+        self.client.with_options(&options)
+    }
+
+    async fn bounded<T>(
+        &self,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, StoreError> {
+        if !self.client.is_connected() {
+            return Err(StoreError::Unavailable("Redis is not connected".to_owned()));
+        }
+        match timeout(PATIENCE, command).await {
+            Ok(done) => {
+                done.map_err(|error| StoreError::Unavailable(format!("Redis: {}", error.details())))
+            }
+            Err(_) => Err(StoreError::Unavailable("Redis does not answer".to_owned())),
+        }
+    }
+
+    fn key(&self, channel: ChannelId) -> String {
+        format!("{}channel:{channel}", self.prefix)
+    }
+}

@@ -1,0 +1,262 @@
+//! The media library's rows. A file of a client is one item, however often it is imported.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use playout_domain::limits::Raise;
+use playout_domain::media::ProbeSummary;
+use playout_domain::{ClientId, MediaId, MediaItem};
+use serde_json::{Value, json};
+use tokio_postgres::{GenericClient, Row, Transaction};
+use uuid::Uuid;
+
+use crate::Store;
+use crate::audit::{Change, record};
+use crate::columns::{self, bigint, count, length, micros, parsed, text, whole_micros};
+use crate::error::StoreError;
+use crate::limits::LockedClient;
+use crate::principal::{Principal, Scope};
+
+/// What became of an item that was to be added.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inserted {
+    /// It is there now.
+    New,
+    /// The client has this file already: the item of it, unchanged.
+    Existing(MediaItem),
+}
+
+impl Store {
+    /// Adds an item to its client's library.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`]; [`StoreError::NotFound`] when there is no such client for `who`.
+    pub async fn insert_media(
+        &self,
+        who: &Principal,
+        item: &MediaItem,
+    ) -> Result<Inserted, StoreError> {
+        if !who.sees(item.client_id) {
+            return Err(StoreError::NotFound);
+        }
+        let (who, item) = (who.clone(), item.clone());
+        self.database()
+            .transact(move |tx| Box::pin(async move { insert(tx, &who, &item).await }))
+            .await
+    }
+
+    /// Stores what has become of an item; its id, client, path and age stay.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn update_media(&self, item: &MediaItem) -> Result<(), StoreError> {
+        let item = item.clone();
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let written = session
+                        .execute(
+                            "UPDATE media SET title = $2, duration_us = $3, size = $4, probe = $5, status = $6,
+                                    reason = $7, updated_at = $8 WHERE id = $1",
+                            &[
+                                &item.id.uuid(),
+                                &text(&item.title),
+                                &micros(item.duration),
+                                &bigint(item.size),
+                                &probe(&item)?,
+                                &item.status.name(),
+                                &item.reason.as_deref().map(text),
+                                &whole_micros(item.updated_at),
+                            ],
+                        )
+                        .await?;
+                    if written == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+                })
+            })
+            .await
+    }
+
+    /// An item, whoever owns it: compare [`Principal::sees`] with its client.
+    pub async fn media(&self, id: MediaId) -> Result<Option<MediaItem>, StoreError> {
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let row = session
+                        .query_opt("SELECT * FROM media WHERE id = $1", &[&id.uuid()])
+                        .await?;
+                    row.as_ref().map(item).transpose()
+                })
+            })
+            .await
+    }
+
+    /// Every item of everybody, oldest first.
+    pub async fn all_media(&self) -> Result<Vec<MediaItem>, StoreError> {
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    session
+                        .query("SELECT * FROM media ORDER BY id", &[])
+                        .await?
+                        .iter()
+                        .map(item)
+                        .collect()
+                })
+            })
+            .await
+    }
+
+    /// Items that `who` may know of, oldest first, after `after`.
+    pub async fn list_media(
+        &self,
+        who: &Principal,
+        after: Option<MediaId>,
+        limit: u32,
+    ) -> Result<Vec<MediaItem>, StoreError> {
+        let client = (who.scope != Scope::Admin).then_some(who.client.uuid());
+        let after = after.map(MediaId::uuid);
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let rows = session
+                        .query(
+                            "SELECT * FROM media WHERE ($1::uuid IS NULL OR client_id = $1)
+                                AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3",
+                            &[&client, &after, &i64::from(limit)],
+                        )
+                        .await?;
+                    rows.iter().map(item).collect()
+                })
+            })
+            .await
+    }
+
+    /// Takes an item and its renditions out of the library; files are not touched.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is no such item for `who`.
+    pub async fn delete_media(&self, who: &Principal, id: MediaId) -> Result<(), StoreError> {
+        let who = who.clone();
+        self.database()
+            .transact(move |tx| Box::pin(async move { delete(tx, &who, id).await }))
+            .await
+    }
+}
+
+async fn insert(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    new: &MediaItem,
+) -> Result<Inserted, StoreError> {
+    let client = LockedClient::lock(tx, new.client_id).await?;
+    let path = new.path.as_os_str().as_bytes();
+    let existing = tx
+        .query_opt(
+            "SELECT * FROM media WHERE client_id = $1 AND sha256(path) = sha256($2)",
+            &[&new.client_id.uuid(), &path],
+        )
+        .await?;
+    if let Some(row) = existing {
+        return item(&row).map(Inserted::Existing);
+    }
+    client
+        .check(tx, &Raise::AddMedia { bytes: new.size })
+        .await?;
+    let inserted = tx
+        .execute(
+            "INSERT INTO media (id, client_id, path, title, duration_us, size, probe, status, reason, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
+            &[
+                &new.id.uuid(),
+                &new.client_id.uuid(),
+                &path,
+                &text(&new.title),
+                &micros(new.duration),
+                &bigint(new.size),
+                &probe(new)?,
+                &new.status.name(),
+                &new.reason.as_deref().map(text),
+                &whole_micros(new.created_at),
+                &whole_micros(new.updated_at),
+            ],
+        )
+        .await?;
+    if inserted == 0 {
+        return Err(StoreError::Conflict(format!(
+            "there is an item {} already",
+            new.id
+        )));
+    }
+    let detail =
+        json!({ "path": new.path.to_string_lossy(), "title": new.title, "size": new.size });
+    record(
+        tx,
+        new.client_id,
+        who,
+        change("media.import", new.id, detail),
+    )
+    .await?;
+    Ok(Inserted::New)
+}
+
+async fn delete(tx: &Transaction<'_>, who: &Principal, id: MediaId) -> Result<(), StoreError> {
+    let found = read_for_delete(tx, id).await?;
+    if !who.sees(found.client_id) {
+        return Err(StoreError::NotFound);
+    }
+    LockedClient::lock(tx, found.client_id).await?;
+    if tx
+        .execute("DELETE FROM media WHERE id = $1", &[&id.uuid()])
+        .await?
+        == 0
+    {
+        return Err(StoreError::NotFound);
+    }
+    let detail = json!({ "path": found.path.to_string_lossy(), "title": found.title });
+    record(tx, found.client_id, who, change("media.delete", id, detail)).await
+}
+
+async fn read_for_delete(
+    session: &impl GenericClient,
+    id: MediaId,
+) -> Result<MediaItem, StoreError> {
+    let row = session
+        .query_opt("SELECT * FROM media WHERE id = $1", &[&id.uuid()])
+        .await?;
+    item(&row.ok_or(StoreError::NotFound)?)
+}
+
+fn change(operation: &'static str, id: MediaId, detail: Value) -> Change {
+    Change {
+        operation,
+        subject_kind: "media",
+        subject: id.uuid(),
+        detail,
+    }
+}
+
+fn probe(item: &MediaItem) -> Result<Option<Value>, StoreError> {
+    item.probe.as_ref().map(columns::json).transpose()
+}
+
+fn item(row: &Row) -> Result<MediaItem, StoreError> {
+    let path: Vec<u8> = row.try_get("path")?;
+    let probe: Option<Value> = row.try_get("probe")?;
+    Ok(MediaItem {
+        id: MediaId::from(row.try_get::<_, Uuid>("id")?),
+        client_id: ClientId::from(row.try_get::<_, Uuid>("client_id")?),
+        path: PathBuf::from(OsString::from_vec(path)),
+        title: row.try_get("title")?,
+        duration: length(row, "duration_us")?,
+        size: count(row, "size")?,
+        probe: probe
+            .map(serde_json::from_value::<ProbeSummary>)
+            .transpose()
+            .map_err(StoreError::internal)?,
+        status: parsed(row, "status")?,
+        reason: row.try_get("reason")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+    })
+}

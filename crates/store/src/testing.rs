@@ -1,0 +1,310 @@
+//! For tests: real servers, one pair for a whole test run, and a store of its own for each test.
+//!
+//! The servers begin with the first test that asks and end with the run, however that ends. Each
+//! [`fresh`] store has a database copied from a migrated template and a Redis prefix of its own.
+#![allow(clippy::expect_used, clippy::panic)] // a test that cannot have its servers has failed
+
+use std::fs::{self, DirBuilder, File};
+use std::ops::Deref;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::prelude::{Builder, ClientLike, Config, KeysInterface, ServerConfig};
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::Uid;
+use playout_domain::ClientId;
+use playout_domain::limits::PlanLimits;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use uuid::Uuid;
+
+use crate::embedded::detached;
+use crate::{Principal, Scope, Store, StoreConfig, database, migrate};
+
+/// The migrated database that every test's is a copy of.
+const TEMPLATE: &str = "template_playoutd";
+/// Sockets lie below this; their paths must stay under 108 bytes.
+const LONGEST_BASE: usize = 40;
+
+/// A store that nobody else has. Its database goes when it is dropped.
+#[derive(Debug)]
+pub struct TestStore {
+    store: Store,
+    config: StoreConfig,
+    database: String,
+    folder: PathBuf,
+}
+
+/// A store of its own, on the servers of this test run.
+///
+/// # Panics
+/// When the servers cannot be started.
+pub async fn fresh() -> TestStore {
+    let servers = servers().await;
+    let id = Uuid::now_v7().simple().to_string();
+    let database = format!("test_{id}");
+    servers
+        .admin(&format!("CREATE DATABASE {database} TEMPLATE {TEMPLATE}"))
+        .await;
+    let folder = servers.folder.join(&database);
+    fs::create_dir(&folder).expect("a folder for the test");
+    let mut config = StoreConfig::new(
+        format!("{}{database}", servers.postgres),
+        servers.redis.clone(),
+        folder.join("master.key"),
+    );
+    config.pool_size = 4;
+    config.key_prefix = format!("test:{id}:");
+    let store = Store::connect(&config).await.expect("a store");
+    TestStore {
+        store,
+        config,
+        database,
+        folder,
+    }
+}
+
+impl TestStore {
+    /// How it was opened: for a daemon of its own, or to open it again as after a restart.
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    /// A folder that goes with the store; it holds the master key.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A connection beside the store's own.
+    pub async fn session(&self) -> tokio_postgres::Client {
+        database::connect(&self.config.database_url.parse().expect("a URL"))
+            .await
+            .expect("a connection")
+    }
+
+    /// A new client on a new plan of these limits, and somebody who acts for it.
+    pub async fn client(&self, name: &str, limits: &PlanLimits) -> Principal {
+        let client = ClientId::from(Uuid::now_v7());
+        let session = self.session().await;
+        let limits = serde_json::to_value(limits).expect("JSON");
+        let plan = "INSERT INTO plans (id, name, limits) VALUES ($1, $2, $3)";
+        session
+            .execute(plan, &[&client.uuid(), &name, &limits])
+            .await
+            .expect("a plan");
+        let row = "INSERT INTO clients (id, name, plan_id) VALUES ($1, $2, $1)";
+        session
+            .execute(row, &[&client.uuid(), &name])
+            .await
+            .expect("a client");
+        Principal {
+            client,
+            scope: Scope::Client,
+            token: None,
+            name: name.to_owned(),
+        }
+    }
+
+    /// The Redis keys that it has, sorted.
+    pub async fn redis_keys(&self) -> Vec<String> {
+        let redis = redis(&self.config.redis_url).await;
+        let (_, mut keys): (String, Vec<String>) = redis
+            .scan_page(
+                "0",
+                format!("{}*", self.config.key_prefix),
+                Some(1_000_000),
+                None,
+            )
+            .await
+            .expect("the keys");
+        keys.sort();
+        keys
+    }
+}
+
+impl Deref for TestStore {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        &self.store
+    }
+}
+
+impl Drop for TestStore {
+    fn drop(&mut self) {
+        // Its own thread: the test's runtime may be about to end.
+        let (url, database) = (self.config.database_url.clone(), self.database.clone());
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .ok()?;
+            runtime.block_on(async {
+                let mut config: tokio_postgres::Config = url.parse().ok()?;
+                let session = database::connect(config.dbname("postgres")).await.ok()?;
+                session
+                    .batch_execute(&format!("DROP DATABASE {database} WITH (FORCE)"))
+                    .await
+                    .ok()
+            })
+        });
+        // What is left goes with the servers.
+        let _ = dropping.join();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// The servers of this run.
+struct Servers {
+    /// Less the name of a database.
+    postgres: String,
+    redis: String,
+    folder: PathBuf,
+}
+
+impl Servers {
+    fn maintenance(&self) -> tokio_postgres::Config {
+        format!("{}postgres", self.postgres).parse().expect("a URL")
+    }
+
+    async fn admin(&self, sql: &str) {
+        let session = database::connect(&self.maintenance())
+            .await
+            .expect("a connection");
+        session.batch_execute(sql).await.expect(sql);
+    }
+}
+
+async fn servers() -> &'static Servers {
+    static SERVERS: OnceCell<Servers> = OnceCell::const_new();
+    SERVERS.get_or_init(start_or_join).await
+}
+
+/// Starts the run's servers, or joins those that another process of the run has started.
+async fn start_or_join() -> Servers {
+    let (run, until) = run();
+    let folder = base().join(run);
+    let lock = folder.with_extension("lock");
+    let lock = tokio::task::spawn_blocking(move || {
+        let file = File::create(lock).expect("the lock file");
+        Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, error)| error)
+            .expect("the lock")
+    });
+    let _lock = lock.await.expect("the lock");
+
+    let ready = folder.join("ready.json");
+    if let Ok(text) = fs::read_to_string(&ready) {
+        let known: Value = serde_json::from_str(&text).expect("JSON");
+        let url = |name: &str| known[name].as_str().expect("a URL").to_owned();
+        let servers = Servers {
+            postgres: url("postgres"),
+            redis: url("redis"),
+            folder: folder.clone(),
+        };
+        if database::connect(&servers.maintenance()).await.is_ok() {
+            return servers;
+        }
+        // Of a run long ago, cut short with the whole machine: process numbers come round again.
+        fs::remove_dir_all(&folder).expect("the folder of servers that are gone");
+    }
+    fs::create_dir_all(&folder).expect("the folder of the servers");
+    let started = detached::start(&folder, until)
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    let servers = Servers {
+        postgres: started.postgres,
+        redis: started.redis,
+        folder,
+    };
+    servers.admin(&format!("CREATE DATABASE {TEMPLATE}")).await;
+    let template = format!("{}{TEMPLATE}", servers.postgres)
+        .parse()
+        .expect("a URL");
+    let mut session = database::connect(&template).await.expect("a connection");
+    migrate::migrate(&mut session)
+        .await
+        .expect("the migrations");
+    drop(session);
+    until_unused(&servers).await;
+    let urls = json!({ "postgres": servers.postgres, "redis": servers.redis });
+    fs::write(&ready, urls.to_string()).expect("the note for other processes");
+    servers
+}
+
+/// A template can be copied only while nobody is connected to it, and a session ends a moment after
+/// its client.
+async fn until_unused(servers: &Servers) {
+    let session = database::connect(&servers.maintenance())
+        .await
+        .expect("a connection");
+    for _ in 0..1_000 {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
+        let users: i64 = session
+            .query_one(sql, &[&TEMPLATE])
+            .await
+            .expect("a count")
+            .get(0);
+        if users == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("somebody stays connected to {TEMPLATE}");
+}
+
+/// The name of this run, and the process that lives as long as it: nextest, which has a process for
+/// each test, or else this process.
+fn run() -> (String, u32) {
+    let mut pid = std::process::id();
+    while let Some((name, parent)) = process(pid) {
+        if name.contains("nextest") {
+            return (format!("nextest-{pid}"), pid);
+        }
+        pid = parent;
+    }
+    let own = std::process::id();
+    (format!("process-{own}"), own)
+}
+
+/// The name and the parent of a process (proc(5), `/proc/pid/stat`).
+fn process(pid: u32) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (before, after) = stat.rsplit_once(')')?;
+    let name = before.split_once('(')?.1.to_owned();
+    Some((name, after.split_whitespace().nth(1)?.parse().ok()?))
+}
+
+/// A private folder with a short name.
+fn base() -> PathBuf {
+    let temporary = std::env::temp_dir();
+    let short = temporary.as_os_str().len() <= LONGEST_BASE;
+    let base = if short {
+        temporary
+    } else {
+        PathBuf::from("/tmp")
+    };
+    let base = base.join(format!("playoutd-test-{}", Uid::effective()));
+    // It may be there from an earlier run, but then it must be ours.
+    let _ = DirBuilder::new().mode(0o700).create(&base);
+    let found = fs::symlink_metadata(&base).expect("the folder of test servers");
+    assert!(
+        found.is_dir() && found.uid() == Uid::effective().as_raw() && found.mode() & 0o077 == 0,
+        "{} is not a private folder of ours",
+        base.display()
+    );
+    base
+}
+
+async fn redis(url: &str) -> Client {
+    let path = url.strip_prefix("redis+unix://").expect("a socket");
+    let config = Config {
+        server: ServerConfig::new_unix_socket(path),
+        ..Config::default()
+    };
+    let client = Builder::from_config(config).build().expect("a client");
+    client.init().await.expect("a connection to Redis");
+    client
+}

@@ -1,0 +1,405 @@
+//! The embedded servers: what they survive, and what they refuse without touching anything.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use playout_store::embedded::{
+    Durability, Embedded, EmbeddedConfig, EmbeddedError, Programs, Which,
+};
+use tempfile::TempDir;
+use tokio_postgres::NoTls;
+
+/// A data folder inside one that nobody but we may enter (mode 0700, as root's home is).
+fn closed_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    folder
+}
+
+fn config(folder: &TempDir) -> EmbeddedConfig {
+    let mut config = EmbeddedConfig::new(folder.path().join("data"));
+    config.durability = Durability::Forgetful;
+    config
+}
+
+fn only_postgres(folder: &TempDir) -> EmbeddedConfig {
+    EmbeddedConfig {
+        which: Which::OnlyPostgres,
+        ..config(folder)
+    }
+}
+
+async fn query(servers: &Embedded, sql: &str) -> Result<String, tokio_postgres::Error> {
+    let (client, connection) =
+        tokio_postgres::connect(servers.database_url().unwrap(), NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let messages = client.simple_query(sql).await;
+    drop(client);
+    connection.await.unwrap().ok();
+    let row = messages?.into_iter().find_map(|message| match message {
+        tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    Ok(row.unwrap_or_default())
+}
+
+async fn redis(servers: &Embedded, command: &str) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let socket = servers
+        .redis_url()
+        .unwrap()
+        .strip_prefix("redis+unix://")
+        .unwrap();
+    let mut stream = tokio::net::UnixStream::connect(socket).await?;
+    stream
+        .write_all(format!("{command}\r\n").as_bytes())
+        .await?;
+    stream.shutdown().await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// Waits until `seen` holds, at most half a minute.
+async fn until<F: Future<Output = bool>>(what: &str, mut seen: impl FnMut() -> F) {
+    let begun = Instant::now();
+    while !seen().await {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "never seen: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn kill_hard(pid: u32) {
+    kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL).unwrap();
+}
+
+fn alive(pid: u32) -> bool {
+    // A zombie is dead: whoever adopted it only has not looked yet.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+async fn refusal(config: &EmbeddedConfig) -> EmbeddedError {
+    match Embedded::start(config).await {
+        Ok(_) => panic!("it started"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test]
+async fn both_serve_and_remember_from_a_folder_that_their_users_cannot_enter() {
+    let folder = closed_folder();
+    let servers = Embedded::start(&config(&folder)).await.unwrap();
+    query(&servers, "CREATE TABLE kept AS SELECT 42 AS answer")
+        .await
+        .unwrap();
+    assert_eq!(redis(&servers, "SET kept 42").await.unwrap(), "+OK\r\n");
+    assert_eq!(query(&servers, "SHOW data_checksums").await.unwrap(), "on");
+    assert_eq!(query(&servers, "SHOW listen_addresses").await.unwrap(), "");
+    assert!(
+        redis(&servers, "CONFIG GET port")
+            .await
+            .unwrap()
+            .contains("$1\r\n0\r\n")
+    );
+    assert!(
+        redis(&servers, "CONFIG GET appendonly")
+            .await
+            .unwrap()
+            .contains("yes")
+    );
+    for pid in servers.pids() {
+        let owner = fs::metadata(format!("/proc/{}", pid.unwrap()))
+            .unwrap()
+            .uid();
+        assert_ne!(owner, 0, "a server runs as root");
+    }
+    let pids = servers.pids();
+    servers.stop().await;
+    assert!(pids.iter().all(|pid| !alive(pid.unwrap())));
+
+    let servers = Embedded::start(&config(&folder)).await.unwrap();
+    assert_eq!(
+        query(&servers, "SELECT answer FROM kept").await.unwrap(),
+        "42"
+    );
+    assert!(redis(&servers, "GET kept").await.unwrap().contains("42"));
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn killed_servers_come_back_with_their_data() {
+    let folder = closed_folder();
+    let servers = Embedded::start(&config(&folder)).await.unwrap();
+    query(&servers, "CREATE TABLE kept AS SELECT 42 AS answer")
+        .await
+        .unwrap();
+    redis(&servers, "SET kept 42").await.unwrap();
+
+    // One backend: PostgreSQL restarts all of its own children.
+    let backend: u32 = query(
+        &servers,
+        "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'",
+    )
+    .await
+    .unwrap()
+    .parse()
+    .unwrap();
+    kill_hard(backend);
+    until("the checkpointer is gone", || async { !alive(backend) }).await;
+    until("recovery from a killed backend", || async {
+        query(&servers, "SELECT answer FROM kept")
+            .await
+            .is_ok_and(|answer| answer == "42")
+    })
+    .await;
+
+    let [postgres, its_redis] = servers.pids().map(Option::unwrap);
+    kill_hard(postgres);
+    kill_hard(its_redis);
+    until("other processes", || async {
+        matches!(servers.pids(), [Some(a), Some(b)] if a != postgres && b != its_redis)
+    })
+    .await;
+    assert_eq!(
+        query(&servers, "SELECT answer FROM kept").await.unwrap(),
+        "42"
+    );
+    assert!(redis(&servers, "GET kept").await.unwrap().contains("42"));
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_daemon_is_refused_and_the_first_serves_on() {
+    let folder = closed_folder();
+    let servers = Embedded::start(&config(&folder)).await.unwrap();
+    let error = refusal(&config(&folder)).await;
+    assert!(
+        matches!(error, EmbeddedError::AlreadyRunning { .. }),
+        "{error}"
+    );
+    assert_eq!(query(&servers, "SELECT 7").await.unwrap(), "7");
+    assert_eq!(redis(&servers, "PING").await.unwrap(), "+PONG\r\n");
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_stale_pid_file_whose_number_lives_on_is_no_hindrance() {
+    let folder = closed_folder();
+    Embedded::start(&only_postgres(&folder))
+        .await
+        .unwrap()
+        .stop()
+        .await;
+    let mut other = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+    let data = folder.path().join("data");
+    let stale = format!("{}\n/proc/self/fd/9\n1795378248\n5432\n", other.id());
+    fs::write(data.join("postgres/postmaster.pid"), &stale).unwrap();
+    fs::write(data.join("run/postgres/.s.PGSQL.5432.lock"), &stale).unwrap();
+    let servers = Embedded::start(&only_postgres(&folder)).await.unwrap();
+    assert_eq!(query(&servers, "SELECT 7").await.unwrap(), "7");
+    servers.stop().await;
+    other.kill().unwrap();
+    other.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_that_somebody_else_serves_is_refused_and_stays_theirs() {
+    let folder = closed_folder();
+    let run = folder.path().join("data/run");
+    let mut config = config(&folder);
+    config.start_limit = Duration::from_millis(300);
+    for (which, socket) in [
+        (Which::OnlyRedis, "redis/redis.sock"),
+        (Which::OnlyPostgres, "postgres/.s.PGSQL.5432"),
+    ] {
+        let socket = run.join(socket);
+        fs::create_dir_all(socket.parent().unwrap()).unwrap();
+        let theirs = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        let error = refusal(&EmbeddedConfig {
+            which,
+            ..config.clone()
+        })
+        .await;
+        assert!(matches!(error, EmbeddedError::Occupied { .. }), "{error}");
+        assert!(socket.exists());
+        drop(theirs);
+        // The socket that is left is nobody's: no hindrance.
+        let start_limit = Duration::from_secs(60);
+        Embedded::start(&EmbeddedConfig {
+            which,
+            start_limit,
+            ..config.clone()
+        })
+        .await
+        .unwrap()
+        .stop()
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_ends_at_its_start_says_why() {
+    let folder = closed_folder();
+    let config = EmbeddedConfig {
+        which: Which::OnlyRedis,
+        ..config(&folder)
+    };
+    Embedded::start(&config).await.unwrap().stop().await;
+    // An append-only file with something else in it.
+    let manifest = folder
+        .path()
+        .join("data/redis/appendonlydir/appendonly.aof.manifest");
+    fs::write(&manifest, "no manifest").unwrap();
+    let error = refusal(&config).await;
+    assert!(
+        matches!(&error, EmbeddedError::EndedAtStart { last_words, .. } if !last_words.contains("said nothing")),
+        "{error}"
+    );
+    assert_eq!(fs::read_to_string(&manifest).unwrap(), "no manifest");
+}
+
+#[tokio::test]
+async fn a_half_made_cluster_is_removed_only_if_it_is_ours() {
+    let folder = closed_folder();
+    let workshop = folder.path().join("data/postgres.being-made");
+    fs::create_dir_all(workshop.join("cluster")).unwrap();
+    fs::write(workshop.join("cluster/PG_VERSION"), "15\n").unwrap();
+    let error = refusal(&only_postgres(&folder)).await;
+    assert!(matches!(error, EmbeddedError::NotOurs { .. }), "{error}");
+    assert!(
+        workshop.join("cluster/PG_VERSION").exists(),
+        "something of others was removed"
+    );
+
+    let mark = "A PostgreSQL cluster is being made here by playoutd. This folder may be deleted.\n";
+    fs::write(workshop.join("made-by-playoutd"), mark).unwrap();
+    let servers = Embedded::start(&only_postgres(&folder)).await.unwrap();
+    assert!(!workshop.exists());
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_cluster_or_of_another_version_is_refused_and_left_alone() {
+    let folder = closed_folder();
+    let cluster = folder.path().join("data/postgres");
+    fs::create_dir_all(&cluster).unwrap();
+    fs::write(cluster.join("diary.txt"), "dear diary").unwrap();
+    let error = refusal(&only_postgres(&folder)).await;
+    assert!(
+        matches!(error, EmbeddedError::NotACluster { .. }),
+        "{error}"
+    );
+
+    fs::write(cluster.join("PG_VERSION"), "9\n").unwrap();
+    let error = refusal(&only_postgres(&folder)).await;
+    assert!(
+        error
+            .to_string()
+            .contains("was made by PostgreSQL 9, but only PostgreSQL 1"),
+        "{error}"
+    );
+    assert_eq!(
+        fs::read_to_string(cluster.join("diary.txt")).unwrap(),
+        "dear diary"
+    );
+}
+
+#[tokio::test]
+async fn a_missing_program_is_named_with_its_package() {
+    let folder = closed_folder();
+    let mut config = config(&folder);
+    config.programs = Programs {
+        postgres_versions: "/nonexistent".into(),
+        path: "".into(),
+    };
+    assert!(
+        refusal(&config)
+            .await
+            .to_string()
+            .contains("apt-get install postgresql)")
+    );
+    config.which = Which::OnlyRedis;
+    assert!(
+        refusal(&config)
+            .await
+            .to_string()
+            .contains("apt-get install redis-server)")
+    );
+    assert!(!config.data_dir.exists(), "a refused start made folders");
+}
+
+#[tokio::test]
+async fn a_data_folder_with_a_very_long_and_odd_name_works() {
+    let folder = closed_folder();
+    let mut config = config(&folder);
+    config.data_dir = folder
+        .path()
+        .join("a folder with a space, a 100% long name".repeat(4))
+        .join("däta");
+    fs::create_dir_all(&config.data_dir).unwrap();
+    let servers = Embedded::start(&config).await.unwrap();
+    assert_eq!(query(&servers, "SELECT 7").await.unwrap(), "7");
+    assert_eq!(redis(&servers, "PING").await.unwrap(), "+PONG\r\n");
+    servers.stop().await;
+}
+
+/// Not a test of its own: the daemon that the next test kills.
+#[tokio::test]
+#[ignore = "a process that another test starts"]
+async fn daemon_to_be_killed() {
+    let Some(data_dir) = std::env::var_os("DATA_DIR_OF_THE_VICTIM") else {
+        return;
+    };
+    let mut config = EmbeddedConfig::new(Path::new(&data_dir));
+    config.durability = Durability::Forgetful;
+    let servers = Embedded::start(&config).await.unwrap();
+    let [postgres, redis] = servers.pids().map(Option::unwrap);
+    fs::write(
+        config.data_dir.join("pids"),
+        format!("{postgres} {redis} done"),
+    )
+    .unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn servers_die_with_a_killed_daemon_and_the_next_one_starts() {
+    let folder = closed_folder();
+    let config = config(&folder);
+    let mut daemon = Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "daemon_to_be_killed"])
+        .env("DATA_DIR_OF_THE_VICTIM", &config.data_dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let told = config.data_dir.join("pids");
+    until("the daemon's servers", || async {
+        fs::read_to_string(&told).is_ok_and(|text| text.ends_with("done"))
+    })
+    .await;
+    let pids: Vec<u32> = fs::read_to_string(&told)
+        .unwrap()
+        .split(' ')
+        .flat_map(str::parse)
+        .collect();
+    assert!(pids.iter().all(|pid| alive(*pid)));
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
+    // At once, while the old servers may still be writing their last.
+    let servers = Embedded::start(&config).await.unwrap();
+    assert_eq!(query(&servers, "SELECT 7").await.unwrap(), "7");
+    until("the old servers are gone", || async {
+        pids.iter().all(|pid| !alive(*pid))
+    })
+    .await;
+    servers.stop().await;
+}

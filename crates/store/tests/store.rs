@@ -1,0 +1,23 @@
+//! The store on real servers: what it keeps, what it refuses, and that a change is all or nothing.
+#![allow(clippy::unwrap_used)]
+
+#[path = "store/audit.rs"]
+mod audit;
+#[path = "store/channels.rs"]
+mod channels;
+#[path = "store/connections.rs"]
+mod connections;
+#[path = "store/given.rs"]
+mod given;
+#[path = "store/heartbeats.rs"]
+mod heartbeats;
+#[path = "store/limits.rs"]
+mod limits;
+#[path = "store/media.rs"]
+mod media;
+#[path = "store/schema.rs"]
+mod schema;
+#[path = "store/secrets.rs"]
+mod secrets;
+#[path = "store/tokens.rs"]
+mod tokens;

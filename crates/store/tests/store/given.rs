@@ -1,0 +1,116 @@
+//! What the tests begin with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use playout_domain::config::FeatureFlags;
+use playout_domain::destination::{ServerUrl, StreamKeySetting};
+use playout_domain::lifecycle::LifeState;
+use playout_domain::media::{MediaStatus, ProbeSummary};
+use playout_domain::plan::PlannedItem;
+use playout_domain::{
+    Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, Frame, FrameRate, MediaId,
+    MediaItem, Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
+};
+use playout_store::{Airtime, Principal, Store};
+use uuid::Uuid;
+
+/// A channel with nothing left at its default.
+pub(crate) fn channel(client: ClientId, name: &str) -> Channel {
+    let mut config = ChannelConfig::named(name);
+    config.resolution = Resolution::P480;
+    config.frame_rate = FrameRate::F29_97;
+    config.bitrate = config.resolution.default_bitrate(config.frame_rate);
+    config.ladder[0].resolution = config.resolution;
+    config.ladder[0].bitrate = config.bitrate;
+    config.fallback_video = Some(MediaId::from(Uuid::now_v7()));
+    config.analytics_enabled = false;
+    config.features = FeatureFlags {
+        monetization: true,
+        interaction: true,
+        ..FeatureFlags::default()
+    };
+    config.rtmp_destinations = vec![destination(
+        "rtmp://a.example.com/live",
+        Some("live_sesame"),
+    )];
+    let at = Timestamp::now();
+    Channel {
+        id: ChannelId::from(Uuid::now_v7()),
+        client_id: client,
+        config,
+        life: LifeState::default(),
+        version: 1,
+        created_at: at,
+        updated_at: at,
+    }
+}
+
+pub(crate) fn destination(url: &str, key: Option<&str>) -> DestinationConfig {
+    let stream_key = key.map_or(StreamKeySetting::Absent, |key| {
+        StreamKeySetting::Given(StreamKey::new(key).unwrap())
+    });
+    DestinationConfig {
+        id: None,
+        server_url: ServerUrl::parse(url, false).unwrap(),
+        stream_key,
+        platform: Platform::Youtube,
+        enabled: true,
+    }
+}
+
+/// A rotation of two items, on the plan from a frame far out, and an epoch in nanoseconds.
+pub(crate) fn airtime() -> Airtime {
+    let items: Vec<PlannedItem> = [250, 71]
+        .map(|frames| PlannedItem {
+            media_id: MediaId::from(Uuid::now_v7()),
+            frames,
+        })
+        .to_vec();
+    Airtime {
+        timeline: Timeline {
+            epoch: "2026-11-24T08:00:00.123456789Z".parse().unwrap(),
+            frame_rate: FrameRate::F29_97,
+            clock_origin: Ticks90k(u64::MAX / 4),
+        },
+        rotation: Rotation {
+            items: items
+                .iter()
+                .map(|item| RotationItem {
+                    media_id: item.media_id,
+                })
+                .collect(),
+        },
+        plan: Plan::starting(Frame(1 << 60), items),
+    }
+}
+
+pub(crate) fn media(client: ClientId, path: impl Into<PathBuf>) -> MediaItem {
+    let at = Timestamp::now();
+    MediaItem {
+        id: MediaId::from(Uuid::now_v7()),
+        client_id: client,
+        path: path.into(),
+        title: "A film".to_owned(),
+        duration: Duration::from_micros(12_345_678),
+        size: 1_000,
+        probe: Some(ProbeSummary {
+            format: "mov".to_owned(),
+            frame_rate: Some(29.97),
+            ..ProbeSummary::default()
+        }),
+        status: MediaStatus::Preparing,
+        reason: None,
+        created_at: at,
+        updated_at: at,
+    }
+}
+
+/// Stores a channel for `who`.
+pub(crate) async fn stored(store: &Store, who: &Principal, name: &str) -> Channel {
+    store
+        .insert_channel(who, &channel(who.client, name), &airtime())
+        .await
+        .unwrap()
+}

@@ -1,0 +1,140 @@
+//! Tokens: told once, kept as digests; the admin token's file and the database agree.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use playout_domain::limits::PlanLimits;
+use playout_store::{NewToken, Principal, Scope, Store, StoreError, operator, testing};
+use sha2::{Digest, Sha256};
+
+#[tokio::test]
+async fn a_token_is_known_by_its_digest_alone() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let new = NewToken {
+        client: who.client,
+        scope: Scope::Admin,
+        name: "script".to_owned(),
+    };
+    let (id, secret) = store.create_token(&who, new).await.unwrap();
+    assert!(
+        secret.starts_with("playoutd_") && secret.len() == 9 + 64,
+        "{secret}"
+    );
+    let principal = store.principal(&secret).await.unwrap().unwrap();
+    let expected = Principal {
+        client: operator(),
+        scope: Scope::Admin,
+        token: Some(id),
+        name: "script".to_owned(),
+    };
+    assert_eq!(principal, expected);
+    assert_eq!(
+        store.principal(&secret).await.unwrap(),
+        Some(expected),
+        "the second time"
+    );
+
+    let digest: Vec<u8> = store
+        .session()
+        .await
+        .query_one("SELECT digest FROM tokens", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(digest, Sha256::digest(&secret).to_vec());
+    for wrong in [
+        "",
+        "playoutd_",
+        &secret[..secret.len() - 1],
+        &format!("{secret}0"),
+    ] {
+        assert_eq!(store.principal(wrong).await.unwrap(), None, "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_makes_tokens_for_itself_and_not_for_more() {
+    let store = testing::fresh().await;
+    let who = store.client("client", &PlanLimits::UNLIMITED).await;
+    let new = |client, scope| NewToken {
+        client,
+        scope,
+        name: "mine".to_owned(),
+    };
+    let (_, secret) = store
+        .create_token(&who, new(who.client, Scope::Client))
+        .await
+        .unwrap();
+    let principal = store.principal(&secret).await.unwrap().unwrap();
+    assert!(principal.sees(who.client) && !principal.sees(operator()));
+    assert_eq!(
+        store
+            .create_token(&who, new(who.client, Scope::Admin))
+            .await
+            .unwrap_err(),
+        StoreError::NotFound
+    );
+    assert_eq!(
+        store
+            .create_token(&who, new(operator(), Scope::Client))
+            .await
+            .unwrap_err(),
+        StoreError::NotFound
+    );
+}
+
+#[tokio::test]
+async fn the_admin_token_is_written_once_private_and_renewed_when_its_file_goes() {
+    let store = testing::fresh().await;
+    let file = store.folder().join("admin.token");
+    store.admin_token(&file).await.unwrap();
+    let first = fs::read_to_string(&file).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
+    assert_eq!(
+        store.principal(first.trim()).await.unwrap().unwrap().scope,
+        Scope::Admin
+    );
+
+    let again = Store::connect(store.config()).await.unwrap();
+    again.admin_token(&file).await.unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), first);
+    assert!(again.principal(first.trim()).await.unwrap().is_some());
+
+    fs::remove_file(&file).unwrap();
+    store.admin_token(&file).await.unwrap();
+    let second = fs::read_to_string(&file).unwrap();
+    assert_ne!(first, second);
+    assert!(store.principal(second.trim()).await.unwrap().is_some());
+    assert_eq!(
+        store.principal(first.trim()).await.unwrap(),
+        None,
+        "the removed token is still good"
+    );
+
+    // A database that was set up anew takes the token that the file holds.
+    store
+        .session()
+        .await
+        .batch_execute("DELETE FROM tokens")
+        .await
+        .unwrap();
+    store.admin_token(&file).await.unwrap();
+    assert!(store.principal(second.trim()).await.unwrap().is_some());
+    assert_eq!(fs::read_to_string(&file).unwrap(), second);
+}
+
+#[tokio::test]
+async fn an_admin_token_file_that_others_may_read_or_that_holds_none_is_refused() {
+    let store = testing::fresh().await;
+    let file = store.folder().join("admin.token");
+    store.admin_token(&file).await.unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o604)).unwrap();
+    let refused = store.admin_token(&file).await.unwrap_err().to_string();
+    assert!(refused.contains("mode 0604"), "{refused}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&file, "hunter2").unwrap();
+    let refused = store.admin_token(&file).await.unwrap_err().to_string();
+    assert!(refused.contains("holds no token"), "{refused}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "hunter2");
+}

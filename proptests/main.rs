@@ -1,0 +1,20 @@
+//! The correctness properties of the design, one file each, named by its number: they drive shipped code,
+//! and their oracles share no code with it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod p01_creation;
+mod p03_lifecycle;
+mod p06_timing;
+#[path = "../crates/media/tests/support/mod.rs"]
+mod support;
+
+use proptest::prelude::*;
+
+/// So many cases; a failure is told with its input and written nowhere.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}

@@ -1,0 +1,340 @@
+//! P1 (1.1–1.3, 1.5, 1.6), its pure half: any valid configuration is accepted and reads back with every
+//! setting intact; of any invalid one, every violation is listed with its pointer; every channel has a
+//! URL of its own; a stream key is in nothing that is read or stored.
+
+use playout_domain::channel::hls_path;
+use playout_domain::destination::StreamKeySetting;
+use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId, DestinationId, Policy};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+const POLICY: Policy = Policy {
+    allow_private_destinations: false,
+};
+
+/// What a name may be made of.
+fn name() -> impl Strategy<Value = String> {
+    "[a-zA-Z0-9 äöü€漢'\"/~<>&-]{0,60}[a-z漢]".prop_map(|name| name)
+}
+
+/// Name, lowest, default and highest bitrate of each resolution, up to 30 frames a second.
+const RESOLUTIONS: [(&str, u64, u64, u64); 7] = [
+    ("240p", 100_000, 400_000, 1_600_000),
+    ("360p", 200_000, 800_000, 3_200_000),
+    ("480p", 300_000, 1_200_000, 4_800_000),
+    ("720p", 625_000, 2_500_000, 10_000_000),
+    ("1080p", 1_250_000, 5_000_000, 20_000_000),
+    ("1440p", 2_250_000, 9_000_000, 36_000_000),
+    ("2160p", 4_000_000, 16_000_000, 64_000_000),
+];
+const RATES: [f64; 8] = [23.976, 24.0, 25.0, 29.97, 30.0, 50.0, 59.94, 60.0];
+
+/// A destination as it is written, and as it reads.
+fn destination() -> impl Strategy<Value = (Value, Value)> {
+    let url = select(vec![
+        "rtmp://a.rtmp.youtube.com/live2",
+        "rtmps://live.example.com:443/rtmp/",
+        "rtmp://8.8.4.4:1936/app/instance",
+        "rtmp://[2606:4700::1]/x?y=z",
+    ]);
+    let key = prop::option::of("[!-~]{1,40}");
+    let platform = prop::option::of(select(vec!["youtube", "facebook", "twitch", "custom"]));
+    (url, key, platform, prop::option::of(any::<bool>())).prop_map(
+        |(url, key, platform, enabled)| {
+            // A platform other than `custom` takes no stream without a key.
+            let key = key.or_else(|| {
+                platform
+                    .filter(|p| *p != "custom")
+                    .map(|_| "k-e-y".to_owned())
+            });
+            let mut written = Map::new();
+            written.insert("serverUrl".into(), url.into());
+            written.extend(key.clone().map(|key| ("streamKey".into(), key.into())));
+            written.extend(platform.map(|platform| ("platform".into(), platform.into())));
+            written.extend(enabled.map(|enabled| ("enabled".into(), enabled.into())));
+            let read = json!({
+                "id": null,
+                "serverUrl": url,
+                "streamKeySet": key.is_some(),
+                "platform": platform.unwrap_or("custom"),
+                "enabled": enabled.unwrap_or(true),
+            });
+            (written.into(), read)
+        },
+    )
+}
+
+/// A whole number where there is one, as rates are written.
+fn number(rate: f64) -> Value {
+    if rate.fract() == 0.0 {
+        json!(rate as u64)
+    } else {
+        json!(rate)
+    }
+}
+
+/// A valid configuration as it is written, and as it must read: each setting given or left out.
+fn valid() -> impl Strategy<Value = (Value, Value)> {
+    let picture = (
+        prop::option::of(0..RESOLUTIONS.len()),
+        prop::option::of(0..RATES.len()),
+        prop::option::of(any::<Index>()),
+        any::<bool>(),
+    );
+    let flags = prop::collection::vec(prop::option::of(any::<bool>()), 6);
+    let money = prop::option::of((
+        prop::option::of(any::<bool>()),
+        prop::option::of("[A-Z]{3}"),
+    ));
+    let features = prop::option::of(
+        prop::sample::subsequence(vec!["chat", "polls", "social", "gamification"], 0..=4)
+            .prop_shuffle(),
+    );
+    let on = prop::collection::vec(prop::option::of(any::<bool>()), 4);
+    let fallback = prop::option::of(prop::option::of(any::<u128>()));
+    let destinations = prop::option::of(prop::collection::vec(destination(), 0..4));
+    (name(), picture, flags, money, (features, on), fallback, destinations).prop_map(
+        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, destinations)| {
+            let mut written = Map::new();
+            let mut read = Map::new();
+            let mut set = |key: &str, given: Option<Value>, default: Value| {
+                read.insert(key.to_owned(), given.clone().unwrap_or(default));
+                written.extend(given.map(|value| (key.to_owned(), value)));
+            };
+            set("name", Some(name.into()), Value::Null);
+            let (label, least, default, most) = RESOLUTIONS[resolution.unwrap_or(3)];
+            set("resolution", resolution.map(|_| label.into()), "720p".into());
+            let fps = RATES[rate.unwrap_or(2)];
+            set("frameRate", rate.map(|_| number(fps)), 25.into());
+            let default = if fps > 30.0 { default * 3 / 2 } else { default };
+            let chosen = bitrate.map(|n| least + n.index((most - least + 1) as usize) as u64);
+            set("bitrate", chosen.map(Value::from), default.into());
+            let rungs = json!([{ "resolution": label, "bitrate": chosen.unwrap_or(default) }]);
+            set("ladder", ladder.then(|| rungs.clone()), rungs);
+            let fallback = fallback.map(|id| id.map_or(Value::Null, |id| Uuid::from_u128(id).to_string().into()));
+            set("fallbackVideo", fallback, Value::Null);
+            for (n, (key, default)) in [
+                ("hlsEnabled", true),
+                ("analyticsEnabled", true),
+                ("monetizationEnabled", false),
+                ("aiOptimizationEnabled", false),
+                ("multiPlatformEnabled", false),
+                ("interactionEnabled", false),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                set(key, flags[n].map(Value::from), default.into());
+            }
+            let (enabled, currency) = money.clone().unwrap_or_default();
+            let reads = json!({ "enabled": enabled.unwrap_or(false), "currency": currency.clone().unwrap_or("USD".into()) });
+            read.insert("monetizationSettings".into(), reads);
+            if money.is_some() {
+                let mut given = Map::new();
+                given.extend(enabled.map(|on| ("enabled".into(), on.into())));
+                given.extend(currency.map(|code| ("currency".into(), code.into())));
+                written.insert("monetizationSettings".into(), given.into());
+            }
+            let listed = features.clone().unwrap_or_default();
+            let reads = listed.iter().zip(&on).map(|(name, on)| json!({ "feature": name, "enabled": on.unwrap_or(true) }));
+            read.insert("interactionFeatures".into(), reads.collect());
+            if features.is_some() {
+                let given = listed.iter().zip(&on).map(|(name, on)| match on {
+                    Some(on) => json!({ "feature": name, "enabled": on }),
+                    None => json!({ "feature": name }),
+                });
+                written.insert("interactionFeatures".into(), given.collect());
+            }
+            let pairs = destinations.clone().unwrap_or_default();
+            read.insert("rtmpDestinations".into(), pairs.iter().map(|(_, read)| read.clone()).collect());
+            if destinations.is_some() {
+                written.insert("rtmpDestinations".into(), pairs.into_iter().map(|(written, _)| written).collect());
+            }
+            (written.into(), read.into())
+        },
+    )
+}
+
+/// One way of being wrong: what is put where, and where the violation must be told.
+type Wrong = (&'static str, &'static str, fn() -> Value);
+
+const WRONGS: [Wrong; 24] = [
+    ("/name", "/name", || json!("")),
+    ("/name", "/name", || json!("x".repeat(101))),
+    ("/name", "/name", || json!("bell\u{7}")),
+    ("/name", "/name", || json!(["a"])),
+    ("/resolution", "/resolution", || json!("4k")),
+    ("/resolution", "/resolution", || json!(720)),
+    ("/frameRate", "/frameRate", || json!(26)),
+    ("/frameRate", "/frameRate", || json!("25")),
+    ("/fallbackVideo", "/fallbackVideo", || json!("movie.mp4")),
+    ("/fallbackVideo", "/fallbackVideo", || json!(1)),
+    ("/hlsEnabled", "/hlsEnabled", || json!("true")),
+    ("/analyticsEnabled", "/analyticsEnabled", || json!(null)),
+    ("/monetizationEnabled", "/monetizationEnabled", || json!(0)),
+    ("/aiOptimizationEnabled", "/aiOptimizationEnabled", || {
+        json!([])
+    }),
+    ("/multiPlatformEnabled", "/multiPlatformEnabled", || {
+        json!({})
+    }),
+    ("/interactionEnabled", "/interactionEnabled", || json!("no")),
+    ("/monetizationSettings", "/monetizationSettings", || {
+        json!(true)
+    }),
+    (
+        "/monetizationSettings",
+        "/monetizationSettings/currency",
+        || json!({ "currency": "Dollar" }),
+    ),
+    (
+        "/interactionFeatures",
+        "/interactionFeatures/0/feature",
+        || json!([{ "feature": "dance" }]),
+    ),
+    (
+        "/interactionFeatures",
+        "/interactionFeatures/1",
+        || json!([{ "feature": "chat" }, "polls"]),
+    ),
+    ("/rtmpDestinations", "/rtmpDestinations", || json!({})),
+    (
+        "/rtmpDestinations",
+        "/rtmpDestinations/0/serverUrl",
+        || json!([{ "serverUrl": "https://x.example.com/a" }]),
+    ),
+    (
+        "/rtmpDestinations",
+        "/rtmpDestinations/0/streamKey",
+        || json!([{ "serverUrl": "rtmp://x.example.com/a", "platform": "twitch" }]),
+    ),
+    ("/statusPage", "/statusPage", || json!(1)),
+];
+
+fn parse(value: &Value) -> Result<ChannelConfig, playout_domain::Violations> {
+    ChannelConfig::parse(value, &POLICY)
+}
+
+fn keys(written: &Value) -> Vec<String> {
+    let list = written["rtmpDestinations"].as_array().into_iter().flatten();
+    list.filter_map(|destination| destination["streamKey"].as_str().map(str::to_owned))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(crate::cases(256))]
+
+    #[test]
+    fn p1_any_valid_configuration_is_accepted_and_reads_back((written, read) in valid()) {
+        let config = parse(&written).map_err(|refused| TestCaseError::fail(format!("{refused} in {written}")))?;
+        prop_assert_eq!(config.to_json_public(), read);
+        // As it is stored and loaded again, nothing has changed; the keys go another way.
+        let stored = config.to_json_stored();
+        let mut sealed = config.rtmp_destinations.clone();
+        for (n, destination) in (1..).zip(&mut sealed) {
+            destination.id = Some(DestinationId::from(Uuid::from_u128(n)));
+            if destination.stream_key.is_set() {
+                destination.stream_key = StreamKeySetting::Kept;
+            }
+        }
+        let loaded = ChannelConfig::from_stored(&stored, sealed).expect("what was stored");
+        prop_assert_eq!(loaded.to_json_stored(), stored.clone());
+        // And what is read can be sent back, and nothing changes.
+        prop_assert_eq!(loaded.patched(&loaded.to_json_public(), &POLICY), Ok(loaded.clone()));
+        let all: Vec<String> = config.rtmp_destinations.iter().filter_map(|d| d.stream_key.given()).map(|key| key.reveal().to_owned()).collect();
+        prop_assert_eq!(&all, &keys(&written), "every key that was given is there to be sealed");
+        let said = [format!("{config:?}"), config.to_json_public().to_string(), stored.to_string()];
+        for key in all.iter().filter(|key| key.len() > 12) {
+            prop_assert!(said.iter().all(|text| !text.contains(key.as_str())), "{} is told", key);
+        }
+    }
+
+    #[test]
+    fn p1_every_violation_is_listed_and_nothing_else((mut written, _) in valid(), wrongs in prop::collection::vec(select(WRONGS.to_vec()), 1..8)) {
+        let mut expected = BTreeMap::new();
+        for (place, pointer, wrong) in wrongs {
+            // What depends on a wrong setting is left out: it cannot be judged.
+            if matches!(place, "/resolution" | "/frameRate") {
+                written.as_object_mut().unwrap().retain(|key, _| key != "bitrate" && key != "ladder");
+            }
+            written[place.trim_start_matches('/')] = wrong();
+            expected.insert(place, pointer.to_owned());
+        }
+        let refused = parse(&written).expect_err("a refusal");
+        let told: Vec<String> = refused.0.iter().map(|violation| violation.pointer.clone()).collect();
+        let once: BTreeSet<String> = told.iter().cloned().collect();
+        prop_assert_eq!(once.len(), told.len(), "one place, one sentence: {}", refused);
+        prop_assert_eq!(once, expected.into_values().collect::<BTreeSet<_>>(), "{}", refused);
+        for violation in &refused.0 {
+            prop_assert!(violation.message.len() > 12 && !violation.message.ends_with('.'), "{:?}", violation.message);
+        }
+    }
+
+    #[test]
+    fn p1_any_json_is_answered_without_a_panic(value in json_value()) {
+        if let Ok(config) = parse(&value) {
+            prop_assert!(!config.name.trim().is_empty());
+        }
+        let before = ChannelConfig::named("x");
+        if let Ok(after) = before.patched(&value, &POLICY) {
+            prop_assert!(value.is_object() && !after.name.is_empty());
+        }
+    }
+
+    #[test]
+    fn p1_every_channel_has_a_url_of_its_own((written, _) in valid(), a in any::<u128>(), b in any::<u128>()) {
+        prop_assume!(a != b);
+        let id = ChannelId::from(Uuid::from_u128(a));
+        let channel = Channel {
+            id,
+            client_id: ClientId::from(Uuid::from_u128(1)),
+            config: parse(&written).expect("a valid configuration"),
+            life: Default::default(),
+            version: 1,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            updated_at: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let answered = channel.to_json(jiff::Timestamp::UNIX_EPOCH, "");
+        prop_assert_eq!(&answered["hlsEndpoint"], &json!(hls_path(id)));
+        prop_assert_ne!(hls_path(id), hls_path(ChannelId::from(Uuid::from_u128(b))));
+        prop_assert_eq!(&answered["status"], "STOPPED");
+        prop_assert_eq!(&answered["config"], &channel.config.to_json_public());
+    }
+}
+
+/// Any JSON, with the names of real fields in it.
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[ -~é]{0,12}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        let names = select(vec![
+            "name",
+            "resolution",
+            "bitrate",
+            "ladder",
+            "rtmpDestinations",
+            "serverUrl",
+            "streamKey",
+            "id",
+            "feature",
+            "x",
+        ]);
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+            prop::collection::vec((names, inner), 0..6).prop_map(|fields| Value::Object(
+                fields
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect()
+            )),
+        ]
+    })
+}

@@ -1,0 +1,159 @@
+-- The database of playoutd as it is now. migrations/ is the way here; a test proves that both agree.
+--
+-- Ids are UUIDs of version 7, made by the daemon. Times are timestamptz. Lengths are microseconds and
+-- say so in their names. Whatever a client owns names the client, and a change to it happens under a
+-- lock of the client's row, so that limits are counted right and audit entries follow one another.
+
+-- What the plans allow. Limits are those of the domain's PlanLimits; what is absent is unlimited.
+CREATE TABLE plans (
+    id          uuid PRIMARY KEY,
+    name        text NOT NULL UNIQUE,
+    limits      jsonb NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- Owners of channels and media. One is the operator, on a plan without limits.
+CREATE TABLE clients (
+    id          uuid PRIMARY KEY,
+    name        text NOT NULL UNIQUE,
+    plan_id     uuid NOT NULL REFERENCES plans,
+    created_at  timestamptz NOT NULL DEFAULT now()
+);
+
+-- Access tokens. The secret is shown once and kept only as its SHA-256.
+CREATE TABLE tokens (
+    id          uuid PRIMARY KEY,
+    client_id   uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    scope       text NOT NULL CHECK (scope IN ('admin', 'client')),
+    name        text NOT NULL,
+    digest      bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
+    created_at  timestamptz NOT NULL
+);
+CREATE INDEX tokens_client ON tokens (client_id);
+
+-- Channels: what the client chose, what the channel should do, what it was last known to do.
+CREATE TABLE channels (
+    id                    uuid PRIMARY KEY,
+    client_id             uuid NOT NULL REFERENCES clients,
+    -- Everything of the configuration but the destinations.
+    config                jsonb NOT NULL,
+    -- Counts the changes of the configuration: what If-Match compares.
+    version               bigint NOT NULL CHECK (version > 0),
+    desired               text NOT NULL CHECK (desired IN ('STOPPED', 'LIVE')),
+    status                text NOT NULL CHECK (status IN ('STOPPED', 'STARTING', 'LIVE', 'ERROR')),
+    -- Counts playouts; what an earlier one reports is stale.
+    generation            bigint NOT NULL,
+    -- Time LIVE up to live_since.
+    uptime_us             bigint NOT NULL,
+    live_since            timestamptz,
+    restart_count         bigint NOT NULL,
+    restarts_since_start  bigint NOT NULL,
+    last_start_time       timestamptz,
+    last_stop_time        timestamptz,
+    created_at            timestamptz NOT NULL,
+    updated_at            timestamptz NOT NULL
+);
+CREATE INDEX channels_client ON channels (client_id);
+
+-- Where a channel is pushed to by RTMP, in the order in which the client wrote them.
+CREATE TABLE rtmp_destinations (
+    id          uuid PRIMARY KEY,
+    channel_id  uuid NOT NULL REFERENCES channels ON DELETE CASCADE,
+    position    integer NOT NULL,
+    server_url  text NOT NULL,
+    platform    text NOT NULL,
+    enabled     boolean NOT NULL,
+    -- Sealed by the vault for this row; never plain.
+    stream_key  bytea
+);
+CREATE INDEX rtmp_destinations_channel ON rtmp_destinations (channel_id, position);
+
+-- What a channel airs: everything that makes frame N a function of N. JSON keeps the nanoseconds.
+CREATE TABLE airtime (
+    channel_id  uuid PRIMARY KEY REFERENCES channels ON DELETE CASCADE,
+    timeline    jsonb NOT NULL,
+    plan        jsonb NOT NULL,
+    rotation    jsonb NOT NULL,
+    updated_at  timestamptz NOT NULL
+);
+
+-- The media library. A path is bytes, for a file name need not be text.
+CREATE TABLE media (
+    id           uuid PRIMARY KEY,
+    client_id    uuid NOT NULL REFERENCES clients,
+    path         bytea NOT NULL,
+    title        text NOT NULL,
+    duration_us  bigint NOT NULL,
+    size         bigint NOT NULL,
+    -- What the probe found, for people and for lists.
+    probe        jsonb,
+    status       text NOT NULL CHECK (status IN ('probing', 'refused', 'preparing', 'ready', 'failed')),
+    reason       text,
+    created_at   timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL
+);
+-- One item for each file of a client. By digest: a path may be longer than an index entry.
+CREATE UNIQUE INDEX media_path ON media (client_id, sha256(path));
+
+-- Media prepared into a profile: the file is complete when the row is there.
+CREATE TABLE renditions (
+    id           uuid PRIMARY KEY,
+    media_id     uuid NOT NULL REFERENCES media ON DELETE CASCADE,
+    profile_key  text NOT NULL,
+    profile      jsonb NOT NULL,
+    frames       bigint NOT NULL,
+    bytes        bigint NOT NULL,
+    created_at   timestamptz NOT NULL,
+    UNIQUE (media_id, profile_key)
+);
+
+-- Who changed what: one hash chain for each client, written in the transaction of the change. It
+-- outlives what it tells of, so it refers to nothing.
+CREATE TABLE audit (
+    client_id     uuid NOT NULL,
+    -- From 1, without a gap.
+    seq           bigint NOT NULL,
+    at            timestamptz NOT NULL,
+    -- The name of the token, or of the part of the daemon; the token's id besides.
+    actor         text NOT NULL,
+    token_id      uuid,
+    operation     text NOT NULL,
+    subject_kind  text NOT NULL,
+    subject_id    uuid NOT NULL,
+    -- json, not jsonb: the hash is over the text as it stands.
+    detail        json NOT NULL,
+    -- SHA-256 over the hash before it and everything above.
+    hash          bytea NOT NULL CHECK (octet_length(hash) = 32),
+    PRIMARY KEY (client_id, seq)
+);
+
+-- The last link of each chain, kept apart so that a chain cut short is seen.
+CREATE TABLE audit_heads (
+    client_id  uuid PRIMARY KEY,
+    seq        bigint NOT NULL,
+    hash       bytea NOT NULL CHECK (octet_length(hash) = 32)
+);
+
+-- How live channels did, every few seconds. Written in batches; refers to nothing, so that one late
+-- beat of a deleted channel does not lose a batch.
+CREATE TABLE heartbeats (
+    channel_id    uuid NOT NULL,
+    at            timestamptz NOT NULL,
+    status        text NOT NULL,
+    uptime_us     bigint NOT NULL,
+    last_segment  timestamptz,
+    segments      bigint NOT NULL,
+    bitrate       bigint NOT NULL,
+    restarts      bigint NOT NULL,
+    processes     jsonb NOT NULL,
+    PRIMARY KEY (channel_id, at)
+);
+CREATE INDEX heartbeats_at ON heartbeats USING brin (at);
+
+-- The migrations that made this database.
+CREATE TABLE migrations (
+    version     integer PRIMARY KEY,
+    name        text NOT NULL,
+    digest      bytea NOT NULL,
+    applied_at  timestamptz NOT NULL DEFAULT now()
+);

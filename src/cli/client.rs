@@ -1,0 +1,161 @@
+//! Speaks to a running daemon over its own HTTP API: one kept connection, JSON both ways.
+//!
+//! Plain HTTP only: the daemon is on this machine, or behind a proxy that is not spoken to.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Method, Request, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ClientError {
+    /// The URL or the token is none.
+    #[error("{0}")]
+    Unusable(String),
+    /// Nobody answers.
+    #[error("no daemon answers at http://{authority}: {cause}; is `playoutd serve` running?")]
+    Unreachable { authority: String, cause: String },
+    /// It answered with a refusal.
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+/// A refusal as the daemon worded it.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    /// The problem document; `null` where the answer was none.
+    pub(super) document: Value,
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.document["detail"].as_str() {
+            Some(detail) => f.write_str(detail),
+            None => write!(f, "the daemon answered {}", self.status),
+        }
+    }
+}
+
+/// A connection to a daemon, with the token it is asked with.
+pub(super) struct Client {
+    /// `host:port`.
+    authority: String,
+    bearer: String,
+    /// The open connection, if there is one.
+    sender: Option<SendRequest<Full<Bytes>>>,
+}
+
+impl Client {
+    /// For the daemon at `url` (`http://host:port`), with the token in `token_file`.
+    ///
+    /// # Errors
+    /// One sentence when the URL is none, or the token cannot be read.
+    pub(super) fn new(url: &str, token_file: &Path) -> Result<Self, ClientError> {
+        let unusable = |text: String| ClientError::Unusable(text);
+        let authority = url.strip_prefix("http://").ok_or_else(|| {
+            unusable(format!(
+                "`{url}` is not the daemon's own address; expected http://HOST:PORT"
+            ))
+        })?;
+        let authority = authority.trim_end_matches('/');
+        if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
+            return Err(unusable(format!("`{url}`: expected http://HOST:PORT")));
+        }
+        let authority = match authority.rsplit_once(':') {
+            Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
+            _ => format!("{authority}:80"),
+        };
+        let token = std::fs::read_to_string(token_file).map_err(|error| {
+            unusable(format!(
+                "the token file {} cannot be read: {error}; does `playoutd serve` run with this data_dir?",
+                token_file.display()
+            ))
+        })?;
+        Ok(Self {
+            authority,
+            bearer: format!("Bearer {}", token.trim()),
+            sender: None,
+        })
+    }
+
+    /// Asks and answers the JSON of a success.
+    ///
+    /// # Errors
+    /// A refusal as the daemon worded it, or that it cannot be reached.
+    pub(super) async fn ask(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, ClientError> {
+        let content = body.map(Value::to_string).unwrap_or_default();
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.authority)
+            .header(header::AUTHORIZATION, &self.bearer)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(Bytes::from(content)))
+            .map_err(|error| ClientError::Unusable(format!("not a request: {error}")))?;
+        let unreachable = |authority: &str, cause: String| ClientError::Unreachable {
+            authority: authority.to_owned(),
+            cause,
+        };
+        let sender = self.connected().await?;
+        let answer = async {
+            let answer = sender.send_request(request).await?;
+            let status = answer.status();
+            let bytes = answer.into_body().collect().await?.to_bytes();
+            Ok::<_, hyper::Error>((status, bytes))
+        };
+        let answered = answer.await;
+        let (status, bytes) = match answered {
+            Ok(answered) => answered,
+            Err(error) => {
+                self.sender = None;
+                return Err(unreachable(&self.authority, error.to_string()));
+            }
+        };
+        let document = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        if status.is_success() {
+            return Ok(document);
+        }
+        Err(ClientError::Refused(Refusal { status, document }))
+    }
+
+    /// The kept connection where it still stands, else a new one.
+    async fn connected(&mut self) -> Result<&mut SendRequest<Full<Bytes>>, ClientError> {
+        let stands = match &mut self.sender {
+            Some(sender) => sender.ready().await.is_ok(),
+            None => false,
+        };
+        if !stands {
+            let unreachable = |cause: String| ClientError::Unreachable {
+                authority: self.authority.clone(),
+                cause,
+            };
+            let stream = TcpStream::connect(&self.authority)
+                .await
+                .map_err(|error| unreachable(error.to_string()))?;
+            let (sender, connection) = handshake(TokioIo::new(stream))
+                .await
+                .map_err(|error| unreachable(error.to_string()))?;
+            tokio::spawn(connection);
+            self.sender = Some(sender);
+        }
+        match &mut self.sender {
+            Some(sender) => Ok(sender),
+            None => Err(ClientError::Unreachable {
+                authority: self.authority.clone(),
+                cause: "the connection was closed".to_owned(),
+            }),
+        }
+    }
+}

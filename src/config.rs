@@ -1,0 +1,366 @@
+//! The settings of the daemon: read once at the start, from built-in defaults and one TOML file,
+//! the command line's flags on top.
+//!
+//! `config.toml` at the root of the repository is the manual: it names every setting with its
+//! default, and a test holds it equal to [`Config::default`]. An unknown key, a wrong type and
+//! a value out of its bounds are refused with file, line, key and what is allowed.
+
+mod bounded;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use bounded::{Count, Seconds, Secret};
+
+/// Every setting of the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where the daemon keeps everything it owns.
+    pub data_dir: PathBuf,
+    pub http: HttpSettings,
+    pub database: DatabaseSettings,
+    pub redis: RedisSettings,
+    pub log: LogSettings,
+    pub media: MediaSettings,
+    pub playout: PlayoutSettings,
+    pub hls: HlsSettings,
+    pub rtmp: RtmpSettings,
+    pub sse: SseSettings,
+}
+
+/// `[http]`: the listener and what it holds its clients to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpSettings {
+    pub bind: SocketAddr,
+    pub public_url: Option<String>,
+    pub max_connections: Count<1, 1_000_000>,
+    pub max_body: Count<1024, 67_108_864>,
+    pub head_timeout: Seconds<1, 300>,
+    pub body_timeout: Seconds<1, 300>,
+    pub write_timeout: Seconds<1, 3600>,
+    pub shutdown_grace: Seconds<0, 300>,
+}
+
+/// `[database]`: PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseSettings {
+    pub url: Option<Secret>,
+    pub pool_size: Count<2, 500>,
+    pub statement_timeout: Seconds<1, 300>,
+}
+
+/// `[redis]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    pub url: Option<Secret>,
+    pub prefix: String,
+}
+
+/// `[log]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+/// What a log line looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line for people.
+    Human,
+    /// One JSON object.
+    Json,
+}
+
+/// `[media]`: the library.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MediaSettings {
+    pub roots: Vec<PathBuf>,
+    pub prepare_jobs: Count<0, 64>,
+    pub prepare_on_import: bool,
+}
+
+/// `[playout]`: how the output is made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PlayoutSettings {
+    pub source: SourceKind,
+    pub buffer: Seconds<2, 60>,
+    pub clock_origin: Seconds<0, 95_443>,
+}
+
+/// What reads prepared media for the splicer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceKind {
+    /// One FFmpeg per entry of the plan, copying.
+    Ffmpeg,
+    /// The daemon itself; what is not prepared still takes an FFmpeg.
+    Direct,
+}
+
+/// `[hls]`: the packager.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HlsSettings {
+    pub target_duration: Seconds<2, 20>,
+    pub window: Count<3, 1000>,
+}
+
+/// `[rtmp]`: where channels may be pushed to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RtmpSettings {
+    pub allow_private: bool,
+}
+
+/// `[sse]`: live events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SseSettings {
+    pub heartbeat: Seconds<1, 300>,
+    pub max_streams: Count<0, 1_000_000>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            http: HttpSettings::default(),
+            database: DatabaseSettings::default(),
+            redis: RedisSettings::default(),
+            log: LogSettings::default(),
+            media: MediaSettings::default(),
+            playout: PlayoutSettings::default(),
+            hls: HlsSettings::default(),
+            rtmp: RtmpSettings::default(),
+            sse: SseSettings::default(),
+        }
+    }
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self {
+            bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            public_url: None,
+            max_connections: Count::of(10_000),
+            max_body: Count::of(1024 * 1024),
+            head_timeout: Seconds::of(20),
+            body_timeout: Seconds::of(30),
+            write_timeout: Seconds::of(60),
+            shutdown_grace: Seconds::of(5),
+        }
+    }
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            pool_size: Count::of(16),
+            statement_timeout: Seconds::of(10),
+        }
+    }
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            prefix: "playoutd:".to_owned(),
+        }
+    }
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Human,
+            level: "info".to_owned(),
+        }
+    }
+}
+
+impl Default for MediaSettings {
+    fn default() -> Self {
+        Self {
+            roots: vec![PathBuf::from("/")],
+            prepare_jobs: Count::of(0),
+            prepare_on_import: true,
+        }
+    }
+}
+
+impl Default for PlayoutSettings {
+    fn default() -> Self {
+        Self {
+            source: SourceKind::Ffmpeg,
+            buffer: Seconds::of(8),
+            clock_origin: Seconds::of(10),
+        }
+    }
+}
+
+impl Default for HlsSettings {
+    fn default() -> Self {
+        Self {
+            target_duration: Seconds::of(4),
+            window: Count::of(10),
+        }
+    }
+}
+
+impl Default for SseSettings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Seconds::of(15),
+            max_streams: Count::of(8_000),
+        }
+    }
+}
+
+impl Config {
+    /// The settings of `file`; those it does not name have their defaults.
+    ///
+    /// # Errors
+    /// One sentence with file, line, key and what is allowed.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+            file: file.to_owned(),
+            line: None,
+            message: format!("cannot be read: {error}"),
+        })?;
+        Self::parse(&text, file)
+    }
+
+    /// As [`Config::read`], for a text that is already there.
+    ///
+    /// # Errors
+    /// As [`Config::read`].
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        let config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::from_toml(error, text, file))?;
+        config.check().map_err(|(key, message)| ConfigError {
+            file: file.to_owned(),
+            line: line_of_key(text, key),
+            message: format!("{key}: {message}"),
+        })?;
+        Ok(config)
+    }
+
+    /// What a type cannot say.
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        if let Some(url) = &self.http.public_url {
+            let rest = url
+                .strip_prefix("http://")
+                .or_else(|| url.strip_prefix("https://"));
+            if !rest.is_some_and(|host| !host.is_empty() && !host.starts_with('/')) {
+                return Err((
+                    "http.public_url",
+                    "has to begin with http:// or https:// and a host".into(),
+                ));
+            }
+        }
+        crate::telemetry::filter(&self.log.level).map_err(|message| ("log.level", message))?;
+        if self.media.roots.is_empty() {
+            return Err(("media.roots", "has to name one folder at least".into()));
+        }
+        if let Some(root) = self.media.roots.iter().find(|root| !root.is_absolute()) {
+            return Err((
+                "media.roots",
+                format!("`{}` is not absolute", root.display()),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Where this daemon is reached by others, without a slash at the end.
+    pub fn public_url(&self, bound: SocketAddr) -> String {
+        match &self.http.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", reachable(bound)),
+        }
+    }
+}
+
+/// An address to connect to: that of this machine where the daemon listens on all of its own.
+pub fn reachable(bound: SocketAddr) -> SocketAddr {
+    let mut address = bound;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address.ip() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            IpAddr::V6(_) => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
+        });
+    }
+    address
+}
+
+/// A configuration that is not taken, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{}: {message}", file.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
+pub struct ConfigError {
+    /// The file as it was named.
+    pub file: PathBuf,
+    /// Counted from 1.
+    pub line: Option<usize>,
+    /// The key, what is wrong with it, what is allowed.
+    pub message: String,
+}
+
+impl ConfigError {
+    fn from_toml(mut error: toml::de::Error, text: &str, file: &Path) -> Self {
+        let line = error
+            .span()
+            .map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+        let what = error
+            .message()
+            .replace("unknown field", "unknown key")
+            .replace('\n', "; ");
+        // Without its input the error's text is its message and then the key, as "in `http.bind`".
+        error.set_input(None);
+        let whole = error.to_string();
+        let key = whole
+            .lines()
+            .find_map(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+        let message = match key {
+            Some(key) => format!("{key}: {what}"),
+            None => what,
+        };
+        Self {
+            file: file.to_owned(),
+            line,
+            message,
+        }
+    }
+}
+
+/// The line, from 1, that sets `section.key`.
+fn line_of_key(text: &str, dotted: &str) -> Option<usize> {
+    let (section, key) = dotted.split_once('.')?;
+    let mut here = "";
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+            here = name;
+        } else if here == section
+            && line
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        {
+            return Some(index + 1);
+        }
+    }
+    None
+}

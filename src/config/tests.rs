@@ -1,0 +1,137 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+
+const MANUAL: &str = include_str!("../../config.toml");
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("my.toml"))
+}
+
+fn refusal(text: &str) -> String {
+    parse(text).unwrap_err().to_string()
+}
+
+/// The manual with the settings that have no default switched on.
+fn uncommented() -> String {
+    MANUAL
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => rest,
+            _ => line,
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// What a table may hold, by the refusal of a key that no table has.
+fn known_keys(section: &str) -> Vec<String> {
+    let text = match section {
+        "" => "nonsense = 1".to_owned(),
+        section => format!("[{section}]\nnonsense = 1"),
+    };
+    let refusal = refusal(&text);
+    let (_, expected) = refusal.split_once("expected ").unwrap();
+    expected
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_manual_equals_the_defaults() {
+    assert_eq!(parse(MANUAL).unwrap(), Config::default());
+    assert_eq!(parse("").unwrap(), Config::default());
+}
+
+#[test]
+fn the_manual_names_every_setting_and_says_a_sentence_about_it() {
+    let whole = uncommented();
+    parse(&whole).unwrap();
+    let table: toml::Table = toml::from_str(&whole).unwrap();
+    for key in known_keys("") {
+        let value = table.get(&key).unwrap_or_else(|| panic!("no {key}"));
+        let Some(section) = value.as_table() else {
+            continue;
+        };
+        for setting in known_keys(&key) {
+            assert!(section.contains_key(&setting), "no {key}.{setting}");
+        }
+    }
+    let lines: Vec<&str> = MANUAL.lines().collect();
+    for pair in lines.windows(2) {
+        let setting = pair[1].trim_start_matches('#');
+        if setting.starts_with(|c: char| c.is_ascii_lowercase()) && setting.contains(" = ") {
+            assert!(
+                pair[0].starts_with("# ") && pair[0].ends_with('.'),
+                "no sentence above: {}",
+                pair[1]
+            );
+        }
+    }
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_name_and_line() {
+    let refusal = refusal("data_dir = \"x\"\n\n[http]\nbnid = \"127.0.0.1:1\"\n");
+    assert!(refusal.starts_with("my.toml, line 4: "), "{refusal}");
+    assert!(refusal.contains("unknown key `bnid`"), "{refusal}");
+    assert!(refusal.contains("`bind`"), "{refusal}");
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_key_line_and_what_is_allowed() {
+    for (text, line, parts) in [
+        ("[hls]\nwindow = 1", 2, ["hls.window", "3 to 1000"]),
+        ("[hls]\nwindow = \"ten\"", 2, ["hls.window", "integer"]),
+        (
+            "[hls]\n\ntarget_duration = -4",
+            3,
+            ["hls.target_duration", "2 to 20 seconds"],
+        ),
+        (
+            "[playout]\nsource = \"gst\"",
+            2,
+            ["playout.source", "`direct`"],
+        ),
+        (
+            "[http]\nbind = \"nowhere\"",
+            2,
+            ["http.bind", "socket address"],
+        ),
+        (
+            "[http]\npublic_url = \"tv\"",
+            2,
+            ["http.public_url", "http://"],
+        ),
+        (
+            "[log]\nlevel = \"a=b=c\"",
+            2,
+            ["log.level", "not understood"],
+        ),
+        (
+            "[media]\nroots = [\"films\"]",
+            2,
+            ["media.roots", "not absolute"],
+        ),
+        ("[http\n", 1, ["", ""]),
+    ] {
+        let refusal = refusal(text);
+        assert!(
+            refusal.starts_with(&format!("my.toml, line {line}: ")),
+            "{refusal}"
+        );
+        assert!(!refusal.contains('\n'), "{refusal}");
+        for part in parts {
+            assert!(refusal.contains(part), "{part} not in: {refusal}");
+        }
+    }
+}
+
+#[test]
+fn a_password_is_not_printed() {
+    let config = parse("[database]\nurl = \"postgres://me:hunter2@db/x\"").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(config.database.url.unwrap().reveal().contains("hunter2"));
+}

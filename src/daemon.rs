@@ -1,0 +1,197 @@
+//! The daemon from its start to its end: what is started in which order, and stopped in the
+//! opposite one.
+//!
+//! ```text
+//! lock of data_dir → listener (answers 503) → embedded servers → store → living tier → ready
+//! ```
+//!
+//! The first SIGTERM or SIGINT drains: no new connections, event streams end, channels leave the
+//! air, servers stop; all of it in bounded time. The second ends the process at once. No child
+//! outlives it either way.
+
+mod lock;
+mod on_air;
+mod settings;
+mod signals;
+
+use std::future::Future;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use playout_actors::App;
+use playout_store::Store;
+use playout_store::embedded::Embedded;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use self::signals::Signals;
+use crate::config::Config;
+use crate::facade::shutdown::Shutdown;
+use crate::facade::{Facade, accept};
+
+/// How long the channels may take to leave the air.
+const LEAVE_AIR: Duration = Duration::from_secs(20);
+/// How long the embedded servers may take to end; they need 25 s at most themselves.
+const END_SERVERS: Duration = Duration::from_secs(30);
+
+/// The file in `data_dir` with the admin token.
+pub const ADMIN_TOKEN: &str = "admin.token";
+
+/// Runs the daemon until it is told to end; `on_air` is a folder to put on air.
+///
+/// # Errors
+/// One sentence saying what kept it from starting.
+pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> {
+    let signals = Signals::listen()?;
+    let data_dir = data_dir(&config.data_dir)?;
+    let _lock = lock::take(&data_dir)?;
+    settings::check_tools()?;
+    let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
+        let bind = config.http.bind;
+        format!("cannot listen on {bind}: {error}; http.bind sets the address and port")
+    })?;
+    let bound = listener.local_addr().map_err(|error| error.to_string())?;
+    let (shutdown, shutting_down) = Shutdown::new();
+    let facade = Facade::new(settings::facade(&config, bound), shutting_down.clone());
+    let routes = Arc::clone(&facade).routes();
+    let limits = settings::connections(&config);
+    let http = tokio::spawn(accept::serve(listener, routes, limits, shutting_down));
+
+    let servers = match settings::embedded(&config, &data_dir) {
+        Some(wanted) => Some(
+            Embedded::start(&wanted)
+                .await
+                .map_err(|error| error.to_string())?,
+        ),
+        None => None,
+    };
+    let daemon = Daemon {
+        config,
+        data_dir,
+        on_air,
+        facade,
+        shutdown,
+        http,
+        signals,
+    };
+    let ended = daemon.run(servers.as_ref()).await;
+    if let Some(servers) = servers {
+        bounded("the embedded servers", END_SERVERS, servers.stop()).await;
+    }
+    ended
+}
+
+/// What is there before the database is.
+struct Daemon {
+    config: Config,
+    data_dir: PathBuf,
+    on_air: Option<PathBuf>,
+    facade: Arc<Facade>,
+    shutdown: Shutdown,
+    http: JoinHandle<()>,
+    signals: Signals,
+}
+
+impl Daemon {
+    /// From the database to the end of the living tier.
+    async fn run(mut self, servers: Option<&Embedded>) -> Result<(), String> {
+        let started = tokio::select! {
+            started = start(&self.config, &self.data_dir, servers) => Some(started),
+            () = self.signals.next() => None,
+        };
+        let app = match started {
+            Some(Ok(app)) => Some(app),
+            Some(Err(sentence)) => {
+                self.end(None).await;
+                return Err(sentence);
+            }
+            None => None,
+        };
+        let ended = match &app {
+            Some(app) => self.stay(app).await,
+            None => Ok(()),
+        };
+        tracing::info!("ending");
+        self.signals.exit_at_the_next();
+        self.end(app).await;
+        tracing::info!("ended");
+        ended
+    }
+
+    /// Ready: until a signal, or until something fails without which there is nothing to run for.
+    async fn stay(&mut self, app: &App) -> Result<(), String> {
+        self.facade.open(app.clone());
+        let url = self.facade.public_url().to_owned();
+        tracing::info!(url, data_dir = %self.data_dir.display(), "ready");
+        let folder = self.on_air.take();
+        let token = self.data_dir.join(ADMIN_TOKEN);
+        let put_on_air = async {
+            if let Some(folder) = folder {
+                on_air::put(app, &folder, &url, &token).await?;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            () = self.signals.next() => Ok(()),
+            failed = put_on_air => failed,
+            _ = &mut self.http => Err("the HTTP listener failed; its log tells why".to_owned()),
+        }
+    }
+
+    /// Everything down, in bounded time.
+    async fn end(self, app: Option<App>) {
+        self.shutdown.begin();
+        let grace = self.config.http.shutdown_grace.duration() + Duration::from_secs(2);
+        if !self.http.is_finished() {
+            bounded("the HTTP listener", grace, self.http).await;
+        }
+        if let Some(app) = app {
+            bounded("the channels", LEAVE_AIR, app.shutdown()).await;
+        }
+    }
+}
+
+/// The store, the admin token, the living tier.
+async fn start(
+    config: &Config,
+    data_dir: &Path,
+    servers: Option<&Embedded>,
+) -> Result<App, String> {
+    let settings = settings::store(config, data_dir, servers)?;
+    let store = Store::connect(&settings)
+        .await
+        .map_err(|error| error.to_string())?;
+    let token = store.admin_token(&data_dir.join(ADMIN_TOKEN)).await;
+    token.map_err(|error| error.to_string())?;
+    let settings = settings::app(config, data_dir);
+    App::start(settings, store)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+/// Waits for `work`, but not for ever.
+async fn bounded<T>(what: &str, limit: Duration, work: impl Future<Output = T>) {
+    if tokio::time::timeout(limit, work).await.is_err() {
+        tracing::error!(
+            what,
+            seconds = limit.as_secs(),
+            "did not end in time; going on without"
+        );
+    }
+}
+
+/// The folder of everything the daemon owns, made where it is missing; absolute.
+fn data_dir(given: &Path) -> Result<PathBuf, String> {
+    let cannot = |what: &str, error: std::io::Error| {
+        format!("cannot {what} data_dir {}: {error}", given.display())
+    };
+    let folder = std::path::absolute(given).map_err(|error| cannot("find", error))?;
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder
+        .create(&folder)
+        .map_err(|error| cannot("make", error))?;
+    folder.canonicalize().map_err(|error| cannot("find", error))
+}

@@ -1,0 +1,295 @@
+//! `/api/v1`: which paths there are, which methods each takes, and who handles them.
+//!
+//! The order of refusal is fixed: unknown path 404, wrong method 405, no valid token 401, then
+//! whatever the handler finds.
+
+use std::future::Future;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use playout_actors::App;
+use playout_domain::lifecycle::Operation;
+use playout_domain::{ChannelId, MediaId};
+use playout_store::Principal;
+use serde_json::Value;
+use tracing::Instrument;
+use warp::http::{Method, header};
+use warp::reply::Response;
+
+use super::problem::{Problem, allow_header};
+use super::request::Request;
+use super::{Facade, answer, channels, events, media, tokens};
+
+/// A path of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    Channels,
+    Channel(ChannelId),
+    Operation(ChannelId, Operation),
+    Status(ChannelId),
+    Health(ChannelId),
+    Processes(ChannelId),
+    Outputs(ChannelId),
+    OutputMetrics(ChannelId),
+    Rotation(ChannelId),
+    Plan(ChannelId),
+    MediaLibrary,
+    Media(MediaId),
+    Thumbnail(MediaId),
+    Tokens,
+    Events,
+}
+
+impl Resource {
+    /// The resource at `path`, the segments after `/api/v1`.
+    ///
+    /// # Errors
+    /// 404: no such route, or an id that is none.
+    pub fn at(path: &[&str]) -> Result<Self, Problem> {
+        Ok(match path {
+            ["channels"] => Self::Channels,
+            ["channels", id] => Self::Channel(self::id(id, "channel")?),
+            ["channels", id, rest @ ..] => {
+                let id = self::id(id, "channel")?;
+                match rest {
+                    ["start"] => Self::Operation(id, Operation::Start),
+                    ["stop"] => Self::Operation(id, Operation::Stop),
+                    ["restart"] => Self::Operation(id, Operation::Restart),
+                    ["skip"] => Self::Operation(id, Operation::Skip),
+                    ["status"] => Self::Status(id),
+                    ["health"] => Self::Health(id),
+                    ["processes"] => Self::Processes(id),
+                    ["outputs"] => Self::Outputs(id),
+                    ["outputs", "metrics"] => Self::OutputMetrics(id),
+                    ["rotation"] => Self::Rotation(id),
+                    ["plan"] => Self::Plan(id),
+                    _ => return Err(Problem::not_found("route")),
+                }
+            }
+            ["media"] => Self::MediaLibrary,
+            ["media", id] => Self::Media(self::id(id, "media item")?),
+            ["media", id, "thumbnail"] => Self::Thumbnail(self::id(id, "media item")?),
+            ["tokens"] => Self::Tokens,
+            ["events"] => Self::Events,
+            _ => return Err(Problem::not_found("route")),
+        })
+    }
+
+    /// The methods it takes, besides `HEAD` and `OPTIONS`.
+    pub fn methods(&self) -> &'static [Method] {
+        match self {
+            Self::Channels | Self::MediaLibrary => &[Method::GET, Method::POST],
+            Self::Channel(_) => &[Method::GET, Method::PATCH, Method::DELETE],
+            Self::Operation(..) | Self::Tokens => &[Method::POST],
+            Self::Rotation(_) => &[Method::GET, Method::PUT],
+            Self::Media(_) => &[Method::GET, Method::DELETE],
+            Self::Status(_)
+            | Self::Health(_)
+            | Self::Processes(_)
+            | Self::Outputs(_)
+            | Self::OutputMetrics(_)
+            | Self::Plan(_)
+            | Self::Thumbnail(_)
+            | Self::Events => &[Method::GET],
+        }
+    }
+}
+
+/// The id in a path: a UUID in its usual form, so that one thing has one URL.
+///
+/// # Errors
+/// 404: nothing has such an id.
+pub(super) fn id<T: FromStr>(text: &str, what: &str) -> Result<T, Problem> {
+    let usual = text.len() == 36;
+    text.parse()
+        .ok()
+        .filter(|_| usual)
+        .ok_or_else(|| Problem::not_found(what))
+}
+
+/// The method, with `HEAD` seen as the `GET` it stands for; an answer to `OPTIONS` at once.
+///
+/// # Errors
+/// 405 with what is allowed.
+pub(super) fn method(request: &Request, allowed: &[Method]) -> Result<Asked, Problem> {
+    let method = match &request.method {
+        &Method::HEAD => Method::GET,
+        other => other.clone(),
+    };
+    if allowed.contains(&method) {
+        return Ok(Asked::For(method));
+    }
+    if method == Method::OPTIONS {
+        return Ok(Asked::Options(options(allowed)));
+    }
+    Err(Problem::method_not_allowed(&request.method, allowed))
+}
+
+/// What a request's method comes to.
+pub(super) enum Asked {
+    /// One of the allowed methods.
+    For(Method),
+    /// `OPTIONS`, already answered.
+    Options(Response),
+}
+
+fn options(allowed: &[Method]) -> Response {
+    let mut response = answer::nothing();
+    answer::set(&mut response, header::ALLOW, &allow_header(allowed));
+    response
+}
+
+/// One request that was let in.
+pub(super) struct Call {
+    pub(super) facade: Arc<Facade>,
+    pub(super) app: App,
+    /// Who asks.
+    pub(super) who: Principal,
+    pub(super) request: Request,
+}
+
+impl Call {
+    /// The body as JSON, of one of the `accepted` media types.
+    ///
+    /// # Errors
+    /// As [`Request::json`].
+    pub(super) async fn json(&mut self, accepted: &[&str]) -> Result<Value, Problem> {
+        self.request.json(accepted, self.facade.settings.body).await
+    }
+
+    /// Where others reach the daemon, without a slash at the end.
+    pub(super) fn public_url(&self) -> &str {
+        self.facade.public_url()
+    }
+}
+
+/// Answers a request below `/api/v1`.
+pub(super) async fn answer(facade: Arc<Facade>, request: Request) -> Result<Response, Problem> {
+    let resource = Resource::at(request.segments().get(2..).unwrap_or_default())?;
+    let method = match method(&request, resource.methods())? {
+        Asked::For(method) => method,
+        Asked::Options(response) => return Ok(response),
+    };
+    let app = facade.app()?.clone();
+    task(async move {
+        let who = authenticate(&app, &request).await?;
+        handle(
+            resource,
+            &method,
+            Call {
+                facade,
+                app,
+                who,
+                request,
+            },
+        )
+        .await
+    })
+    .await
+}
+
+/// Does `work` to its end, also when the client leaves.
+///
+/// # Errors
+/// As `work`; 500 when it panics.
+pub(super) async fn task<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "a handler failed");
+        Err(Problem::internal())
+    })
+}
+
+/// Who asks, by the bearer token (RFC 6750 §2.1).
+async fn authenticate(app: &App, request: &Request) -> Result<Principal, Problem> {
+    let given = request.header(header::AUTHORIZATION).ok_or_else(|| {
+        Problem::unauthenticated("Send a token, as in `Authorization: Bearer …`.")
+    })?;
+    let secret = bearer(given).ok_or_else(|| {
+        Problem::unauthenticated("`Authorization` has to be `Bearer` and a token.")
+    })?;
+    let known = app
+        .store
+        .principal(secret)
+        .await
+        .map_err(Problem::of_store)?;
+    known.ok_or_else(|| Problem::unauthenticated("The token is not known."))
+}
+
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.trim().split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Response, Problem> {
+    let reads = method == Method::GET;
+    match resource {
+        Resource::Channels if reads => channels::list(call).await,
+        Resource::Channels => channels::create(call).await,
+        Resource::Channel(id) if reads => channels::get(call, id).await,
+        Resource::Channel(id) if method == Method::PATCH => channels::update(call, id).await,
+        Resource::Channel(id) => channels::delete(call, id).await,
+        Resource::Operation(id, operation) => channels::operate(call, id, operation).await,
+        Resource::Status(id) => channels::status(call, id).await,
+        Resource::Health(id) => channels::health(call, id).await,
+        Resource::Processes(id) => channels::processes(call, id).await,
+        Resource::Outputs(id) => channels::outputs(call, id).await,
+        Resource::OutputMetrics(id) => channels::output_metrics(call, id).await,
+        Resource::Rotation(id) if reads => channels::rotation(call, id).await,
+        Resource::Rotation(id) => channels::set_rotation(call, id).await,
+        Resource::Plan(id) => channels::plan(call, id).await,
+        Resource::MediaLibrary if reads => media::list(call).await,
+        Resource::MediaLibrary => media::import(call).await,
+        Resource::Media(id) if reads => media::get(call, id).await,
+        Resource::Media(id) => media::delete(call, id).await,
+        Resource::Thumbnail(id) => media::thumbnail(call, id).await,
+        Resource::Tokens => tokens::create(call).await,
+        Resource::Events => events::subscribe(call).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const ID: &str = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
+
+    #[test]
+    fn paths_lead_to_resources_and_nothing_else_does() {
+        let id: ChannelId = ID.parse().unwrap();
+        assert_eq!(
+            Resource::at(&["channels", ID]).unwrap(),
+            Resource::Channel(id)
+        );
+        let skip = Resource::at(&["channels", ID, "skip"]).unwrap();
+        assert_eq!(skip, Resource::Operation(id, Operation::Skip));
+        let simple = ID.replace('-', "");
+        for path in [
+            &[][..],
+            &[""],
+            &["channels", ""],
+            &["channels", "7"],
+            &["channels", &simple],
+            &["channels", ID, ""],
+            &["channels", ID, "explode"],
+            &["channels", ID, "outputs", "metrics", "x"],
+            &["media", ID, "thumbnail", "x"],
+            &["Channels"],
+        ] {
+            assert!(Resource::at(path).is_err(), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn a_bearer_token_is_read_as_rfc_6750_writes_it() {
+        assert_eq!(bearer("Bearer abc"), Some("abc"));
+        assert_eq!(bearer("bearer  abc "), Some("abc"));
+        for other in ["", "Bearer", "Bearer ", "Basic abc", "abc"] {
+            assert_eq!(bearer(other), None, "{other:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `/api/v1/channels…`: one function per route; what is allowed and valid is decided behind them.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use playout_domain::lifecycle::Operation;
+use playout_domain::{Channel, ChannelId};
+use serde_json::{Value, json};
+use warp::http::header;
+use warp::reply::Response;
+
+use super::answer;
+use super::api::Call;
+use super::page::Page;
+use super::problem::Problem;
+use super::representation::if_match;
+
+const JSON: &[&str] = &["application/json"];
+/// RFC 7396 names the first; the second is what everybody sends.
+const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
+
+/// Longest stretch of a plan that is answered at once.
+const MAX_PLAN: Duration = Duration::from_secs(24 * 60 * 60);
+const DEFAULT_PLAN: Duration = Duration::from_secs(60 * 60);
+/// So many entries at most does a plan answer at once.
+const MAX_ENTRIES: usize = 1_000;
+
+pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let config = call.json(JSON).await?;
+    let channel = call.app.channels.create(&call.who, &config).await?;
+    let location = format!("/api/v1/channels/{}", channel.id);
+    let response = answer::created(&location, &json(&call, &channel))?;
+    Ok(versioned(response, &channel))
+}
+
+pub(super) async fn list(call: Call) -> Result<Response, Problem> {
+    let page = Page::<ChannelId>::of(&call.request)?;
+    let fetched = call
+        .app
+        .channels
+        .list(&call.who, page.after, page.fetch())
+        .await?;
+    let (channels, next) = page.cut(fetched, |channel| channel.id);
+    answer::page(
+        channels
+            .iter()
+            .map(|channel| json(&call, channel))
+            .collect(),
+        next,
+    )
+}
+
+pub(super) async fn get(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let channel = call.app.channels.get(&call.who, id).await?;
+    one(&call, &channel)
+}
+
+pub(super) async fn update(mut call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let version = if_match(&call.request)?;
+    let patch = call.json(MERGE_PATCH).await?;
+    let channel = call
+        .app
+        .channels
+        .update(&call.who, id, &patch, version)
+        .await?;
+    one(&call, &channel)
+}
+
+pub(super) async fn delete(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let version = if_match(&call.request)?;
+    call.app.channels.delete(&call.who, id, version).await?;
+    Ok(answer::nothing())
+}
+
+pub(super) async fn operate(
+    call: Call,
+    id: ChannelId,
+    operation: Operation,
+) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let channel = call.app.channels.operate(&call.who, id, operation).await?;
+    one(&call, &channel)
+}
+
+pub(super) async fn status(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    answer::ok(&call.app.channels.status(&call.who, id).await?)
+}
+
+pub(super) async fn health(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    answer::ok(&call.app.channels.health(&call.who, id).await?)
+}
+
+pub(super) async fn processes(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let processes = call.app.channels.processes(&call.who, id).await?;
+    answer::ok(&json!({ "items": processes }))
+}
+
+pub(super) async fn outputs(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let outputs = call.app.channels.outputs(&call.who, id).await?;
+    answer::ok(&json!({ "items": outputs }))
+}
+
+pub(super) async fn output_metrics(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    answer::ok(&call.app.channels.output_metrics(&call.who, id).await?)
+}
+
+pub(super) async fn rotation(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    answer::ok(&call.app.channels.rotation(&call.who, id).await?)
+}
+
+pub(super) async fn set_rotation(mut call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let rotation = call.json(JSON).await?;
+    answer::ok(
+        &call
+            .app
+            .channels
+            .set_rotation(&call.who, id, &rotation)
+            .await?,
+    )
+}
+
+/// `GET …/plan?from=&until=`: whole entries; where there are more than one answer holds,
+/// `nextFrom` is where to ask on.
+pub(super) async fn plan(call: Call, id: ChannelId) -> Result<Response, Problem> {
+    let [from, until] = call.request.query(["from", "until"])?;
+    let (from, until) = stretch(from, until, Timestamp::now())?;
+    let entries = call.app.channels.plan(&call.who, id, from, until).await?;
+    let last = entries.get(MAX_ENTRIES - 1);
+    let next = last.map(|entry| entry.end).filter(|end| *end < until);
+    answer::ok(&json!({ "from": from, "until": until, "items": entries, "nextFrom": next }))
+}
+
+/// The stretch of time that a query asks for.
+fn stretch(
+    from: Option<String>,
+    until: Option<String>,
+    now: Timestamp,
+) -> Result<(Timestamp, Timestamp), Problem> {
+    let time = |name: &str, text: Option<String>| match text {
+        None => Ok(None),
+        Some(text) => text.parse::<Timestamp>().map(Some).map_err(|_| {
+            Problem::bad_request(format!(
+                "`{name}` has to be a time as in 2030-01-31T20:15:00Z (RFC 3339)."
+            ))
+        }),
+    };
+    let from = time("from", from)?.unwrap_or(now);
+    let after = |length: Duration| from.saturating_add(length).unwrap_or(Timestamp::MAX);
+    let until = time("until", until)?.unwrap_or_else(|| after(DEFAULT_PLAN));
+    let length = until.duration_since(from);
+    if length <= SignedDuration::ZERO || until > after(MAX_PLAN) {
+        return Err(Problem::bad_request(
+            "`until` has to be after `from`, by 24 hours at most.",
+        ));
+    }
+    Ok((from, until))
+}
+
+/// A channel as every route answers it.
+fn json(call: &Call, channel: &Channel) -> Value {
+    channel.to_json(Timestamp::now(), call.public_url())
+}
+
+fn one(call: &Call, channel: &Channel) -> Result<Response, Problem> {
+    Ok(versioned(answer::ok(&json(call, channel))?, channel))
+}
+
+/// The version is the tag that `If-Match` takes.
+fn versioned(mut response: Response, channel: &Channel) -> Response {
+    answer::set(
+        &mut response,
+        header::ETAG,
+        &format!("\"{}\"", channel.version),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_plan_is_asked_for_an_hour_from_now_or_as_the_query_says() {
+        let now: Timestamp = "2030-01-31T20:00:00Z".parse().unwrap();
+        let text = |t: &str| Some(t.to_owned());
+        let (from, until) = stretch(None, None, now).unwrap();
+        assert_eq!(
+            (from, until.to_string().as_str()),
+            (now, "2030-01-31T21:00:00Z")
+        );
+        let (from, until) = stretch(text("2030-02-01T00:00:00+01:00"), None, now).unwrap();
+        assert_eq!(from.to_string(), "2030-01-31T23:00:00Z");
+        assert_eq!(until.to_string(), "2030-02-01T00:00:00Z");
+        for (from, until) in [
+            (Some("soon"), None),
+            (None, Some("2030-01-31")),
+            (None, Some("2030-01-31T20:00:00Z")),
+            (None, Some("2030-01-31T19:00:00Z")),
+            (None, Some("2030-02-01T20:00:01Z")),
+        ] {
+            let refused = stretch(from.map(str::to_owned), until.map(str::to_owned), now);
+            assert!(refused.is_err(), "{from:?} {until:?}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! HTTP: what the daemon answers, and in which words it refuses.
+//!
+//! Three things make an endpoint: a path with its methods ([`api::Resource`]), a plain async
+//! function that does the work, and [`problem`], the one place that maps refusals to statuses.
+//!
+//! Invariant: no work on the database is done in a future that ends with its client: handlers run
+//! in tasks of their own, and a client that leaves only misses the answer.
+
+pub mod accept;
+mod answer;
+pub mod api;
+mod channels;
+mod events;
+mod first_bytes;
+mod hls;
+mod media;
+mod page;
+pub mod problem;
+mod readiness;
+pub mod representation;
+pub mod request;
+pub mod shutdown;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod watch;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use playout_actors::App;
+use warp::Filter;
+use warp::reply::Response;
+
+use self::accept::Routes;
+use self::problem::Problem;
+use self::request::{BodyLimits, Request, request};
+use self::shutdown::ShuttingDown;
+use self::stream::Streams;
+
+/// What the facade takes from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How much of a body is read, and for how long it is waited for.
+    pub body: BodyLimits,
+    /// Where others reach the daemon, without a slash at the end.
+    pub public_url: String,
+    /// How often an idle event stream sends a comment.
+    pub heartbeat: Duration,
+    /// Most event streams at once.
+    pub max_streams: usize,
+    /// How long a client of an event stream may take nothing before it is dropped.
+    pub patience: Duration,
+}
+
+/// Everything that answers.
+pub struct Facade {
+    /// The living tier; none while it is still starting.
+    app: OnceLock<App>,
+    settings: Settings,
+    streams: Streams,
+}
+
+impl Facade {
+    /// A facade that answers `503` to all but `/healthz` until [`Facade::open`].
+    pub fn new(settings: Settings, shutting_down: ShuttingDown) -> Arc<Self> {
+        let streams = Streams::new(&settings, shutting_down);
+        Arc::new(Self {
+            app: OnceLock::new(),
+            settings,
+            streams,
+        })
+    }
+
+    /// The living tier has started: from here on requests reach it.
+    pub fn open(&self, app: App) {
+        if self.app.set(app).is_err() {
+            tracing::error!("the facade was opened twice");
+        }
+    }
+
+    /// Where others reach the daemon, without a slash at the end.
+    pub fn public_url(&self) -> &str {
+        &self.settings.public_url
+    }
+
+    /// Every route as one filter, for the accept loop.
+    pub fn routes(self: Arc<Self>) -> Routes {
+        request()
+            .then(move |request| {
+                let facade = Arc::clone(&self);
+                async move { facade.answer(request).await }
+            })
+            .boxed()
+    }
+
+    /// The living tier.
+    ///
+    /// # Errors
+    /// 503 while it is starting.
+    fn app(&self) -> Result<&App, Problem> {
+        let starting = || Problem::unavailable("The daemon is starting.", Duration::from_secs(1));
+        self.app.get().ok_or_else(starting)
+    }
+
+    async fn answer(self: Arc<Self>, request: Request) -> Response {
+        let segments = request.segments();
+        let answered = match segments[..] {
+            ["hls", ..] => return hls::answer(&self, &request),
+            ["api", "v1", ..] => api::answer(self, request).await,
+            ["watch", ..] => watch::answer(&self, &request),
+            ["healthz"] => readiness::healthz(&request),
+            ["readyz"] => readiness::readyz(self, &request).await,
+            _ => Err(Problem::not_found("route")),
+        };
+        answered.unwrap_or_else(Problem::into_response)
+    }
+}

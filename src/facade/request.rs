@@ -1,0 +1,256 @@
+//! One request as the handlers see it: collected by a single warp filter, with a body that is
+//! read only when asked for, and never beyond its limit.
+//!
+//! Invariant: a body is counted as it arrives, so a chunked one is bounded like any other.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+use warp::Filter;
+use warp::http::Method;
+use warp::http::header::{self, HeaderMap, HeaderName};
+use warp::path::FullPath;
+
+use super::problem::Problem;
+
+/// Who is at the other end of the connection; the accept loop puts it into the extensions.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Names one request in logs and answers; the caller's own, if it sent a decent one.
+#[derive(Debug, Clone)]
+pub struct RequestId(pub String);
+
+impl RequestId {
+    /// The header that carries it, in and out.
+    pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+    /// The caller's id (at most 64 of `A–Z a–z 0–9 . _ -`), or a new one.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let decent = |id: &&str| {
+            (1..=64).contains(&id.len())
+                && id
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+        };
+        let given = headers.get(Self::HEADER).and_then(|v| v.to_str().ok());
+        match given.filter(decent) {
+            Some(id) => Self(id.to_owned()),
+            None => Self(uuid::Uuid::now_v7().to_string()),
+        }
+    }
+}
+
+/// How much of a body is read, and for how long it is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyLimits {
+    /// Most bytes of a body.
+    pub bytes: usize,
+    /// Longest time from the head of the request to the end of its body.
+    pub time: Duration,
+}
+
+type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
+
+/// A request, its body still unread.
+pub struct Request {
+    pub method: Method,
+    path: FullPath,
+    query: String,
+    pub headers: HeaderMap,
+    body: BodyStream,
+}
+
+impl Request {
+    /// The path's segments, undecoded: no route of the daemon has an escaped one.
+    /// A doubled or trailing slash yields an empty segment, which matches nothing.
+    pub fn segments(&self) -> Vec<&str> {
+        self.path.as_str().split('/').skip(1).collect()
+    }
+
+    /// A header as text; `None` if absent, repeated headers answer their first.
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The query, each parameter of it known and given once.
+    ///
+    /// # Errors
+    /// 400 for an unknown or repeated parameter and a broken escape.
+    pub fn query<const N: usize>(&self, known: [&str; N]) -> Result<[Option<String>; N], Problem> {
+        let mut values = [const { None }; N];
+        for pair in self.query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name = decode(name)?;
+            let Some(slot) = known.iter().position(|k| *k == name) else {
+                let known = match known.join("`, `") {
+                    none if none.is_empty() => "none".to_owned(),
+                    some => format!("`{some}`"),
+                };
+                return Err(Problem::bad_request(format!(
+                    "The parameter `{name}` is not known here; known: {known}."
+                )));
+            };
+            if values[slot].replace(decode(value)?).is_some() {
+                return Err(Problem::bad_request(format!(
+                    "The parameter `{name}` is given twice."
+                )));
+            }
+        }
+        Ok(values)
+    }
+
+    /// The body as JSON, of one of the `accepted` media types.
+    ///
+    /// # Errors
+    /// 415 for another type or a coded body, 413 past the limit, 408 when it does not arrive,
+    /// 400 when it is not JSON.
+    pub async fn json(&mut self, accepted: &[&str], limits: BodyLimits) -> Result<Value, Problem> {
+        self.check_type(accepted)?;
+        let bytes = self.bytes(limits).await?;
+        serde_json::from_slice(&bytes).map_err(|error| Problem::malformed_json(&error))
+    }
+
+    fn check_type(&self, accepted: &[&str]) -> Result<(), Problem> {
+        let given = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let essence = given.split(';').next().unwrap_or_default().trim();
+        if !accepted.iter().any(|a| essence.eq_ignore_ascii_case(a)) {
+            let detail = match essence {
+                "" => format!(
+                    "The body has no Content-Type; expected {}.",
+                    accepted.join(" or ")
+                ),
+                other => format!("Expected {}, not {other}.", accepted.join(" or ")),
+            };
+            return Err(Problem::unsupported_media_type(detail, accepted));
+        }
+        match self.header(header::CONTENT_ENCODING) {
+            None | Some("identity" | "") => Ok(()),
+            Some(coding) => Err(Problem::unsupported_media_type(
+                format!("The body is coded as {coding}; send it as it is."),
+                accepted,
+            )),
+        }
+    }
+
+    async fn bytes(&mut self, limits: BodyLimits) -> Result<Bytes, Problem> {
+        let declared = self
+            .header(header::CONTENT_LENGTH)
+            .and_then(|v| v.parse::<u64>().ok());
+        if declared.is_some_and(|n| n > limits.bytes as u64) {
+            self.discard(limits).await;
+            return Err(Problem::body_too_large(limits.bytes));
+        }
+        let deadline = Instant::now() + limits.time;
+        let mut read = BytesMut::new();
+        loop {
+            let Ok(chunk) = timeout_at(deadline, self.body.next()).await else {
+                return Err(Problem::body_timeout(limits.time));
+            };
+            match chunk {
+                None => return Ok(read.freeze()),
+                Some(Ok(chunk)) if read.len() + chunk.len() > limits.bytes => {
+                    self.discard(limits).await;
+                    return Err(Problem::body_too_large(limits.bytes));
+                }
+                Some(Ok(chunk)) => read.extend_from_slice(&chunk),
+                Some(Err(_)) => {
+                    return Err(Problem::bad_request("The body broke off."));
+                }
+            }
+        }
+    }
+
+    /// Reads on for a little, so that a client still sending sees the answer and not a reset.
+    /// A client that asked first (`Expect: 100-continue`) is not waited for.
+    async fn discard(&mut self, limits: BodyLimits) {
+        if self.headers.contains_key(header::EXPECT) {
+            return;
+        }
+        let deadline = Instant::now() + limits.time.min(Duration::from_secs(2));
+        let mut left = limits.bytes.saturating_mul(16);
+        while let Ok(Some(Ok(chunk))) = timeout_at(deadline, self.body.next()).await {
+            match left.checked_sub(chunk.len()) {
+                Some(rest) => left = rest,
+                None => return,
+            }
+        }
+    }
+}
+
+/// The filter that collects a [`Request`]. It matches every path and rejects nothing.
+pub fn request() -> impl Filter<Extract = (Request,), Error = warp::Rejection> + Clone {
+    let query = warp::query::raw().or(warp::any().map(String::new)).unify();
+    warp::method()
+        .and(warp::path::full())
+        .and(query)
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .map(|method, path, query, headers, body| Request {
+            method,
+            path,
+            query,
+            headers,
+            body: boxed(body),
+        })
+}
+
+fn boxed(
+    body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static,
+) -> BodyStream {
+    Box::pin(body.map(|chunk| chunk.map(|mut buf| buf.copy_to_bytes(buf.remaining()))))
+}
+
+/// Undoes `%XX` and `+` of a query (WHATWG URL, `application/x-www-form-urlencoded`).
+fn decode(text: &str) -> Result<String, Problem> {
+    let broken = || Problem::bad_request("The query has a broken %-escape.");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match first {
+            b'+' => bytes.push(b' '),
+            b'%' => {
+                let [high, low, after @ ..] = tail else {
+                    return Err(broken());
+                };
+                let digit = |b: u8| char::from(b).to_digit(16).ok_or_else(broken);
+                bytes.push((digit(*high)? * 16 + digit(*low)?) as u8);
+                rest = after;
+            }
+            other => bytes.push(*other),
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| broken())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use warp::http::HeaderValue;
+
+    #[test]
+    fn decodes_a_query_and_refuses_a_broken_one() {
+        assert_eq!(decode("a%20b+c%C3%A9").unwrap(), "a b cé");
+        for broken in ["%", "%1", "%zz", "%+f", "%ff"] {
+            assert!(decode(broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn keeps_a_decent_request_id_and_replaces_any_other() {
+        let mut headers = HeaderMap::new();
+        headers.insert(RequestId::HEADER, HeaderValue::from_static("job-7.a_b"));
+        assert_eq!(RequestId::of(&headers).0, "job-7.a_b");
+        for bad in ["", "a b", &"x".repeat(65)] {
+            headers.insert(RequestId::HEADER, HeaderValue::from_str(bad).unwrap());
+            assert_eq!(RequestId::of(&headers).0.len(), 36, "{bad:?}");
+        }
+    }
+}

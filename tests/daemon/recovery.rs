@@ -1,0 +1,135 @@
+//! What fails is replaced, and viewers see nothing of it.
+
+use std::time::Duration;
+
+use super::clips::clip;
+use super::daemon::{BOUND, Daemon, folder, is_running, signal_process, until};
+use super::viewer::Viewer;
+
+#[test]
+fn killed_sources_cost_no_frame() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = daemon.import(&clip(1, 1500));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    for _ in 0..3 {
+        let mut killed = Vec::new();
+        until("there is a source to kill", BOUND, || {
+            killed = daemon.sources(&channel);
+            !killed.is_empty()
+        });
+        killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        viewer.follow("another source has taken over", BOUND, |_| {
+            let sources = daemon.sources(&channel);
+            !sources.is_empty() && sources.iter().all(|pid| !killed.contains(pid))
+        });
+        let seen = viewer.seconds;
+        viewer.watch(seen + 6.0);
+    }
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+    let file = daemon.prepared_file(&media);
+    let shown = viewer.shown(&[&file]);
+    for pair in shown.windows(2) {
+        let (before, after) = (pair[0].expect("the item"), pair[1].expect("the item"));
+        assert_eq!(
+            (before.1 + 1) % 1500,
+            after.1,
+            "no frame is lost or shown twice"
+        );
+    }
+    let health = daemon.get(&format!("/channels/{channel}/health"));
+    assert!(
+        health["restartCount"].as_u64() >= Some(3),
+        "restarts are counted: {health}"
+    );
+    assert_eq!(daemon.status(&channel), "LIVE");
+}
+
+#[test]
+fn a_killed_daemon_takes_its_children_along_and_goes_on_where_it_was() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = daemon.import(&clip(2, 700));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(16.0);
+    let sources = daemon.sources(&channel);
+    assert!(!sources.is_empty());
+    daemon.signal("KILL");
+    daemon.ended();
+    until(
+        "FFmpeg has died with the daemon",
+        Duration::from_secs(5),
+        || !sources.iter().any(|pid| is_running(*pid)),
+    );
+    let again = Daemon::start(data.path(), "");
+    drop_quietly(&mut viewer);
+    let mut viewer = viewer.moved_to(&again);
+    until("the channel is LIVE again", BOUND, || {
+        again.status(&channel) == "LIVE"
+    });
+    let seen = viewer.seconds;
+    viewer.watch(seen + 16.0);
+    viewer.judge();
+    assert_eq!(
+        viewer.discontinuities, 0,
+        "so short an absence is caught up with"
+    );
+}
+
+/// The last look at a daemon that is gone finds nobody.
+fn drop_quietly(viewer: &mut Viewer<'_>) {
+    assert!(!viewer.look());
+}
+
+#[test]
+fn a_terminated_daemon_leaves_nothing_running_and_comes_back() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = daemon.import(&clip(3, 300));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let sources = daemon.sources(&channel);
+    daemon.signal("TERM");
+    let status = daemon.ended();
+    assert!(status.success(), "{status}\n{}", daemon.log());
+    assert!(
+        !sources.iter().any(|pid| is_running(*pid)),
+        "children are reaped before the end"
+    );
+    let again = Daemon::start(data.path(), "");
+    until("the channel is back on air", BOUND, || {
+        again.status(&channel) == "LIVE"
+    });
+}
+
+#[test]
+fn the_clock_wraps_without_anybody_noticing() {
+    let data = folder();
+    // A new channel's clock begins 48 s before its start; 33 bits of 90 kHz end at 95 443.7 s.
+    let daemon = Daemon::start(data.path(), "[playout]\nclock_origin = 95385\n");
+    let media = daemon.import(&clip(5, 200));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.follow("the clock has wrapped", Duration::from_secs(90), |viewer| {
+        let (first, last) = if viewer.frames() > 0 {
+            viewer.span()
+        } else {
+            (0, 0)
+        };
+        last < first
+    });
+    let seen = viewer.seconds;
+    viewer.watch(seen + 12.0);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+}
