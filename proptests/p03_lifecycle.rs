@@ -36,7 +36,15 @@ enum Fact {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let operation = || select(vec![Operation::Start, Operation::Start, Operation::Stop, Operation::Restart, Operation::Skip]);
+    let operation = || {
+        select(vec![
+            Operation::Start,
+            Operation::Start,
+            Operation::Stop,
+            Operation::Restart,
+            Operation::Skip,
+        ])
+    };
     let calm = select(vec![
         Fact::FirstSegment,
         Fact::SourceRestarted,
@@ -46,7 +54,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Fact::Stopped,
     ]);
     // Where failure follows failure the budget is spent, and only then there is an ERROR to see.
-    let troubled = select(vec![Fact::FirstSegment, Fact::SourceRestarted, Fact::PlayoutFailed, Fact::Stopped, Fact::RetryDue, Fact::RetryDue]);
+    let troubled = select(vec![
+        Fact::FirstSegment,
+        Fact::SourceRestarted,
+        Fact::PlayoutFailed,
+        Fact::Stopped,
+        Fact::RetryDue,
+        Fact::RetryDue,
+    ]);
     let old = || prop_oneof![8 => Just(0), 1 => -1..3_i64];
     let calm = prop_oneof![
         4 => operation().prop_map(What::Order),
@@ -62,9 +77,22 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let after = || prop_oneof![Just(0), 0..2_000_u64, 0..120_000_u64];
     let soon = || prop_oneof![9 => 0..2_000_u64, 1 => 0..120_000_u64];
     prop_oneof![
-        prop::collection::vec((after(), calm).prop_map(|(after, what)| Step { after, what }), 1..150),
-        prop::collection::vec((soon(), troubled).prop_map(|(after, what)| Step { after, what }), 1..150).prop_map(|mut steps| {
-            steps.insert(0, Step { after: 0, what: What::Order(Operation::Start) });
+        prop::collection::vec(
+            (after(), calm).prop_map(|(after, what)| Step { after, what }),
+            1..150
+        ),
+        prop::collection::vec(
+            (soon(), troubled).prop_map(|(after, what)| Step { after, what }),
+            1..150
+        )
+        .prop_map(|mut steps| {
+            steps.insert(
+                0,
+                Step {
+                    after: 0,
+                    what: What::Order(Operation::Start),
+                },
+            );
             steps
         }),
     ]

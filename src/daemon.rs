@@ -44,7 +44,7 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 /// # Errors
 /// One sentence saying what kept it from starting.
 pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> {
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let data_dir = data_dir(&config.data_dir)?;
     let _lock = lock::take(&data_dir)?;
     settings::check_tools()?;
@@ -59,13 +59,10 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
     let limits = settings::connections(&config);
     let http = tokio::spawn(accept::serve(listener, routes, limits, shutting_down));
 
-    let servers = match settings::embedded(&config, &data_dir) {
-        Some(wanted) => Some(
-            Embedded::start(&wanted)
-                .await
-                .map_err(|error| error.to_string())?,
-        ),
-        None => None,
+    let servers = tokio::select! {
+        servers = servers(&config, &data_dir) => servers?,
+        // What has begun to start ends with the process.
+        () = signals.next() => return Ok(()),
     };
     let daemon = Daemon {
         config,
@@ -151,6 +148,15 @@ impl Daemon {
             bounded("the channels", LEAVE_AIR, app.shutdown()).await;
         }
     }
+}
+
+/// The servers that no URL is configured for, running.
+async fn servers(config: &Config, data_dir: &Path) -> Result<Option<Embedded>, String> {
+    let Some(wanted) = settings::embedded(config, data_dir) else {
+        return Ok(None);
+    };
+    let started = Embedded::start(&wanted).await;
+    started.map(Some).map_err(|error| error.to_string())
 }
 
 /// The store, the admin token, the living tier.

@@ -23,6 +23,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use playout_domain::backoff::{BUDGET_FAILURES, BUDGET_TIME, SLOW_RETRY};
+use ractor::Actor;
 
 use crate::library::Library;
 use crate::supervise::{
@@ -47,7 +48,10 @@ pub const ROOT: Row = permanent("root", 40);
 /// How the children of the root are kept.
 pub const ROOT_POLICY: Policy = Policy {
     strategy: Strategy::OneForOne,
-    intensity: Intensity { restarts: 5, within: Duration::from_secs(60) },
+    intensity: Intensity {
+        restarts: 5,
+        within: Duration::from_secs(60),
+    },
     on_exhaustion: OnExhaustion::Escalate,
     order: StopOrder::Reversed,
 };
@@ -64,7 +68,10 @@ pub const CHANNELS: Row = permanent("channels", 20);
 /// How channels are kept.
 pub const CHANNELS_POLICY: Policy = Policy {
     strategy: Strategy::OneForOne,
-    intensity: Intensity { restarts: BUDGET_FAILURES, within: BUDGET_TIME },
+    intensity: Intensity {
+        restarts: BUDGET_FAILURES,
+        within: BUDGET_TIME,
+    },
     on_exhaustion: OnExhaustion::Park { retry: SLOW_RETRY },
     order: StopOrder::Together,
 };
@@ -76,10 +83,24 @@ pub const CHANNEL: Row = permanent("channel", 15);
 pub const TABLE: [Row; 4] = [HEARTBEATS, HOT_COPY, LIBRARY, CHANNELS];
 
 const fn permanent(name: &'static str, shutdown: u64) -> Row {
-    Row { name, restart: Restart::Permanent, shutdown: Duration::from_secs(shutdown) }
+    Row {
+        name,
+        restart: Restart::Permanent,
+        shutdown: Duration::from_secs(shutdown),
+    }
 }
 
 impl Row {
+    /// An actor as this row says, under a name of its own where there are several: `make` makes it
+    /// and its arguments, anew for each start.
+    pub fn actor<A: Actor>(
+        &self,
+        name: impl Into<String>,
+        make: impl Fn() -> (A, A::Arguments) + Send + Sync + 'static,
+    ) -> ChildSpec {
+        ChildSpec::actor(name, self.restart, self.shutdown, make)
+    }
+
     /// A loop as this row says.
     pub fn task<F>(&self, make: impl Fn(Stopping) -> F + Send + Sync + 'static) -> ChildSpec
     where
@@ -108,7 +129,12 @@ impl Tree {
         let mut children = telemetry.children();
         children.push(library.child());
         children.push(channels.as_child(CHANNELS.restart, CHANNELS.shutdown));
-        debug_assert!(children.iter().map(|child| &*child.name).eq(TABLE.iter().map(|row| row.name)));
+        debug_assert!(
+            children
+                .iter()
+                .map(|child| &*child.name)
+                .eq(TABLE.iter().map(|row| row.name))
+        );
         let root = Supervisor::spawn(ROOT.name, ROOT_POLICY, children).await?;
         Ok(Self { root, channels })
     }
@@ -140,9 +166,15 @@ mod tests {
         let source = include_str!("tree.rs");
         let drawn: Vec<&str> = source
             .lines()
-            .filter_map(|line| line.strip_prefix("//! ├─ ").or_else(|| line.strip_prefix("//! └─ ")))
+            .filter_map(|line| {
+                line.strip_prefix("//! ├─ ")
+                    .or_else(|| line.strip_prefix("//! └─ "))
+            })
             .filter_map(|line| line.split("  ").next())
             .collect();
-        assert!(drawn.iter().eq(TABLE.iter().map(|row| &row.name)), "{drawn:?}");
+        assert!(
+            drawn.iter().eq(TABLE.iter().map(|row| &row.name)),
+            "{drawn:?}"
+        );
     }
 }

@@ -99,10 +99,7 @@ fn channels_are_made_changed_and_deleted() {
     );
     assert_eq!(daemon.get(&path)["name"], "Late news");
     assert_eq!(
-        daemon.get("/channels")["channels"]
-            .as_array()
-            .or(daemon.get("/channels")["items"].as_array())
-            .map(Vec::len),
+        daemon.get("/channels")["items"].as_array().map(Vec::len),
         Some(1)
     );
     daemon.ask("DELETE", &path, &[], b"");
@@ -149,15 +146,6 @@ fn every_violation_is_named() {
     refused(
         &daemon.ask("POST", "/channels", &[JSON], &vec![b' '; 2_000_000]),
         413,
-    );
-    refused(
-        &daemon.ask(
-            "POST",
-            "/channels",
-            &[JSON, ("Transfer-Encoding", "chunked")],
-            b"",
-        ),
-        400,
     );
     let wrong_method = daemon.ask("PUT", "/channels", &[], b"");
     refused(&wrong_method, 405);
@@ -315,7 +303,7 @@ fn events_tell_what_happens_and_can_be_resumed() {
 fn heartbeats_and_processes_have_figures() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = daemon.import(&clip(1, 1500));
+    let media = daemon.import(&clip(1, 375));
     let channel = daemon.channel(&[&media]);
     daemon.prepared(&media);
     let mut events = daemon.events(&format!("?channel={channel}"));
@@ -346,10 +334,7 @@ fn heartbeats_and_processes_have_figures() {
     assert!(health["currentBitrate"].as_u64() > Some(10_000), "{health}");
     assert!(health["lastSegmentTime"].is_string());
     let plan = daemon.get(&format!("/channels/{channel}/plan"));
-    let entries = plan["entries"]
-        .as_array()
-        .or(plan["items"].as_array())
-        .expect("entries");
+    let entries = plan["items"].as_array().expect("entries");
     assert_eq!(entries[0]["mediaId"], json!(media));
     let outputs = daemon.get(&format!("/channels/{channel}/outputs/metrics"));
     assert_eq!(outputs["hls"]["lateSegments"], 0);

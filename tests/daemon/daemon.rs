@@ -179,16 +179,17 @@ impl Daemon {
 
     /// Waits until an item is prepared into the profile of a 240p channel.
     pub fn prepared(&self, media: &str) {
-        until("the item is prepared", BOUND, || {
-            let item = self.get(&format!("/media/{media}"));
-            let ready = |rendition: &Value| {
-                let profile = rendition["profile"].as_str().unwrap_or_default();
-                profile.starts_with("240p25") && rendition["status"] == "ready"
-            };
-            item["renditions"]
-                .as_array()
-                .is_some_and(|all| all.iter().any(ready))
-        });
+        until("the item is prepared", BOUND, || self.is_prepared(media));
+    }
+
+    /// Whether an item is prepared into the profile of a 240p channel.
+    pub fn is_prepared(&self, media: &str) -> bool {
+        let item = self.get(&format!("/media/{media}"));
+        let ready = |rendition: &Value| {
+            let profile = rendition["profile"].as_str().unwrap_or_default();
+            profile.starts_with("240p25") && rendition["status"] == "ready"
+        };
+        item["renditions"].as_array().is_some_and(|all| all.iter().any(ready))
     }
 
     /// Where an item's prepared file is.
@@ -241,16 +242,11 @@ impl Daemon {
     /// The pids of a channel's FFmpeg processes.
     pub fn sources(&self, channel: &str) -> Vec<u32> {
         let processes = self.get(&format!("/channels/{channel}/processes"));
-        let processes = processes["processes"]
-            .as_array()
-            .or(processes.as_array())
-            .cloned()
-            .unwrap_or_default();
-        processes
+        let processes = processes["items"].as_array().cloned().unwrap_or_default();
+        let pids = processes
             .iter()
-            .filter_map(|process| process["ffmpegPid"].as_u64())
-            .map(|pid| pid as u32)
-            .collect()
+            .filter_map(|process| process["ffmpegPid"].as_u64());
+        pids.filter_map(|pid| u32::try_from(pid).ok()).collect()
     }
 
     pub fn signal(&self, signal: &str) {

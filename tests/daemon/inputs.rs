@@ -177,16 +177,16 @@ fn what_is_no_media_is_refused_with_a_reason_and_a_channel_on_air_does_not_notic
         bad.path().join("sound.mp4"),
     )
     .expect("copies");
-    let report = daemon.post("/media", &json!({ "path": bad.path() }));
-    assert_eq!(report["accepted"], json!([]), "{report}");
-    let refused = report["refused"].as_array().expect("a list");
-    assert_eq!(refused.len(), 7, "{report}");
+    let body = json!({ "path": bad.path() }).to_string();
+    let answer = daemon.ask("POST", "/media", &[("Content-Type", "application/json")], body.as_bytes());
+    let problem = answer.json();
+    assert_eq!(answer.status, 422, "{problem}");
+    let refused = problem["violations"].as_array().expect("a list");
+    assert_eq!(refused.len(), 7, "{problem}");
     for file in refused {
-        let reason = file["reason"].as_str().unwrap_or_default();
-        assert!(
-            reason.len() > 15 && !reason.contains("passwd"),
-            "a reason that a person understands: {file}"
-        );
+        let reason = file["message"].as_str().unwrap_or_default();
+        let reason = reason.split_once(".mp4: ").expect("the file is named").1;
+        assert!(reason.len() > 15 && !reason.contains("passwd"), "a reason that a person understands: {file}");
     }
     let seen = viewer.seconds;
     viewer.watch(seen + 8.0);

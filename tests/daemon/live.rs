@@ -16,8 +16,10 @@ fn what_is_not_prepared_plays_at_once_and_then_from_its_prepared_file() {
     let channel = daemon.channel(&[&media]);
     daemon.on_air(&channel);
     let mut viewer = Viewer::of(&daemon, &channel);
-    daemon.prepared(&media);
-    viewer.watch(36.0);
+    viewer.watch(12.0);
+    viewer.follow("the item is prepared", BOUND, |_| daemon.is_prepared(&media));
+    let seen = viewer.seconds;
+    viewer.watch(seen + 28.0);
     viewer.judge();
     assert_eq!(
         viewer.discontinuities, 0,
@@ -71,7 +73,7 @@ fn the_fallback_and_the_slate_stand_in() {
 fn a_skip_is_on_air_within_two_gops() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = [daemon.import(&clip(1, 1500)), daemon.import(&clip(2, 1500))];
+    let media = [daemon.import(&clip(1, 700)), daemon.import(&clip(2, 700))];
     let channel = daemon.channel(&[&media[0], &media[1]]);
     media.iter().for_each(|media| daemon.prepared(media));
     daemon.on_air(&channel);

@@ -10,7 +10,7 @@ use super::viewer::Viewer;
 fn killed_sources_cost_no_frame() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = daemon.import(&clip(1, 1500));
+    let media = daemon.import(&clip(1, 700));
     let channel = daemon.channel(&[&media]);
     daemon.prepared(&media);
     daemon.on_air(&channel);
@@ -36,7 +36,7 @@ fn killed_sources_cost_no_frame() {
     for pair in shown.windows(2) {
         let (before, after) = (pair[0].expect("the item"), pair[1].expect("the item"));
         assert_eq!(
-            (before.1 + 1) % 1500,
+            (before.1 + 1) % 700,
             after.1,
             "no frame is lost or shown twice"
         );

@@ -140,7 +140,7 @@ impl Judge {
         if bytes.is_empty() {
             self.fault("is empty");
         }
-        if bytes.len() % PACKET != 0 {
+        if !bytes.len().is_multiple_of(PACKET) {
             let length = bytes.len();
             self.fault(format!("has {length} bytes, which are no whole packets"));
         }

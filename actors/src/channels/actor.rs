@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{Channel, ChannelStatus};
 use playout_domain::config::{ChannelConfig, Policy};
-use playout_domain::ids::{DestinationId, MediaId};
+use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::plan::{Plan, PlannedItem, Rotation};
 use playout_domain::media::Profile;
@@ -172,6 +172,13 @@ impl Room {
             let cause = Cause::Ordered { who: who.clone(), operation };
             self.args.environment.store.save_life(self.args.handle.id, life.state(), cause).await?;
         }
+        let never_on_air = self.life.state().last_start_time.is_none();
+        if operation == Operation::Start && never_on_air {
+            // A new channel begins with its first item.
+            let mut snapshot = self.snapshot();
+            snapshot.airtime.plan = self.plan_from_now(&snapshot);
+            self.change_plan(snapshot, None).await;
+        }
         self.enter(me, life, effects).await;
         Ok(self.args.handle.snapshot().channel.clone())
     }
@@ -326,9 +333,8 @@ impl Room {
         {
             return Err(OpError::VersionMismatch { current: old.version });
         }
-        let mut config = old.config.patched(patch, &environment.policy)?;
+        let config = old.config.patched(patch, &environment.policy)?;
         check_fallback(&environment.studio.library, who, &config)?;
-        name_destinations(&mut config);
         if config == old.config {
             return Ok(old);
         }
@@ -564,12 +570,5 @@ pub(super) fn check_fallback(
             Err(Violations::one("/fallbackVideo", format!("there is no media {media}")).into())
         }
         _ => Ok(()),
-    }
-}
-
-/// Gives every new destination its id.
-pub(super) fn name_destinations(config: &mut ChannelConfig) {
-    for destination in &mut config.rtmp_destinations {
-        destination.id.get_or_insert_with(|| DestinationId::from(uuid::Uuid::now_v7()));
     }
 }

@@ -105,9 +105,8 @@ impl Channels {
     /// Every violation; a limit of the plan.
     pub async fn create(&self, who: &Principal, config: &Value) -> Result<Channel, OpError> {
         let Environment { store, hub, studio, policy, .. } = &*self.inner.environment;
-        let mut config = ChannelConfig::parse(config, policy)?;
+        let config = ChannelConfig::parse(config, policy)?;
         actor::check_fallback(&studio.library, who, &config)?;
-        actor::name_destinations(&mut config);
         let now = Timestamp::now();
         let airtime = Airtime {
             timeline: actor::new_timeline(&studio.settings, &config, now),

@@ -106,9 +106,22 @@ pub struct Published {
 
 impl Published {
     pub(super) fn new(id: EventId, at: Timestamp, event: Event) -> Self {
-        let Event { kind, client, channel, data } = event;
+        let Event {
+            kind,
+            client,
+            channel,
+            data,
+        } = event;
         let json = data.to_string();
-        Self { id, at, kind, client, channel, data, json }
+        Self {
+            id,
+            at,
+            kind,
+            client,
+            channel,
+            data,
+            json,
+        }
     }
 }
 
@@ -127,8 +140,12 @@ impl Filter {
     /// Whether `event` is wanted. Everybody wants a reset.
     pub fn wants(&self, event: &Published) -> bool {
         event.kind == kind::RESET
-            || (self.client.is_none_or(|client| event.client == Some(client))
-                && self.channel.is_none_or(|channel| event.channel == Some(channel))
+            || (self
+                .client
+                .is_none_or(|client| event.client == Some(client))
+                && self
+                    .channel
+                    .is_none_or(|channel| event.channel == Some(channel))
                 && self.kinds.is_none_or(|kinds| kinds.contains(&event.kind)))
     }
 }

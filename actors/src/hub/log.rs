@@ -26,7 +26,12 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new(capacity: usize, keep: Duration) -> Self {
-        Self { events: VecDeque::new(), last: 0, capacity, keep }
+        Self {
+            events: VecDeque::new(),
+            last: 0,
+            capacity,
+            keep,
+        }
     }
 
     /// The number of the latest event.
@@ -52,9 +57,15 @@ impl Log {
             Some(missed) => usize::try_from(missed).unwrap_or(usize::MAX),
             None => return Missed::Unknown,
         };
-        let Some(first) = self.events.len().checked_sub(missed) else { return Missed::Unknown };
+        let Some(first) = self.events.len().checked_sub(missed) else {
+            return Missed::Unknown;
+        };
         let events = self.events.range(first..);
-        if events.clone().next().is_some_and(|(at, _)| self.is_old(*at, now)) {
+        if events
+            .clone()
+            .next()
+            .is_some_and(|(at, _)| self.is_old(*at, now))
+        {
             return Missed::Unknown;
         }
         Missed::Events(events.map(|(_, event)| Arc::clone(event)).collect())
@@ -62,7 +73,10 @@ impl Log {
 
     fn forget(&mut self, now: Instant) {
         while self.events.len() > self.capacity
-            || self.events.front().is_some_and(|(at, _)| self.is_old(*at, now))
+            || self
+                .events
+                .front()
+                .is_some_and(|(at, _)| self.is_old(*at, now))
         {
             self.events.pop_front();
         }

@@ -59,16 +59,25 @@ impl Default for Hub {
 impl Hub {
     /// A hub that remembers at most `capacity` events for at most `keep`.
     pub fn new(capacity: usize, keep: Duration) -> Self {
-        let inner = Inner { log: Log::new(capacity, keep), subscribers: Vec::new() };
+        let inner = Inner {
+            log: Log::new(capacity, keep),
+            subscribers: Vec::new(),
+        };
         let (_, boot) = uuid::Uuid::now_v7().as_u64_pair();
-        Self { boot, inner: Mutex::new(inner) }
+        Self {
+            boot,
+            inner: Mutex::new(inner),
+        }
     }
 
     /// Publishes an event: gives it the next id, remembers it, and queues it for every subscriber
     /// that wants it. Never waits.
     pub fn publish(&self, event: Event) -> EventId {
         let mut inner = self.lock();
-        let id = EventId { boot: self.boot, number: inner.log.next() };
+        let id = EventId {
+            boot: self.boot,
+            number: inner.log.next(),
+        };
         let published = Arc::new(Published::new(id, Timestamp::now(), event));
         inner.log.push(Arc::clone(&published), Instant::now());
         // A full queue belongs to a subscriber that does not keep up, a closed one to none at all.
@@ -87,11 +96,16 @@ impl Hub {
         let (queue, receiver) = mpsc::channel(QUEUE);
         let mut inner = self.lock();
         // Those who have left are also noticed here: without events nobody else would.
-        inner.subscribers.retain(|subscriber| !subscriber.queue.is_closed());
+        inner
+            .subscribers
+            .retain(|subscriber| !subscriber.queue.is_closed());
         let missed = match last_event_id {
             None => Vec::new(),
             Some(text) => match self.missed_since(&inner.log, text) {
-                Some(events) => events.into_iter().filter(|event| filter.wants(event)).collect(),
+                Some(events) => events
+                    .into_iter()
+                    .filter(|event| filter.wants(event))
+                    .collect(),
                 None => vec![self.reset(&inner.log)],
             },
         };
@@ -101,12 +115,19 @@ impl Hub {
 
     /// The id of the latest event: what a reader of the present state has seen.
     pub fn last_id(&self) -> EventId {
-        EventId { boot: self.boot, number: self.lock().log.last() }
+        EventId {
+            boot: self.boot,
+            number: self.lock().log.last(),
+        }
     }
 
     /// Subscribers that have not left, as far as is known.
     pub fn subscribers(&self) -> usize {
-        self.lock().subscribers.iter().filter(|subscriber| !subscriber.queue.is_closed()).count()
+        self.lock()
+            .subscribers
+            .iter()
+            .filter(|subscriber| !subscriber.queue.is_closed())
+            .count()
     }
 
     fn missed_since(&self, log: &Log, last_event_id: &str) -> Option<Vec<Arc<Published>>> {
@@ -118,8 +139,16 @@ impl Hub {
     }
 
     fn reset(&self, log: &Log) -> Arc<Published> {
-        let id = EventId { boot: self.boot, number: log.last() };
-        let event = Event { kind: kind::RESET, client: None, channel: None, data: json!({}) };
+        let id = EventId {
+            boot: self.boot,
+            number: log.last(),
+        };
+        let event = Event {
+            kind: kind::RESET,
+            client: None,
+            channel: None,
+            data: json!({}),
+        };
         Arc::new(Published::new(id, Timestamp::now(), event))
     }
 

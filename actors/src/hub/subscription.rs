@@ -16,11 +16,11 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn new(
-        missed: Vec<Arc<Published>>,
-        queue: mpsc::Receiver<Arc<Published>>,
-    ) -> Self {
-        Self { missed: missed.into(), queue }
+    pub(super) fn new(missed: Vec<Arc<Published>>, queue: mpsc::Receiver<Arc<Published>>) -> Self {
+        Self {
+            missed: missed.into(),
+            queue,
+        }
     }
 
     /// The next event; nothing when the subscriber was dropped because it did not keep up (it may

@@ -8,7 +8,12 @@ use uuid::Uuid;
 use super::*;
 
 fn event(number: u64) -> Event {
-    Event { kind: kind::CHANNEL_SEGMENT, client: None, channel: None, data: json!(number) }
+    Event {
+        kind: kind::CHANNEL_SEGMENT,
+        client: None,
+        channel: None,
+        data: json!(number),
+    }
 }
 
 /// What is queued, without waiting for more.
@@ -25,7 +30,10 @@ fn queued(subscription: &mut Subscription) -> Vec<Arc<Published>> {
 }
 
 fn data(events: &[Arc<Published>]) -> Vec<u64> {
-    events.iter().map(|event| event.data.as_u64().unwrap()).collect()
+    events
+        .iter()
+        .map(|event| event.data.as_u64().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -53,11 +61,23 @@ async fn what_is_forgotten_unknown_or_of_an_earlier_run_begins_with_a_reset() {
     let earlier = Hub::default();
     earlier.publish(event(0));
     let future = format!("{}9", ids[5]);
-    for id in [&ids[1], &earlier.last_id().to_string(), &future, "", "nonsense", "1-", "-1"] {
+    for id in [
+        &ids[1],
+        &earlier.last_id().to_string(),
+        &future,
+        "",
+        "nonsense",
+        "1-",
+        "-1",
+    ] {
         let mut subscription = hub.subscribe(Filter::default(), Some(id));
         let events = queued(&mut subscription);
         assert_eq!(events.len(), 1, "{id}");
-        assert_eq!((events[0].kind, events[0].id), (kind::RESET, newest), "{id}");
+        assert_eq!(
+            (events[0].kind, events[0].id),
+            (kind::RESET, newest),
+            "{id}"
+        );
     }
     let mut near = hub.subscribe(Filter::default(), Some(&ids[2]));
     assert_eq!(data(&queued(&mut near)), [3, 4, 5]);
@@ -101,7 +121,10 @@ async fn a_slow_subscriber_is_dropped_and_nobody_else_notices() {
         last = Some(event.id.to_string());
     }
     let mut again = hub.subscribe(Filter::default(), last.as_deref());
-    assert_eq!(data(&queued(&mut again)), (QUEUE as u64..events).collect::<Vec<_>>());
+    assert_eq!(
+        data(&queued(&mut again)),
+        (QUEUE as u64..events).collect::<Vec<_>>()
+    );
 }
 
 #[tokio::test]
@@ -118,13 +141,16 @@ fn filter() -> impl Strategy<Value = Filter> {
         Just(Some(&[kind::CHANNEL_STATUS] as &[&str])),
         Just(Some(&[kind::CHANNEL_SEGMENT, kind::MEDIA_READY] as &[&str])),
     ];
-    (proptest::option::of(0..3_u128), proptest::option::of(0..3_u128), kinds).prop_map(
-        |(client, channel, kinds)| Filter {
+    (
+        proptest::option::of(0..3_u128),
+        proptest::option::of(0..3_u128),
+        kinds,
+    )
+        .prop_map(|(client, channel, kinds)| Filter {
             client: client.map(|n| ClientId::from(Uuid::from_u128(n))),
             channel: channel.map(|n| ChannelId::from(Uuid::from_u128(n))),
             kinds,
-        },
-    )
+        })
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -133,14 +159,17 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(kind::CHANNEL_SEGMENT),
         Just(kind::MEDIA_READY)
     ];
-    (kind, proptest::option::of(0..3_u128), proptest::option::of(0..3_u128)).prop_map(
-        |(kind, client, channel)| Event {
+    (
+        kind,
+        proptest::option::of(0..3_u128),
+        proptest::option::of(0..3_u128),
+    )
+        .prop_map(|(kind, client, channel)| Event {
             kind,
             client: client.map(|n| ClientId::from(Uuid::from_u128(n))),
             channel: channel.map(|n| ChannelId::from(Uuid::from_u128(n))),
             data: json!({}),
-        },
-    )
+        })
 }
 
 proptest! {

@@ -12,8 +12,8 @@ use playout_media::probe::{self, Refusal};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
-use super::catalogue::Findings;
 use super::files::Stamp;
+use super::known::Findings;
 use super::{Inner, Original};
 use crate::process::{ExitKind, Limits, Priority, SpawnError, Stdout};
 
@@ -53,9 +53,14 @@ struct Answer {
 
 impl Inner {
     /// Looks into a file and judges it.
-    pub(super) async fn examine(&self, path: &Path) -> Result<(Findings, probe::Judged), NotAccepted> {
+    pub(super) async fn examine(
+        &self,
+        path: &Path,
+    ) -> Result<(Findings, probe::Judged), NotAccepted> {
         let refused = |reason: String| NotAccepted::Refused(reason);
-        let file = tokio::fs::metadata(path).await.map_err(|error| refused(opened(&error).to_string()))?;
+        let file = tokio::fs::metadata(path)
+            .await
+            .map_err(|error| refused(opened(&error).to_string()))?;
         if file.len() == 0 {
             return Err(refused("The file is empty.".to_owned()));
         }
@@ -70,13 +75,21 @@ impl Inner {
         let accepted = probe::parse(&answer.stdout, &answer.said)
             .and_then(|probed| Ok((probe::judge(&probed)?, probed)));
         let (judged, probed) = accepted.map_err(|refusal| refused(refusal.to_string()))?;
-        Ok((Findings { probed: Arc::new(probed), stamp: Stamp::from(&file) }, judged))
+        Ok((
+            Findings {
+                probed: Arc::new(probed),
+                stamp: Stamp::from(&file),
+            },
+            judged,
+        ))
     }
 
     /// The picture of an item: the one there is, or a new one.
     pub(super) async fn thumbnail(&self, media: MediaId) -> Option<Bytes> {
         let files = self.files.clone();
-        let read = tokio::task::spawn_blocking(move || files.read_thumbnail(media)).await.ok()?;
+        let read = tokio::task::spawn_blocking(move || files.read_thumbnail(media))
+            .await
+            .ok()?;
         if let Some(jpeg) = read {
             return Some(jpeg.into());
         }
@@ -86,7 +99,10 @@ impl Inner {
         let (files, picture) = (self.files.clone(), jpeg.clone());
         let known = || self.read(|catalogue| catalogue.item(media).is_some());
         if known() {
-            let written = tokio::task::spawn_blocking(move || files.write_thumbnail(media, &picture)).await.ok()?;
+            let written =
+                tokio::task::spawn_blocking(move || files.write_thumbnail(media, &picture))
+                    .await
+                    .ok()?;
             if let Err(error) = written {
                 tracing::warn!(%media, %error, "a thumbnail cannot be kept");
             }
@@ -95,7 +111,13 @@ impl Inner {
     }
 
     async fn picture(&self, original: &Original) -> Option<Vec<u8>> {
-        match self.ask(ffmpeg::thumbnail(&original.path, &original.probed), "thumbnail").await {
+        match self
+            .ask(
+                ffmpeg::thumbnail(&original.path, &original.probed),
+                "thumbnail",
+            )
+            .await
+        {
             Ok(answer) if answer.stdout.starts_with(&[0xff, 0xd8]) => Some(answer.stdout),
             Ok(Answer { exit, said, .. }) => {
                 tracing::info!(file = %original.path.display(), %exit, said, "no thumbnail");
@@ -133,7 +155,10 @@ impl Inner {
             ..Limits::default()
         };
         let spec = self.launcher.spec(invocation, label);
-        let spec = spec.stdout(Stdout::PIPED).priority(Priority::Interactive).limits(limits);
+        let spec = spec
+            .stdout(Stdout::PIPED)
+            .priority(Priority::Interactive)
+            .limits(limits);
         let mut process = self.launcher.spawn(spec).await?;
         let mut stdout = Vec::new();
         if let Some(pipe) = process.take_stdout() {

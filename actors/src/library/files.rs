@@ -26,7 +26,8 @@ use playout_store::Rendition;
 use serde::{Deserialize, Serialize};
 
 use super::Prepared;
-use super::catalogue::{Catalogue, Findings};
+use super::catalogue::Catalogue;
+use super::known::Findings;
 
 /// What a file that is being written is called, after its name.
 const PART: &str = "part";
@@ -43,7 +44,11 @@ pub(super) struct Stamp {
 
 impl From<&Metadata> for Stamp {
     fn from(file: &Metadata) -> Self {
-        Self { size: file.len(), modified: (file.mtime(), file.mtime_nsec()), inode: file.ino() }
+        Self {
+            size: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+            inode: file.ino(),
+        }
     }
 }
 
@@ -69,7 +74,10 @@ impl Files {
     }
 
     pub(super) fn prepared(&self, media: MediaId, profile: &Profile) -> PathBuf {
-        self.dir.join("prepared").join(profile.key()).join(format!("{media}.ts"))
+        self.dir
+            .join("prepared")
+            .join(profile.key())
+            .join(format!("{media}.ts"))
     }
 
     fn thumbnail(&self, media: MediaId) -> PathBuf {
@@ -90,14 +98,20 @@ impl Files {
     }
 
     pub(super) fn write_findings(&self, media: MediaId, findings: &Findings) -> io::Result<()> {
-        let stored = StoredFindings { stamp: findings.stamp, probed: (*findings.probed).clone() };
+        let stored = StoredFindings {
+            stamp: findings.stamp,
+            probed: (*findings.probed).clone(),
+        };
         write_whole(&self.findings(media), &serde_json::to_vec(&stored)?)
     }
 
     fn read_findings(&self, media: MediaId) -> Option<Findings> {
         let json = fs::read(self.findings(media)).ok()?;
         let StoredFindings { stamp, probed } = serde_json::from_slice(&json).ok()?;
-        Some(Findings { probed: Arc::new(probed), stamp })
+        Some(Findings {
+            probed: Arc::new(probed),
+            stamp,
+        })
     }
 
     /// The library as the store and the disk have it. What is on disk and belongs to nothing is
@@ -152,26 +166,39 @@ impl Files {
 
 /// A rendition as it is on disk; an error says in words what is wrong.
 fn check(path: &Path, rendition: &Rendition) -> Result<Prepared, String> {
-    let json = fs::read(path.with_extension("idx")).map_err(|error| format!("its index: {error}"))?;
+    let json =
+        fs::read(path.with_extension("idx")).map_err(|error| format!("its index: {error}"))?;
     let index = GopIndex::parse(&json).map_err(|error| error.to_string())?;
     let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
-    let expected = (rendition.profile.key(), rendition.frames, rendition.bytes, rendition.bytes);
+    let expected = (
+        rendition.profile.key(),
+        rendition.frames,
+        rendition.bytes,
+        rendition.bytes,
+    );
     if (index.profile.clone(), index.frames, index.bytes, size) != expected {
         return Err("it is not the file that was prepared".to_owned());
     }
-    Ok(Prepared { path: path.to_owned(), index: Arc::new(index) })
+    Ok(Prepared {
+        path: path.to_owned(),
+        index: Arc::new(index),
+    })
 }
 
 /// The entries of a folder; none where it cannot be read.
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let Ok(read) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(read) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
     read.flatten().map(|entry| entry.path()).collect()
 }
 
 /// Only what this library names so is ever removed.
 fn is_ours(file: &Path) -> bool {
     let ours = ["ts", "idx", "jpg", "json", PART].map(OsStr::new);
-    file.extension().is_some_and(|extension| ours.contains(&extension)) && file.is_file()
+    file.extension()
+        .is_some_and(|extension| ours.contains(&extension))
+        && file.is_file()
 }
 
 fn remove(file: &Path) {
@@ -203,12 +230,18 @@ impl Partial {
         part.push(format!(".{}.{PART}", PARTS.fetch_add(1, Ordering::Relaxed)));
         let part = PathBuf::from(part);
         let file = Some(File::create(&part)?);
-        Ok(Self { path: path.to_owned(), part, file })
+        Ok(Self {
+            path: path.to_owned(),
+            part,
+            file,
+        })
     }
 
     /// Appends to it.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+        self.file
+            .as_mut()
+            .map_or(Ok(()), |file| file.write_all(bytes))
     }
 
     /// It is complete: safe on disk, and then at its place.

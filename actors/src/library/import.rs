@@ -15,9 +15,9 @@ use playout_store::{Inserted, Principal, StoreError};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use super::catalogue::Findings;
 use super::examine::NotAccepted;
 use super::files::Stamp;
+use super::known::Findings;
 use super::{Inner, LibraryFact, PARALLEL_EXAMINATIONS, walk};
 use crate::error::OpError;
 use crate::hub::kind;
@@ -50,7 +50,11 @@ enum Outcome {
 }
 
 impl Inner {
-    pub(super) async fn import(self: Arc<Self>, who: &Principal, path: &Path) -> Result<ImportReport, OpError> {
+    pub(super) async fn import(
+        self: Arc<Self>,
+        who: &Principal,
+        path: &Path,
+    ) -> Result<ImportReport, OpError> {
         let (wanted, roots) = (path.to_owned(), self.roots.clone());
         let found = tokio::task::spawn_blocking(move || walk::find(&wanted, &roots)).await;
         let found = found
@@ -66,12 +70,17 @@ impl Inner {
                 let (inner, who) = (Arc::clone(&self), who.clone());
                 under_way.spawn(async move { (at, inner.import_file(&who, file).await) });
             }
-            let Some(done) = under_way.join_next().await else { break };
+            let Some(done) = under_way.join_next().await else {
+                break;
+            };
             // The first error ends the import: the rest would meet it too. What was accepted stays.
             let (at, outcome) = done.map_err(OpError::internal)?;
             outcomes[at] = Some(outcome?);
         }
-        let mut report = ImportReport { accepted: Vec::new(), refused: found.refused };
+        let mut report = ImportReport {
+            accepted: Vec::new(),
+            refused: found.refused,
+        };
         for outcome in outcomes.into_iter().flatten() {
             match outcome {
                 Outcome::Accepted(item) => report.accepted.push(*item),
@@ -97,7 +106,9 @@ impl Inner {
                 let item = self.accept(who, file, findings, judged).await?;
                 Ok(Outcome::Accepted(Box::new(item)))
             }
-            Err(NotAccepted::Refused(reason)) => Ok(Outcome::Refused(RefusedFile { path: file, reason })),
+            Err(NotAccepted::Refused(reason)) => {
+                Ok(Outcome::Refused(RefusedFile { path: file, reason }))
+            }
             Err(NotAccepted::Failed(reason)) => Err(OpError::unavailable(reason)),
         }
     }
@@ -142,7 +153,16 @@ impl Inner {
             Inserted::New => self.add(item, findings).await,
             Inserted::Existing(known) => {
                 let (id, created_at, client_id) = (known.id, known.created_at, known.client_id);
-                self.replace(MediaItem { id, created_at, client_id, ..item }, findings).await
+                self.replace(
+                    MediaItem {
+                        id,
+                        created_at,
+                        client_id,
+                        ..item
+                    },
+                    findings,
+                )
+                .await
             }
         }
     }
@@ -182,7 +202,8 @@ impl Inner {
 
     async fn keep(&self, media: MediaId, findings: &Findings) {
         let (files, findings) = (self.files.clone(), findings.clone());
-        let kept = tokio::task::spawn_blocking(move || files.write_findings(media, &findings)).await;
+        let kept =
+            tokio::task::spawn_blocking(move || files.write_findings(media, &findings)).await;
         if let Ok(Err(error)) = kept {
             // The file is then examined again at the next start.
             tracing::warn!(%media, %error, "what was found in a file cannot be kept");
@@ -198,7 +219,12 @@ impl Inner {
 
 /// The title that the file gives itself, else its name.
 fn title(judged: &Judged, path: &Path) -> String {
-    let name = || path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let name = || {
+        path.file_stem()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy()
+            .into_owned()
+    };
     let title = judged.title.clone().unwrap_or_else(name);
     let printable = title.chars().map(|c| if c.is_control() { ' ' } else { c });
     let title: String = printable.take(TITLE).collect();

@@ -2,10 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use playout_domain::ids::RenditionId;
-use playout_media::ffmpeg::{self, Progress};
+use playout_media::ffmpeg;
 use playout_media::index::GopIndex;
 use playout_media::prepare::{PrepareError, Preparer};
 use serde_json::json;
@@ -13,17 +12,17 @@ use tokio::io::AsyncReadExt;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
-use super::catalogue::{Findings, Order};
 use super::examine::NotAccepted;
-use super::files::{Partial, write_whole};
+use super::files::{Partial, Stamp, write_whole};
+use super::known::Findings;
+use super::meter::Meter;
+use super::orders::Order;
 use super::{Inner, LibraryFact, Prepared};
 use crate::hub::kind;
 use crate::process::{Limits, Priority, Stderr, Stdout};
 
 /// Bytes read at once.
 const CHUNK: usize = 512 << 10;
-/// The least time between two events about the progress of one job.
-const EVERY: Duration = Duration::from_secs(1);
 
 /// Why a job did not succeed: a sentence for people.
 pub(super) struct Failure(pub(super) String);
@@ -54,7 +53,10 @@ impl Inner {
         let outcome = match self.make(&order).await {
             Ok(index) => {
                 let path = self.files.prepared(order.media, &order.profile);
-                Ok(Prepared { path, index: Arc::new(index) })
+                Ok(Prepared {
+                    path,
+                    index: Arc::new(index),
+                })
             }
             Err(Failure(reason)) => Err(reason),
         };
@@ -67,12 +69,17 @@ impl Inner {
         let failed = outcome.as_ref().err().cloned();
         let outcome = outcome.map(|prepared| (prepared, RenditionId::from(uuid::Uuid::now_v7())));
         // Deleted meanwhile, or another file by now: nobody wants to know.
-        let Some(item) = self.write(|catalogue| catalogue.done(order, outcome)) else { return };
+        let Some(item) = self.write(|catalogue| catalogue.done(order, outcome)) else {
+            return;
+        };
         self.work.notify_one();
         let mut data = json!({ "id": media, "title": item.title, "profile": profile.key() });
         match failed {
             None => {
-                self.tell(LibraryFact::Prepared { media: *media, profile: *profile });
+                self.tell(LibraryFact::Prepared {
+                    media: *media,
+                    profile: *profile,
+                });
                 self.publish(kind::MEDIA_READY, item.client_id, data);
             }
             Some(reason) => {
@@ -86,9 +93,12 @@ impl Inner {
     async fn make(&self, order: &Order) -> Result<GopIndex, Failure> {
         let item = self.read(|catalogue| catalogue.item(order.media).cloned());
         let item = item.ok_or_else(|| Failure("It was deleted.".to_owned()))?;
+        let file = tokio::fs::metadata(&item.path).await;
+        let now = file.as_ref().map(Stamp::from).ok();
         let findings = match self.read(|catalogue| catalogue.findings(order.media)) {
-            Some(findings) => findings,
-            None => self.find_again(order, &item.path).await?,
+            Some(findings) if now.is_none_or(|now| now == findings.stamp) => findings,
+            // Lost, or found in what is another file by now.
+            _ => self.find_again(order, &item.path).await?,
         };
         // A picture of it, while it is at hand; there may be none.
         drop(self.thumbnail(order.media).await);
@@ -114,11 +124,24 @@ impl Inner {
         let Order { media, profile, .. } = order;
         let invocation = ffmpeg::prepare(input, &findings.probed, profile);
         // Pipes are not files: FFmpeg cannot write anything else.
-        let limits = Limits { file_size: Some(0), ..Limits::default() };
+        let limits = Limits {
+            file_size: Some(0),
+            ..Limits::default()
+        };
         let spec = self.launcher.spec(invocation, format!("preparing {media}"));
-        let spec = spec.stdout(Stdout::PIPED).stderr(Stderr::Progress).priority(Priority::Background).limits(limits);
-        let mut process = self.launcher.spawn(spec).await.map_err(|error| Failure(format!("{error}.")))?;
-        let (Some(mut stdout), Some(mut reports)) = (process.take_stdout(), process.take_progress()) else {
+        let spec = spec
+            .stdout(Stdout::PIPED)
+            .stderr(Stderr::Progress)
+            .priority(Priority::Background)
+            .limits(limits);
+        let mut process = self
+            .launcher
+            .spawn(spec)
+            .await
+            .map_err(|error| Failure(format!("{error}.")))?;
+        let (Some(mut stdout), Some(mut reports)) =
+            (process.take_stdout(), process.take_progress())
+        else {
             return Err(Failure("FFmpeg was started without its pipes.".to_owned()));
         };
         let path = self.files.prepared(*media, profile);
@@ -157,10 +180,14 @@ impl Inner {
 
     fn report(&self, order: &Order, meter: &mut Meter) {
         let (percent, eta) = (meter.percent(), meter.eta());
-        if !self.write(|catalogue| catalogue.progress(order, percent, eta)) || !meter.is_time_to_tell() {
+        if !self.write(|catalogue| catalogue.progress(order, percent, eta))
+            || !meter.is_time_to_tell()
+        {
             return;
         }
-        let Some(client) = self.read(|catalogue| catalogue.item(order.media).map(|item| item.client_id)) else {
+        let Some(client) =
+            self.read(|catalogue| catalogue.item(order.media).map(|item| item.client_id))
+        else {
             return;
         };
         let data = json!({
@@ -184,7 +211,11 @@ impl Writer {
     async fn begin(preparer: Preparer, path: std::path::PathBuf) -> Result<Self, Failure> {
         blocking(move || {
             let file = Partial::create(&path)?;
-            Ok(Self { preparer, path, file })
+            Ok(Self {
+                preparer,
+                path,
+                file,
+            })
         })
         .await
     }
@@ -218,62 +249,29 @@ impl Writer {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
-    spawn_blocking(work).await.unwrap_or_else(|_| Err(Failure("Preparing it failed within the daemon.".to_owned())))
-}
-
-/// How far the encoder has come, and how long the rest will take.
-struct Meter {
-    progress: Progress,
-    expected: Option<u64>,
-    frames: u64,
-    began: Instant,
-    told: Option<Instant>,
-}
-
-impl Meter {
-    fn new(expected: Option<u64>) -> Self {
-        Self { progress: Progress::default(), expected, frames: 0, began: Instant::now(), told: None }
-    }
-
-    /// Takes a line of FFmpeg's report; answers whether it tells of new frames.
-    fn line(&mut self, line: &str) -> bool {
-        match self.progress.line(line) {
-            Some(report) if report.frame > self.frames => {
-                self.frames = report.frame;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// In percent, below 100 until it is done; 0 while the length is unknown.
-    fn percent(&self) -> f64 {
-        let Some(expected) = self.expected.filter(|expected| *expected > 0) else { return 0.0 };
-        let percent = self.frames as f64 * 100.0 / expected as f64;
-        (percent * 10.0).round().min(999.0) / 10.0
-    }
-
-    fn eta(&self) -> Option<Duration> {
-        let left = self.expected?.saturating_sub(self.frames);
-        let each = self.began.elapsed().as_secs_f64() / self.frames.max(1) as f64;
-        Duration::try_from_secs_f64(each * left as f64).ok()
-    }
-
-    fn is_time_to_tell(&mut self) -> bool {
-        let due = self.told.is_none_or(|told| told.elapsed() >= EVERY);
-        if due {
-            self.told = Some(Instant::now());
-        }
-        due
-    }
+    spawn_blocking(work)
+        .await
+        .unwrap_or_else(|_| Err(Failure("Preparing it failed within the daemon.".to_owned())))
 }
 
 /// The last thing FFmpeg said, without the address of what said it.
 fn sentence(words: &str, otherwise: &str) -> String {
-    let said = words.lines().rev().map(str::trim).find(|line| !line.is_empty());
-    let said = said.map(|line| match line.strip_prefix('[').and_then(|rest| rest.split_once("] ")) {
-        Some((_, message)) => message.trim(),
-        None => line,
+    let said = words
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty());
+    let said = said.map(|line| {
+        match line
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once("] "))
+        {
+            Some((_, message)) => message.trim(),
+            None => line,
+        }
     });
-    format!("FFmpeg could not prepare it: {}.", said.unwrap_or(otherwise).trim_end_matches('.'))
+    format!(
+        "FFmpeg could not prepare it: {}.",
+        said.unwrap_or(otherwise).trim_end_matches('.')
+    )
 }

@@ -16,6 +16,9 @@ mod examine;
 mod files;
 mod import;
 mod job;
+mod known;
+mod meter;
+mod orders;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -181,7 +184,12 @@ impl Library {
             closing: watch::Sender::new(false),
             hung,
         };
-        Ok((Self { inner: Arc::new(inner) }, receiver))
+        Ok((
+            Self {
+                inner: Arc::new(inner),
+            },
+            receiver,
+        ))
     }
 
     /// The prepare queue, to be run by the root.
@@ -195,7 +203,11 @@ impl Library {
     /// # Errors
     /// There is no such path, or it may not be imported; a limit of the plan; the store is away.
     /// Files that are refused are no error: they are in the report.
-    pub async fn import(&self, who: &Principal, path: &std::path::Path) -> Result<ImportReport, OpError> {
+    pub async fn import(
+        &self,
+        who: &Principal,
+        path: &std::path::Path,
+    ) -> Result<ImportReport, OpError> {
         let (inner, who, path) = (Arc::clone(&self.inner), who.clone(), path.to_owned());
         let import = tokio::spawn(async move { inner.import(&who, &path).await });
         import.await.map_err(OpError::internal)?
@@ -219,7 +231,9 @@ impl Library {
         after: Option<MediaId>,
         limit: usize,
     ) -> Result<Vec<MediaView>, OpError> {
-        Ok(self.inner.read(|catalogue| catalogue.list(after, limit, |client| who.sees(client))))
+        Ok(self
+            .inner
+            .read(|catalogue| catalogue.list(after, limit, |client| who.sees(client))))
     }
 
     /// Takes an item out of the library. The original stays where it is; what was prepared goes.
@@ -228,10 +242,18 @@ impl Library {
     /// There is none, or it is another client's; a channel plays it.
     pub async fn delete(&self, who: &Principal, id: MediaId) -> Result<(), OpError> {
         self.seen(who, id)?;
-        let user = self.inner.in_use.read().unwrap_or_else(PoisonError::into_inner)(id);
+        let user = self
+            .inner
+            .in_use
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)(id);
         if let Some(user) = user {
-            let message = format!("the channel {user:?} plays it; take it out of the channel first");
-            return Err(OpError::Conflict { state: "in use".into(), message });
+            let message =
+                format!("the channel {user:?} plays it; take it out of the channel first");
+            return Err(OpError::Conflict {
+                state: "in use".into(),
+                message,
+            });
         }
         self.inner.delete(who, id).await
     }
@@ -242,12 +264,16 @@ impl Library {
     /// There is no such item, or no picture can be made of it.
     pub async fn thumbnail(&self, who: &Principal, id: MediaId) -> Result<Bytes, OpError> {
         self.seen(who, id)?;
-        self.inner.thumbnail(id).await.ok_or(OpError::NotFound("thumbnail"))
+        self.inner
+            .thumbnail(id)
+            .await
+            .ok_or(OpError::NotFound("thumbnail"))
     }
 
     /// An item as it is prepared into a profile; nothing while it is not. Never waits.
     pub fn prepared(&self, media: MediaId, profile: &Profile) -> Option<Prepared> {
-        self.inner.read(|catalogue| catalogue.prepared(media, profile))
+        self.inner
+            .read(|catalogue| catalogue.prepared(media, profile))
     }
 
     /// An item as it was imported, if it can be played. Never waits.
@@ -259,7 +285,8 @@ impl Library {
     /// many as its length says. Nothing when it cannot be played or its length is unknown. Never
     /// waits.
     pub fn frames(&self, media: MediaId, profile: &Profile) -> Option<u64> {
-        self.inner.read(|catalogue| catalogue.frames(media, profile))
+        self.inner
+            .read(|catalogue| catalogue.frames(media, profile))
     }
 
     /// Has an item prepared into a profile, before everything that nobody asked for. Asking again
@@ -270,37 +297,58 @@ impl Library {
 
     /// Whether a plan may hold an item. Never waits.
     pub fn is_playable(&self, media: MediaId) -> bool {
-        self.inner.read(|catalogue| catalogue.item(media).is_some_and(|item| item.status.is_playable()))
+        self.inner.read(|catalogue| {
+            catalogue
+                .item(media)
+                .is_some_and(|item| item.status.is_playable())
+        })
     }
 
     /// Whose an item is; nothing when there is none. Never waits.
     pub fn owner(&self, media: MediaId) -> Option<ClientId> {
-        self.inner.read(|catalogue| catalogue.item(media).map(|item| item.client_id))
+        self.inner
+            .read(|catalogue| catalogue.item(media).map(|item| item.client_id))
     }
 
     /// What an item is called. Never waits.
     pub fn title(&self, media: MediaId) -> Option<String> {
-        self.inner.read(|catalogue| catalogue.item(media).map(|item| item.title.clone()))
+        self.inner
+            .read(|catalogue| catalogue.item(media).map(|item| item.title.clone()))
     }
 
     /// Sets who is asked whether an item is in use: answers the name of the channel that plays it.
     pub fn set_in_use(&self, in_use: impl Fn(MediaId) -> Option<String> + Send + Sync + 'static) {
-        *self.inner.in_use.write().unwrap_or_else(PoisonError::into_inner) = Box::new(in_use);
+        *self
+            .inner
+            .in_use
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Box::new(in_use);
     }
 
     fn seen(&self, who: &Principal, id: MediaId) -> Result<MediaView, OpError> {
         let view = self.inner.read(|catalogue| catalogue.view(id));
-        view.filter(|view| who.sees(view.item.client_id)).ok_or(OpError::NotFound("media"))
+        view.filter(|view| who.sees(view.item.client_id))
+            .ok_or(OpError::NotFound("media"))
     }
 }
 
 impl Inner {
     fn read<T>(&self, look: impl FnOnce(&Catalogue) -> T) -> T {
-        look(&self.catalogue.read().unwrap_or_else(PoisonError::into_inner))
+        look(
+            &self
+                .catalogue
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     fn write<T>(&self, change: impl FnOnce(&mut Catalogue) -> T) -> T {
-        change(&mut self.catalogue.write().unwrap_or_else(PoisonError::into_inner))
+        change(
+            &mut self
+                .catalogue
+                .write()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     fn want(&self, media: MediaId, profile: &Profile, urgent: bool) {
@@ -315,7 +363,12 @@ impl Inner {
     }
 
     fn publish(&self, kind: &'static str, client: ClientId, data: serde_json::Value) {
-        self.hub.publish(Event { kind, client: Some(client), channel: None, data });
+        self.hub.publish(Event {
+            kind,
+            client: Some(client),
+            channel: None,
+            data,
+        });
     }
 
     async fn delete(&self, who: &Principal, id: MediaId) -> Result<(), OpError> {
@@ -323,9 +376,15 @@ impl Inner {
             Err(playout_store::StoreError::NotFound) => return Err(OpError::NotFound("media")),
             other => other?,
         }
-        let Some(removed) = self.write(|catalogue| catalogue.remove(id)) else { return Ok(()) };
+        let Some(removed) = self.write(|catalogue| catalogue.remove(id)) else {
+            return Ok(());
+        };
         self.tell(LibraryFact::Removed { media: id });
-        self.publish(kind::MEDIA_DELETED, removed.item.client_id, json!({ "id": id, "title": removed.item.title }));
+        self.publish(
+            kind::MEDIA_DELETED,
+            removed.item.client_id,
+            json!({ "id": id, "title": removed.item.title }),
+        );
         let files = self.files.clone();
         // What cannot be removed now is a stray at the next start.
         let _ = tokio::task::spawn_blocking(move || files.remove(id)).await;

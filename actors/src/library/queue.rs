@@ -8,8 +8,9 @@ use playout_store::StoreError;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::catalogue::Catalogue;
+use super::orders::Order;
 use super::{Inner, PARALLEL_EXAMINATIONS};
-use super::catalogue::{Catalogue, Order};
 use crate::supervise::Stopping;
 
 /// How often what the store did not take is tried again.
@@ -53,7 +54,12 @@ pub(super) async fn run(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(),
     inner.closing.send_replace(true);
     jobs.shutdown().await;
     // An examination holds a permit for as long as its process lives.
-    drop(inner.examinations.acquire_many(PARALLEL_EXAMINATIONS as u32).await);
+    drop(
+        inner
+            .examinations
+            .acquire_many(PARALLEL_EXAMINATIONS as u32)
+            .await,
+    );
     save(&inner).await;
     Ok(())
 }

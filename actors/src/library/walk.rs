@@ -40,7 +40,9 @@ pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
         return Err("a path cannot have a NUL character in it".to_owned());
     }
     if !path.is_absolute() {
-        return Err(format!("{shown} is not an absolute path; it has to begin with a slash"));
+        return Err(format!(
+            "{shown} is not an absolute path; it has to begin with a slash"
+        ));
     }
     let real = fs::canonicalize(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("there is no file or folder {shown}"),
@@ -48,15 +50,26 @@ pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
         _ => format!("{shown} cannot be read: {error}"),
     })?;
     if !allowed(&real, roots) {
-        let roots: Vec<_> = roots.iter().map(|root| root.display().to_string()).collect();
-        return Err(format!("{shown} is not in a folder that media may be imported from ({})", roots.join(", ")));
+        let roots: Vec<_> = roots
+            .iter()
+            .map(|root| root.display().to_string())
+            .collect();
+        return Err(format!(
+            "{shown} is not in a folder that media may be imported from ({})",
+            roots.join(", ")
+        ));
     }
     let kind = fs::metadata(&real).map_err(|error| format!("{shown} cannot be read: {error}"))?;
-    let mut walk = Walk { roots, found: Found::default(), seen: HashSet::new() };
+    let mut walk = Walk {
+        roots,
+        found: Found::default(),
+        seen: HashSet::new(),
+    };
     if kind.is_file() {
         walk.found.files.push(real);
     } else if kind.is_dir() {
-        fs::read_dir(&real).map_err(|error| format!("the folder {shown} cannot be read: {error}"))?;
+        fs::read_dir(&real)
+            .map_err(|error| format!("the folder {shown} cannot be read: {error}"))?;
         walk.folder(&real, 0);
     } else {
         return Err(format!("{shown} is neither a file nor a folder"));
@@ -85,7 +98,9 @@ impl Walk<'_> {
         }
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
-            Err(error) => return self.refuse(folder, format!("The folder cannot be read: {error}.")),
+            Err(error) => {
+                return self.refuse(folder, format!("The folder cannot be read: {error}."));
+            }
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
@@ -98,15 +113,21 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, path: &Path, depth: usize) {
-        let Ok(kind) = fs::symlink_metadata(path) else { return };
+        let Ok(kind) = fs::symlink_metadata(path) else {
+            return;
+        };
         let real = if kind.is_symlink() {
             match fs::canonicalize(path) {
                 Ok(real) if allowed(&real, self.roots) => real,
                 Ok(_) => {
-                    let reason = "It is a symbolic link to a place that media may not be imported from.";
+                    let reason =
+                        "It is a symbolic link to a place that media may not be imported from.";
                     return self.refuse(path, reason.to_owned());
                 }
-                Err(_) => return self.refuse(path, "It is a symbolic link that leads nowhere.".to_owned()),
+                Err(_) => {
+                    return self
+                        .refuse(path, "It is a symbolic link that leads nowhere.".to_owned());
+                }
             }
         } else {
             path.to_owned()
@@ -132,7 +153,10 @@ impl Walk<'_> {
 
     fn refuse(&mut self, path: &Path, reason: String) {
         if self.found.refused.len() < MOST_FILES {
-            self.found.refused.push(RefusedFile { path: path.to_owned(), reason });
+            self.found.refused.push(RefusedFile {
+                path: path.to_owned(),
+                reason,
+            });
         }
     }
 }

@@ -35,6 +35,12 @@ use crate::process::{Launcher, Stdout};
 /// How long past its time a GOP is waited for before filler stands in. What was published before keeps
 /// players busy for three segments; a source that comes back within this is not noticed.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How long the very first GOP is waited for: nobody watches yet.
+const FIRST_PATIENCE: Duration = Duration::from_secs(6);
+/// How long a playout may take to catch up with the time, as long as its source delivers.
+const CATCH_UP: Duration = Duration::from_secs(20);
+/// A source that is so many GOPs behind what is on air is started again where that is.
+const TOO_LATE: u64 = 4;
 
 /// What the feeder works with.
 pub(super) struct Equipment {
@@ -81,8 +87,10 @@ pub(super) struct Feeder {
     retry: Option<Instant>,
     /// The entry of which nothing more is to be had, by its first frame.
     spent: Option<Frame>,
-    /// Until when nothing stands in: the time that a first source may take.
-    begin: Instant,
+    /// Until when the playout may still be catching up with the time; `None` once it has.
+    catching_up: Option<Instant>,
+    /// How long the next GOP is waited for while catching up.
+    progress: Instant,
 }
 
 /// What happened while a GOP was awaited.
@@ -117,7 +125,8 @@ impl Feeder {
             failed: None,
             retry: None,
             spent: None,
-            begin: Instant::now() + PATIENCE,
+            catching_up: Some(Instant::now() + CATCH_UP),
+            progress: Instant::now() + FIRST_PATIENCE,
         }
     }
 
@@ -272,13 +281,17 @@ impl Feeder {
         }
     }
 
-    /// When the next GOP has to be there at the latest. While filler is on air already, nobody waits.
+    /// When the next GOP has to be there at the latest. While filler is on air already, nobody waits; while
+    /// the output catches up with the time, a source that delivers is given time to.
     fn dry(&self) -> Instant {
         let gop = self.equipment.profile.frame_rate.gop_frames();
         let due = self.equipment.clock.instant(self.cursor + gop);
-        match self.equipment.view.look(|view| view.recovering) {
-            true => due,
-            false => (due + PATIENCE).max(self.begin),
+        if self.equipment.view.look(|view| view.recovering) {
+            return due;
+        }
+        match self.catching_up {
+            Some(until) => (due + PATIENCE).max(self.progress.min(until)),
+            None => due + PATIENCE,
         }
     }
 
@@ -295,7 +308,12 @@ impl Feeder {
         }
         playing.next = came + frames;
         if came < wanted {
-            return; // Filler stood in for it: its time is over.
+            // Filler stood in for it: its time is over. An encoder that is far behind would take long to
+            // catch up; a new one begins where it is needed.
+            if wanted - came > TOO_LATE * rate.gop_frames() {
+                self.current = None;
+            }
+            return;
         }
         if came > wanted {
             return self.fail(&entry, &SourceError::Misplaced { wanted, got: came });
@@ -315,6 +333,11 @@ impl Feeder {
         let id = playing.id;
         self.equipment.queue.push(Fed { at: self.cursor, gop, source: id, shows });
         self.cursor += frames;
+        let now = Instant::now();
+        self.progress = now + PATIENCE;
+        if self.equipment.clock.instant(self.cursor) > now {
+            self.catching_up = None;
+        }
         self.recovered(entry.media_id);
         self.look_ahead(&entry).await;
     }

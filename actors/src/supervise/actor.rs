@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use playout_domain::backoff::Chance;
-use ractor::{
-    Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent,
-};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
@@ -103,7 +101,16 @@ impl Actor for SupervisorActor {
                 let (name, restart) = (spec.name.clone(), spec.restart);
                 self.shared.keep(spec);
                 state.adding.insert(name.clone(), reply);
-                return self.on(&me, state, Event::Add { name: &name, restart }).await;
+                return self
+                    .on(
+                        &me,
+                        state,
+                        Event::Add {
+                            name: &name,
+                            restart,
+                        },
+                    )
+                    .await;
             }
             Msg::Remove(name, reply) => {
                 if !state.table.has(&name) {
@@ -121,13 +128,26 @@ impl Actor for SupervisorActor {
             }
             Msg::GivenUp(name, generation, id) => {
                 if state.alive.remove(&id).is_some() {
-                    tracing::error!(supervisor = self.shared.name, child = name, "it cannot be killed and is given up");
+                    tracing::error!(
+                        supervisor = self.shared.name,
+                        child = name,
+                        "it cannot be killed and is given up"
+                    );
                     self.gone(state, &name);
                     return self.exited(&me, state, &name, generation, false).await;
                 }
             }
             Msg::RetryDue(name, generation) => {
-                return self.on(&me, state, Event::RetryDue { name: &name, generation }).await;
+                return self
+                    .on(
+                        &me,
+                        state,
+                        Event::RetryDue {
+                            name: &name,
+                            generation,
+                        },
+                    )
+                    .await;
             }
         }
         self.settle(&me, state).await
@@ -157,7 +177,12 @@ impl Actor for SupervisorActor {
         };
         if !clean {
             let reason = reason.unwrap_or_default();
-            tracing::error!(supervisor = self.shared.name, child = name, reason, "it failed");
+            tracing::error!(
+                supervisor = self.shared.name,
+                child = name,
+                reason,
+                "it failed"
+            );
         }
         self.gone(state, &name);
         self.exited(&me, state, &name, generation, clean).await
@@ -171,7 +196,12 @@ impl Actor for SupervisorActor {
 }
 
 impl SupervisorActor {
-    async fn on(&self, me: &Me, state: &mut State, event: Event<'_>) -> Result<(), ActorProcessingErr> {
+    async fn on(
+        &self,
+        me: &Me,
+        state: &mut State,
+        event: Event<'_>,
+    ) -> Result<(), ActorProcessingErr> {
         let effects = decide(&mut state.table, &event);
         self.perform(me, state, effects);
         self.settle(me, state).await
@@ -185,7 +215,16 @@ impl SupervisorActor {
         generation: u64,
         clean: bool,
     ) -> Result<(), ActorProcessingErr> {
-        self.on(me, state, Event::Exited { name, generation, clean }).await
+        self.on(
+            me,
+            state,
+            Event::Exited {
+                name,
+                generation,
+                clean,
+            },
+        )
+        .await
     }
 
     fn started(&self, me: &Me, state: &mut State, name: String, generation: u64, cell: ActorCell) {
@@ -197,21 +236,49 @@ impl SupervisorActor {
         if let Some(reply) = state.adding.remove(&name) {
             drop(reply.send(Ok(()))); // the asker may have left
         }
-        let effects = decide(&mut state.table, &Event::Started { name: &name, generation });
+        let effects = decide(
+            &mut state.table,
+            &Event::Started {
+                name: &name,
+                generation,
+            },
+        );
         self.perform(me, state, effects);
         if let Some(clean) = state.early.remove(&id) {
             state.alive.remove(&id);
             self.gone(state, &name);
-            let effects = decide(&mut state.table, &Event::Exited { name: &name, generation, clean });
+            let effects = decide(
+                &mut state.table,
+                &Event::Exited {
+                    name: &name,
+                    generation,
+                    clean,
+                },
+            );
             self.perform(me, state, effects);
         }
     }
 
-    fn start_failed(&self, me: &Me, state: &mut State, name: &str, generation: u64, reason: String) {
+    fn start_failed(
+        &self,
+        me: &Me,
+        state: &mut State,
+        name: &str,
+        generation: u64,
+        reason: String,
+    ) {
         state.starting.remove(name);
-        tracing::error!(supervisor = self.shared.name, child = name, reason, "it did not start");
+        tracing::error!(
+            supervisor = self.shared.name,
+            child = name,
+            reason,
+            "it did not start"
+        );
         if let Some(reply) = state.adding.remove(name) {
-            let error = ChildError::Start { name: name.to_owned(), reason };
+            let error = ChildError::Start {
+                name: name.to_owned(),
+                reason,
+            };
             drop(reply.send(Err(error))); // the asker may have left
         }
         let effects = decide(&mut state.table, &Event::StartFailed { name, generation });
@@ -229,8 +296,17 @@ impl SupervisorActor {
             match effect {
                 Effect::Start { name, generation } => self.start(me, state, name, generation),
                 Effect::Stop { name, generation } => self.stop(me, state, name, generation),
-                Effect::Retry { name, generation, after } => {
-                    tracing::info!(supervisor = self.shared.name, child = name, ?after, "restarting");
+                Effect::Retry {
+                    name,
+                    generation,
+                    after,
+                } => {
+                    tracing::info!(
+                        supervisor = self.shared.name,
+                        child = name,
+                        ?after,
+                        "restarting"
+                    );
                     me.send_after(after, move || Msg::RetryDue(name, generation));
                 }
                 Effect::Forgotten { name } => {
@@ -248,7 +324,9 @@ impl SupervisorActor {
 
     /// In a task of its own: a start may take long, and must not end with who asked for it.
     fn start(&self, me: &Me, state: &mut State, name: String, generation: u64) {
-        let Some(spec) = self.shared.spec(&name) else { return };
+        let Some(spec) = self.shared.spec(&name) else {
+            return;
+        };
         let me = me.clone();
         let known = name.clone();
         let task = tokio::spawn(async move {
@@ -260,7 +338,9 @@ impl SupervisorActor {
     }
 
     fn stop(&self, me: &Me, state: &mut State, name: String, generation: u64) {
-        let Some(cell) = state.cells.get(&name).cloned() else { return };
+        let Some(cell) = state.cells.get(&name).cloned() else {
+            return;
+        };
         let shutdown = self.shared.spec(&name).map_or(KILL, |spec| spec.shutdown);
         let me = me.clone();
         tokio::spawn(async move {
@@ -274,7 +354,9 @@ impl SupervisorActor {
     /// Fails, if that was decided, after the children have been stopped in order: a supervisor
     /// that just fails has them killed.
     async fn settle(&self, me: &Me, state: &mut State) -> Result<(), ActorProcessingErr> {
-        let Some(reason) = state.escalated.take() else { return Ok(()) };
+        let Some(reason) = state.escalated.take() else {
+            return Ok(());
+        };
         tracing::error!(supervisor = self.shared.name, reason, "giving up");
         self.shared.set_actor(None);
         self.stop_all(me, state).await;
@@ -287,7 +369,10 @@ impl SupervisorActor {
             start.abort();
         }
         let specs = self.shared.specs().clone();
-        let alive = specs.into_iter().rev().filter_map(|spec| Some((state.cells.remove(&spec.name)?, spec.shutdown)));
+        let alive = specs
+            .into_iter()
+            .rev()
+            .filter_map(|spec| Some((state.cells.remove(&spec.name)?, spec.shutdown)));
         let alive: Vec<(ActorCell, Duration)> = alive.collect();
         match self.shared.policy.order {
             StopOrder::Reversed => {
@@ -305,13 +390,21 @@ impl SupervisorActor {
         }
         // One that came up at this very moment is known to nobody else.
         me.get_cell().stop_children_and_wait(None, Some(KILL)).await;
-        self.shared.running.write().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+        self.shared
+            .running
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clear();
     }
 }
 
 fn decide(table: &mut Table, event: &Event<'_>) -> Vec<Effect> {
     let (_, random) = uuid::Uuid::now_v7().as_u64_pair();
-    table.on(event, Instant::now().into_std(), Chance::from_bits(random as u32))
+    table.on(
+        event,
+        Instant::now().into_std(),
+        Chance::from_bits(random as u32),
+    )
 }
 
 /// Starts a child, within bounded time.

@@ -48,7 +48,12 @@ impl ChildSpec {
                 started.map(|(actor, _)| actor.get_cell())
             })
         };
-        Self { name: name.into(), restart, shutdown, start: Arc::new(start) }
+        Self {
+            name: name.into(),
+            restart,
+            shutdown,
+            start: Arc::new(start),
+        }
     }
 
     /// Starts it.
@@ -59,7 +64,12 @@ impl ChildSpec {
 
 impl fmt::Debug for ChildSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, restart, shutdown, .. } = self;
+        let Self {
+            name,
+            restart,
+            shutdown,
+            ..
+        } = self;
         write!(f, "ChildSpec({name:?}, {restart:?}, {shutdown:?})")
     }
 }

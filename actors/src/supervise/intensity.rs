@@ -56,7 +56,10 @@ mod tests {
 
     #[test]
     fn a_failure_counts_up_to_the_last_moment() {
-        let intensity = Intensity { restarts: 1, within: Duration::from_secs(10) };
+        let intensity = Intensity {
+            restarts: 1,
+            within: Duration::from_secs(10),
+        };
         let start = Instant::now();
         let (history, _) = intensity.judge(&[], start);
         let (_, late) = intensity.judge(&history, start + Duration::from_secs(10));

@@ -116,12 +116,17 @@ impl Supervisor {
     /// # Errors
     /// The first child that did not start; those before it are stopped again.
     pub async fn start(&self) -> Result<(), ChildError> {
-        let actor = SupervisorActor { shared: Arc::clone(&self.shared) };
+        let actor = SupervisorActor {
+            shared: Arc::clone(&self.shared),
+        };
         match Actor::spawn(None, actor, ()).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 let name = self.shared.name.clone();
-                Err(ChildError::Start { name, reason: child::reason(error) })
+                Err(ChildError::Start {
+                    name,
+                    reason: child::reason(error),
+                })
             }
         }
     }
@@ -136,7 +141,9 @@ impl Supervisor {
             actor: RwLock::new(None),
             running: RwLock::default(),
         };
-        Self { shared: Arc::new(shared) }
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// This supervisor as the child of another one.
@@ -144,7 +151,12 @@ impl Supervisor {
         let shared = Arc::clone(&self.shared);
         let name = shared.name.clone();
         ChildSpec::actor(name, restart, shutdown, move || {
-            (SupervisorActor { shared: Arc::clone(&shared) }, ())
+            (
+                SupervisorActor {
+                    shared: Arc::clone(&shared),
+                },
+                (),
+            )
         })
     }
 
@@ -169,7 +181,11 @@ impl Supervisor {
 
     /// The actor of a child; nothing while it is down. Never waits.
     pub fn child<M: Message>(&self, name: &str) -> Option<ActorRef<M>> {
-        let running = self.shared.running.read().unwrap_or_else(PoisonError::into_inner);
+        let running = self
+            .shared
+            .running
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let cell = running.get(name)?;
         match cell.is_message_type_of::<M>() {
             Some(false) => None,
@@ -211,7 +227,10 @@ impl Supervisor {
 
 impl Shared {
     fn actor(&self) -> Option<ActorRef<Msg>> {
-        self.actor.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.actor
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn set_actor(&self, actor: Option<ActorRef<Msg>>) {

@@ -76,7 +76,11 @@ pub enum Event<'a> {
     /// It did not start.
     StartFailed { name: &'a str, generation: u64 },
     /// It has ended; `clean`: by itself or because it was asked to, without a failure.
-    Exited { name: &'a str, generation: u64, clean: bool },
+    Exited {
+        name: &'a str,
+        generation: u64,
+        clean: bool,
+    },
     /// The delay before its restart is over.
     RetryDue { name: &'a str, generation: u64 },
 }
@@ -89,7 +93,11 @@ pub enum Effect {
     /// Stop it.
     Stop { name: String, generation: u64 },
     /// Report [`Event::RetryDue`] after a delay.
-    Retry { name: String, generation: u64, after: Duration },
+    Retry {
+        name: String,
+        generation: u64,
+        after: Duration,
+    },
     /// It is not a child any more.
     Forgotten { name: String },
     /// Fail.
@@ -115,7 +123,10 @@ struct Slot {
 
 impl Slot {
     fn is_alive(&self) -> bool {
-        matches!(self.state, ChildState::Starting | ChildState::Up | ChildState::Stopping)
+        matches!(
+            self.state,
+            ChildState::Starting | ChildState::Up | ChildState::Stopping
+        )
     }
 }
 
@@ -133,12 +144,20 @@ pub struct Table {
 impl Table {
     /// A table without children.
     pub fn new(strategy: Strategy, intensity: Intensity, on_exhaustion: OnExhaustion) -> Self {
-        Self { strategy, intensity, on_exhaustion, slots: Vec::new(), history: Vec::new() }
+        Self {
+            strategy,
+            intensity,
+            on_exhaustion,
+            slots: Vec::new(),
+            history: Vec::new(),
+        }
     }
 
     /// Whether a child of this name may be added: there is none, or it has ended for good.
     pub fn has_room_for(&self, name: &str) -> bool {
-        self.slots.iter().all(|slot| slot.name != name || slot.state == ChildState::Ended)
+        self.slots
+            .iter()
+            .all(|slot| slot.name != name || slot.state == ChildState::Ended)
     }
 
     /// Whether there is a child of this name.
@@ -176,7 +195,11 @@ impl Table {
                     self.down(name, false, now, chance, &mut effects);
                 }
             }
-            Event::Exited { name, generation, clean } => {
+            Event::Exited {
+                name,
+                generation,
+                clean,
+            } => {
                 let current = self.slots.iter().find(|slot| slot.name == name);
                 if current.is_some_and(|slot| slot.generation == generation && slot.is_alive()) {
                     self.down(name, clean, now, chance, &mut effects);
@@ -224,7 +247,9 @@ impl Table {
     }
 
     fn remove(&mut self, name: &str, effects: &mut Vec<Effect>) {
-        let Some(at) = self.slots.iter().position(|slot| slot.name == name) else { return };
+        let Some(at) = self.slots.iter().position(|slot| slot.name == name) else {
+            return;
+        };
         let slot = &mut self.slots[at];
         slot.leaving = true;
         match slot.state {
@@ -249,7 +274,9 @@ impl Table {
         chance: Chance,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(at) = self.slots.iter().position(|slot| slot.name == name) else { return };
+        let Some(at) = self.slots.iter().position(|slot| slot.name == name) else {
+            return;
+        };
         let slot = &mut self.slots[at];
         let was = slot.state;
         let doomed = std::mem::take(&mut slot.doomed);
@@ -274,22 +301,34 @@ impl Table {
             (Verdict::Restart { failures }, _) => {
                 (ChildState::Waiting, backoff::delay(failures, chance))
             }
-            (Verdict::Exhausted { .. }, OnExhaustion::Park { retry }) => (ChildState::Parked, retry),
+            (Verdict::Exhausted { .. }, OnExhaustion::Park { retry }) => {
+                (ChildState::Parked, retry)
+            }
             (Verdict::Exhausted { failures }, OnExhaustion::Escalate) => {
-                effects.push(Effect::Escalate { name: name.to_owned(), failures });
+                effects.push(Effect::Escalate {
+                    name: name.to_owned(),
+                    failures,
+                });
                 return;
             }
         };
         if !after.is_zero() {
             slot.state = state;
             let (name, generation) = (slot.name.clone(), slot.generation);
-            effects.push(Effect::Retry { name, generation, after });
+            effects.push(Effect::Retry {
+                name,
+                generation,
+                after,
+            });
         }
     }
 
     /// Starts what is down and may run; stops what must not run while another is down.
     fn advance(&mut self, effects: &mut Vec<Effect>) {
-        if effects.iter().any(|effect| matches!(effect, Effect::Escalate { .. })) {
+        if effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Escalate { .. }))
+        {
             return;
         }
         match self.strategy {
@@ -306,11 +345,16 @@ impl Table {
 
     /// The later ones are stopped one by one, the last first; then all are started in order.
     fn advance_in_order(&mut self, effects: &mut Vec<Effect>) {
-        let settled = |slot: &Slot| {
-            slot.leaving || matches!(slot.state, ChildState::Up | ChildState::Ended)
+        let settled =
+            |slot: &Slot| slot.leaving || matches!(slot.state, ChildState::Up | ChildState::Ended);
+        let Some(first) = self.slots.iter().position(|slot| !settled(slot)) else {
+            return;
         };
-        let Some(first) = self.slots.iter().position(|slot| !settled(slot)) else { return };
-        let last = self.slots.iter_mut().skip(first + 1).rfind(|slot| slot.is_alive());
+        let last = self
+            .slots
+            .iter_mut()
+            .skip(first + 1)
+            .rfind(|slot| slot.is_alive());
         if let Some(last) = last {
             match last.state {
                 ChildState::Up if !last.leaving => effects.push(stop(last)),
@@ -326,11 +370,17 @@ impl Table {
 fn start(slot: &mut Slot) -> Effect {
     slot.state = ChildState::Starting;
     slot.generation += 1;
-    Effect::Start { name: slot.name.clone(), generation: slot.generation }
+    Effect::Start {
+        name: slot.name.clone(),
+        generation: slot.generation,
+    }
 }
 
 fn stop(slot: &mut Slot) -> Effect {
     slot.state = ChildState::Stopping;
     slot.doomed = false;
-    Effect::Stop { name: slot.name.clone(), generation: slot.generation }
+    Effect::Stop {
+        name: slot.name.clone(),
+        generation: slot.generation,
+    }
 }

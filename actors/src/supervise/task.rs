@@ -79,14 +79,20 @@ where
         tokio::spawn(async move {
             let result = match work.await {
                 Ok(result) => result,
-                Err(error) if error.is_panic() => Err(format!("it panicked: {}", panic_text(error))),
+                Err(error) if error.is_panic() => {
+                    Err(format!("it panicked: {}", panic_text(error)))
+                }
                 Err(_) => Err("it was cancelled".to_owned()),
             };
             // Nobody listens when the actor is gone already.
             let _ = tell.send(true);
             let _ = me.cast(Ended(result));
         });
-        Ok(Running { stop, work: handle, ended })
+        Ok(Running {
+            stop,
+            work: handle,
+            ended,
+        })
     }
 
     async fn handle(
@@ -116,6 +122,9 @@ where
 
 fn panic_text(error: JoinError) -> String {
     let payload = error.into_panic();
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no words".to_owned())
+    let text = payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no words".to_owned())
 }

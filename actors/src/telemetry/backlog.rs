@@ -17,7 +17,13 @@ pub(super) struct Backlog {
 
 impl Backlog {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { beats: VecDeque::new(), first: 0, handed: 0, capacity, lost: 0 }
+        Self {
+            beats: VecDeque::new(),
+            first: 0,
+            handed: 0,
+            capacity,
+            lost: 0,
+        }
     }
 
     /// Takes one more; answers how many wait.
@@ -59,7 +65,9 @@ impl Backlog {
     }
 
     fn remove(&mut self, count: u64) {
-        let count = usize::try_from(count).unwrap_or(usize::MAX).min(self.beats.len());
+        let count = usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(self.beats.len());
         self.beats.drain(..count);
         self.first += count as u64;
     }

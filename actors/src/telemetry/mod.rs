@@ -65,7 +65,9 @@ impl Telemetry {
             fresh: Mutex::default(),
             came: Notify::new(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// What has to run for reports to be written.

@@ -35,7 +35,10 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMu
         if let Some(found) = look().await {
             return found;
         }
-        assert!(std::time::Instant::now() < end, "waited too long until {what}");
+        assert!(
+            std::time::Instant::now() < end,
+            "waited too long until {what}"
+        );
     }
 }
 
@@ -45,13 +48,21 @@ async fn heartbeats_reach_listeners_at_once_redis_soon_and_postgresql_at_the_lat
     let hub = Arc::new(Hub::default());
     let mut events = hub.subscribe(Filter::default(), None);
     let telemetry = Telemetry::new((*store).clone(), hub);
-    let running = Supervisor::spawn("test", ROOT_POLICY, telemetry.children()).await.unwrap();
+    let running = Supervisor::spawn("test", ROOT_POLICY, telemetry.children())
+        .await
+        .unwrap();
     let channel = ChannelId::from(Uuid::now_v7());
     for number in 0..3 {
         telemetry.record(operator(), beat(channel, number));
         let event = events.next().await.unwrap();
-        assert_eq!((event.kind, event.channel), (kind::CHANNEL_HEARTBEAT, Some(channel)));
-        assert_eq!((event.client, &event.data["segments"]), (Some(operator()), &json!(number)));
+        assert_eq!(
+            (event.kind, event.channel),
+            (kind::CHANNEL_HEARTBEAT, Some(channel))
+        );
+        assert_eq!(
+            (event.client, &event.data["segments"]),
+            (Some(operator()), &json!(number))
+        );
     }
     until("Redis has the latest", || async {
         let hot = store.hot().heartbeat(channel).await.unwrap()?;
@@ -71,7 +82,9 @@ async fn a_full_batch_is_written_before_its_time() {
     let telemetry = Telemetry::new((*store).clone(), Arc::new(Hub::default()));
     let channel = ChannelId::from(Uuid::now_v7());
     telemetry.record(operator(), beat(channel, 0));
-    let running = Supervisor::spawn("test", ROOT_POLICY, telemetry.children()).await.unwrap();
+    let running = Supervisor::spawn("test", ROOT_POLICY, telemetry.children())
+        .await
+        .unwrap();
     let written = async |count: usize| {
         until("they are written", || async {
             (store.heartbeats(channel, 1000).await.unwrap().len() == count).then_some(())

@@ -29,19 +29,49 @@ fn every_field_is_answered_and_no_key() {
         created_at: created,
         updated_at: created,
     };
-    let json = channel.to_json(created + Duration::from_millis(12_500), "https://tv.example.com/");
+    let json = channel.to_json(
+        created + Duration::from_millis(12_500),
+        "https://tv.example.com/",
+    );
     for field in [
-        "id", "clientId", "name", "status", "config", "createdAt", "updatedAt", "resolution", "bitrate", "fallbackVideo",
-        "hlsEndpoint", "rtmpDestinations", "analyticsEnabled", "monetizationEnabled", "aiOptimizationEnabled",
-        "multiPlatformEnabled", "interactionEnabled", "totalUptime", "restartCount", "lastStartTime", "lastStopTime",
+        "id",
+        "clientId",
+        "name",
+        "status",
+        "config",
+        "createdAt",
+        "updatedAt",
+        "resolution",
+        "bitrate",
+        "fallbackVideo",
+        "hlsEndpoint",
+        "rtmpDestinations",
+        "analyticsEnabled",
+        "monetizationEnabled",
+        "aiOptimizationEnabled",
+        "multiPlatformEnabled",
+        "interactionEnabled",
+        "totalUptime",
+        "restartCount",
+        "lastStartTime",
+        "lastStopTime",
     ] {
         assert!(json.get(field).is_some(), "{field} is missing in {json}");
     }
     assert_eq!(json["status"], "LIVE");
     assert_eq!(json["totalUptime"], 7.5);
-    assert_eq!(json["hlsEndpoint"], format!("https://tv.example.com/hls/{}/index.m3u8", channel.id));
-    assert_eq!(channel.to_json(created, "")["hlsEndpoint"], hls_path(channel.id));
+    assert_eq!(
+        json["hlsEndpoint"],
+        format!("https://tv.example.com/hls/{}/index.m3u8", channel.id)
+    );
+    assert_eq!(
+        channel.to_json(created, "")["hlsEndpoint"],
+        hls_path(channel.id)
+    );
     assert_eq!(json["rtmpDestinations"][0]["streamKeySet"], true);
     assert!(!json.to_string().contains("sesame"));
-    assert_ne!(hls_path(channel.id), hls_path(ChannelId::from(Uuid::from_u128(9))));
+    assert_ne!(
+        hls_path(channel.id),
+        hls_path(ChannelId::from(Uuid::from_u128(9)))
+    );
 }

@@ -2,18 +2,27 @@
 
 use playout_domain::config::{MAX_DESTINATIONS, MAX_NAME_LENGTH, merge_patch};
 use playout_domain::destination::StreamKeySetting;
-use playout_domain::{BitsPerSecond, ChannelConfig, DestinationId, FrameRate, Policy, Resolution, Violations};
+use playout_domain::{
+    BitsPerSecond, ChannelConfig, DestinationId, FrameRate, Policy, Resolution, Violations,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const POLICY: Policy = Policy { allow_private_destinations: false };
+const POLICY: Policy = Policy {
+    allow_private_destinations: false,
+};
 
 fn parse(value: Value) -> Result<ChannelConfig, Violations> {
     ChannelConfig::parse(&value, &POLICY)
 }
 
 fn pointers(refused: Result<ChannelConfig, Violations>) -> Vec<String> {
-    refused.expect_err("violations").0.into_iter().map(|violation| violation.pointer).collect()
+    refused
+        .expect_err("violations")
+        .0
+        .into_iter()
+        .map(|violation| violation.pointer)
+        .collect()
 }
 
 fn id(n: u128) -> DestinationId {
@@ -44,20 +53,36 @@ fn merge_patch_keeps_the_rfcs_vectors() {
         (json!({"a":"b"}), json!({"a":"c"}), json!({"a":"c"})),
         (json!({"a":"b"}), json!({"b":"c"}), json!({"a":"b","b":"c"})),
         (json!({"a":"b"}), json!({"a":null}), json!({})),
-        (json!({"a":"b","b":"c"}), json!({"a":null}), json!({"b":"c"})),
+        (
+            json!({"a":"b","b":"c"}),
+            json!({"a":null}),
+            json!({"b":"c"}),
+        ),
         (json!({"a":["b"]}), json!({"a":"c"}), json!({"a":"c"})),
         (json!({"a":"c"}), json!({"a":["b"]}), json!({"a":["b"]})),
-        (json!({"a":{"b":"c"}}), json!({"a":{"b":"d","c":null}}), json!({"a":{"b":"d"}})),
+        (
+            json!({"a":{"b":"c"}}),
+            json!({"a":{"b":"d","c":null}}),
+            json!({"a":{"b":"d"}}),
+        ),
         (json!({"a":[{"b":"c"}]}), json!({"a":[1]}), json!({"a":[1]})),
-        (json!(["a","b"]), json!(["c","d"]), json!(["c","d"])),
+        (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
         (json!({"a":"b"}), json!(["c"]), json!(["c"])),
         (json!({"a":"foo"}), json!(null), json!(null)),
         (json!({"a":"foo"}), json!("bar"), json!("bar")),
         (json!({"e":null}), json!({"a":1}), json!({"e":null,"a":1})),
-        (json!([1,2]), json!({"a":"b","c":null}), json!({"a":"b"})),
-        (json!({}), json!({"a":{"bb":{"ccc":null}}}), json!({"a":{"bb":{}}})),
+        (json!([1, 2]), json!({"a":"b","c":null}), json!({"a":"b"})),
+        (
+            json!({}),
+            json!({"a":{"bb":{"ccc":null}}}),
+            json!({"a":{"bb":{}}}),
+        ),
     ] {
-        assert_eq!(merge_patch(&target, &patch), result, "{target} with {patch}");
+        assert_eq!(
+            merge_patch(&target, &patch),
+            result,
+            "{target} with {patch}"
+        );
     }
 }
 
@@ -65,7 +90,10 @@ fn merge_patch_keeps_the_rfcs_vectors() {
 fn a_name_alone_makes_a_channel_of_defaults() {
     let config = parse(json!({ "name": "One" })).expect("a valid configuration");
     assert_eq!(config, ChannelConfig::named("One"));
-    assert_eq!((config.resolution, config.frame_rate, config.bitrate.get()), (Resolution::P720, FrameRate::F25, 2_500_000));
+    assert_eq!(
+        (config.resolution, config.frame_rate, config.bitrate.get()),
+        (Resolution::P720, FrameRate::F25, 2_500_000)
+    );
     assert!(config.hls_enabled && config.analytics_enabled);
 }
 
@@ -126,11 +154,21 @@ fn every_violation_is_listed_with_its_pointer() {
 fn bounds_are_inclusive_and_what_is_beyond_is_refused() {
     let name = |length: usize| parse(json!({ "name": "é".repeat(length) })).is_ok();
     assert!(name(1) && name(MAX_NAME_LENGTH) && !name(0) && !name(MAX_NAME_LENGTH + 1));
-    assert!(parse(json!({ "name": "a\nb" })).is_err() && parse(json!({ "name": "a \"b\" ~ü" })).is_ok());
+    assert!(
+        parse(json!({ "name": "a\nb" })).is_err() && parse(json!({ "name": "a \"b\" ~ü" })).is_ok()
+    );
     for resolution in Resolution::ALL {
-        let with = |bitrate: u64| parse(json!({ "name": "x", "resolution": resolution, "bitrate": bitrate })).is_ok();
+        let with = |bitrate: u64| {
+            parse(json!({ "name": "x", "resolution": resolution, "bitrate": bitrate })).is_ok()
+        };
         let (least, most) = resolution.bitrates().into_inner();
-        assert!(with(least.get()) && with(most.get()) && !with(least.get() - 1) && !with(most.get() + 1), "{resolution}");
+        assert!(
+            with(least.get())
+                && with(most.get())
+                && !with(least.get() - 1)
+                && !with(most.get() + 1),
+            "{resolution}"
+        );
     }
     let many = |count| {
         let one = json!({ "serverUrl": "rtmp://live.example.com/app" });
@@ -151,25 +189,50 @@ fn what_is_no_object_is_one_violation() {
 #[test]
 fn a_known_destination_without_a_key_keeps_its_key() {
     let before = stored();
-    let same = before.patched(&json!({ "rtmpDestinations": before.to_json_public()["rtmpDestinations"] }), &POLICY);
+    let same = before.patched(
+        &json!({ "rtmpDestinations": before.to_json_public()["rtmpDestinations"] }),
+        &POLICY,
+    );
     assert_eq!(same.expect("what is read can be sent back"), before);
     let moved = json!({ "rtmpDestinations": [{ "id": id(1), "serverUrl": "rtmp://new.example.com/app", "platform": "twitch" }] });
     let moved = before.patched(&moved, &POLICY).expect("a valid change");
     assert_eq!(moved.rtmp_destinations.len(), 1);
-    assert_eq!(moved.rtmp_destinations[0].stream_key, StreamKeySetting::Kept);
+    assert_eq!(
+        moved.rtmp_destinations[0].stream_key,
+        StreamKeySetting::Kept
+    );
     let given = json!({ "rtmpDestinations": [{ "id": id(1), "serverUrl": "rtmp://live.example.com/app", "streamKey": "new" }] });
     let given = before.patched(&given, &POLICY).expect("a valid change");
-    assert_eq!(given.rtmp_destinations[0].stream_key.given().map(|key| key.reveal()), Some("new"));
+    assert_eq!(
+        given.rtmp_destinations[0]
+            .stream_key
+            .given()
+            .map(|key| key.reveal()),
+        Some("new")
+    );
     let gone = json!({ "rtmpDestinations": [{ "id": id(1), "serverUrl": "rtmp://live.example.com/app", "streamKey": null }] });
     let gone = before.patched(&gone, &POLICY).expect("a valid change");
-    assert_eq!(gone.rtmp_destinations[0].stream_key, StreamKeySetting::Absent);
+    assert_eq!(
+        gone.rtmp_destinations[0].stream_key,
+        StreamKeySetting::Absent
+    );
     // Without an id it is another destination, and it has no key.
     let new = json!({ "rtmpDestinations": [{ "serverUrl": "rtmp://live.example.com/app", "platform": "twitch" }] });
-    assert_eq!(pointers(before.patched(&new, &POLICY)), ["/rtmpDestinations/0/streamKey"]);
+    assert_eq!(
+        pointers(before.patched(&new, &POLICY)),
+        ["/rtmpDestinations/0/streamKey"]
+    );
     let twice = json!({ "rtmpDestinations": [{ "id": id(2), "serverUrl": "rtmp://a.example.com/b" }, { "id": id(2), "serverUrl": "rtmp://a.example.com/b" }] });
-    assert_eq!(pointers(before.patched(&twice, &POLICY)), ["/rtmpDestinations/1/id"]);
-    let unknown = json!({ "rtmpDestinations": [{ "id": id(3), "serverUrl": "rtmp://a.example.com/b" }] });
-    assert_eq!(pointers(before.patched(&unknown, &POLICY)), ["/rtmpDestinations/0/id"]);
+    assert_eq!(
+        pointers(before.patched(&twice, &POLICY)),
+        ["/rtmpDestinations/1/id"]
+    );
+    let unknown =
+        json!({ "rtmpDestinations": [{ "id": id(3), "serverUrl": "rtmp://a.example.com/b" }] });
+    assert_eq!(
+        pointers(before.patched(&unknown, &POLICY)),
+        ["/rtmpDestinations/0/id"]
+    );
 }
 
 #[test]
@@ -177,15 +240,36 @@ fn a_default_bitrate_follows_and_a_chosen_one_stays() {
     let patched = |config: &ChannelConfig, patch: Value| config.patched(&patch, &POLICY);
     let config = parse(json!({ "name": "x" })).expect("a valid configuration");
     let larger = patched(&config, json!({ "resolution": "1080p" })).expect("a valid change");
-    assert_eq!(larger.bitrate, Resolution::P1080.default_bitrate(FrameRate::F25));
+    assert_eq!(
+        larger.bitrate,
+        Resolution::P1080.default_bitrate(FrameRate::F25)
+    );
     assert_eq!(larger.ladder[0].bitrate, larger.bitrate);
     let faster = patched(&config, json!({ "frameRate": 50 })).expect("a valid change");
     assert_eq!(faster.bitrate, BitsPerSecond(3_750_000));
     let chosen = patched(&config, json!({ "bitrate": 4_000_000 })).expect("a valid change");
-    assert_eq!(patched(&chosen, json!({ "resolution": "1080p" })).expect("a valid change").bitrate.get(), 4_000_000);
-    assert_eq!(patched(&chosen, json!({ "bitrate": null })).expect("a valid change").bitrate.get(), 2_500_000);
-    assert_eq!(pointers(patched(&chosen, json!({ "resolution": "240p" }))), ["/bitrate"]);
-    assert_eq!(pointers(patched(&chosen, json!({ "name": null }))), ["/name"]);
+    assert_eq!(
+        patched(&chosen, json!({ "resolution": "1080p" }))
+            .expect("a valid change")
+            .bitrate
+            .get(),
+        4_000_000
+    );
+    assert_eq!(
+        patched(&chosen, json!({ "bitrate": null }))
+            .expect("a valid change")
+            .bitrate
+            .get(),
+        2_500_000
+    );
+    assert_eq!(
+        pointers(patched(&chosen, json!({ "resolution": "240p" }))),
+        ["/bitrate"]
+    );
+    assert_eq!(
+        pointers(patched(&chosen, json!({ "name": null }))),
+        ["/name"]
+    );
     assert_eq!(patched(&chosen, json!({})).expect("no change"), chosen);
 }
 
@@ -196,10 +280,17 @@ fn a_key_is_in_nothing_that_is_answered_stored_or_said() {
         "rtmpDestinations": [{ "serverUrl": "rtmp://live.example.com/app", "streamKey": "open-sesame" }],
     }))
     .expect("a valid configuration");
-    for text in [format!("{config:?}"), config.to_json_public().to_string(), config.to_json_stored().to_string()] {
+    for text in [
+        format!("{config:?}"),
+        config.to_json_public().to_string(),
+        config.to_json_stored().to_string(),
+    ] {
         assert!(!text.contains("sesame"), "{text}");
     }
-    assert_eq!(config.to_json_public()["rtmpDestinations"][0]["streamKeySet"], json!(true));
+    assert_eq!(
+        config.to_json_public()["rtmpDestinations"][0]["streamKeySet"],
+        json!(true)
+    );
     // Nor is a key that is refused, nor one that stands where it does not belong.
     for wrong in [
         json!({ "serverUrl": "rtmp://live.example.com/app", "streamKey": "open sesame" }),
@@ -209,8 +300,12 @@ fn a_key_is_in_nothing_that_is_answered_stored_or_said() {
         json!({ "serverUrl": ["rtmp://live.example.com/open-sesame"] }),
         json!({ "serverUrl": "rtmp://live.example.com/app", "streamKey": ["open-sesame"] }),
         json!({ "serverUrl": "rtmp://live.example.com/app", "streamKeySet": { "open": "sesame" } }),
+        json!({ "serverUrl": "rtmp://live.example.com/app", "streamKeySet": "open-sesame" }),
+        json!({ "serverUrl": "rtmp://live.example.com/app", "enabled": "open-sesame" }),
+        json!("rtmp://live.example.com/app/open-sesame"),
     ] {
-        let refused = parse(json!({ "name": "x", "rtmpDestinations": [wrong] })).expect_err("a violation");
+        let refused =
+            parse(json!({ "name": "x", "rtmpDestinations": [wrong] })).expect_err("a violation");
         let said = format!("{refused} {refused:?} {}", json!(refused));
         assert!(!said.contains("sesame"), "{said}");
     }
@@ -218,23 +313,37 @@ fn a_key_is_in_nothing_that_is_answered_stored_or_said() {
 
 #[test]
 fn what_was_once_allowed_may_stay() {
-    let open = Policy { allow_private_destinations: true };
-    let at_home = json!({ "name": "x", "rtmpDestinations": [{ "serverUrl": "rtmp://192.168.1.2/app" }] });
-    assert_eq!(pointers(ChannelConfig::parse(&at_home, &POLICY)), ["/rtmpDestinations/0/serverUrl"]);
+    let open = Policy {
+        allow_private_destinations: true,
+    };
+    let at_home =
+        json!({ "name": "x", "rtmpDestinations": [{ "serverUrl": "rtmp://192.168.1.2/app" }] });
+    assert_eq!(
+        pointers(ChannelConfig::parse(&at_home, &POLICY)),
+        ["/rtmpDestinations/0/serverUrl"]
+    );
     let mut config = ChannelConfig::parse(&at_home, &open).expect("the operator allows it");
     config.rtmp_destinations[0].id = Some(id(1));
     let sent_back = json!({ "rtmpDestinations": config.to_json_public()["rtmpDestinations"] });
     assert_eq!(config.patched(&sent_back, &POLICY), Ok(config.clone()));
-    let other = json!({ "rtmpDestinations": [{ "id": id(1), "serverUrl": "rtmp://192.168.1.3/app" }] });
-    assert_eq!(pointers(config.patched(&other, &POLICY)), ["/rtmpDestinations/0/serverUrl"]);
+    let other =
+        json!({ "rtmpDestinations": [{ "id": id(1), "serverUrl": "rtmp://192.168.1.3/app" }] });
+    assert_eq!(
+        pointers(config.patched(&other, &POLICY)),
+        ["/rtmpDestinations/0/serverUrl"]
+    );
 }
 
 #[test]
 fn what_is_stored_reads_back_without_the_policy() {
     let config = stored();
-    let back = ChannelConfig::from_stored(&config.to_json_stored(), config.rtmp_destinations.clone());
+    let back =
+        ChannelConfig::from_stored(&config.to_json_stored(), config.rtmp_destinations.clone());
     assert_eq!(back, Ok(config.clone()));
     let mut damaged = config.to_json_stored();
     damaged["resolution"] = json!(7);
-    assert_eq!(pointers(ChannelConfig::from_stored(&damaged, Vec::new())), ["/resolution"]);
+    assert_eq!(
+        pointers(ChannelConfig::from_stored(&damaged, Vec::new())),
+        ["/resolution"]
+    );
 }

@@ -10,16 +10,61 @@ fn refused(text: &str) -> InvalidServerUrl {
 #[test]
 fn a_url_is_taken_apart_and_kept_as_it_was_written() {
     for (text, tls, host, port, app) in [
-        ("rtmp://a.rtmp.youtube.com/live2", false, "a.rtmp.youtube.com", 1935, "live2"),
-        ("RTMPS://live-api-s.facebook.com:443/rtmp/", true, "live-api-s.facebook.com", 443, "rtmp/"),
-        ("rtmps://x.example.com/app/inst?a=b", true, "x.example.com", 443, "app/inst?a=b"),
+        (
+            "rtmp://a.rtmp.youtube.com/live2",
+            false,
+            "a.rtmp.youtube.com",
+            1935,
+            "live2",
+        ),
+        (
+            "RTMPS://live-api-s.facebook.com:443/rtmp/",
+            true,
+            "live-api-s.facebook.com",
+            443,
+            "rtmp/",
+        ),
+        (
+            "rtmps://x.example.com/app/inst?a=b",
+            true,
+            "x.example.com",
+            443,
+            "app/inst?a=b",
+        ),
         ("rtmp://8.8.8.8:1936/app", false, "8.8.8.8", 1936, "app"),
-        ("rtmp://[2606:4700::1111]:1936/app", false, "2606:4700::1111", 1936, "app"),
-        ("rtmp://[2606:4700::1111]/app", false, "2606:4700::1111", 1935, "app"),
-        ("rtmp://example.com./app", false, "example.com.", 1935, "app"),
+        (
+            "rtmp://[2606:4700::1111]:1936/app",
+            false,
+            "2606:4700::1111",
+            1936,
+            "app",
+        ),
+        (
+            "rtmp://[2606:4700::1111]/app",
+            false,
+            "2606:4700::1111",
+            1935,
+            "app",
+        ),
+        (
+            "rtmp://example.com./app",
+            false,
+            "example.com.",
+            1935,
+            "app",
+        ),
     ] {
         let url = ServerUrl::parse(text, false).expect(text);
-        assert_eq!((url.as_str(), url.is_tls(), url.host(), url.port(), url.app()), (text, tls, host, port, app));
+        assert_eq!(
+            (
+                url.as_str(),
+                url.is_tls(),
+                url.host(),
+                url.port(),
+                url.app()
+            ),
+            (text, tls, host, port, app)
+        );
     }
 }
 
@@ -32,7 +77,10 @@ fn each_mistake_is_told_as_what_it_is() {
         ("rtmp://live.example.com/a b", InvalidServerUrl::Character),
         ("rtmp://live.example.com/a\n", InvalidServerUrl::Character),
         ("rtmp://lïve.example.com/a", InvalidServerUrl::Character),
-        ("rtmp://user:pass@live.example.com/app", InvalidServerUrl::Credentials),
+        (
+            "rtmp://user:pass@live.example.com/app",
+            InvalidServerUrl::Credentials,
+        ),
         ("rtmp:///app", InvalidServerUrl::Host),
         ("rtmp://-a.example.com/app", InvalidServerUrl::Host),
         ("rtmp://a..b/app", InvalidServerUrl::Host),
@@ -89,18 +137,47 @@ fn an_address_that_is_not_public_is_refused_however_it_is_written() {
         "[2001:db8::1]",
     ] {
         let text = format!("rtmp://{host}/app");
-        assert!(matches!(refused(&text), InvalidServerUrl::NotPublic(_) | InvalidServerUrl::Host), "{host}: {:?}", refused(&text));
+        assert!(
+            matches!(
+                refused(&text),
+                InvalidServerUrl::NotPublic(_) | InvalidServerUrl::Host
+            ),
+            "{host}: {:?}",
+            refused(&text)
+        );
     }
-    for host in ["172.32.0.1", "172.15.0.1", "100.128.0.1", "11.0.0.1", "1.1.1.1", "[2606:4700::1111]"] {
-        assert!(ServerUrl::parse(&format!("rtmp://{host}/app"), false).is_ok(), "{host}");
+    for host in [
+        "172.32.0.1",
+        "172.15.0.1",
+        "100.128.0.1",
+        "11.0.0.1",
+        "1.1.1.1",
+        "[2606:4700::1111]",
+    ] {
+        assert!(
+            ServerUrl::parse(&format!("rtmp://{host}/app"), false).is_ok(),
+            "{host}"
+        );
     }
-    assert!(ServerUrl::parse("rtmp://127.0.0.1/app", true).is_ok() && ServerUrl::parse("rtmp://localhost:1935/app", true).is_ok());
+    assert!(
+        ServerUrl::parse("rtmp://127.0.0.1/app", true).is_ok()
+            && ServerUrl::parse("rtmp://localhost:1935/app", true).is_ok()
+    );
 }
 
 #[test]
 fn the_path_is_in_no_sentence() {
-    for text in ["rtmp://10.0.0.1/secret-key", "http://a.example.com/secret-key", "rtmp://a.example.com:0/secret-key", "rtmp://a.example.com/secret-key#"] {
-        assert!(!refused(text).to_string().contains("secret"), "{}", refused(text));
+    for text in [
+        "rtmp://10.0.0.1/secret-key",
+        "http://a.example.com/secret-key",
+        "rtmp://a.example.com:0/secret-key",
+        "rtmp://a.example.com/secret-key#",
+    ] {
+        assert!(
+            !refused(text).to_string().contains("secret"),
+            "{}",
+            refused(text)
+        );
     }
     let url = ServerUrl::parse("rtmp://a.example.com/secret-key", false).expect("a URL");
     assert!(!format!("{url:?}").contains("secret"));

@@ -5,7 +5,10 @@ use playout_domain::limits::{Amount, Demand, Limit, LimitExceeded, PlanLimits, R
 use proptest::prelude::*;
 
 fn demand(resolution: Resolution, destinations: u64) -> Demand {
-    Demand { resolution, destinations }
+    Demand {
+        resolution,
+        destinations,
+    }
 }
 
 fn resolution() -> impl Strategy<Value = Resolution> {
@@ -45,9 +48,18 @@ proptest! {
 
 #[test]
 fn a_refusal_says_which_limit_and_how_far_it_is() {
-    let limits = PlanLimits { max_channels: Some(3), max_resolution: Some(Resolution::P720), ..PlanLimits::UNLIMITED };
-    let usage = Usage { channels: 3, ..Usage::default() };
-    let refused = limits.check(&Raise::CreateChannel(demand(Resolution::P720, 0)), &usage).expect_err("a refusal");
+    let limits = PlanLimits {
+        max_channels: Some(3),
+        max_resolution: Some(Resolution::P720),
+        ..PlanLimits::UNLIMITED
+    };
+    let usage = Usage {
+        channels: 3,
+        ..Usage::default()
+    };
+    let refused = limits
+        .check(&Raise::CreateChannel(demand(Resolution::P720, 0)), &usage)
+        .expect_err("a refusal");
     let expected = LimitExceeded {
         limit: Limit::MaxChannels,
         current: Amount::Count(3),
@@ -55,20 +67,47 @@ fn a_refusal_says_which_limit_and_how_far_it_is() {
         allowed: Amount::Count(3),
     };
     assert_eq!(refused, expected);
-    assert_eq!(refused.to_string(), "the plan allows 3 channels; this would make it 4 (now 3)");
+    assert_eq!(
+        refused.to_string(),
+        "the plan allows 3 channels; this would make it 4 (now 3)"
+    );
     assert_eq!(
         serde_json::to_value(refused).expect("JSON"),
         serde_json::json!({ "limit": "maxChannels", "current": 3, "requested": 4, "allowed": 3 })
     );
     let (from, to) = (demand(Resolution::P480, 0), demand(Resolution::P1080, 0));
-    let refused = limits.check(&Raise::UpdateChannel { from, to }, &usage).expect_err("a refusal");
-    assert_eq!((refused.limit, refused.current, refused.allowed), (Limit::MaxResolution, Amount::Resolution(Resolution::P480), Amount::Resolution(Resolution::P720)));
+    let refused = limits
+        .check(&Raise::UpdateChannel { from, to }, &usage)
+        .expect_err("a refusal");
+    assert_eq!(
+        (refused.limit, refused.current, refused.allowed),
+        (
+            Limit::MaxResolution,
+            Amount::Resolution(Resolution::P480),
+            Amount::Resolution(Resolution::P720)
+        )
+    );
 }
 
 #[test]
 fn limits_read_as_they_are_written_and_absent_is_unlimited() {
-    let limits: PlanLimits = serde_json::from_str(r#"{"maxResolution":"720p","maxLive":2}"#).expect("limits");
-    assert_eq!(limits, PlanLimits { max_resolution: Some(Resolution::P720), max_live: Some(2), ..PlanLimits::UNLIMITED });
-    assert_eq!(serde_json::from_value::<PlanLimits>(serde_json::to_value(&limits).expect("JSON")).expect("limits"), limits);
-    assert!(serde_json::from_str::<PlanLimits>(r#"{"maxChanels":2}"#).is_err(), "a limit that is misspelt is none");
+    let limits: PlanLimits =
+        serde_json::from_str(r#"{"maxResolution":"720p","maxLive":2}"#).expect("limits");
+    assert_eq!(
+        limits,
+        PlanLimits {
+            max_resolution: Some(Resolution::P720),
+            max_live: Some(2),
+            ..PlanLimits::UNLIMITED
+        }
+    );
+    assert_eq!(
+        serde_json::from_value::<PlanLimits>(serde_json::to_value(&limits).expect("JSON"))
+            .expect("limits"),
+        limits
+    );
+    assert!(
+        serde_json::from_str::<PlanLimits>(r#"{"maxChanels":2}"#).is_err(),
+        "a limit that is misspelt is none"
+    );
 }

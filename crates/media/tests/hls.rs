@@ -8,7 +8,8 @@ mod verdict;
 use bytes::Bytes;
 use playout_domain::units::{Frame, FrameRate, Timeline};
 use playout_media::hls::{
-    MediaPlaylist, PlaylistState, Segment, Segmenter, Variant, codecs, master_playlist, segment_name, segment_number,
+    MediaPlaylist, PlaylistState, Segment, Segmenter, Variant, codecs, master_playlist,
+    segment_name, segment_number,
 };
 use playout_media::splice::SplicedGop;
 use proptest::prelude::*;
@@ -80,25 +81,54 @@ impl Channel {
     fn publish(&mut self, closed: impl IntoIterator<Item = Segment>) -> Result<(), TestCaseError> {
         for segment in closed {
             let info = segment.info.clone();
-            prop_assert!(info.sequence > self.highest || self.segments.is_empty(), "{} came again", info.sequence);
+            prop_assert!(
+                info.sequence > self.highest || self.segments.is_empty(),
+                "{} came again",
+                info.sequence
+            );
             prop_assert!(info.frames > 0);
-            prop_assert!(info.seconds(self.timeline.frame_rate).round() <= f64::from(self.target), "{:?}", info);
-            prop_assert_eq!(info.discontinuity, self.breaks.contains(&info.start), "{:?}", info);
-            let within = self.breaks.iter().filter(|at| info.start < **at && **at < info.end());
+            prop_assert!(
+                info.seconds(self.timeline.frame_rate).round() <= f64::from(self.target),
+                "{:?}",
+                info
+            );
+            prop_assert_eq!(
+                info.discontinuity,
+                self.breaks.contains(&info.start),
+                "{:?}",
+                info
+            );
+            let within = self
+                .breaks
+                .iter()
+                .filter(|at| info.start < **at && **at < info.end());
             prop_assert_eq!(within.count(), 0, "a break within a segment");
             for (rung, stream) in segment.streams.iter().enumerate() {
                 prop_assert_eq!(stream.len() as u64, info.bytes[rung]);
                 let text = String::from_utf8_lossy(stream).into_owned();
                 let (head, tail) = (format!("[{}+", info.start), format!("/{rung}]"));
-                prop_assert!(text.starts_with(&head) && text.ends_with(&tail), "{} from {:?}", text, info);
-                let frames = text.split('+').skip(1).map(|part| part.split('/').next().and_then(|n| n.parse().ok()).unwrap_or(0_u64));
+                prop_assert!(
+                    text.starts_with(&head) && text.ends_with(&tail),
+                    "{} from {:?}",
+                    text,
+                    info
+                );
+                let frames = text.split('+').skip(1).map(|part| {
+                    part.split('/')
+                        .next()
+                        .and_then(|n| n.parse().ok())
+                        .unwrap_or(0_u64)
+                });
                 prop_assert_eq!(frames.sum::<u64>(), info.frames);
             }
             self.highest = info.sequence;
             self.segments.insert(info.sequence, segment);
             let gone = self.playlist.push(info);
             prop_assert!(self.playlist.state().segments.len() <= self.window);
-            prop_assert!(gone.iter().all(|old| old.sequence < self.playlist.state().segments[0].sequence));
+            prop_assert!(
+                gone.iter()
+                    .all(|old| old.sequence < self.playlist.state().segments[0].sequence)
+            );
             let text = self.playlist.render("720p").expect("there is a segment");
             self.history.saw(&text);
             self.compare(&text)?;
@@ -117,7 +147,10 @@ impl Channel {
             prop_assert!((listed.duration - info.seconds(self.timeline.frame_rate)).abs() < 1e-6);
             let wall = self.timeline.wall(info.start);
             let dated = listed.program_date_time.expect("a date");
-            prop_assert!(wall.duration_since(dated).as_secs_f64().abs() <= 0.001, "{dated} for {wall}");
+            prop_assert!(
+                wall.duration_since(dated).as_secs_f64().abs() <= 0.001,
+                "{dated} for {wall}"
+            );
         }
         Ok(())
     }
@@ -127,7 +160,10 @@ impl Channel {
             Step::Gop(part) => {
                 let full = self.timeline.frame_rate.gop_frames();
                 let frames = (full * (u64::from(part) + 1) / 256).max(1);
-                if self.aired.is_some_and(|aired| aired != (self.at, self.profile)) {
+                if self
+                    .aired
+                    .is_some_and(|aired| aired != (self.at, self.profile))
+                {
                     self.breaks.push(self.at);
                 }
                 let closed = self.segmenter.push(gop(self.at, frames, self.profile, 2));
@@ -146,16 +182,19 @@ impl Channel {
                 self.publish(closed)?;
                 let stored = serde_json::to_string(self.playlist.state()).expect("JSON");
                 let state: PlaylistState = serde_json::from_str(&stored).expect("what was stored");
-                self.playlist = MediaPlaylist::resume(self.timeline, self.target, self.window, state);
+                self.playlist =
+                    MediaPlaylist::resume(self.timeline, self.target, self.window, state);
                 if let Some((end, profile)) = self.aired {
                     let sets = vec![Bytes::copy_from_slice(&[profile]); 2];
-                    self.segmenter = Segmenter::new(&self.timeline, self.target, self.highest + 1).following(end, sets);
+                    self.segmenter = Segmenter::new(&self.timeline, self.target, self.highest + 1)
+                        .following(end, sets);
                 }
             }
             Step::Lose(above) => {
                 self.playlist.clear();
                 let next = self.highest + 1 + u64::from(above);
-                self.segmenter = Segmenter::new(&self.timeline, self.target, next).following(self.at, Vec::new());
+                self.segmenter = Segmenter::new(&self.timeline, self.target, next)
+                    .following(self.at, Vec::new());
                 self.at += 100_000;
             }
         }
@@ -212,16 +251,31 @@ proptest! {
 
 #[test]
 fn what_is_no_segments_name_is_told() {
-    for name in ["", "720p.ts", "720p-.ts", "720p-1", "720p-1.m3u8", "720p-01.ts", "720p-+1.ts", "720p--1", "720p-1.ts/", "720p-18446744073709551616.ts"] {
+    for name in [
+        "",
+        "720p.ts",
+        "720p-.ts",
+        "720p-1",
+        "720p-1.m3u8",
+        "720p-01.ts",
+        "720p-+1.ts",
+        "720p--1",
+        "720p-1.ts/",
+        "720p-18446744073709551616.ts",
+    ] {
         assert_eq!(segment_number(name), None, "{name}");
     }
 }
 
 #[test]
 fn an_empty_playlist_is_none_and_clearing_it_changes_nothing() {
-    let mut empty = MediaPlaylist::resume(timeline(FrameRate::F25, 0), 4, 10, PlaylistState::default());
+    let mut empty =
+        MediaPlaylist::resume(timeline(FrameRate::F25, 0), 4, 10, PlaylistState::default());
     empty.clear();
-    assert_eq!((empty.render("720p"), empty.state().clone()), (None, PlaylistState::default()));
+    assert_eq!(
+        (empty.render("720p"), empty.state().clone()),
+        (None, PlaylistState::default())
+    );
 }
 
 #[test]
@@ -232,9 +286,15 @@ fn a_playlist_reads_as_it_should() {
     for n in 0..3 {
         // After the first segment the stream goes on somewhere else.
         let start = Frame::new(n * 60 + if n == 2 { 600 } else { 0 });
-        segmenter.push(gop(start, 60, 0, 1)).into_iter().for_each(|segment| drop(playlist.push(segment.info)));
+        segmenter
+            .push(gop(start, 60, 0, 1))
+            .into_iter()
+            .for_each(|segment| drop(playlist.push(segment.info)));
     }
-    segmenter.close().into_iter().for_each(|segment| drop(playlist.push(segment.info)));
+    segmenter
+        .close()
+        .into_iter()
+        .for_each(|segment| drop(playlist.push(segment.info)));
     assert_eq!(
         playlist.render("720p").expect("a playlist"),
         "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:4\n#EXT-X-MEDIA-SEQUENCE:7\n\

@@ -12,12 +12,19 @@ use playout_media::index::{GopIndex, IndexError};
 use playout_media::prepare::{PrepareError, Preparer, hex};
 use playout_media::splice::{Layout, SourceId, Splicer};
 use proptest::prelude::*;
-use support::{Clip, PARAMETER_SETS, SILENCE, START, UNIT, cases, clip, demux, origin, rate, stamped, timeline};
+use support::{
+    Clip, PARAMETER_SETS, SILENCE, START, UNIT, cases, clip, demux, origin, rate, stamped, timeline,
+};
 use verdict::Judge;
 
 fn profile(frame_rate: FrameRate) -> Profile {
     let (resolution, video_bitrate) = (Resolution::P240, BitsPerSecond(400_000));
-    Profile { resolution, frame_rate, video_bitrate, audio_bitrate: DEFAULT_AUDIO_BITRATE }
+    Profile {
+        resolution,
+        frame_rate,
+        video_bitrate,
+        audio_bitrate: DEFAULT_AUDIO_BITRATE,
+    }
 }
 
 fn prepare(clip: &Clip, piece: usize) -> Result<(Vec<u8>, GopIndex), PrepareError> {
@@ -40,7 +47,12 @@ fn any_clip() -> impl Strategy<Value = Clip> {
 fn read_from(file: &[u8], index: &GopIndex, first: usize) -> Vec<Gop> {
     let place = index.gop(first).expect("a GOP");
     let begin = index.gop(first.saturating_sub(1)).expect("a GOP");
-    demux(&file[begin.offset as usize..], GopIndex::time_of(place.frame, index.frame_rate).get(), &[10_000]).expect("a sound file")
+    demux(
+        &file[begin.offset as usize..],
+        GopIndex::time_of(place.frame, index.frame_rate).get(),
+        &[10_000],
+    )
+    .expect("a sound file")
 }
 
 proptest! {
@@ -117,7 +129,10 @@ fn an_encoder_without_a_picture_made_nothing() {
 #[test]
 fn other_parameter_sets_on_the_way_are_refused() {
     let mut bytes = Clip::plain(0, FrameRate::F25, &[50, 50]).bytes();
-    let at = bytes.windows(4).rposition(|w| w == [0x67, 0x64, 0x00, 0x1f]).expect("an SPS");
+    let at = bytes
+        .windows(4)
+        .rposition(|w| w == [0x67, 0x64, 0x00, 0x1f])
+        .expect("an SPS");
     bytes[at + 3] = 0x2a;
     let mut preparer = Preparer::new(&profile(FrameRate::F25));
     let pushed = preparer.push(&bytes).map(drop);
@@ -127,14 +142,18 @@ fn other_parameter_sets_on_the_way_are_refused() {
 
 #[test]
 fn an_index_that_contradicts_itself_is_refused() {
-    let (_, good) = prepare(&Clip::plain(0, FrameRate::F25, &[50, 50, 7]), 9_999).expect("a sound clip");
+    let (_, good) =
+        prepare(&Clip::plain(0, FrameRate::F25, &[50, 50, 7]), 9_999).expect("a sound clip");
     let parse = |change: &dyn Fn(&mut serde_json::Value)| {
         let mut json = serde_json::to_value(&good).expect("JSON");
         change(&mut json);
         GopIndex::parse(json.to_string().as_bytes())
     };
     assert_eq!(parse(&|_| ()), Ok(good.clone()));
-    assert_eq!(parse(&|json| json["version"] = 2.into()), Err(IndexError::Version(2)));
+    assert_eq!(
+        parse(&|json| json["version"] = 2.into()),
+        Err(IndexError::Version(2))
+    );
     let wrongs: [fn(&mut serde_json::Value); 6] = [
         |json| json["gops"][0] = serde_json::json!([1, 0]),
         |json| json["gops"][1] = json["gops"][2].clone(),
@@ -144,9 +163,22 @@ fn an_index_that_contradicts_itself_is_refused() {
         |json| json["gops"] = serde_json::json!([]),
     ];
     for wrong in wrongs {
-        assert!(matches!(parse(&wrong), Err(IndexError::Damaged(_))), "{:?}", parse(&wrong));
+        assert!(
+            matches!(parse(&wrong), Err(IndexError::Damaged(_))),
+            "{:?}",
+            parse(&wrong)
+        );
     }
-    assert!(matches!(GopIndex::parse(b"{"), Err(IndexError::Unreadable(_))));
-    assert!(matches!(parse(&|json| json["more"] = 1.into()), Err(IndexError::Unreadable(_))));
-    assert_eq!(GopIndex::time_of(50, FrameRate::F25), Ticks90k::new(START + 180_000));
+    assert!(matches!(
+        GopIndex::parse(b"{"),
+        Err(IndexError::Unreadable(_))
+    ));
+    assert!(matches!(
+        parse(&|json| json["more"] = 1.into()),
+        Err(IndexError::Unreadable(_))
+    ));
+    assert_eq!(
+        GopIndex::time_of(50, FrameRate::F25),
+        Ticks90k::new(START + 180_000)
+    );
 }

@@ -25,27 +25,71 @@ fn encode(rate: FrameRate, frames: u64, picture: &str, tone: u32, preset: &str) 
         if preset == "superfast" { -2 } else { 0 }
     );
     // Cut in the filter: with `-frames:v` FFmpeg ends as soon as the picture does, and the sound is short.
-    let filter = format!("[0:v]fps={fps},trim=end_frame={frames},setsar=1,format=yuv420p,split[a][b];[b]scale=214:120[c]");
+    let filter = format!(
+        "[0:v]fps={fps},trim=end_frame={frames},setsar=1,format=yuv420p,split[a][b];[b]scale=214:120[c]"
+    );
     let seconds = format!("{}", (frames as f64 / rate.as_f64()) + 0.5);
     let source = format!("{picture}=size=426x240:rate={fps}:duration={seconds}");
     let sound = format!("sine=frequency={tone}:sample_rate=48000:duration={seconds}");
     let done = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", &source, "-f", "lavfi", "-i", &sound])
-        .args(["-filter_complex", &filter, "-map", "[a]", "-map", "[c]", "-map", "1:a"])
-        .args(["-c:v", "libx264", "-preset", preset, "-profile:v", "high", "-x264-params", &x264])
+        .args([
+            "-nostdin", "-v", "error", "-f", "lavfi", "-i", &source, "-f", "lavfi", "-i", &sound,
+        ])
+        .args([
+            "-filter_complex",
+            &filter,
+            "-map",
+            "[a]",
+            "-map",
+            "[c]",
+            "-map",
+            "1:a",
+        ])
+        .args([
+            "-c:v",
+            "libx264",
+            "-preset",
+            preset,
+            "-profile:v",
+            "high",
+            "-x264-params",
+            &x264,
+        ])
         .args(["-c:a", "aac", "-b:a", "96k", "-ac", "2", "-ar", "48000"])
-        .args(["-program", "program_num=1:st=0:st=2", "-program", "program_num=2:st=1:st=2"])
-        .args(["-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset", "10", "-f", "mpegts", "pipe:1"])
+        .args([
+            "-program",
+            "program_num=1:st=0:st=2",
+            "-program",
+            "program_num=2:st=1:st=2",
+        ])
+        .args([
+            "-muxdelay",
+            "0",
+            "-muxpreload",
+            "0",
+            "-output_ts_offset",
+            "10",
+            "-f",
+            "mpegts",
+            "pipe:1",
+        ])
         .output()
         .expect("ffmpeg runs");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     done.stdout
 }
 
 /// Decodes `stream` as a player would, and answers how many frames and samples there are.
 fn decode(stream: &[u8]) -> (usize, usize) {
     let mut child = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "warning", "-xerror", "-f", "mpegts", "-i", "pipe:0", "-map", "0:v", "-map", "0:a"])
+        .args([
+            "-nostdin", "-v", "warning", "-xerror", "-f", "mpegts", "-i", "pipe:0", "-map", "0:v",
+            "-map", "0:a",
+        ])
         .args(["-fps_mode", "passthrough", "-f", "framecrc", "pipe:1"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -57,16 +101,34 @@ fn decode(stream: &[u8]) -> (usize, usize) {
         scope.spawn(move || input.write_all(stream));
         child.wait_with_output().expect("ffmpeg ends")
     });
-    assert!(done.status.success() && done.stderr.is_empty(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success() && done.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     let lines = String::from_utf8_lossy(&done.stdout).into_owned();
-    let of = |stream: &str| lines.lines().filter(|line| line.starts_with(stream)).map(str::to_owned).collect::<Vec<_>>();
-    let samples = of("1,").iter().filter_map(|line| line.split(',').nth(3)?.trim().parse::<usize>().ok()).sum();
+    let of = |stream: &str| {
+        lines
+            .lines()
+            .filter(|line| line.starts_with(stream))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let samples = of("1,")
+        .iter()
+        .filter_map(|line| line.split(',').nth(3)?.trim().parse::<usize>().ok())
+        .sum();
     (of("0,").len(), samples)
 }
 
 fn profile(frame_rate: FrameRate) -> Profile {
     let (resolution, video_bitrate) = (Resolution::P240, BitsPerSecond(400_000));
-    Profile { resolution, frame_rate, video_bitrate, audio_bitrate: DEFAULT_AUDIO_BITRATE }
+    Profile {
+        resolution,
+        frame_rate,
+        video_bitrate,
+        audio_bitrate: DEFAULT_AUDIO_BITRATE,
+    }
 }
 
 fn judged(rate: FrameRate, lengths: [u64; 2]) {
@@ -86,7 +148,10 @@ fn judged(rate: FrameRate, lengths: [u64; 2]) {
             let mut file = preparer.push(&bytes).expect("a sound clip").concat();
             let (last, index) = preparer.finish().expect("a sound clip");
             file.extend(last.concat());
-            assert_eq!((index.frames, index.bytes), (lengths[clip], file.len() as u64));
+            assert_eq!(
+                (index.frames, index.bytes),
+                (lengths[clip], file.len() as u64)
+            );
             bytes = file;
         }
         for gop in demux(&bytes, START, &[30_000]).expect("a sound clip") {
@@ -137,7 +202,10 @@ fn our_silence_decodes_as_silence() {
     let (frames, samples) = decode(&stream);
     assert_eq!((frames, samples), (60, 113 * 1_024));
     let mut child = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-f", "mpegts", "-i", "pipe:0", "-map", "0:a", "-f", "s16le", "pipe:1"])
+        .args([
+            "-nostdin", "-v", "error", "-f", "mpegts", "-i", "pipe:0", "-map", "0:a", "-f",
+            "s16le", "pipe:1",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -149,5 +217,8 @@ fn our_silence_decodes_as_silence() {
     });
     // What overlaps with the real unit rings on for one unit.
     let silence = &done.stdout[2 * 1_024 * 4..];
-    assert!(silence.len() > 400_000 && silence.iter().all(|byte| *byte == 0), "not silent");
+    assert!(
+        silence.len() > 400_000 && silence.iter().all(|byte| *byte == 0),
+        "not silent"
+    );
 }

@@ -7,17 +7,36 @@ use bytes::Bytes;
 use playout_domain::units::{Pts33, Ticks90k};
 use playout_media::audio::{AdtsError, silent_unit, split_adts};
 use playout_media::gop::parameter_sets;
-use playout_media::ts::{PACKET, PacketView, PesHeader, patch_continuity, patch_pcr, patch_pes_times, patch_pid, write_pes_header};
+use playout_media::ts::{
+    PACKET, PacketView, PesHeader, patch_continuity, patch_pcr, patch_pes_times, patch_pid,
+    write_pes_header,
+};
 use proptest::prelude::*;
 use support::{Clip, PARAMETER_SETS, WRAP, cases};
 
 /// A PES header as the standard draws it (§2.4.3.7), written bit by bit.
 fn header(pts: u64, dts: Option<u64>) -> Vec<u8> {
     let stamp = |prefix: u64, t: u64| {
-        let bits = prefix << 36 | (t >> 30 & 7) << 33 | 1 << 32 | (t >> 15 & 0x7fff) << 17 | 1 << 16 | (t & 0x7fff) << 1 | 1;
+        let bits = prefix << 36
+            | (t >> 30 & 7) << 33
+            | 1 << 32
+            | (t >> 15 & 0x7fff) << 17
+            | 1 << 16
+            | (t & 0x7fff) << 1
+            | 1;
         bits.to_be_bytes()[3..].to_vec()
     };
-    let mut bytes = vec![0, 0, 1, 0xe0, 0, 0, 0x80, if dts.is_some() { 0xc0 } else { 0x80 }, if dts.is_some() { 10 } else { 5 }];
+    let mut bytes = vec![
+        0,
+        0,
+        1,
+        0xe0,
+        0,
+        0,
+        0x80,
+        if dts.is_some() { 0xc0 } else { 0x80 },
+        if dts.is_some() { 10 } else { 5 },
+    ];
     bytes.extend(stamp(if dts.is_some() { 3 } else { 2 }, pts));
     bytes.extend(dts.iter().flat_map(|dts| stamp(1, *dts)));
     bytes
@@ -106,7 +125,15 @@ proptest! {
 fn a_header_without_time_or_with_a_broken_one_is_none() {
     let good = header(5, Some(3));
     assert!(PesHeader::parse(&good).is_some());
-    for (at, value) in [(2, 0), (7, 0x00), (7, 0x40), (9, 0x30), (11, 0), (13, 0), (16, 0)] {
+    for (at, value) in [
+        (2, 0),
+        (7, 0x00),
+        (7, 0x40),
+        (9, 0x30),
+        (11, 0),
+        (13, 0),
+        (16, 0),
+    ] {
         let mut bad = good.clone();
         bad[at] = value;
         assert_eq!(PesHeader::parse(&bad), None, "byte {at} is {value}");
@@ -121,8 +148,17 @@ fn parameter_sets_are_found_before_the_first_slice_alone() {
     let unit = Clip::plain(0, playout_domain::units::FrameRate::F25, &[1]).picture(0, 0, true);
     assert_eq!(&parameter_sets(&unit)[..], PARAMETER_SETS);
     // Three-byte start codes are made four-byte ones, and what follows a slice is not looked at.
-    let short = [&[0, 0, 1, 0x67, 1, 2][..], &[0, 0, 1, 0x68, 3], &[0, 0, 1, 0x65, 9], &[0, 0, 1, 0x67, 4]].concat();
-    assert_eq!(&parameter_sets(&short)[..], [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3]);
+    let short = [
+        &[0, 0, 1, 0x67, 1, 2][..],
+        &[0, 0, 1, 0x68, 3],
+        &[0, 0, 1, 0x65, 9],
+        &[0, 0, 1, 0x67, 4],
+    ]
+    .concat();
+    assert_eq!(
+        &parameter_sets(&short)[..],
+        [0, 0, 0, 1, 0x67, 1, 2, 0, 0, 0, 1, 0x68, 3]
+    );
     assert!(parameter_sets(b"no start code").is_empty());
 }
 
@@ -130,5 +166,8 @@ fn parameter_sets_are_found_before_the_first_slice_alone() {
 fn another_sample_rate_is_refused() {
     let mut unit = silent_unit().to_vec();
     unit[2] = unit[2] & !0x3c | 4 << 2;
-    assert_eq!(split_adts(&Bytes::from(unit), Ticks90k::new(0)), Err(AdtsError::NotProfile));
+    assert_eq!(
+        split_adts(&Bytes::from(unit), Ticks90k::new(0)),
+        Err(AdtsError::NotProfile)
+    );
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bb8::{ManageConnection, Pool, RunError};
 use tokio::time::timeout;
-use tokio_postgres::{Client, Config, NoTls, Transaction};
+use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Transaction};
 
 use crate::error::{StoreError, sentence};
 
@@ -120,12 +120,17 @@ impl ManageConnection for Sessions {
     }
 
     async fn is_valid(&self, session: &mut Session) -> Result<(), tokio_postgres::Error> {
-        // Inside a transaction now() stands still; in a failed one this query fails, too.
-        let row = session
+        // Inside a transaction now() stands still; in a failed one this query fails, too. Only the simple
+        // protocol begins statement and transaction at one moment.
+        let answer = session
             .client
-            .query_one("SELECT now() = statement_timestamp()", &[])
+            .simple_query("SELECT now() = statement_timestamp()")
             .await?;
-        session.busy = !row.try_get::<_, bool>(0)?;
+        let fresh = |message: &SimpleQueryMessage| match message {
+            SimpleQueryMessage::Row(row) => row.get(0) == Some("t"),
+            _ => false,
+        };
+        session.busy = !answer.iter().any(fresh);
         if session.busy {
             tracing::error!("a connection came back inside a transaction, which is rolled back");
             session.client.batch_execute("ROLLBACK").await?;
@@ -148,4 +153,73 @@ pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::E
         }
     });
     Ok(client)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::testing;
+
+    async fn narrow(store: &testing::TestStore) -> Database {
+        let config = store.config().database_url.parse().unwrap();
+        Database::new(config, 1, Duration::from_millis(500))
+    }
+
+    async fn backend(database: &Database) -> i32 {
+        let asked = database.run(|session| {
+            Box::pin(async {
+                Ok(session
+                    .query_one("SELECT pg_backend_pid()", &[])
+                    .await?
+                    .get(0))
+            })
+        });
+        asked.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_transaction_left_open_ends_before_anybody_else_works_in_it() {
+        let store = testing::fresh().await;
+        let database = narrow(&store).await;
+        let left_open = "BEGIN; CREATE TABLE half_way ()";
+        database
+            .run(move |session| {
+                Box::pin(async move { Ok(session.batch_execute(left_open).await?) })
+            })
+            .await
+            .unwrap();
+        let found: bool = database
+            .run(|session| {
+                let sql = "SELECT to_regclass('half_way') IS NOT NULL";
+                Box::pin(async move { Ok(session.query_one(sql, &[]).await?.get(0)) })
+            })
+            .await
+            .unwrap();
+        assert!(!found);
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_or_hangs_costs_its_connection_and_nothing_else() {
+        let store = testing::fresh().await;
+        let database = narrow(&store).await;
+        let first = backend(&database).await;
+        assert_eq!(backend(&database).await, first, "a good connection is kept");
+
+        let panics = database
+            .run::<(), _>(|_| Box::pin(async { panic!("on purpose") }))
+            .await;
+        assert!(matches!(panics, Err(StoreError::Internal(_))), "{panics:?}");
+        let second = backend(&database).await;
+        assert_ne!(second, first);
+
+        let hangs = database
+            .run::<(), _>(|_| Box::pin(std::future::pending()))
+            .await;
+        assert!(
+            matches!(hangs, Err(StoreError::Unavailable(_))),
+            "{hangs:?}"
+        );
+        assert_ne!(backend(&database).await, second);
+    }
 }

@@ -68,7 +68,7 @@ impl Hot {
             .map_err(|wrong| {
                 StoreError::Setup(format!("redis.url cannot be used: {}", wrong.details()))
             })?;
-        let _ = client.connect(); // the task ends with the client
+        drop(client.connect()); // the task goes on, and ends with the client
         if timeout(PATIENCE, client.wait_for_connect()).await.is_err() {
             tracing::warn!("Redis does not answer; going on without its hot copy until it does");
         }

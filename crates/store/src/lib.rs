@@ -12,9 +12,11 @@ mod error;
 mod heartbeats;
 mod hot;
 mod limits;
+mod master_key;
 mod media;
 mod migrate;
 mod principal;
+mod private_file;
 mod renditions;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -214,5 +216,7 @@ async fn open_vault(
             )));
         }
     }
-    Vault::open(path).map_err(|error| StoreError::Setup(error.to_string()))
+    let key =
+        master_key::read_or_make(path).map_err(|error| StoreError::Setup(error.to_string()))?;
+    Ok(Vault::new(&key))
 }

@@ -20,6 +20,10 @@ use crate::principal::{Principal, Scope};
 
 /// What became of an item that was to be added.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an answer, matched at once and never kept"
+)]
 pub enum Inserted {
     /// It is there now.
     New,

@@ -21,7 +21,7 @@ use crate::columns::{now, parsed, text};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, Scope, operator};
-use crate::vault::{random_hex, write_private};
+use crate::private_file::{random_hex, write_private};
 
 /// What every token begins with, so that people and scanners of leaked secrets know it.
 const PREFIX: &str = "playoutd_";

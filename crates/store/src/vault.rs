@@ -2,13 +2,7 @@
 //!
 //! A sealed secret is bound to its table, column and row and to the key (the associated data), so it
 //! can neither be read elsewhere nor moved. Layout: version 1 · key id (8) · nonce (24) · ciphertext
-//! and tag. The master key is a file of 64 hexadecimal digits that only its owner may read; it is made
-//! once and never written over.
-
-use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+//! and tag.
 
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -21,39 +15,12 @@ const KEY_ID: usize = 8;
 const NONCE: usize = 24;
 const HEADER: usize = 1 + KEY_ID + NONCE;
 
-/// Why the vault cannot be opened, or a secret not be read.
-#[derive(Debug, thiserror::Error)]
+/// Why a sealed secret cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VaultError {
-    /// Others could have read the key.
-    #[error(
-        "the master key {path} may be read by others (mode {mode:04o}): make it private with chmod 600 {path}"
-    )]
-    OpenToOthers {
-        /// The file.
-        path: String,
-        /// Its mode.
-        mode: u32,
-    },
-    /// It is not what this daemon writes.
-    #[error("the master key {path} does not hold 64 hexadecimal digits: restore it from a backup")]
-    NotAKey {
-        /// The file.
-        path: String,
-    },
-    /// The file cannot be read or made.
-    #[error("cannot {doing} the master key {path}: {source}")]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// The file.
-        path: String,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Sealed by another key.
     #[error("a secret was sealed under another master key than the present one")]
     OtherKey,
-    /// Changed, moved to another place, or no sealed secret at all.
+    /// Or no sealed secret at all.
     #[error("a sealed secret was changed, or belongs to another place")]
     Forged,
 }
@@ -74,19 +41,8 @@ pub(crate) struct Vault {
 }
 
 impl Vault {
-    /// The vault of the master key at `path`, which is made when there is none.
-    pub(crate) fn open(path: &Path) -> Result<Self, VaultError> {
-        match read(path) {
-            Err(VaultError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                make(path)?;
-                read(path)
-            }
-            other => other,
-        }
-        .map(|key| Self::new(&key))
-    }
-
-    fn new(key: &[u8; 32]) -> Self {
+    /// The vault of this master key.
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
         let digest = Sha256::new()
             .chain_update(b"playoutd master key id\0")
             .chain_update(key)
@@ -168,100 +124,6 @@ impl std::fmt::Debug for Vault {
     }
 }
 
-/// `N` random bytes of the system, as hexadecimal digits.
-pub(crate) fn random_hex<const N: usize>() -> Result<Zeroizing<String>, io::Error> {
-    let bytes = Zeroizing::new(<[u8; N]>::try_generate().map_err(io::Error::other)?);
-    Ok(Zeroizing::new(hex(&bytes[..])))
-}
-
-/// `bytes` as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or_default());
-        text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or_default());
-        text
-    })
-}
-
-/// Writes `text` to a new file that only its owner may read; the file is whole or not there, and one
-/// that is there is never written over.
-pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
-    let mut part = path.as_os_str().to_owned();
-    part.push(format!(".{}.part", std::process::id()));
-    let part = Path::new(&part);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(part)?;
-    let written = (|| {
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        // A link, not a rename: it fails where something is already.
-        std::fs::hard_link(part, path)
-    })();
-    std::fs::remove_file(part)?;
-    written?;
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
-fn make(path: &Path) -> Result<(), VaultError> {
-    let made = random_hex::<32>().and_then(|key| write_private(path, &format!("{}\n", *key)));
-    match made {
-        // Another daemon was faster: its key is as good.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        other => other.map_err(|source| VaultError::Io {
-            doing: "make",
-            path: path.display().to_string(),
-            source,
-        }),
-    }
-}
-
-fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-    let shown = || path.display().to_string();
-    let io = |source| VaultError::Io {
-        doing: "read",
-        path: shown(),
-        source,
-    };
-    let mut file = File::open(path).map_err(io)?;
-    let mode = file.metadata().map_err(io)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(VaultError::OpenToOthers {
-            path: shown(),
-            mode,
-        });
-    }
-    let mut text = Zeroizing::new(Vec::new());
-    io::Read::by_ref(&mut file)
-        .take(1024)
-        .read_to_end(&mut text)
-        .map_err(io)?;
-    let digits = text.trim_ascii_end();
-    let nibble = |digit: u8| {
-        char::from(digit)
-            .to_digit(16)
-            .and_then(|nibble| u8::try_from(nibble).ok())
-    };
-    let mut key = Zeroizing::new([0; 32]);
-    if digits.len() != 64 {
-        return Err(VaultError::NotAKey { path: shown() });
-    }
-    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = match (nibble(pair[0]), nibble(pair[1])) {
-            (Some(high), Some(low)) => high << 4 | low,
-            _ => return Err(VaultError::NotAKey { path: shown() }),
-        };
-    }
-    Ok(key)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -326,54 +188,5 @@ mod tests {
             other.open_sealed(here, &sealed),
             Err(VaultError::OtherKey)
         ));
-    }
-
-    #[test]
-    fn the_key_is_made_once_private_and_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("master.key");
-        let here = place("t", "c", 1);
-        let sealed = Vault::open(&path).unwrap().seal(here, b"secret");
-        let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-        assert_eq!(
-            Vault::open(&path)
-                .unwrap()
-                .open_sealed(here, &sealed)
-                .unwrap()
-                .as_slice(),
-            b"secret"
-        );
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-        assert_eq!(
-            std::fs::read_dir(folder.path()).unwrap().count(),
-            1,
-            "something was left beside it"
-        );
-        assert!(write_private(&path, "another").is_err());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-    }
-
-    #[test]
-    fn a_key_that_others_may_read_or_that_is_none_is_refused_in_a_sentence() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("master.key");
-        Vault::open(&path).unwrap();
-        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        let refusal = Vault::open(&path).unwrap_err().to_string();
-        assert!(
-            refusal.contains("mode 0640") && refusal.contains("chmod 600"),
-            "{refusal}"
-        );
-        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-        for wrong in ["", "00", &"g".repeat(64), &"0".repeat(65)] {
-            std::fs::write(&path, wrong).unwrap();
-            let refusal = Vault::open(&path).unwrap_err().to_string();
-            assert!(
-                refusal.contains("64 hexadecimal digits"),
-                "{wrong:?}: {refusal}"
-            );
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), wrong);
-        }
     }
 }

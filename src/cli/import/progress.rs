@@ -101,9 +101,7 @@ impl Progress {
     /// about it when it has come to its end.
     pub(super) fn learn(&mut self, id: &str, answer: Option<Item>) -> Option<String> {
         self.unfinished.retain(|unfinished| unfinished != id);
-        let Some(known) = self.items.iter_mut().find(|item| item.id == id) else {
-            return None;
-        };
+        let known = self.items.iter_mut().find(|item| item.id == id)?;
         let Some(item) = answer else {
             known.state = State::Failed("it was deleted".to_owned());
             return Some(format!("deleted: {}", known.title));

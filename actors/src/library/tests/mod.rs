@@ -47,6 +47,7 @@ struct House {
     who: Principal,
     tools: Tools,
     parallel: usize,
+    hung: Duration,
 }
 
 impl House {
@@ -58,10 +59,16 @@ impl House {
         let store = testing::fresh().await;
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("in")).unwrap();
-        Self::open(store, dir, tools, parallel).await
+        Self::open(store, dir, tools, parallel, HUNG).await
     }
 
-    async fn open(store: TestStore, dir: TempDir, tools: Tools, parallel: usize) -> Self {
+    async fn open(
+        store: TestStore,
+        dir: TempDir,
+        tools: Tools,
+        parallel: usize,
+        hung: Duration,
+    ) -> Self {
         let config = LibraryConfig {
             dir: dir.path().join("media"),
             parallel_prepares: parallel,
@@ -71,18 +78,40 @@ impl House {
         let hub = Arc::new(Hub::default());
         let events = hub.subscribe(Filter::default(), None);
         let launcher = Launcher::new(tools.clone()).unwrap();
-        let hung = Duration::from_millis(500);
-        let (library, facts) = Library::open(config, (*store).clone(), hub, launcher, hung).await.unwrap();
-        let queue = Supervisor::spawn("test", ROOT_POLICY, vec![library.child()]).await.unwrap();
-        Self { store, dir, library, facts, events, queue, who: Principal::daemon(), tools, parallel }
+        let (library, facts) = Library::open(config, (*store).clone(), hub, launcher, hung)
+            .await
+            .unwrap();
+        let queue = Supervisor::spawn("test", ROOT_POLICY, vec![library.child()])
+            .await
+            .unwrap();
+        Self {
+            store,
+            dir,
+            library,
+            facts,
+            events,
+            queue,
+            who: Principal::daemon(),
+            tools,
+            parallel,
+            hung,
+        }
     }
 
     /// Ends it and begins it anew on the same store and folder; `meanwhile` nothing runs.
     async fn restarted(self, meanwhile: impl FnOnce(&Path)) -> Self {
-        let Self { store, dir, queue, tools, parallel, .. } = self;
+        let Self {
+            store,
+            dir,
+            queue,
+            tools,
+            parallel,
+            hung,
+            ..
+        } = self;
         queue.stop().await;
         meanwhile(&dir.path().join("media"));
-        Self::open(store, dir, tools, parallel).await
+        Self::open(store, dir, tools, parallel, hung).await
     }
 
     fn input(&self) -> PathBuf {
@@ -115,19 +144,30 @@ impl House {
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, next).await.unwrap_or_else(|_| panic!("no {kind}"))
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .unwrap_or_else(|_| panic!("no {kind}"))
     }
 
     /// Waits until all of `items` are prepared.
     async fn ready(&mut self, items: &[MediaItem]) {
         let prepared = |item: &MediaItem| self.library.prepared(item.id, &PROFILE).is_some();
         while !items.iter().all(prepared) {
-            let fact = tokio::time::timeout(PATIENCE, self.facts.recv()).await;
-            assert!(fact.unwrap().is_some());
             for item in items {
-                let view = self.library.inner.read(|catalogue| catalogue.view(item.id)).unwrap();
-                assert_ne!(view.item.status, MediaStatus::Failed, "{:?}", view.item.reason);
+                let view = self
+                    .library
+                    .inner
+                    .read(|catalogue| catalogue.view(item.id))
+                    .unwrap();
+                assert_ne!(
+                    view.item.status,
+                    MediaStatus::Failed,
+                    "{:?}",
+                    view.item.reason
+                );
             }
+            let event = tokio::time::timeout(PATIENCE, self.events.next()).await;
+            assert!(event.expect("nothing happens").is_some());
         }
     }
 
@@ -139,16 +179,32 @@ impl House {
 }
 
 fn names(folder: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     names
 }
 
 /// A small clip with sound.
 fn clip(path: &Path, frames: u32) {
-    run_ffmpeg(path, &["-f", "lavfi", "-i", "testsrc=s=160x120:r=25", "-f", "lavfi", "-i", "sine=r=48000"], frames);
+    run_ffmpeg(
+        path,
+        &[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc=s=160x120:r=25",
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=r=48000",
+        ],
+        frames,
+    );
 }
 
 fn run_ffmpeg(path: &Path, inputs: &[&str], frames: u32) {
@@ -156,7 +212,17 @@ fn run_ffmpeg(path: &Path, inputs: &[&str], frames: u32) {
     let done = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-y"])
         .args(inputs)
-        .args(["-frames:v", &frames, "-shortest", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-f", "mp4"])
+        .args([
+            "-frames:v",
+            &frames,
+            "-shortest",
+            "-preset",
+            "ultrafast",
+            "-pix_fmt",
+            "yuv420p",
+            "-f",
+            "mp4",
+        ])
         .arg({
             let mut url = std::ffi::OsString::from("file:");
             url.push(path);
@@ -174,7 +240,10 @@ fn stand_in(folder: &Path, script: &str) -> Tools {
     let script = format!("#!/bin/sh\ncase \"$*\" in *image2pipe*) exit 1;; esac\n{script}\n");
     std::fs::write(&path, script).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-    Tools { ffmpeg: path, ..Tools::default() }
+    Tools {
+        ffmpeg: path,
+        ..Tools::default()
+    }
 }
 
 /// Waits until `done`, in bounded time.
@@ -189,5 +258,6 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
 /// Whether a process is there and not a zombie.
 fn lives(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    stat.rsplit_once(") ")
+        .is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

@@ -16,32 +16,65 @@ async fn a_prepared_item_is_complete_exact_and_announced() {
     clip(&path, 60);
     let item = house.import_one(&path).await;
     assert!(house.library.is_playable(item.id));
-    assert_eq!(house.library.frames(item.id, &PROFILE), Some(60), "estimated from the probe");
+    assert_eq!(
+        house.library.frames(item.id, &PROFILE),
+        Some(60),
+        "estimated from the probe"
+    );
     assert_eq!(house.library.original(item.id).unwrap().path, path);
 
-    assert_eq!(house.event(kind::MEDIA_IMPORTED).await.data["id"], item.id.to_string());
+    assert_eq!(
+        house.event(kind::MEDIA_IMPORTED).await.data["id"],
+        item.id.to_string()
+    );
     let progress = house.event(kind::MEDIA_PROGRESS).await;
-    assert!(progress.data["percent"].as_f64().unwrap() > 0.0, "{progress:?}");
+    assert!(
+        progress.data["percent"].as_f64().unwrap() > 0.0,
+        "{progress:?}"
+    );
     assert!(progress.data["etaSeconds"].is_u64());
-    assert_eq!(house.event(kind::MEDIA_READY).await.data["profile"], PROFILE.key());
+    assert_eq!(
+        house.event(kind::MEDIA_READY).await.data["profile"],
+        PROFILE.key()
+    );
     let fact = house.facts.recv().await.unwrap();
-    assert_eq!(fact, LibraryFact::Prepared { media: item.id, profile: PROFILE });
+    assert_eq!(
+        fact,
+        LibraryFact::Prepared {
+            media: item.id,
+            profile: PROFILE
+        }
+    );
 
-    let Prepared { path: prepared, index } = house.library.prepared(item.id, &PROFILE).unwrap();
+    let Prepared {
+        path: prepared,
+        index,
+    } = house.library.prepared(item.id, &PROFILE).unwrap();
     let bytes = fs::read(&prepared).unwrap();
     assert_eq!((index.frames, index.bytes), (60, bytes.len() as u64));
     let mut demuxer = Demuxer::starting_at(ITEM_START);
     demuxer.push(&bytes).unwrap();
     demuxer.finish(true).unwrap();
-    let frames: u32 = std::iter::from_fn(|| demuxer.next_gop()).map(|gop| gop.frames).sum();
+    let frames: u32 = std::iter::from_fn(|| demuxer.next_gop())
+        .map(|gop| gop.frames)
+        .sum();
     assert_eq!(frames, 60);
-    assert_eq!(house.prepared_files(), [format!("{}.idx", item.id), format!("{}.ts", item.id)]);
+    assert_eq!(
+        house.prepared_files(),
+        [format!("{}.idx", item.id), format!("{}.ts", item.id)]
+    );
 
-    until("the store knows", || house.library.inner.write(Catalogue::take_unsaved).is_none()).await;
+    until("the store knows", || {
+        house.library.inner.write(Catalogue::take_unsaved).is_none()
+    })
+    .await;
     house.queue.stop().await;
     let renditions = house.store.all_renditions().await.unwrap();
     assert_eq!((renditions.len(), renditions[0].frames), (1, 60));
-    assert_eq!(house.store.media(item.id).await.unwrap().unwrap().status, MediaStatus::Ready);
+    assert_eq!(
+        house.store.media(item.id).await.unwrap().unwrap().status,
+        MediaStatus::Ready
+    );
 }
 
 #[tokio::test]
@@ -52,9 +85,13 @@ async fn an_item_has_a_picture() {
     let item = house.import_one(&path).await;
     let jpeg = house.library.thumbnail(&house.who, item.id).await.unwrap();
     assert!(jpeg.starts_with(&[0xff, 0xd8]) && jpeg.ends_with(&[0xff, 0xd9]));
-    house.ready(&[item.clone()]).await;
+    house.ready(std::slice::from_ref(&item)).await;
     fs::remove_file(&path).unwrap();
-    assert_eq!(house.library.thumbnail(&house.who, item.id).await, Ok(jpeg), "kept");
+    assert_eq!(
+        house.library.thumbnail(&house.who, item.id).await,
+        Ok(jpeg),
+        "kept"
+    );
     house.queue.stop().await;
 }
 
@@ -62,11 +99,19 @@ async fn an_item_has_a_picture() {
 /// not write files.
 fn obedient(folder: &Path) -> Tools {
     let at = folder.display();
-    stand_in(folder, &format!("mkdir {at}/running.$$; while [ ! -e {at}/go ]; do sleep 0.02; done; rmdir {at}/running.$$; exit 1"))
+    stand_in(
+        folder,
+        &format!(
+            "mkdir {at}/running.$$; while [ ! -e {at}/go ]; do sleep 0.02; done; rmdir {at}/running.$$; exit 1"
+        ),
+    )
 }
 
 fn running(folder: &Path) -> Vec<String> {
-    names(folder).iter().filter_map(|name| Some(name.strip_prefix("running.")?.to_owned())).collect()
+    names(folder)
+        .iter()
+        .filter_map(|name| Some(name.strip_prefix("running.")?.to_owned()))
+        .collect()
 }
 
 #[tokio::test]
@@ -78,15 +123,27 @@ async fn so_many_are_prepared_at_once_and_what_a_channel_wants_comes_first() {
     }
     let items = house.import(&house.input()).await.accepted;
     until("two run", || running(tools.path()).len() == 2).await;
-    let wanted = Profile { video_bitrate: BitsPerSecond(200_000), ..PROFILE };
+    let wanted = Profile {
+        video_bitrate: BitsPerSecond(200_000),
+        ..PROFILE
+    };
     house.library.want(items[4].id, &wanted);
     house.library.want(items[4].id, &wanted);
-    let status = |view: &MediaView| -> Vec<RenditionStatus> { view.renditions.iter().map(|r| r.status).collect() };
-    assert_eq!(status(&house.view(items[4].id).await), [RenditionStatus::Waiting; 2]);
+    let status = |view: &MediaView| -> Vec<RenditionStatus> {
+        view.renditions.iter().map(|r| r.status).collect()
+    };
+    assert_eq!(
+        status(&house.view(items[4].id).await),
+        [RenditionStatus::Waiting; 2]
+    );
     let preparing = |house: &House| {
-        let views = house.library.inner.read(|catalogue| catalogue.list(None, 10, |_| true));
+        let views = house
+            .library
+            .inner
+            .read(|catalogue| catalogue.list(None, 10, |_| true));
         let all = views.iter().flat_map(|view| &view.renditions);
-        all.filter(|rendition| rendition.status == RenditionStatus::Preparing).count()
+        all.filter(|rendition| rendition.status == RenditionStatus::Preparing)
+            .count()
     };
     assert_eq!(preparing(&house), 2);
     fs::create_dir(tools.path().join("go")).unwrap();
@@ -96,7 +153,10 @@ async fn so_many_are_prepared_at_once_and_what_a_channel_wants_comes_first() {
         assert!(preparing(&house) <= 2);
         order.push((event.data["id"].clone(), event.data["profile"].clone()));
     }
-    let at = order.iter().position(|(_, profile)| *profile == wanted.key()).unwrap();
+    let at = order
+        .iter()
+        .position(|(_, profile)| *profile == wanted.key())
+        .unwrap();
     assert!(at <= 3, "before what nobody asked for: {order:?}");
     house.queue.stop().await;
 }
@@ -122,11 +182,23 @@ async fn what_cannot_be_prepared_has_a_reason_leaves_nothing_and_plays_live() {
         let item = house.import_one(&path).await;
         let event = house.event(kind::MEDIA_FAILED).await;
         let reason = event.data["reason"].as_str().unwrap().to_owned();
-        assert!(reason.contains(words) && reason.ends_with('.'), "{script}: {reason}");
+        assert!(
+            reason.contains(words) && reason.ends_with('.'),
+            "{script}: {reason}"
+        );
         let view = house.view(item.id).await;
-        assert_eq!((view.item.status, view.item.reason), (MediaStatus::Failed, Some(reason)));
+        assert_eq!(
+            (view.item.status, view.item.reason),
+            (MediaStatus::Failed, Some(reason))
+        );
         assert!(house.library.original(item.id).is_some());
-        assert!(!house.library.inner.write(|catalogue| catalogue.want(item.id, &PROFILE, true)), "not at once again");
+        assert!(
+            !house
+                .library
+                .inner
+                .write(|catalogue| catalogue.want(item.id, &PROFILE, true)),
+            "not at once again"
+        );
         until("nothing is left", || house.prepared_files().is_empty()).await;
         house.queue.stop().await;
     }
@@ -135,14 +207,26 @@ async fn what_cannot_be_prepared_has_a_reason_leaves_nothing_and_plays_live() {
 #[tokio::test]
 async fn an_ffmpeg_that_hangs_is_killed() {
     let tools = tempfile::tempdir().unwrap();
-    let mut house = House::with(obedient(tools.path()), 1).await;
+    let house = House::with(obedient(tools.path()), 1).await;
+    let mut house = House {
+        hung: Duration::from_millis(500),
+        ..house
+    }
+    .restarted(|_| {})
+    .await;
     let path = house.input().join("clip.mp4");
     clip(&path, 5);
     house.import_one(&path).await;
     until("it runs", || !running(tools.path()).is_empty()).await;
     let pid = running(tools.path()).remove(0);
     let event = house.event(kind::MEDIA_FAILED).await;
-    assert!(event.data["reason"].as_str().unwrap().contains("no progress"), "{event:?}");
+    assert!(
+        event.data["reason"]
+            .as_str()
+            .unwrap()
+            .contains("no progress"),
+        "{event:?}"
+    );
     until("it is dead", || !lives(&pid)).await;
     house.queue.stop().await;
 }
@@ -160,7 +244,10 @@ async fn no_ffmpeg_outlives_the_queue() {
     until("it is dead", || !lives(&pid)).await;
     until("nothing is left", || house.prepared_files().is_empty()).await;
     let import = house.library.import(&house.who, &house.input()).await;
-    assert!(matches!(import, Err(OpError::Unavailable { .. })), "{import:?}");
+    assert!(
+        matches!(import, Err(OpError::Unavailable { .. })),
+        "{import:?}"
+    );
 }
 
 #[tokio::test]
@@ -169,14 +256,29 @@ async fn what_is_in_use_stays_and_what_is_deleted_is_gone_with_all_that_was_made
     let path = house.input().join("clip.mp4");
     clip(&path, 5);
     let item = house.import_one(&path).await;
-    house.ready(&[item.clone()]).await;
+    house.ready(std::slice::from_ref(&item)).await;
     house.library.set_in_use(|_| Some("Cartoons".to_owned()));
     let error = house.library.delete(&house.who, item.id).await.unwrap_err();
-    assert!(matches!(error, OpError::Conflict { .. }) && error.to_string().contains("Cartoons"), "{error}");
+    assert!(
+        matches!(error, OpError::Conflict { .. }) && error.to_string().contains("Cartoons"),
+        "{error}"
+    );
     house.library.set_in_use(|_| None);
     house.library.delete(&house.who, item.id).await.unwrap();
-    assert_eq!(house.library.get(&house.who, item.id).await, Err(OpError::NotFound("media")));
-    assert_eq!(house.facts.recv().await, Some(LibraryFact::Removed { media: item.id }));
+    assert_eq!(
+        house.library.get(&house.who, item.id).await,
+        Err(OpError::NotFound("media"))
+    );
+    let facts = [
+        LibraryFact::Prepared {
+            media: item.id,
+            profile: PROFILE,
+        },
+        LibraryFact::Removed { media: item.id },
+    ];
+    for fact in facts {
+        assert_eq!(house.facts.recv().await, Some(fact));
+    }
     let media = house.dir.path().join("media");
     for folder in ["thumbnails", "findings"] {
         assert_eq!(names(&media.join(folder)), [""; 0], "{folder}");
@@ -199,13 +301,21 @@ async fn deleting_an_item_ends_the_job_that_works_on_it() {
     let pid = running(tools.path()).remove(0);
     house.library.delete(&house.who, items[0].id).await.unwrap();
     until("it is dead", || !lives(&pid)).await;
+    fs::create_dir(tools.path().join("go")).unwrap();
     let next = house.event(kind::MEDIA_FAILED).await;
-    assert_eq!(next.data["id"], items[1].id.to_string(), "the place is given to the next");
+    assert_eq!(
+        next.data["id"],
+        items[1].id.to_string(),
+        "the place is given to the next"
+    );
     house.queue.stop().await;
 }
 
 #[test]
 fn a_full_disk_is_named() {
     let full = Failure::from(io::Error::from(io::ErrorKind::StorageFull));
-    assert_eq!(full.0, "There is no room left on the disk for the prepared file.");
+    assert_eq!(
+        full.0,
+        "There is no room left on the disk for the prepared file."
+    );
 }

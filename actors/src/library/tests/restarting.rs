@@ -18,7 +18,10 @@ async fn what_is_whole_is_kept_what_is_not_is_made_anew_and_strays_go() {
     let mut house = house
         .restarted(|media| {
             let prepared = media.join("prepared").join(PROFILE.key());
-            let file = fs::OpenOptions::new().write(true).open(prepared.join(format!("{cut}.ts"))).unwrap();
+            let file = fs::OpenOptions::new()
+                .write(true)
+                .open(prepared.join(format!("{cut}.ts")))
+                .unwrap();
             file.set_len(188 * 10).unwrap();
             fs::write(prepared.join(format!("{unread}.idx")), "{").unwrap();
             fs::write(prepared.join(format!("{kept}.ts.7.part")), "half").unwrap();
@@ -29,15 +32,23 @@ async fn what_is_whole_is_kept_what_is_not_is_made_anew_and_strays_go() {
         .await;
     assert!(house.library.prepared(kept, &PROFILE).is_some(), "at once");
     house.ready(&items).await;
-    let expected: std::collections::BTreeSet<String> =
-        items.iter().flat_map(|item| ["idx", "ts"].map(|e| format!("{}.{e}", item.id))).collect();
-    assert_eq!(house.prepared_files(), expected.into_iter().collect::<Vec<_>>());
+    let expected: std::collections::BTreeSet<String> = items
+        .iter()
+        .flat_map(|item| ["idx", "ts"].map(|e| format!("{}.{e}", item.id)))
+        .collect();
+    assert_eq!(
+        house.prepared_files(),
+        expected.into_iter().collect::<Vec<_>>()
+    );
     assert_eq!(names(&house.dir.path().join("media/thumbnails")).len(), 3);
     assert!(house.dir.path().join("media/README").exists());
     house.queue.stop().await;
     let after = house.store.all_renditions().await.unwrap();
     let of = |renditions: &[playout_store::Rendition], media| {
-        renditions.iter().find(|rendition| rendition.media_id == media).map(|rendition| rendition.id)
+        renditions
+            .iter()
+            .find(|rendition| rendition.media_id == media)
+            .map(|rendition| rendition.id)
     };
     assert_eq!(of(&after, kept), of(&before, kept));
     assert_ne!(of(&after, cut), of(&before, cut));
@@ -53,9 +64,18 @@ async fn what_was_being_prepared_is_begun_anew() {
     clip(&house.input().join("clip.mp4"), 30);
     let items = house.import(&house.input()).await.accepted;
     until("it runs", || tools.path().join("running").exists()).await;
-    let mut house = House { tools: Tools::default(), ..house }.restarted(|_| {}).await;
+    let mut house = House {
+        tools: Tools::default(),
+        ..house
+    }
+    .restarted(|_| {})
+    .await;
     house.ready(&items).await;
-    assert_eq!(house.library.original(items[0].id).unwrap().path, items[0].path, "without another import");
+    assert_eq!(
+        house.library.original(items[0].id).unwrap().path,
+        items[0].path,
+        "without another import"
+    );
     house.queue.stop().await;
 }
 
@@ -65,8 +85,14 @@ async fn lost_findings_are_found_again() {
     clip(&house.input().join("clip.mp4"), 30);
     let items = house.import(&house.input()).await.accepted;
     house.ready(&items).await;
-    let mut house = house.restarted(|media| fs::remove_dir_all(media).unwrap()).await;
-    assert_eq!(house.library.frames(items[0].id, &PROFILE), Some(30), "from what the store knows");
+    let mut house = house
+        .restarted(|media| fs::remove_dir_all(media).unwrap())
+        .await;
+    assert_eq!(
+        house.library.frames(items[0].id, &PROFILE),
+        Some(30),
+        "from what the store knows"
+    );
     house.ready(&items).await;
     assert!(house.library.original(items[0].id).is_some());
     house.queue.stop().await;
@@ -78,10 +104,30 @@ async fn an_original_that_is_gone_takes_nothing_with_it() {
     let path = house.input().join("clip.mp4");
     clip(&path, 30);
     let item = house.import_one(&path).await;
-    house.ready(&[item.clone()]).await;
+    house.ready(std::slice::from_ref(&item)).await;
     fs::remove_file(&path).unwrap();
     let house = house.restarted(|_| {}).await;
     assert_eq!(house.view(item.id).await.item.status, MediaStatus::Ready);
     assert!(house.library.prepared(item.id, &PROFILE).is_some());
+    house.queue.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_that_became_another_is_prepared_as_it_is_now() {
+    let mut house = House::new().await;
+    let path = house.input().join("clip.mp4");
+    clip(&path, 10);
+    let item = house.import_one(&path).await;
+    house.ready(std::slice::from_ref(&item)).await;
+    let mut house = house
+        .restarted(|media| {
+            fs::remove_dir_all(media.join("prepared")).unwrap();
+            clip(&path, 40);
+        })
+        .await;
+    house.ready(std::slice::from_ref(&item)).await;
+    assert_eq!(house.library.frames(item.id, &PROFILE), Some(40));
+    let known = house.library.original(item.id).unwrap().probed;
+    assert_eq!(known.frames(PROFILE.frame_rate), Some(40));
     house.queue.stop().await;
 }

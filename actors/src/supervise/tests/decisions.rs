@@ -10,7 +10,10 @@ use crate::supervise::table::{ChildState, Effect, Event, OnExhaustion, Strategy 
 use crate::supervise::{Intensity, Restart};
 
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-const ENDLESS: Intensity = Intensity { restarts: usize::MAX / 2, within: Duration::from_secs(60) };
+const ENDLESS: Intensity = Intensity {
+    restarts: usize::MAX / 2,
+    within: Duration::from_secs(60),
+};
 
 /// What a child does next, if it can.
 #[derive(Debug, Clone, Copy)]
@@ -41,9 +44,17 @@ struct World {
 impl World {
     fn new(strategy: Kind, intensity: Intensity, on_exhaustion: OnExhaustion) -> Self {
         let table = Table::new(strategy, intensity, on_exhaustion);
-        let mut world = Self { table, real: HashMap::new(), now: Instant::now(), log: Vec::new() };
+        let mut world = Self {
+            table,
+            real: HashMap::new(),
+            now: Instant::now(),
+            log: Vec::new(),
+        };
         for name in NAMES {
-            world.on(&Event::Add { name, restart: Restart::Permanent });
+            world.on(&Event::Add {
+                name,
+                restart: Restart::Permanent,
+            });
         }
         world.quiesce();
         world.log.clear();
@@ -57,14 +68,19 @@ impl World {
                 Effect::Start { name, generation } => {
                     self.log.push(format!("+{name}"));
                     let before = self.real.insert(name.clone(), Real::Starting(*generation));
-                    assert!(matches!(before, None | Some(Real::Delayed(_))), "{name} was {before:?}");
+                    assert!(
+                        matches!(before, None | Some(Real::Delayed(_))),
+                        "{name} was {before:?}"
+                    );
                 }
                 Effect::Stop { name, generation } => {
                     self.log.push(format!("-{name}"));
                     let before = self.real.insert(name.clone(), Real::Ending(*generation));
                     assert_eq!(before, Some(Real::Alive(*generation)), "{name}");
                 }
-                Effect::Retry { name, generation, .. } => {
+                Effect::Retry {
+                    name, generation, ..
+                } => {
                     let before = self.real.insert(name.clone(), Real::Delayed(*generation));
                     assert_eq!(before, None, "{name}");
                 }
@@ -77,7 +93,9 @@ impl World {
 
     fn act(&mut self, name: &str, action: Move) -> Vec<Effect> {
         self.now += Duration::from_secs(1);
-        let Some(real) = self.real.get(name).copied() else { return Vec::new() };
+        let Some(real) = self.real.get(name).copied() else {
+            return Vec::new();
+        };
         let event = match (real, action) {
             (Real::Starting(generation), Move::Fail) => {
                 self.real.remove(name);
@@ -89,11 +107,19 @@ impl World {
             }
             (Real::Alive(generation), Move::Fail | Move::Clean) => {
                 self.real.remove(name);
-                Event::Exited { name, generation, clean: matches!(action, Move::Clean) }
+                Event::Exited {
+                    name,
+                    generation,
+                    clean: matches!(action, Move::Clean),
+                }
             }
             (Real::Ending(generation), _) => {
                 self.real.remove(name);
-                Event::Exited { name, generation, clean: true }
+                Event::Exited {
+                    name,
+                    generation,
+                    clean: true,
+                }
             }
             (Real::Delayed(generation), Move::Retry) => {
                 self.real.remove(name);
@@ -115,13 +141,21 @@ impl World {
     }
 
     fn states(&self) -> Vec<ChildState> {
-        self.table.view().into_iter().map(|view| view.state).collect()
+        self.table
+            .view()
+            .into_iter()
+            .map(|view| view.state)
+            .collect()
     }
 }
 
 fn moves() -> impl Strategy<Value = Vec<(usize, Move)>> {
-    let action =
-        prop_oneof![Just(Move::Come), Just(Move::Fail), Just(Move::Retry), Just(Move::Clean)];
+    let action = prop_oneof![
+        Just(Move::Come),
+        Just(Move::Fail),
+        Just(Move::Retry),
+        Just(Move::Clean)
+    ];
     proptest::collection::vec((0..NAMES.len(), action), 0..80)
 }
 
@@ -202,13 +236,34 @@ fn rest_for_one_stops_the_later_ones_from_the_last_and_starts_them_from_the_firs
 fn a_clean_end_is_the_end_of_a_transient_child_and_a_failure_of_a_permanent_one() {
     let mut table = Table::new(Kind::OneForOne, ENDLESS, OnExhaustion::Escalate);
     let now = Instant::now();
-    for (name, restart, expected) in
-        [("p", Restart::Permanent, ChildState::Starting), ("t", Restart::Transient, ChildState::Ended)]
-    {
+    for (name, restart, expected) in [
+        ("p", Restart::Permanent, ChildState::Starting),
+        ("t", Restart::Transient, ChildState::Ended),
+    ] {
         table.on(&Event::Add { name, restart }, now, Chance::EVEN);
-        table.on(&Event::Started { name, generation: 1 }, now, Chance::EVEN);
-        table.on(&Event::Exited { name, generation: 1, clean: true }, now, Chance::EVEN);
-        let state = table.view().into_iter().find(|view| view.name == name).unwrap().state;
+        table.on(
+            &Event::Started {
+                name,
+                generation: 1,
+            },
+            now,
+            Chance::EVEN,
+        );
+        table.on(
+            &Event::Exited {
+                name,
+                generation: 1,
+                clean: true,
+            },
+            now,
+            Chance::EVEN,
+        );
+        let state = table
+            .view()
+            .into_iter()
+            .find(|view| view.name == name)
+            .unwrap()
+            .state;
         assert_eq!(state, expected);
     }
     assert!(table.has_room_for("t"), "what has ended may be added anew");
@@ -222,10 +277,31 @@ fn s1_a_failed_start_is_retried_like_a_failed_run() {
         let mut table = Table::new(Kind::OneForOne, ENDLESS, OnExhaustion::Escalate);
         let now = Instant::now();
         let name = "a";
-        table.on(&Event::Add { name, restart: Restart::Permanent }, now, Chance::EVEN);
-        table.on(&Event::Started { name, generation: 1 }, now, Chance::EVEN);
-        let mut effects =
-            table.on(&Event::Exited { name, generation: 1, clean: false }, now, Chance::EVEN);
+        table.on(
+            &Event::Add {
+                name,
+                restart: Restart::Permanent,
+            },
+            now,
+            Chance::EVEN,
+        );
+        table.on(
+            &Event::Started {
+                name,
+                generation: 1,
+            },
+            now,
+            Chance::EVEN,
+        );
+        let mut effects = table.on(
+            &Event::Exited {
+                name,
+                generation: 1,
+                clean: false,
+            },
+            now,
+            Chance::EVEN,
+        );
         let mut delays = Vec::new();
         for _ in 0..12 {
             effects = match effects.first().unwrap() {
@@ -236,9 +312,19 @@ fn s1_a_failed_start_is_retried_like_a_failed_run() {
                 Effect::Start { generation, .. } => {
                     let generation = *generation;
                     table.on(&Event::Started { name, generation }, now, Chance::EVEN);
-                    table.on(&Event::Exited { name, generation, clean: false }, now, Chance::EVEN)
+                    table.on(
+                        &Event::Exited {
+                            name,
+                            generation,
+                            clean: false,
+                        },
+                        now,
+                        Chance::EVEN,
+                    )
                 }
-                Effect::Retry { generation, after, .. } => {
+                Effect::Retry {
+                    generation, after, ..
+                } => {
                     delays.push(*after);
                     let generation = *generation;
                     table.on(&Event::RetryDue { name, generation }, now, Chance::EVEN)

@@ -33,7 +33,9 @@ impl Log {
     async fn until(&self, expected: &str) {
         let mut log = self.0.subscribe();
         let found = log.wait_for(|log| log.join(" ") == expected);
-        let found = tokio::time::timeout(Duration::from_secs(3600), found).await.is_ok();
+        let found = tokio::time::timeout(Duration::from_secs(3600), found)
+            .await
+            .is_ok();
         assert!(found, "{:?} is not {expected:?}", self.all());
     }
 }
@@ -71,7 +73,12 @@ impl Actor for Puppet {
         Ok(())
     }
 
-    async fn handle(&self, me: ActorRef<Do>, what: Do, _: &mut ()) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        me: ActorRef<Do>,
+        what: Do,
+        _: &mut (),
+    ) -> Result<(), ActorProcessingErr> {
         match what {
             Do::Panic => panic!("told to"),
             Do::Fail => return Err("told to".into()),
@@ -88,18 +95,35 @@ impl Actor for Puppet {
 }
 
 fn puppet(name: &'static str, log: &Log, bad_starts: u32) -> ChildSpec {
-    let puppet = Puppet { name, log: log.clone(), bad_starts: Arc::new(Mutex::new(bad_starts)) };
-    ChildSpec::actor(name, Restart::Permanent, SECOND, move || (puppet.clone(), ()))
+    let puppet = Puppet {
+        name,
+        log: log.clone(),
+        bad_starts: Arc::new(Mutex::new(bad_starts)),
+    };
+    ChildSpec::actor(name, Restart::Permanent, SECOND, move || {
+        (puppet.clone(), ())
+    })
 }
 
 const PATIENT: Policy = Policy {
     strategy: Strategy::OneForOne,
-    intensity: Intensity { restarts: 3, within: Duration::from_secs(60) },
-    on_exhaustion: OnExhaustion::Park { retry: Duration::from_secs(60) },
+    intensity: Intensity {
+        restarts: 3,
+        within: Duration::from_secs(60),
+    },
+    on_exhaustion: OnExhaustion::Park {
+        retry: Duration::from_secs(60),
+    },
     order: StopOrder::Reversed,
 };
-const STRICT: Policy = Policy { on_exhaustion: OnExhaustion::Escalate, ..PATIENT };
-const ORDERED: Policy = Policy { strategy: Strategy::RestForOne, ..STRICT };
+const STRICT: Policy = Policy {
+    on_exhaustion: OnExhaustion::Escalate,
+    ..PATIENT
+};
+const ORDERED: Policy = Policy {
+    strategy: Strategy::RestForOne,
+    ..STRICT
+};
 
 fn tell(supervisor: &Supervisor, name: &str, what: Do) {
     supervisor.child::<Do>(name).unwrap().cast(what).unwrap();
@@ -107,7 +131,10 @@ fn tell(supervisor: &Supervisor, name: &str, what: Do) {
 
 async fn state(supervisor: &Supervisor, name: &str) -> Option<ChildState> {
     let children = supervisor.observe().await.unwrap();
-    children.into_iter().find(|child| child.name == name).map(|child| child.state)
+    children
+        .into_iter()
+        .find(|child| child.name == name)
+        .map(|child| child.state)
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +156,9 @@ async fn a_child_that_panics_fails_or_ends_is_restarted_and_its_sibling_is_left_
 #[tokio::test(start_paused = true)]
 async fn a_killed_child_is_restarted() {
     let log = Log::new();
-    let supervisor = Supervisor::spawn("test", PATIENT, vec![puppet("a", &log, 0)]).await.unwrap();
+    let supervisor = Supervisor::spawn("test", PATIENT, vec![puppet("a", &log, 0)])
+        .await
+        .unwrap();
     tell(&supervisor, "a", Do::Hang);
     supervisor.child::<Do>("a").unwrap().kill();
     log.until("+a +a").await;
@@ -147,7 +176,10 @@ async fn too_many_failures_park_the_child_and_it_is_tried_again_later() {
         log.until(&format!("+a +b{}", " +a".repeat(runs - 1))).await;
     }
     let before = start.elapsed();
-    assert!(before < Duration::from_secs(3), "delays of 0, 0.5 and 1 s, not {before:?}");
+    assert!(
+        before < Duration::from_secs(3),
+        "delays of 0, 0.5 and 1 s, not {before:?}"
+    );
     tell(&supervisor, "a", Do::Fail);
     log.until("+a +b +a +a +a +a").await;
     assert!(start.elapsed() - before >= Duration::from_secs(60));
@@ -158,11 +190,16 @@ async fn too_many_failures_park_the_child_and_it_is_tried_again_later() {
 #[tokio::test(start_paused = true)]
 async fn too_many_failures_where_they_escalate_end_the_supervisor_and_its_children_in_order() {
     let log = Log::new();
-    let children = vec![puppet("a", &log, 0), puppet("b", &log, 0), puppet("c", &log, 0)];
+    let children = vec![
+        puppet("a", &log, 0),
+        puppet("b", &log, 0),
+        puppet("c", &log, 0),
+    ];
     let supervisor = Supervisor::spawn("test", STRICT, children).await.unwrap();
     for runs in 2..=4 {
         tell(&supervisor, "b", Do::Panic);
-        log.until(&format!("+a +b +c{}", " +b".repeat(runs - 1))).await;
+        log.until(&format!("+a +b +c{}", " +b".repeat(runs - 1)))
+            .await;
     }
     tell(&supervisor, "b", Do::Panic);
     supervisor.ended().await;
@@ -173,7 +210,12 @@ async fn too_many_failures_where_they_escalate_end_the_supervisor_and_its_childr
 #[tokio::test(start_paused = true)]
 async fn rest_for_one_restarts_what_builds_on_the_failed_child() {
     let log = Log::new();
-    let children = vec![puppet("a", &log, 0), puppet("b", &log, 0), puppet("c", &log, 0), puppet("d", &log, 0)];
+    let children = vec![
+        puppet("a", &log, 0),
+        puppet("b", &log, 0),
+        puppet("c", &log, 0),
+        puppet("d", &log, 0),
+    ];
     let supervisor = Supervisor::spawn("test", ORDERED, children).await.unwrap();
     tell(&supervisor, "b", Do::Panic);
     log.until("+a +b +c +d -d -c +b +c +d").await;
@@ -184,9 +226,19 @@ async fn rest_for_one_restarts_what_builds_on_the_failed_child() {
 #[tokio::test(start_paused = true)]
 async fn a_start_that_fails_with_the_supervisor_ends_those_before_it() {
     let log = Log::new();
-    let children = vec![puppet("a", &log, 0), puppet("b", &log, 1), puppet("c", &log, 0)];
-    let error = Supervisor::spawn("test", STRICT, children).await.err().unwrap();
-    assert_eq!(error.to_string(), "test did not start: b did not start: not today");
+    let children = vec![
+        puppet("a", &log, 0),
+        puppet("b", &log, 1),
+        puppet("c", &log, 0),
+    ];
+    let error = Supervisor::spawn("test", STRICT, children)
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(
+        error.to_string(),
+        "test did not start: b did not start: not today"
+    );
     assert_eq!(log.all(), "+a !b -a");
 }
 
@@ -203,7 +255,10 @@ async fn a_start_that_fails_with_a_patient_supervisor_is_retried() {
 async fn a_child_that_does_not_start_when_added_is_not_added() {
     let log = Log::new();
     let supervisor = Supervisor::spawn("test", PATIENT, vec![]).await.unwrap();
-    let error = supervisor.add_child(puppet("a", &log, 1)).await.unwrap_err();
+    let error = supervisor
+        .add_child(puppet("a", &log, 1))
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "a did not start: not today");
     assert_eq!(state(&supervisor, "a").await, None);
     supervisor.add_child(puppet("a", &log, 0)).await.unwrap();
@@ -235,7 +290,9 @@ async fn s4_a_caller_that_goes_away_still_has_added_its_child() {
 #[tokio::test(start_paused = true)]
 async fn a_child_removed_while_it_waits_for_its_restart_stays_away() {
     let log = Log::new();
-    let supervisor = Supervisor::spawn("test", PATIENT, vec![puppet("a", &log, 0)]).await.unwrap();
+    let supervisor = Supervisor::spawn("test", PATIENT, vec![puppet("a", &log, 0)])
+        .await
+        .unwrap();
     tell(&supervisor, "a", Do::Fail);
     log.until("+a +a").await;
     tell(&supervisor, "a", Do::Fail);
@@ -243,7 +300,10 @@ async fn a_child_removed_while_it_waits_for_its_restart_stays_away() {
     supervisor.terminate_child("a").await.unwrap();
     tokio::time::advance(Duration::from_secs(600)).await;
     assert_eq!(supervisor.observe().await.unwrap(), []);
-    assert_eq!(supervisor.terminate_child("a").await, Err(ChildError::Unknown("a".into())));
+    assert_eq!(
+        supervisor.terminate_child("a").await,
+        Err(ChildError::Unknown("a".into()))
+    );
     assert_eq!(log.all(), "+a +a");
     supervisor.stop().await;
 }
@@ -270,7 +330,10 @@ async fn s5_a_supervisor_answers_while_a_child_takes_its_time_to_stop() {
     let supervisor = Supervisor::spawn("test", PATIENT, children).await.unwrap();
     tell(&supervisor, "a", Do::Hang);
     let start = tokio::time::Instant::now();
-    let removing = { let supervisor = supervisor.clone(); tokio::spawn(async move { supervisor.terminate_child("a").await }) };
+    let removing = {
+        let supervisor = supervisor.clone();
+        tokio::spawn(async move { supervisor.terminate_child("a").await })
+    };
     while state(&supervisor, "a").await != Some(ChildState::Stopping) {}
     tell(&supervisor, "b", Do::Panic);
     log.until("+a +b +b").await;
@@ -282,15 +345,24 @@ async fn s5_a_supervisor_answers_while_a_child_takes_its_time_to_stop() {
 #[tokio::test(start_paused = true)]
 async fn children_that_know_nothing_of_each_other_are_stopped_together() {
     let log = Log::new();
-    let children = ["a", "b", "c", "d"].map(|name| puppet(name, &log, 0)).to_vec();
-    let policy = Policy { order: StopOrder::Together, ..PATIENT };
+    let children = ["a", "b", "c", "d"]
+        .map(|name| puppet(name, &log, 0))
+        .to_vec();
+    let policy = Policy {
+        order: StopOrder::Together,
+        ..PATIENT
+    };
     let supervisor = Supervisor::spawn("test", policy, children).await.unwrap();
     for name in ["a", "b", "c"] {
         tell(&supervisor, name, Do::Hang);
     }
     let start = tokio::time::Instant::now();
     supervisor.stop().await;
-    assert_eq!(start.elapsed().as_secs(), SECOND.as_secs(), "not one after the other");
+    assert_eq!(
+        start.elapsed().as_secs(),
+        SECOND.as_secs(),
+        "not one after the other"
+    );
     assert_eq!(log.all(), "+a +b +c +d -d");
 }
 
@@ -300,11 +372,14 @@ async fn children_added_to_a_supervisor_survive_its_restart() {
     let log = Log::new();
     let inner = Supervisor::planned("inner", STRICT, vec![]);
     let child = inner.as_child(Restart::Permanent, Duration::from_secs(10));
-    let outer = Supervisor::spawn("outer", PATIENT, vec![child]).await.unwrap();
+    let outer = Supervisor::spawn("outer", PATIENT, vec![child])
+        .await
+        .unwrap();
     inner.add_child(puppet("a", &log, 0)).await.unwrap();
     for runs in 2..=5 {
         tell(&inner, "a", Do::Panic);
-        log.until("+a".repeat(runs).replace("a+", "a +").as_str()).await;
+        log.until("+a".repeat(runs).replace("a+", "a +").as_str())
+            .await;
     }
     while inner.observe().await.is_err() {
         tokio::task::yield_now().await;
@@ -323,7 +398,11 @@ fn looping(log: &Log, how: fn(u32) -> Result<(), String>) -> ChildSpec {
         let (log, runs) = (log.clone(), Arc::clone(&runs));
         async move {
             log.add("+");
-            let run = { let mut runs = runs.lock().unwrap(); *runs += 1; *runs };
+            let run = {
+                let mut runs = runs.lock().unwrap();
+                *runs += 1;
+                *runs
+            };
             if run <= 2 {
                 return how(run);
             }
@@ -340,7 +419,9 @@ async fn a_loop_that_ends_fails_or_panics_is_begun_anew_and_is_asked_to_end() {
         [|_| Ok(()), |_| Err("no".into()), |_| panic!("told to")];
     for how in ways {
         let log = Log::new();
-        let supervisor = Supervisor::spawn("test", PATIENT, vec![looping(&log, how)]).await.unwrap();
+        let supervisor = Supervisor::spawn("test", PATIENT, vec![looping(&log, how)])
+            .await
+            .unwrap();
         log.until("+ + +").await;
         supervisor.stop().await;
         assert_eq!(log.all(), "+ + + -");
@@ -364,7 +445,9 @@ async fn a_loop_that_does_not_end_is_dropped() {
             std::future::pending().await
         }
     });
-    let supervisor = Supervisor::spawn("test", PATIENT, vec![deaf]).await.unwrap();
+    let supervisor = Supervisor::spawn("test", PATIENT, vec![deaf])
+        .await
+        .unwrap();
     supervisor.stop().await;
     log.until("dropped").await;
 }

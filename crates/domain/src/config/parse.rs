@@ -7,7 +7,7 @@ use crate::destination::{DestinationConfig, Platform, ServerUrl, StreamKey, Stre
 use crate::ids::{DestinationId, MediaId};
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
-use crate::violation::{Fields, Violations, describe, member, quoted};
+use crate::violation::{Fields, Violations, describe, member};
 use serde_json::Value;
 
 /// Characters of a channel's name at most.
@@ -323,13 +323,6 @@ fn read_key(
     match fields.value("streamKeySet") {
         None => {}
         Some(Value::Bool(said)) if *said == had || *said == key.is_set() => {}
-        Some(Value::String(text)) => {
-            let given = quoted(text);
-            fields.refuse(
-                "streamKeySet",
-                format!("streamKeySet is {given}; it is only answered, never set"),
-            );
-        }
         Some(other) => {
             let given = describe(other);
             let message = format!(

@@ -15,10 +15,21 @@ const EARLIER: Ticks90k = Ticks90k::new(Ticks90k::PER_SECOND);
 pub fn copy(prepared: &Path, from: Ticks90k) -> Invocation {
     let mut line = Invocation::ffmpeg().with(["-copyts"]);
     // A seek counts from the container's start, which is the item's.
-    if let Some(into) = from.checked_sub(ITEM_START + EARLIER).filter(|into| into.get() > 0) {
+    if let Some(into) = from
+        .checked_sub(ITEM_START + EARLIER)
+        .filter(|into| into.get() > 0)
+    {
         line = line.set("-ss", format_args!("{:.6}", into.seconds()));
     }
     line.own(prepared)
         .with(["-map", "0:v", "-map", "0:a", "-c", "copy"])
-        .with(["-muxdelay", "0", "-muxpreload", "0", "-f", "mpegts", "pipe:1"])
+        .with([
+            "-muxdelay",
+            "0",
+            "-muxpreload",
+            "0",
+            "-f",
+            "mpegts",
+            "pipe:1",
+        ])
 }

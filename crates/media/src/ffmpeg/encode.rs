@@ -37,17 +37,36 @@ impl Invocation {
     /// [`crate::index::ITEM_START`].
     pub(super) fn encode(self, profile: &Profile, effort: Effort) -> Self {
         let bitrate = profile.video_bitrate.get();
-        self.with(["-c:v", "libx264", "-profile:v", "high", "-pix_fmt", "yuv420p", "-fps_mode", "passthrough"])
-            .set("-preset", effort.preset())
-            .set("-b:v", bitrate)
-            .set("-maxrate", bitrate)
-            .set("-bufsize", 2 * bitrate)
-            .with(["-forced-idr", "1"])
-            .set("-x264-params", x264_params(profile, effort))
-            .with(["-c:a", "aac", "-ar", "48000", "-ac", "2"])
-            .set("-b:a", profile.audio_bitrate.get())
-            .with(["-map_metadata", "-1", "-map_chapters", "-1"])
-            .with(["-muxdelay", "0", "-muxpreload", "0", "-output_ts_offset", "10", "-f", "mpegts", "pipe:1"])
+        self.with([
+            "-c:v",
+            "libx264",
+            "-profile:v",
+            "high",
+            "-pix_fmt",
+            "yuv420p",
+            "-fps_mode",
+            "passthrough",
+        ])
+        .set("-preset", effort.preset())
+        .set("-b:v", bitrate)
+        .set("-maxrate", bitrate)
+        .set("-bufsize", 2 * bitrate)
+        .with(["-forced-idr", "1"])
+        .set("-x264-params", x264_params(profile, effort))
+        .with(["-c:a", "aac", "-ar", "48000", "-ac", "2"])
+        .set("-b:a", profile.audio_bitrate.get())
+        .with(["-map_metadata", "-1", "-map_chapters", "-1"])
+        .with([
+            "-muxdelay",
+            "0",
+            "-muxpreload",
+            "0",
+            "-output_ts_offset",
+            "10",
+            "-f",
+            "mpegts",
+            "pipe:1",
+        ])
     }
 }
 
@@ -79,7 +98,9 @@ fn level(profile: &Profile) -> &'static str {
         ("5.2", 2_073_600, 36_864, 184_320),
         ("6.0", 4_177_920, 139_264, 696_320),
     ];
-    let blocks = u64::from(profile.resolution.width().div_ceil(16) * profile.resolution.height().div_ceil(16));
+    let blocks = u64::from(
+        profile.resolution.width().div_ceil(16) * profile.resolution.height().div_ceil(16),
+    );
     let rate: FrameRate = profile.frame_rate;
     let each_second = (blocks * u64::from(rate.num())).div_ceil(u64::from(rate.den()));
     let fits = |&&(_, second, frame, buffer): &&(&str, u64, u64, u64)| {
@@ -97,7 +118,12 @@ mod tests {
     fn levels_are_those_of_the_standard() {
         let level_of = |resolution: Resolution, frame_rate| {
             let video_bitrate = resolution.default_bitrate(frame_rate);
-            level(&Profile { resolution, frame_rate, video_bitrate, audio_bitrate: video_bitrate })
+            level(&Profile {
+                resolution,
+                frame_rate,
+                video_bitrate,
+                audio_bitrate: video_bitrate,
+            })
         };
         assert_eq!(level_of(Resolution::P240, FrameRate::F25), "2.1");
         assert_eq!(level_of(Resolution::P720, FrameRate::F25), "3.1");

@@ -19,6 +19,9 @@ const FORMATS: &str = "mov,matroska,webm,mpegts,mpeg,mpegvideo,avi,flv,live_flv,
 const PROBE_BYTES: &str = "20000000";
 const PROBE_TIME: &str = "10000000";
 
+/// No larger picture is decoded, also when a stream grows on its way: 8192 × 8192.
+const MAX_PIXELS: &str = "67108864";
+
 /// The path as FFmpeg is to read it: as a file, whatever its name looks like.
 fn file_url(path: &Path) -> OsString {
     let mut url = OsString::from("file:");
@@ -31,23 +34,35 @@ impl Invocation {
     pub(super) fn stranger(self, path: &Path) -> Self {
         self.with(["-protocol_whitelist", "file", "-format_whitelist", FORMATS])
             .with(["-probesize", PROBE_BYTES, "-analyzeduration", PROBE_TIME])
+            .with(["-max_pixels", MAX_PIXELS])
             .with([OsStr::new("-i"), &file_url(path)])
     }
 
     /// Adds a file of our own making as the next input.
     pub(super) fn own(self, path: &Path) -> Self {
-        self.with(["-protocol_whitelist", "file", "-f", "mpegts"]).with([OsStr::new("-i"), &file_url(path)])
+        self.with(["-protocol_whitelist", "file", "-f", "mpegts"])
+            .with([OsStr::new("-i"), &file_url(path)])
     }
 }
 
 /// Looks at a file. Standard output is for [`crate::probe::parse`].
 pub fn probe(input: &Path) -> Invocation {
     const ENTRIES: &str = "program=program_id:program_stream=index:format=format_name,start_time,duration,size:format_tags=title:\
-        stream=index,codec_name,codec_type,codec_tag_string,width,height,pix_fmt,sample_aspect_ratio,field_order,\
+        stream=index,codec_name,codec_type,codec_tag_string,width,height,sample_aspect_ratio,field_order,\
         color_space,color_transfer,time_base,start_pts,duration,nb_frames,avg_frame_rate,channels,sample_rate:\
         stream_tags=DURATION:stream_disposition=attached_pic,default:stream_side_data=rotation";
-    Invocation { program: Tool::Ffprobe, args: Vec::new() }
-        .with(["-hide_banner", "-loglevel", "error", "-print_format", "json=compact=1", "-show_error"])
-        .with(["-show_entries", ENTRIES])
-        .stranger(input)
+    Invocation {
+        program: Tool::Ffprobe,
+        args: Vec::new(),
+    }
+    .with([
+        "-hide_banner",
+        "-loglevel",
+        "error",
+        "-print_format",
+        "json=compact=1",
+        "-show_error",
+    ])
+    .with(["-show_entries", ENTRIES])
+    .stranger(input)
 }

@@ -53,7 +53,11 @@ pub struct Invocation {
 impl Invocation {
     /// A run of `ffmpeg` that reads no terminal and says only what went wrong.
     fn ffmpeg() -> Self {
-        Self { program: Tool::Ffmpeg, args: Vec::new() }.with(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"])
+        Self {
+            program: Tool::Ffmpeg,
+            args: Vec::new(),
+        }
+        .with(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"])
     }
 
     /// Adds arguments.

@@ -29,7 +29,12 @@ pub(super) struct Take {
 /// The filters for `video`. They are made for the size and pixel format in the probe; the first one
 /// brings every frame to it, so a change on the way neither rebuilds them nor surprises them.
 pub(super) fn chain(video: &VideoStream, profile: &Profile, take: &Take) -> Chain {
-    let Take { zero, frames, from_start, hold } = take;
+    let Take {
+        zero,
+        frames,
+        from_start,
+        hold,
+    } = take;
     let rate = profile.frame_rate;
     let fill = if *from_start { ":start_time=0" } else { "" };
     Chain::default()
@@ -38,7 +43,10 @@ pub(super) fn chain(video: &VideoStream, profile: &Profile, take: &Take) -> Chai
         .maybe(deinterlace(video, rate))
         .then(format_args!("fps={}/{}{fill}", rate.num(), rate.den()))
         .maybe((*hold > 0).then(|| format!("tpad=stop_mode=clone:stop={hold}")))
-        .then(format_args!("trim=start_pts={}:end_pts={}", frames.start, frames.end))
+        .then(format_args!(
+            "trim=start_pts={}:end_pts={}",
+            frames.start, frames.end
+        ))
         .maybe(upright(video))
         .then(fit(video, profile))
         .then(finish(profile))
@@ -56,9 +64,17 @@ pub(super) fn finish(profile: &Profile) -> String {
 /// Only frames that are marked as interlaced are changed. Where the channel is fast enough, each field
 /// becomes a frame.
 fn deinterlace(video: &VideoStream, rate: FrameRate) -> Option<String> {
-    let fields_fit = video.frame_rate.is_some_and(|source| rate.as_f64() > 1.5 * source);
-    let mode = if fields_fit { "send_field" } else { "send_frame" };
-    video.interlaced.then(|| format!("bwdif=mode={mode}:deint=interlaced"))
+    let fields_fit = video
+        .frame_rate
+        .is_some_and(|source| rate.as_f64() > 1.5 * source);
+    let mode = if fields_fit {
+        "send_field"
+    } else {
+        "send_frame"
+    };
+    video
+        .interlaced
+        .then(|| format!("bwdif=mode={mode}:deint=interlaced"))
 }
 
 fn upright(video: &VideoStream) -> Option<&'static str> {
@@ -72,25 +88,33 @@ fn upright(video: &VideoStream) -> Option<&'static str> {
 
 /// Scales to the largest size within the profile's that keeps the shape, in BT.709 and video range.
 fn fit(video: &VideoStream, profile: &Profile) -> String {
-    let (width, height) = fitted(video.shown(), (profile.resolution.width(), profile.resolution.height()));
+    let (width, height) = fitted(
+        video.shown(),
+        (profile.resolution.width(), profile.resolution.height()),
+    );
     match video.colour.transfer.as_deref() {
         Some(hdr @ ("smpte2084" | "arib-std-b67")) => format!(
             "zscale=w={width}:h={height}:tin={hdr}:pin=2020:min=2020_ncl:t=linear:npl=203,format=gbrpf32le,\
              zscale=p=709,tonemap=mobius:desat=0,zscale=t=709:m=709:r=limited,format=yuv420p"
         ),
         _ => {
-            let matrix = matrix(video).map(|name| format!("in_color_matrix={name}:")).unwrap_or_default();
+            let matrix = matrix(video)
+                .map(|name| format!("in_color_matrix={name}:"))
+                .unwrap_or_default();
             format!("scale={width}:{height}:{matrix}out_color_matrix=bt709:out_range=tv")
         }
     }
 }
 
-/// The matrix that a stream does not tell: by its size, as everybody guesses it.
+/// The matrix where a stream does not tell it: by its size, as everybody guesses it. (RGB has none and
+/// ignores it.)
 fn matrix(video: &VideoStream) -> Option<&'static str> {
-    if video.rgb || video.colour.matrix.is_some() {
-        return None;
-    }
-    Some(if video.width >= 1280 || video.height > 576 { "bt709" } else { "smpte170m" })
+    let guess = if video.width >= 1280 || video.height > 576 {
+        "bt709"
+    } else {
+        "smpte170m"
+    };
+    video.colour.matrix.is_none().then_some(guess)
 }
 
 /// The largest even size of the shape `shown` within `frame`.
@@ -104,7 +128,10 @@ fn fitted(shown: (u32, u32), frame: (u32, u32)) -> (u32, u32) {
     } else {
         (even(shown_w * frame_h, shown_h), frame_h)
     };
-    (width.clamp(2, frame_w) as u32, height.clamp(2, frame_h) as u32)
+    (
+        width.clamp(2, frame_w) as u32,
+        height.clamp(2, frame_h) as u32,
+    )
 }
 
 #[cfg(test)]

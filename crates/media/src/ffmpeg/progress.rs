@@ -25,7 +25,9 @@ impl Progress {
         let value = value.trim();
         match key {
             "frame" => self.block.frame = value.parse().unwrap_or(self.block.frame),
-            "speed" => self.block.speed = value.strip_suffix('x').and_then(|x| x.trim().parse().ok()),
+            "speed" => {
+                self.block.speed = value.strip_suffix('x').and_then(|x| x.trim().parse().ok())
+            }
             "progress" => {
                 self.block.ended = value == "end";
                 return Some(self.block);
@@ -44,9 +46,29 @@ mod tests {
     fn a_block_is_one_report_and_noise_is_none() {
         let mut progress = Progress::default();
         let said = "frame=75\nfps=0.00\nbitrate=N/A\n[mpegts @ 0x1] frame=9x\nspeed=N/A\nprogress=continue";
-        let reports: Vec<_> = said.lines().filter_map(|line| progress.line(line)).collect();
-        assert_eq!(reports, [Report { frame: 75, speed: None, ended: false }]);
-        let reports: Vec<_> = ["frame=150", "speed=5.01x", "progress=end"].iter().filter_map(|l| progress.line(l)).collect();
-        assert_eq!(reports, [Report { frame: 150, speed: Some(5.01), ended: true }]);
+        let reports: Vec<_> = said
+            .lines()
+            .filter_map(|line| progress.line(line))
+            .collect();
+        assert_eq!(
+            reports,
+            [Report {
+                frame: 75,
+                speed: None,
+                ended: false
+            }]
+        );
+        let reports: Vec<_> = ["frame=150", "speed=5.01x", "progress=end"]
+            .iter()
+            .filter_map(|l| progress.line(l))
+            .collect();
+        assert_eq!(
+            reports,
+            [Report {
+                frame: 150,
+                speed: Some(5.01),
+                ended: true
+            }]
+        );
     }
 }

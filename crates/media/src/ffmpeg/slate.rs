@@ -13,7 +13,9 @@ use super::sound::SILENCE;
 pub fn slate_gops(profile: &Profile) -> Vec<u64> {
     let full = profile.frame_rate.gop_frames();
     let longest = full.saturating_sub(1).checked_ilog2().unwrap_or(0);
-    std::iter::once(full).chain((0..=longest).rev().map(|power| 1 << power)).collect()
+    std::iter::once(full)
+        .chain((0..=longest).rev().map(|power| 1 << power))
+        .collect()
 }
 
 /// Makes the slate of a profile, with silence, as a transport stream on standard output.
@@ -30,7 +32,11 @@ pub fn slate(profile: &Profile) -> Invocation {
     let keys = starts.collect::<Vec<_>>().join("+");
     // The sign for "pause": two bars, a third of the picture high.
     let (bar, tall) = (height / 12, height / 3);
-    let (left, right, top) = (width / 2 - bar * 3 / 2, width / 2 + bar / 2, (height - tall) / 2);
+    let (left, right, top) = (
+        width / 2 - bar * 3 / 2,
+        width / 2 + bar / 2,
+        (height - tall) / 2,
+    );
     let card = format!(
         "color=c=0x18222d:s={width}x{height}:r={}/{},format=gbrp,trim=end_frame=1,\
          drawbox={left}:{top}:{bar}:{tall}:0x8ea3b8:fill,drawbox={right}:{top}:{bar}:{tall}:0x8ea3b8:fill,\
@@ -56,12 +62,20 @@ mod tests {
     fn any_remainder_can_be_composed_of_short_gops() {
         for frame_rate in FrameRate::ALL {
             let video_bitrate = Resolution::P240.default_bitrate(frame_rate);
-            let profile =
-                Profile { resolution: Resolution::P240, frame_rate, video_bitrate, audio_bitrate: video_bitrate };
+            let profile = Profile {
+                resolution: Resolution::P240,
+                frame_rate,
+                video_bitrate,
+                audio_bitrate: video_bitrate,
+            };
             let gops = slate_gops(&profile);
             assert_eq!(gops[0], frame_rate.gop_frames());
             for remainder in 1..gops[0] {
-                let left = gops[1..].iter().fold(remainder, |left, gop| if *gop <= left { left - gop } else { left });
+                let left =
+                    gops[1..].iter().fold(
+                        remainder,
+                        |left, gop| if *gop <= left { left - gop } else { left },
+                    );
                 assert_eq!(left, 0, "{remainder} frames of {gops:?}");
             }
         }

@@ -19,14 +19,20 @@ pub(super) struct Samples {
 
 impl Samples {
     /// All of an item's.
-    pub(super) const ALL: Self = Self { start: 0, end: None };
+    pub(super) const ALL: Self = Self {
+        start: 0,
+        end: None,
+    };
 
     /// Those beside `frames`, and one access unit more on either side: a decoder needs the unit before
     /// the one that it is to play, and the encoder's very first unit is never published.
     pub(super) fn beside(frames: &Range<u64>, rate: FrameRate) -> Self {
         let first = (rate.ticks(frames.start).get() / AUDIO_UNIT_TICKS).saturating_sub(1);
         let end = rate.ticks(frames.end).get().div_ceil(AUDIO_UNIT_TICKS) + 1;
-        Self { start: first * UNIT_SAMPLES, end: Some(end * UNIT_SAMPLES) }
+        Self {
+            start: first * UNIT_SAMPLES,
+            end: Some(end * UNIT_SAMPLES),
+        }
     }
 
     /// When they begin, in seconds of item time.
@@ -47,14 +53,21 @@ impl Samples {
 /// after the first of `samples`, so silence goes before it. (Not otherwise: when a stream changes its
 /// sample rate or channels on the way, FFmpeg makes these filters anew.)
 pub(super) fn chain(zero: f64, samples: &Samples, late: bool) -> Chain {
-    let fill = if late { format!(":first_pts={}", samples.start) } else { String::new() };
+    let fill = if late {
+        format!(":first_pts={}", samples.start)
+    } else {
+        String::new()
+    };
     Chain::default()
         .then(format_args!("asetpts=round(PTS-({zero:.9})/TB)"))
         .then(format_args!("aresample=48000:async=1{fill}"))
         .then("aformat=sample_fmts=fltp:channel_layouts=stereo")
         .then("apad")
         // Where there is no sound left at all, what is padded has no time.
-        .then(format_args!("asetpts='if(isnan(PTS),{}+N,PTS)'", samples.start))
+        .then(format_args!(
+            "asetpts='if(isnan(PTS),{}+N,PTS)'",
+            samples.start
+        ))
         .then(samples.trim())
 }
 
@@ -63,5 +76,7 @@ pub(super) const SILENCE: [&str; 4] = ["-f", "lavfi", "-i", "anullsrc=r=48000:cl
 
 /// The filters for [`SILENCE`].
 pub(super) fn silent_chain(samples: &Samples) -> Chain {
-    Chain::default().then(format_args!("asetpts=PTS+{}", samples.start)).then(samples.trim())
+    Chain::default()
+        .then(format_args!("asetpts=PTS+{}", samples.start))
+        .then(samples.trim())
 }

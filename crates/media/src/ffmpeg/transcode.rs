@@ -33,10 +33,20 @@ pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
     // Without `-copyts` FFmpeg shifts a file's clock to begin at zero, and mends a clock that jumps.
     let take = |video: &VideoStream| {
         let begin = rescaled(probed.start, video.time_base);
-        Take { zero: video.start - begin, frames: frames.clone(), from_start: true, hold: 0 }
+        Take {
+            zero: video.start - begin,
+            frames: frames.clone(),
+            from_start: true,
+            hold: 0,
+        }
     };
     let zero = probed.begin() - probed.start as f64 / 1e6;
-    let source = Source { input, probed, seek: None, silent: probed.audio.is_none() };
+    let source = Source {
+        input,
+        probed,
+        seek: None,
+        silent: probed.audio.is_none(),
+    };
     Invocation::ffmpeg()
         .with(["-progress", "pipe:2", "-stats_period", "0.5"])
         .transcode(&source, profile, take, zero, &Samples::ALL)
@@ -47,11 +57,15 @@ pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
 /// Encodes frames `frames` of the item to `profile` in real time or faster. The frame numbers are
 /// those of the prepared item; frame k is shown at `ITEM_START` + k / frame rate. Sound begins up to
 /// two access units before the first frame. If the file ends up to a second too early, the last
-/// picture stands still; if it ends earlier, so does the output.
+/// picture stands still; if it ends earlier, the pictures end and silence goes on to the end asked for.
 pub fn live(input: &Path, probed: &Probed, profile: &Profile, frames: Range<u64>) -> Invocation {
     let rate = profile.frame_rate;
     let position = frames.start as f64 / rate.as_f64();
-    let preroll = if has_index(&probed.format) { PREROLL_INDEXED } else { PREROLL_BLIND };
+    let preroll = if has_index(&probed.format) {
+        PREROLL_INDEXED
+    } else {
+        PREROLL_BLIND
+    };
     let into = probed.begin() - probed.start as f64 / 1e6 + position - preroll;
     let seek = (into > 0.0).then_some(into);
     let take = |video: &VideoStream| Take {
@@ -63,11 +77,20 @@ pub fn live(input: &Path, probed: &Probed, profile: &Profile, frames: Range<u64>
     let samples = Samples::beside(&frames, rate);
     let end = frames.end as f64 / rate.as_f64();
     let silent = probed.audio.as_ref().is_none_or(|audio| {
-        let over = audio.ends().is_some_and(|over| over - probed.begin() <= position);
-        let later = audio.begins().is_some_and(|start| start - probed.begin() >= end);
+        let over = audio
+            .ends()
+            .is_some_and(|over| over - probed.begin() <= position);
+        let later = audio
+            .begins()
+            .is_some_and(|start| start - probed.begin() >= end);
         over || later
     });
-    let source = Source { input, probed, seek, silent };
+    let source = Source {
+        input,
+        probed,
+        seek,
+        silent,
+    };
     Invocation::ffmpeg()
         .with(["-copyts"])
         .transcode(&source, profile, take, probed.begin(), &samples)
@@ -103,7 +126,9 @@ impl Invocation {
                 } else {
                     format!("0:{}", audio.index)
                 };
-                let late = audio.begins().is_some_and(|start| start - probed.begin() > samples.begin() + NOTICEABLE);
+                let late = audio
+                    .begins()
+                    .is_some_and(|start| start - probed.begin() > samples.begin() + NOTICEABLE);
                 (map, sound::chain(zero, samples, late))
             }
             _ => {
@@ -113,11 +138,16 @@ impl Invocation {
         };
         if let Some(video) = &probed.video {
             let chain = picture::chain(video, profile, &take(video));
-            line = line.set("-map", format_args!("0:{}", video.index)).set("-vf", chain);
+            line = line
+                .set("-map", format_args!("0:{}", video.index))
+                .set("-vf", chain);
         }
-        line.set("-map", audio_map)
-            .set("-af", audio_chain)
-            .with(["-max_muxing_queue_size", "100000", "-max_interleave_delta", "2000000"])
+        line.set("-map", audio_map).set("-af", audio_chain).with([
+            "-max_muxing_queue_size",
+            "100000",
+            "-max_interleave_delta",
+            "2000000",
+        ])
     }
 
     /// Adds the file as the next input. Frames reach the filters as they are: they are turned upright
@@ -125,9 +155,12 @@ impl Invocation {
     fn open(self, source: &Source<'_>) -> Self {
         let mut line = self;
         if let Some(into) = source.seek {
-            line = line.with(["-noaccurate_seek"]).set("-ss", format_args!("{into:.6}"));
+            line = line
+                .with(["-noaccurate_seek"])
+                .set("-ss", format_args!("{into:.6}"));
         }
-        line.with(["-autorotate", "0", "-reinit_filter:v", "0"]).stranger(source.input)
+        line.with(["-autorotate", "0", "-reinit_filter:v", "0"])
+            .stranger(source.input)
     }
 }
 
@@ -141,12 +174,12 @@ impl Probed {
     /// Whether sound may be missing for a while beside pictures: then it is read by itself. Otherwise
     /// FFmpeg would wait for it, and with it whoever reads the output.
     fn sound_may_lag(&self) -> bool {
-        // Their clocks may jump, and are mended for the file as a whole.
-        if matches!(self.format.as_str(), "mpegts" | "mpeg") {
+        let (Some(video), Some(audio)) = (&self.video, &self.audio) else {
             return false;
-        }
-        let (Some(video), Some(audio)) = (&self.video, &self.audio) else { return false };
-        let video_end = video.duration.map(|length| self.begin() + length.as_secs_f64());
+        };
+        let video_end = video
+            .duration
+            .map(|length| self.begin() + length.as_secs_f64());
         match (audio.begins(), audio.ends(), video_end) {
             (Some(start), Some(end), Some(video_end)) => {
                 start > self.begin() + NOTICEABLE || end < video_end - NOTICEABLE
@@ -158,11 +191,16 @@ impl Probed {
 
 /// Microseconds in units of a time base, to the nearest, halves away from zero: as FFmpeg does it.
 fn rescaled(micros: i64, (num, den): (u32, u32)) -> i64 {
-    let (scaled, unit) = (i128::from(micros) * i128::from(den), 1_000_000 * i128::from(num));
+    let (scaled, unit) = (
+        i128::from(micros) * i128::from(den),
+        1_000_000 * i128::from(num),
+    );
     ((scaled.abs() + unit / 2) / unit * scaled.signum()) as i64
 }
 
 /// Demuxers that find the key frame before a time.
 fn has_index(format: &str) -> bool {
-    ["mov", "matroska", "avi", "mxf", "gxf", "nut"].iter().any(|known| format.split(',').any(|name| name == *known))
+    ["mov", "matroska", "avi", "mxf", "gxf", "nut"]
+        .iter()
+        .any(|known| format.split(',').any(|name| name == *known))
 }

@@ -66,8 +66,6 @@ struct Stream {
     width: u32,
     #[serde(default)]
     height: u32,
-    #[serde(default)]
-    pix_fmt: String,
     sample_aspect_ratio: Option<String>,
     field_order: Option<String>,
     color_space: Option<String>,
@@ -106,26 +104,41 @@ struct SideData {
 /// # Errors
 /// The reason why the file is no media.
 pub fn parse(json: &[u8], said: &str) -> Result<Probed, Refusal> {
-    let output: Output = serde_json::from_slice(&valid_utf8(json)).map_err(|_| Refusal::Unreadable(first_line(said)))?;
+    let output: Output = serde_json::from_slice(&valid_utf8(json))
+        .map_err(|_| Refusal::Unreadable(first_line(said)))?;
     if let Some(failure) = output.error {
         return Err(refusal(&failure.string, said));
     }
-    let format = output.format.ok_or_else(|| Refusal::Unreadable(first_line(said)))?;
-    let picture = output.streams.iter().filter(|s| s.codec_type == "video" && s.disposition.attached_pic == 0);
+    let format = output
+        .format
+        .ok_or_else(|| Refusal::Unreadable(first_line(said)))?;
+    let picture = output
+        .streams
+        .iter()
+        .filter(|s| s.codec_type == "video" && s.disposition.attached_pic == 0);
     let picture = picture.max_by_key(|s| s.rank());
     let beside = |sound: &Stream| {
-        let has = |program: &&Program, index| program.streams.iter().any(|member| member.index == index);
-        let own = picture.and_then(|p| output.programs.iter().find(|program| has(program, p.index)));
+        let has =
+            |program: &&Program, index| program.streams.iter().any(|member| member.index == index);
+        let own =
+            picture.and_then(|p| output.programs.iter().find(|program| has(program, p.index)));
         own.is_none_or(|program| has(&program, sound.index))
     };
-    let sound = output.streams.iter().filter(|s| s.codec_type == "audio" && s.channels > 0 && !s.codec_name.is_empty());
+    let sound = output
+        .streams
+        .iter()
+        .filter(|s| s.codec_type == "audio" && s.channels > 0 && !s.codec_name.is_empty());
     let sound = sound.filter(|s| beside(s)).max_by_key(|s| s.rank());
     Ok(Probed {
         format: format.format_name,
         start: format.start_time.as_deref().and_then(micros).unwrap_or(0),
         duration: format.duration.as_deref().and_then(seconds),
         size: format.size.and_then(|size| size.parse().ok()).unwrap_or(0),
-        title: format.tags.title.map(|title| title.trim().to_owned()).filter(|title| !title.is_empty()),
+        title: format
+            .tags
+            .title
+            .map(|title| title.trim().to_owned())
+            .filter(|title| !title.is_empty()),
         video: picture.map(video),
         audio: sound.map(audio),
     })
@@ -137,17 +150,29 @@ fn valid_utf8(json: &[u8]) -> Vec<u8> {
 }
 
 fn first_line(said: &str) -> String {
-    said.lines().next().unwrap_or("the examination was broken off").to_owned()
+    said.lines()
+        .next()
+        .unwrap_or("the examination was broken off")
+        .to_owned()
 }
 
 /// The sentence for FFmpeg's error. A demuxer that is not allowed is named in what it said:
 /// `[hls @ 0x…] Format not on whitelist …`.
 fn refusal(error: &str, said: &str) -> Refusal {
-    if let Some(line) = said.lines().find(|line| line.contains("Format not on whitelist")) {
-        let demuxer = line.trim_start_matches('[').split([' ', ',']).next().unwrap_or_default();
+    if let Some(line) = said
+        .lines()
+        .find(|line| line.contains("Format not on whitelist"))
+    {
+        let demuxer = line
+            .trim_start_matches('[')
+            .split([' ', ','])
+            .next()
+            .unwrap_or_default();
         return match demuxer {
             "image2" => Refusal::Image,
-            "hls" | "applehttp" | "dash" | "concat" | "sdp" | "imf" | "rtsp" | "redir" => Refusal::Playlist,
+            "hls" | "applehttp" | "dash" | "concat" | "sdp" | "imf" | "rtsp" | "redir" => {
+                Refusal::Playlist
+            }
             other => Refusal::Format(other.to_owned()),
         };
     }
@@ -164,18 +189,30 @@ impl Stream {
     /// Which of several streams of a kind is played: the one marked as default, else the largest, else
     /// the first.
     fn rank(&self) -> (u8, u64, Reverse<u32>) {
-        (self.disposition.default, u64::from(self.width) * u64::from(self.height), Reverse(self.index))
+        (
+            self.disposition.default,
+            u64::from(self.width) * u64::from(self.height),
+            Reverse(self.index),
+        )
     }
 }
 
 fn video(stream: &Stream) -> VideoStream {
-    let rotation = stream.side_data_list.iter().find_map(|side| side.rotation).unwrap_or(0.0);
+    let rotation = stream
+        .side_data_list
+        .iter()
+        .find_map(|side| side.rotation)
+        .unwrap_or(0.0);
     VideoStream {
         index: stream.index,
         codec: known(&stream.codec_name),
         width: stream.width,
         height: stream.height,
-        pixel_aspect: stream.sample_aspect_ratio.as_deref().and_then(|r| ratio(r, ':')).unwrap_or((1, 1)),
+        pixel_aspect: stream
+            .sample_aspect_ratio
+            .as_deref()
+            .and_then(|r| ratio(r, ':'))
+            .unwrap_or((1, 1)),
         // FFmpeg counts anticlockwise.
         rotation: ((-rotation / 90.0).round() as i32).rem_euclid(4) as u16 * 90,
         time_base: time_base(stream),
@@ -186,11 +223,16 @@ fn video(stream: &Stream) -> VideoStream {
             .as_deref()
             .and_then(|r| ratio(r, '/'))
             .map(|(num, den)| f64::from(num) / f64::from(den)),
-        interlaced: matches!(stream.field_order.as_deref(), Some("tt" | "bb" | "tb" | "bt")),
-        rgb: ["rgb", "bgr", "gbr", "argb", "abgr", "0rgb", "0bgr", "pal8"].iter().any(|p| stream.pix_fmt.starts_with(p)),
+        interlaced: matches!(
+            stream.field_order.as_deref(),
+            Some("tt" | "bb" | "tb" | "bt")
+        ),
         colour: Colour {
             matrix: stream.color_space.clone().filter(|name| name != "unknown"),
-            transfer: stream.color_transfer.clone().filter(|name| name != "unknown"),
+            transfer: stream
+                .color_transfer
+                .clone()
+                .filter(|name| name != "unknown"),
         },
         encrypted: matches!(stream.codec_tag_string.as_str(), "encv" | "drmi"),
     }
@@ -201,7 +243,11 @@ fn audio(stream: &Stream) -> AudioStream {
         index: stream.index,
         codec: known(&stream.codec_name),
         channels: stream.channels,
-        sample_rate: stream.sample_rate.as_deref().and_then(|rate| rate.parse().ok()).unwrap_or(0),
+        sample_rate: stream
+            .sample_rate
+            .as_deref()
+            .and_then(|rate| rate.parse().ok())
+            .unwrap_or(0),
         time_base: time_base(stream),
         start: stream.start_pts,
         duration: duration(stream),
@@ -209,7 +255,11 @@ fn audio(stream: &Stream) -> AudioStream {
 }
 
 fn time_base(stream: &Stream) -> (u32, u32) {
-    stream.time_base.as_deref().and_then(|text| ratio(text, '/')).unwrap_or((1, 90_000))
+    stream
+        .time_base
+        .as_deref()
+        .and_then(|text| ratio(text, '/'))
+        .unwrap_or((1, 90_000))
 }
 
 fn duration(stream: &Stream) -> Option<Duration> {
@@ -224,7 +274,11 @@ fn duration(stream: &Stream) -> Option<Duration> {
 }
 
 fn known(codec: &str) -> String {
-    if codec == "unknown" { String::new() } else { codec.to_owned() }
+    if codec == "unknown" {
+        String::new()
+    } else {
+        codec.to_owned()
+    }
 }
 
 /// `num/den`, both above zero.
@@ -236,7 +290,9 @@ fn ratio(text: &str, between: char) -> Option<(u32, u32)> {
 
 fn seconds(text: &str) -> Option<Duration> {
     let seconds: f64 = text.parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok().filter(|length| !length.is_zero())
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|length| !length.is_zero())
 }
 
 /// Seconds with six decimals, as microseconds.
@@ -250,6 +306,7 @@ fn clock(text: &str) -> Option<Duration> {
     let mut parts = text.splitn(3, ':');
     let hours: u32 = parts.next()?.parse().ok()?;
     let minutes: u32 = parts.next()?.parse().ok()?;
-    let length = seconds(parts.next()?).unwrap_or_default() + Duration::from_secs(60 * u64::from(minutes) + 3600 * u64::from(hours));
+    let length = seconds(parts.next()?).unwrap_or_default()
+        + Duration::from_secs(60 * u64::from(minutes) + 3600 * u64::from(hours));
     (!length.is_zero()).then_some(length)
 }

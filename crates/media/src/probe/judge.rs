@@ -28,7 +28,11 @@ pub struct Judged {
 /// The reason why it cannot.
 pub fn judge(probed: &Probed) -> Result<Judged, Refusal> {
     let Some(video) = &probed.video else {
-        return Err(if probed.audio.is_some() { Refusal::NoVideo } else { Refusal::NoStreams });
+        return Err(if probed.audio.is_some() {
+            Refusal::NoVideo
+        } else {
+            Refusal::NoStreams
+        });
     };
     if is_image(probed) {
         return Err(Refusal::Image);
@@ -49,7 +53,11 @@ pub fn judge(probed: &Probed) -> Result<Judged, Refusal> {
     if duration > LONGEST {
         return Err(Refusal::TooLong(duration.as_secs() / 3600));
     }
-    Ok(Judged { summary: probed.summary(), duration, title: probed.title.clone() })
+    Ok(Judged {
+        summary: probed.summary(),
+        duration,
+        title: probed.title.clone(),
+    })
 }
 
 /// Image demuxers are called `png_pipe` and the like; a GIF is an image unless it moves.

@@ -2,9 +2,11 @@
 //!
 //! Every refusal is a sentence about the file for the person who sent it.
 
-mod judge;
 mod json;
+mod judge;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -12,8 +14,8 @@ use playout_domain::media::ProbeSummary;
 use playout_domain::units::FrameRate;
 use serde::{Deserialize, Serialize};
 
-pub use judge::{Judged, judge};
 pub use json::parse;
+pub use judge::{Judged, judge};
 pub use refusal::Refusal;
 
 /// What is in a file. Of several streams of a kind, the one that is played.
@@ -62,8 +64,6 @@ pub struct VideoStream {
     pub frame_rate: Option<f64>,
     /// Whether frames hold two fields.
     pub interlaced: bool,
-    /// Whether the pictures are RGB.
-    pub rgb: bool,
     /// How brightness and colour are coded.
     pub colour: Colour,
     /// Whether the stream is encrypted.
@@ -122,7 +122,8 @@ impl AudioStream {
     /// When its sound begins, in seconds of the file's clock; nothing when the file does not say.
     pub fn begins(&self) -> Option<f64> {
         let (num, den) = self.time_base;
-        self.start.map(|start| start as f64 * f64::from(num) / f64::from(den))
+        self.start
+            .map(|start| start as f64 * f64::from(num) / f64::from(den))
     }
 
     /// When its sound ends, in seconds of the file's clock; nothing when the file does not say.
@@ -137,7 +138,8 @@ impl Probed {
         let video = self.video.as_ref()?;
         video.duration.or_else(|| {
             // A container is as long as everything in it, from whatever begins first.
-            let earlier = Duration::try_from_secs_f64(video.begins() - self.start as f64 / 1e6).unwrap_or_default();
+            let earlier = Duration::try_from_secs_f64(video.begins() - self.start as f64 / 1e6)
+                .unwrap_or_default();
             self.duration.map(|all| all.saturating_sub(earlier))
         })
     }
@@ -145,7 +147,8 @@ impl Probed {
     /// About how many frames the item has at `rate`; at least one. Nothing when its length is unknown.
     /// The exact number is known when it has been prepared.
     pub fn frames(&self, rate: FrameRate) -> Option<u64> {
-        self.length().map(|length| rate.frames_at(length + rate.duration(1) / 2).max(1))
+        self.length()
+            .map(|length| rate.frames_at(length + rate.duration(1) / 2).max(1))
     }
 
     /// What people want to know of it.

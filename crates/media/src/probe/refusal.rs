@@ -10,13 +10,17 @@ pub enum Refusal {
     #[error("This is not a video file, or it is damaged from its very beginning.")]
     NotMedia,
     /// MP4 without its index.
-    #[error("This is not a video file, or only a part of one: the index of an MP4 file (moov) is missing.")]
+    #[error(
+        "This is not a video file, or only a part of one: the index of an MP4 file (moov) is missing."
+    )]
     NoIndex,
     /// A text that names other files or addresses.
     #[error("This is a playlist, not a video file; import the videos that it names.")]
     Playlist,
     /// A format that is not played.
-    #[error("Files of this kind ({0}) are not played; a video file is needed, such as MP4, MKV, WebM, MOV or TS.")]
+    #[error(
+        "Files of this kind ({0}) are not played; a video file is needed, such as MP4, MKV, WebM, MOV or TS."
+    )]
     Format(String),
     /// One picture.
     #[error("This is a still image, not a video.")]

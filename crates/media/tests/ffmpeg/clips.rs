@@ -21,7 +21,18 @@ pub(crate) fn numbered(rate: &str) -> String {
 pub(crate) fn clip(dir: &Path, name: &str, rate: &str, seconds: &str, options: &[&str]) -> PathBuf {
     let path = dir.join(name);
     let video = numbered(rate);
-    let inputs = ["-f", "lavfi", "-i", &video, "-f", "lavfi", "-i", "sine=sample_rate=48000", "-t", seconds];
+    let inputs = [
+        "-f",
+        "lavfi",
+        "-i",
+        &video,
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=sample_rate=48000",
+        "-t",
+        seconds,
+    ];
     make(inputs.iter().chain(options), &path);
     path
 }
@@ -29,10 +40,24 @@ pub(crate) fn clip(dir: &Path, name: &str, rate: &str, seconds: &str, options: &
 /// The numbers of the pictures in a stream, in the order of their showing.
 pub(crate) fn numbers(stream: &[u8]) -> Vec<u32> {
     let filter = format!("scale={BARS}:1:flags=area:in_range=tv:out_range=tv,format=gray");
-    let lumas = decode(stream, &["-an", "-vf", &filter, "-fps_mode", "passthrough", "-f", "rawvideo"]);
+    let lumas = decode(
+        stream,
+        &[
+            "-an",
+            "-vf",
+            &filter,
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+        ],
+    );
     let read = |picture: &[u8]| {
         let bit = |(bar, luma): (usize, &u8)| {
-            assert!(!(90..160).contains(luma), "a bar that is neither black nor white: {picture:?}");
+            assert!(
+                !(90..160).contains(luma),
+                "a bar that is neither black nor white: {picture:?}"
+            );
             u32::from(*luma > 125) << bar
         };
         picture.iter().enumerate().map(bit).sum()
@@ -43,13 +68,25 @@ pub(crate) fn numbers(stream: &[u8]) -> Vec<u32> {
 /// The samples of a stream's sound, of both channels mixed.
 pub(crate) fn samples(stream: &[u8]) -> Vec<i16> {
     let bytes = decode(stream, &["-vn", "-ac", "1", "-f", "s16le"]);
-    bytes.chunks_exact(2).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect()
+    bytes
+        .chunks_exact(2)
+        .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+        .collect()
 }
 
 /// Decodes a transport stream, which must go without any error.
 pub(crate) fn decode(stream: &[u8], options: &[&str]) -> Vec<u8> {
     let mut child = Command::new("ffmpeg")
-        .args(["-hide_banner", "-loglevel", "error", "-xerror", "-f", "mpegts", "-i", "pipe:0"])
+        .args([
+            "-hide_banner",
+            "-loglevel",
+            "error",
+            "-xerror",
+            "-f",
+            "mpegts",
+            "-i",
+            "pipe:0",
+        ])
         .args(options)
         .arg("pipe:1")
         .stdin(Stdio::piped())
@@ -61,6 +98,9 @@ pub(crate) fn decode(stream: &[u8], options: &[&str]) -> Vec<u8> {
         scope.spawn(move || stdin.write_all(stream).unwrap());
         child.wait_with_output().unwrap()
     });
-    assert!(output.status.success(), "a stream that does not decode without an error");
+    assert!(
+        output.status.success(),
+        "a stream that does not decode without an error"
+    );
     output.stdout
 }

@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use playout_domain::Resolution;
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, Profile};
 use playout_domain::units::{FrameRate, Ticks90k};
-use playout_domain::Resolution;
 use playout_media::demux::Demuxer;
 use playout_media::ffmpeg::{self, Invocation, Tool};
 use playout_media::gop::Gop;
@@ -26,9 +26,17 @@ pub(crate) fn run(invocation: &Invocation) -> Ran {
         Tool::Ffmpeg => "ffmpeg",
         Tool::Ffprobe => "ffprobe",
     };
-    let output = Command::new(program).args(&invocation.args).stdin(Stdio::null()).output().unwrap();
+    let output = Command::new(program)
+        .args(&invocation.args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ran { ok: output.status.success(), stdout: output.stdout, stderr }
+    Ran {
+        ok: output.status.success(),
+        stdout: output.stdout,
+        stderr,
+    }
 }
 
 /// Runs and expects a good end.
@@ -41,14 +49,26 @@ pub(crate) fn bytes(invocation: &Invocation) -> Vec<u8> {
 /// `ffmpeg -y ARGS… OUT`: makes a clip.
 pub(crate) fn make<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, out: &Path) {
     let mut command = Command::new("ffmpeg");
-    command.args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y"]).args(args).arg(out);
+    command
+        .args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y"])
+        .args(args)
+        .arg(out);
     let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 pub(crate) fn profile(resolution: Resolution, frame_rate: FrameRate) -> Profile {
     let video_bitrate = resolution.default_bitrate(frame_rate);
-    Profile { resolution, frame_rate, video_bitrate, audio_bitrate: DEFAULT_AUDIO_BITRATE }
+    Profile {
+        resolution,
+        frame_rate,
+        video_bitrate,
+        audio_bitrate: DEFAULT_AUDIO_BITRATE,
+    }
 }
 
 /// The profile of most tests.
@@ -65,7 +85,9 @@ pub(crate) fn import(path: &Path) -> Result<(Probed, Judged), Refusal> {
 }
 
 pub(crate) fn probed(path: &Path) -> Probed {
-    import(path).unwrap_or_else(|refusal| panic!("{}: {refusal}", path.display())).0
+    import(path)
+        .unwrap_or_else(|refusal| panic!("{}: {refusal}", path.display()))
+        .0
 }
 
 /// A prepared file and its index.
@@ -79,7 +101,11 @@ pub(crate) fn put(encoded: &[u8], profile: &Profile) -> Prepared {
     let mut preparer = Preparer::new(profile);
     let mut bytes = Vec::new();
     for piece in encoded.chunks(65_536) {
-        preparer.push(piece).unwrap().iter().for_each(|b| bytes.extend_from_slice(b));
+        preparer
+            .push(piece)
+            .unwrap()
+            .iter()
+            .for_each(|b| bytes.extend_from_slice(b));
     }
     let (last, index) = preparer.finish().unwrap();
     last.iter().for_each(|b| bytes.extend_from_slice(b));
@@ -88,7 +114,10 @@ pub(crate) fn put(encoded: &[u8], profile: &Profile) -> Prepared {
 }
 
 pub(crate) fn prepare(path: &Path, profile: &Profile) -> Prepared {
-    put(&bytes(&ffmpeg::prepare(path, &probed(path), profile)), profile)
+    put(
+        &bytes(&ffmpeg::prepare(path, &probed(path), profile)),
+        profile,
+    )
 }
 
 /// The GOPs of a stream, from the first key frame at or after `from`.

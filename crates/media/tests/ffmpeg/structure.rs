@@ -25,10 +25,28 @@ fn assert_contiguous(units: &[&AudioUnit]) {
 #[test]
 fn a_prepared_item_has_every_frame_in_closed_gops_and_sound_as_long() {
     let dir = tempfile::tempdir().unwrap();
-    let path = clip(dir.path(), "a.mp4", "25", "7.24", &["-c:v", "libx264", "-preset", "ultrafast", "-g", "300", "-c:a", "aac"]);
+    let path = clip(
+        dir.path(),
+        "a.mp4",
+        "25",
+        "7.24",
+        &[
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-g",
+            "300",
+            "-c:a",
+            "aac",
+        ],
+    );
     let prepared = prepare(&path, &small());
     let starts: Vec<u64> = prepared.index.gops.iter().map(|gop| gop.frame).collect();
-    assert_eq!((prepared.index.frames, starts), (181, vec![0, 50, 100, 150]));
+    assert_eq!(
+        (prepared.index.frames, starts),
+        (181, vec![0, 50, 100, 150])
+    );
     assert_eq!(numbers(&prepared.bytes), (0..181).collect::<Vec<_>>());
 
     // Each GOP read alone decodes alone.
@@ -39,18 +57,35 @@ fn a_prepared_item_has_every_frame_in_closed_gops_and_sound_as_long() {
     let gops = gops(&prepared.bytes, ITEM_START);
     let units = sound(&gops);
     assert_contiguous(&units);
-    let (video_end, audio_end) = (GopIndex::time_of(181, FrameRate::F25), units.last().unwrap().pts + UNIT);
+    let (video_end, audio_end) = (
+        GopIndex::time_of(181, FrameRate::F25),
+        units.last().unwrap().pts + UNIT,
+    );
     assert_eq!(units[0].pts, ITEM_START);
-    assert!(audio_end.get().abs_diff(video_end.get()) <= UNIT.get() / 2, "{audio_end:?} {video_end:?}");
+    assert!(
+        audio_end.get().abs_diff(video_end.get()) <= UNIT.get() / 2,
+        "{audio_end:?} {video_end:?}"
+    );
 }
 
 #[test]
 fn progress_is_told_while_preparing() {
     let dir = tempfile::tempdir().unwrap();
-    let path = clip(dir.path(), "a.mp4", "25", "3", &["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]);
+    let path = clip(
+        dir.path(),
+        "a.mp4",
+        "25",
+        "3",
+        &["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"],
+    );
     let ran = run(&ffmpeg::prepare(&path, &probed(&path), &small()));
     let mut progress = Progress::default();
-    let last = ran.stderr.lines().filter_map(|line| progress.line(line)).last().unwrap();
+    let last = ran
+        .stderr
+        .lines()
+        .filter_map(|line| progress.line(line))
+        .last()
+        .unwrap();
     assert_eq!((last.frame, last.ended), (75, true));
     assert!(last.speed.unwrap() > 0.0);
 }
@@ -59,24 +94,65 @@ fn progress_is_told_while_preparing() {
 fn everything_of_one_profile_has_the_same_parameter_sets() {
     let dir = tempfile::tempdir().unwrap();
     // BT.601, odd pixels, full range: whatever it was, it is the profile's afterwards.
-    let odd = ["-vf", "setsar=16/11", "-colorspace", "smpte170m", "-color_range", "pc", "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"];
+    let odd = [
+        "-vf",
+        "setsar=16/11",
+        "-colorspace",
+        "smpte170m",
+        "-color_range",
+        "pc",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-c:a",
+        "aac",
+    ];
     let path = clip(dir.path(), "a.mkv", "25", "0.6", &odd);
     let probed = probed(&path);
-    for profile in [small(), profile(Resolution::P240, FrameRate::F59_94), profile(Resolution::P1080, FrameRate::F50)] {
+    for profile in [
+        small(),
+        profile(Resolution::P240, FrameRate::F59_94),
+        profile(Resolution::P1080, FrameRate::F50),
+    ] {
         let prepared = put(&bytes(&ffmpeg::prepare(&path, &probed, &profile)), &profile);
-        let [sets] = &prepared.index.parameter_sets[..] else { panic!("one rung") };
-        assert!(sets.starts_with("0000000167") && sets.contains("0000000168"), "SPS and PPS: {sets}");
+        let [sets] = &prepared.index.parameter_sets[..] else {
+            panic!("one rung")
+        };
+        assert!(
+            sets.starts_with("0000000167") && sets.contains("0000000168"),
+            "SPS and PPS: {sets}"
+        );
         let slate = put(&bytes(&ffmpeg::slate(&profile)), &profile);
-        assert_eq!(&slate.index.parameter_sets, &prepared.index.parameter_sets, "slate, {}", profile.key());
-        let live = gops(&bytes(&ffmpeg::live(&path, &probed, &profile, 2..12)), ITEM_START);
-        assert_eq!(&hex(&live[0].rungs[0].parameter_sets), sets, "live, {}", profile.key());
+        assert_eq!(
+            &slate.index.parameter_sets,
+            &prepared.index.parameter_sets,
+            "slate, {}",
+            profile.key()
+        );
+        let live = gops(
+            &bytes(&ffmpeg::live(&path, &probed, &profile, 2..12)),
+            ITEM_START,
+        );
+        assert_eq!(
+            &hex(&live[0].rungs[0].parameter_sets),
+            sets,
+            "live, {}",
+            profile.key()
+        );
     }
 }
 
 #[test]
 fn a_copy_begins_with_any_gop_and_goes_on_to_the_end() {
     let dir = tempfile::tempdir().unwrap();
-    let clip = clip(dir.path(), "a.mp4", "25", "12.2", &["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"]);
+    let clip = clip(
+        dir.path(),
+        "a.mp4",
+        "25",
+        "12.2",
+        &["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"],
+    );
     let prepared = prepare(&clip, &small());
     let path = dir.path().join("prepared.ts");
     std::fs::write(&path, &prepared.bytes).unwrap();
@@ -87,13 +163,19 @@ fn a_copy_begins_with_any_gop_and_goes_on_to_the_end() {
         assert_eq!(copied[0].pts, from);
         assert_eq!(frames(&copied), prepared.index.frames - place.frame);
         let times = |gops: &[Gop]| -> Vec<(Ticks90k, Ticks90k)> {
-            gops.iter().flat_map(|gop| &gop.rungs[0].frames).map(|frame| (frame.pts, frame.dts)).collect()
+            gops.iter()
+                .flat_map(|gop| &gop.rungs[0].frames)
+                .map(|frame| (frame.pts, frame.dts))
+                .collect()
         };
         assert_eq!(times(&copied), times(&direct), "from {place:?}");
         assert_eq!(sound(&copied), sound(&direct), "from {place:?}");
         if place.number == 3 {
             let stream: Vec<u8> = bytes(&ffmpeg::copy(&path, from));
-            assert_eq!(numbers(&stream).last(), Some(&(prepared.index.frames as u32 - 1)));
+            assert_eq!(
+                numbers(&stream).last(),
+                Some(&(prepared.index.frames as u32 - 1))
+            );
         }
     }
 }
@@ -102,8 +184,9 @@ fn a_copy_begins_with_any_gop_and_goes_on_to_the_end() {
 fn the_slate_has_the_gops_it_promises() {
     for profile in [small(), profile(Resolution::P240, FrameRate::F29_97)] {
         let slate = put(&bytes(&ffmpeg::slate(&profile)), &profile);
-        let lengths: Vec<u64> =
-            (0..slate.index.gops.len()).map(|number| slate.index.gop(number).unwrap().frames).collect();
+        let lengths: Vec<u64> = (0..slate.index.gops.len())
+            .map(|number| slate.index.gop(number).unwrap().frames)
+            .collect();
         assert_eq!(lengths, ffmpeg::slate_gops(&profile));
         assert_contiguous(&sound(&gops(&slate.bytes, ITEM_START)));
     }

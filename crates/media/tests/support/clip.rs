@@ -41,13 +41,13 @@ pub struct Clip {
 pub fn clip(rate: FrameRate, rungs: usize) -> impl Strategy<Value = Clip> {
     let any = prop::collection::vec(1..=16_u64, 1..9);
     let long = prop::collection::vec(1..=rate.gop_frames(), 1..4);
-    clip_of(rate, rungs, prop_oneof![any, long])
+    clip_of(rate, rungs, prop_oneof![4 => any, 1 => long])
 }
 
 /// A clip as media is prepared: full GOPs, and the last often a short one.
 pub fn regular_clip(rate: FrameRate, rungs: usize) -> impl Strategy<Value = Clip> {
     let full = rate.gop_frames();
-    let gops = (prop::collection::vec(Just(full), 0..4), 1..=full);
+    let gops = (prop::collection::vec(Just(full), 0..3), 1..=full);
     let joined = gops.prop_map(|(mut gops, last)| {
         gops.push(last);
         gops
@@ -61,7 +61,7 @@ fn clip_of(
     gops: impl Strategy<Value = Vec<u64>>,
 ) -> impl Strategy<Value = Clip> {
     let audio = (0..UNIT + 200, 0..3_i64, 1..9_usize, 0..20_000_u64);
-    (any::<u16>(), gops, audio, any::<bool>(), 20..300_usize).prop_map(
+    (any::<u16>(), gops, audio, any::<bool>(), 20..160_usize).prop_map(
         move |(
             id,
             gops,

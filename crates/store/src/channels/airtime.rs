@@ -13,7 +13,7 @@ use crate::audit::record;
 use crate::columns::{json, now};
 use crate::error::StoreError;
 use crate::principal::Principal;
-use crate::vault::hex;
+use crate::private_file::hex;
 
 /// Everything that makes what frame N shows, and when, a function of N.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -119,8 +119,7 @@ pub(super) fn has_room(
 ) -> Result<(), EmbeddedError> {
     let found = statvfs(path)
         .map_err(|e| EmbeddedError::io("look at the file system of", path)(e.into()))?;
-    let free_mib =
-        u64::from(found.blocks_available()) * u64::from(found.fragment_size()) / (1024 * 1024);
+    let free_mib = found.blocks_available() * found.fragment_size() / (1024 * 1024);
     if free_mib < needed_mib {
         return Err(EmbeddedError::NoRoom {
             server,

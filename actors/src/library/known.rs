@@ -1,0 +1,158 @@
+//! One item in memory: what was found in its file, and how far each rendition has come.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use playout_domain::ids::RenditionId;
+use playout_domain::media::{MediaItem, MediaStatus, Profile};
+use playout_media::probe::Probed;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+use super::Prepared;
+use super::files::Stamp;
+use super::view::{MediaView, RenditionStatus, RenditionView};
+
+/// How long after a failure the first new attempt may come; it doubles with each failure.
+const RETRY: Duration = Duration::from_secs(600);
+const LONGEST_RETRY: Duration = Duration::from_secs(24 * 3600);
+
+/// What FFprobe found in a file, and which file that was.
+#[derive(Debug, Clone)]
+pub(super) struct Findings {
+    pub(super) probed: Arc<Probed>,
+    /// The file at that time.
+    pub(super) stamp: Stamp,
+}
+
+/// How far a rendition has come.
+#[derive(Debug)]
+pub(super) enum Work {
+    Waiting {
+        urgent: bool,
+    },
+    Running {
+        percent: f64,
+        eta: Option<Duration>,
+    },
+    Ready {
+        prepared: Prepared,
+        id: RenditionId,
+        created_at: Timestamp,
+        saved: bool,
+    },
+    Failed {
+        reason: String,
+        at: Instant,
+    },
+}
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) profile: Profile,
+    pub(super) work: Work,
+    /// Failures in a row.
+    pub(super) failures: u32,
+    /// Ends the job that works on it.
+    pub(super) job: Option<AbortHandle>,
+}
+
+/// One item.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) item: MediaItem,
+    /// Nothing until it was examined in this run, where the findings of an earlier one are lost.
+    pub(super) findings: Option<Findings>,
+    /// By the profile's key.
+    pub(super) renditions: BTreeMap<String, Entry>,
+    /// Counts the files that this item has been: what a job makes of an earlier one is dropped.
+    pub(super) edition: u64,
+}
+
+impl Known {
+    /// An item as it is imported or loaded; nothing of it is prepared.
+    pub(super) fn new(item: MediaItem, findings: Option<Findings>, edition: u64) -> Self {
+        Self {
+            item,
+            findings,
+            renditions: BTreeMap::new(),
+            edition,
+        }
+    }
+
+    /// The status of an item follows from its renditions; answers whether it is another now.
+    pub(super) fn settle(&mut self) -> bool {
+        let works = || self.renditions.values().map(|entry| &entry.work);
+        let failed = works().find_map(|work| match work {
+            Work::Failed { reason, .. } => Some(reason.clone()),
+            _ => None,
+        });
+        let under_way =
+            works().any(|work| matches!(work, Work::Waiting { .. } | Work::Running { .. }));
+        let ready = works().any(|work| matches!(work, Work::Ready { .. }));
+        let (status, reason) = match (under_way, failed, ready) {
+            (true, ..) => (MediaStatus::Preparing, None),
+            (false, Some(reason), _) => (MediaStatus::Failed, Some(reason)),
+            (false, None, true) => (MediaStatus::Ready, None),
+            // What was prepared is lost.
+            (false, None, false) if self.item.status == MediaStatus::Ready => {
+                (MediaStatus::Preparing, None)
+            }
+            (false, None, false) => return false,
+        };
+        let same = (self.item.status, &self.item.reason) == (status, &reason);
+        if same || !self.item.status.is_playable() {
+            return false;
+        }
+        self.item.status = status;
+        self.item.reason = reason;
+        self.item.updated_at = Timestamp::now();
+        true
+    }
+
+    pub(super) fn view(&self) -> MediaView {
+        let rendition = |(key, entry): (&String, &Entry)| {
+            let mut view = RenditionView {
+                profile: key.clone(),
+                status: RenditionStatus::Waiting,
+                percent: 0.0,
+                eta_seconds: None,
+                frames: None,
+                bytes: None,
+                reason: None,
+            };
+            match &entry.work {
+                Work::Waiting { .. } => {}
+                Work::Running { percent, eta } => {
+                    view.status = RenditionStatus::Preparing;
+                    view.percent = *percent;
+                    view.eta_seconds = eta.map(|eta| eta.as_secs_f64().ceil() as u64);
+                }
+                Work::Ready { prepared, .. } => {
+                    view.status = RenditionStatus::Ready;
+                    view.percent = 100.0;
+                    view.frames = Some(prepared.index.frames);
+                    view.bytes = Some(prepared.index.bytes);
+                }
+                Work::Failed { reason, .. } => {
+                    view.status = RenditionStatus::Failed;
+                    view.reason = Some(reason.clone());
+                }
+            }
+            view
+        };
+        MediaView {
+            item: self.item.clone(),
+            renditions: self.renditions.iter().map(rendition).collect(),
+        }
+    }
+}
+
+/// How long what has failed so often is left alone.
+pub(super) fn patience(failures: u32) -> Duration {
+    RETRY
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST_RETRY)
+}

@@ -1,0 +1,64 @@
+//! How far an encoder has come, how long the rest will take, and when that is worth telling.
+
+use std::time::Duration;
+
+use playout_media::ffmpeg::Progress;
+use tokio::time::Instant;
+
+/// The least time between two events about the progress of one job.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// How far the encoder has come, and how long the rest will take.
+pub(super) struct Meter {
+    progress: Progress,
+    expected: Option<u64>,
+    frames: u64,
+    began: Instant,
+    told: Option<Instant>,
+}
+
+impl Meter {
+    pub(super) fn new(expected: Option<u64>) -> Self {
+        Self {
+            progress: Progress::default(),
+            expected,
+            frames: 0,
+            began: Instant::now(),
+            told: None,
+        }
+    }
+
+    /// Takes a line of FFmpeg's report; answers whether it tells of new frames.
+    pub(super) fn line(&mut self, line: &str) -> bool {
+        match self.progress.line(line) {
+            Some(report) if report.frame > self.frames => {
+                self.frames = report.frame;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// In percent, below 100 until it is done; 0 while the length is unknown.
+    pub(super) fn percent(&self) -> f64 {
+        let Some(expected) = self.expected.filter(|expected| *expected > 0) else {
+            return 0.0;
+        };
+        let percent = self.frames as f64 * 100.0 / expected as f64;
+        (percent * 10.0).round().min(999.0) / 10.0
+    }
+
+    pub(super) fn eta(&self) -> Option<Duration> {
+        let left = self.expected?.saturating_sub(self.frames);
+        let each = self.began.elapsed().as_secs_f64() / self.frames.max(1) as f64;
+        Duration::try_from_secs_f64(each * left as f64).ok()
+    }
+
+    pub(super) fn is_time_to_tell(&mut self) -> bool {
+        let due = self.told.is_none_or(|told| told.elapsed() >= EVERY);
+        if due {
+            self.told = Some(Instant::now());
+        }
+        due
+    }
+}
