@@ -97,7 +97,7 @@ pub struct MediaSettings {
 pub struct PlayoutSettings {
     pub source: SourceKind,
     pub buffer: Seconds<2, 60>,
-    pub clock_origin: Seconds<0, 95_443>,
+    pub clock_origin: Seconds<1, 95_443>,
 }
 
 /// What reads prepared media for the splicer.

@@ -132,6 +132,7 @@ impl Daemon {
         };
         tokio::select! {
             () = self.signals.next() => Ok(()),
+            () = app.failed() => Err("the daemon's own loops failed again and again; its log tells why".to_owned()),
             failed = put_on_air => failed,
             _ = &mut self.http => Err("the HTTP listener failed; its log tells why".to_owned()),
         }

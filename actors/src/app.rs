@@ -69,10 +69,13 @@ impl App {
             roots: config.media_roots,
             default_profile: config.default_profile,
         };
-        let (library, facts) = Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
+        let (library, facts) =
+            Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
+                .await
+                .map_err(|error| StartError(format!("the media library: {error}")))?;
+        let tree = Tree::grow(&telemetry, &library)
             .await
-            .map_err(|error| StartError(format!("the media library: {error}")))?;
-        let tree = Tree::grow(&telemetry, &library).await.map_err(|error| StartError(error.to_string()))?;
+            .map_err(|error| StartError(error.to_string()))?;
         let studio = Studio {
             library: library.clone(),
             slates: Slates::new(config.data_dir.join("slate"), launcher.clone()),
@@ -86,10 +89,21 @@ impl App {
             studio: Arc::new(studio),
             policy: config.policy,
         };
-        let channels = Channels::start(environment, tree.channels.clone(), config.data_dir.join("channels"), facts)
-            .await
-            .map_err(|error| StartError(format!("the channels: {error}")))?;
-        Ok(Self { hub, channels, library, store, tree })
+        let channels = Channels::start(
+            environment,
+            tree.channels.clone(),
+            config.data_dir.join("channels"),
+            facts,
+        )
+        .await
+        .map_err(|error| StartError(format!("the channels: {error}")))?;
+        Ok(Self {
+            hub,
+            channels,
+            library,
+            store,
+            tree,
+        })
     }
 
     /// Takes channels off air, ends every child process, and returns in bounded time.

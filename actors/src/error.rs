@@ -56,7 +56,10 @@ impl OpError {
 
     /// Not possible at the moment, worth another try soon.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self::Unavailable { message: message.into(), retry_after: Duration::from_secs(5) }
+        Self::Unavailable {
+            message: message.into(),
+            retry_after: Duration::from_secs(5),
+        }
     }
 }
 
@@ -68,7 +71,10 @@ impl From<Violations> for OpError {
 
 impl From<Refused> for OpError {
     fn from(refused: Refused) -> Self {
-        Self::Conflict { state: refused.state.to_string(), message: refused.to_string() }
+        Self::Conflict {
+            state: refused.state.to_string(),
+            message: refused.to_string(),
+        }
     }
 }
 
@@ -78,7 +84,10 @@ impl From<StoreError> for OpError {
             StoreError::NotFound => Self::NotFound("thing"),
             StoreError::VersionMismatch { current } => Self::VersionMismatch { current },
             StoreError::Limit(exceeded) => Self::Limit(exceeded),
-            StoreError::Conflict(message) => Self::Conflict { state: "conflict".into(), message },
+            StoreError::Conflict(message) => Self::Conflict {
+                state: "conflict".into(),
+                message,
+            },
             StoreError::Unavailable(cause) => {
                 tracing::warn!(cause, "the database is not available");
                 Self::unavailable("the database is not available at the moment")

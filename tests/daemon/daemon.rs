@@ -189,7 +189,9 @@ impl Daemon {
             let profile = rendition["profile"].as_str().unwrap_or_default();
             profile.starts_with("240p25") && rendition["status"] == "ready"
         };
-        item["renditions"].as_array().is_some_and(|all| all.iter().any(ready))
+        item["renditions"]
+            .as_array()
+            .is_some_and(|all| all.iter().any(ready))
     }
 
     /// Where an item's prepared file is.

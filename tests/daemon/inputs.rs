@@ -178,7 +178,12 @@ fn what_is_no_media_is_refused_with_a_reason_and_a_channel_on_air_does_not_notic
     )
     .expect("copies");
     let body = json!({ "path": bad.path() }).to_string();
-    let answer = daemon.ask("POST", "/media", &[("Content-Type", "application/json")], body.as_bytes());
+    let answer = daemon.ask(
+        "POST",
+        "/media",
+        &[("Content-Type", "application/json")],
+        body.as_bytes(),
+    );
     let problem = answer.json();
     assert_eq!(answer.status, 422, "{problem}");
     let refused = problem["violations"].as_array().expect("a list");
@@ -186,7 +191,10 @@ fn what_is_no_media_is_refused_with_a_reason_and_a_channel_on_air_does_not_notic
     for file in refused {
         let reason = file["message"].as_str().unwrap_or_default();
         let reason = reason.split_once(".mp4: ").expect("the file is named").1;
-        assert!(reason.len() > 15 && !reason.contains("passwd"), "a reason that a person understands: {file}");
+        assert!(
+            reason.len() > 15 && !reason.contains("passwd"),
+            "a reason that a person understands: {file}"
+        );
     }
     let seen = viewer.seconds;
     viewer.watch(seen + 8.0);

@@ -13,8 +13,8 @@ use playout_domain::channel::{Channel, ChannelStatus};
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
-use playout_domain::plan::{Plan, PlannedItem, Rotation};
 use playout_domain::media::Profile;
+use playout_domain::plan::{Plan, PlannedItem, Rotation};
 use playout_domain::units::{Ticks90k, Timeline};
 use playout_domain::violation::Violations;
 use playout_store::{Cause, Heartbeat, Principal, ProcessBeat, Store};
@@ -26,7 +26,9 @@ use super::handle::{Handle, OnAirNow, Snapshot};
 use crate::error::OpError;
 use crate::hub::{Event as HubEvent, Hub};
 use crate::library::LibraryFact;
-use crate::playout::{BURST_SEGMENTS, Fact, Facts, HlsOutput, Playout, Programme, Setup, Studio, View};
+use crate::playout::{
+    BURST_SEGMENTS, Fact, Facts, HlsOutput, Playout, Programme, Setup, Studio, View,
+};
 use crate::telemetry::Telemetry;
 
 /// How often a channel on air says how it does.
@@ -115,7 +117,7 @@ impl Actor for ChannelActor {
         // Ends with the actor.
         let _ = me.send_interval(BEAT, || Msg::Beat);
         let snapshot = args.handle.snapshot();
-        let last_seen = args.handle.on_air().and_then(|on_air| on_air.view.read().last_segment);
+        let last_seen = last_seen(&args, &snapshot).await;
         let mut room = Room {
             life: Lifecycle::from(snapshot.channel.life.clone()),
             args,
@@ -128,12 +130,19 @@ impl Actor for ChannelActor {
         Ok(room)
     }
 
-    async fn handle(&self, me: ActorRef<Msg>, msg: Msg, room: &mut Room) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        me: ActorRef<Msg>,
+        msg: Msg,
+        room: &mut Room,
+    ) -> Result<(), ActorProcessingErr> {
         // Whoever asked may have left; the answer is then of no use.
         match msg {
-            Msg::Operate(who, operation, reply) => drop(reply.send(room.operate(&me, &who, operation).await)),
+            Msg::Operate(who, operation, reply) => {
+                drop(reply.send(room.operate(&me, &who, operation).await))
+            }
             Msg::Update(who, patch, if_match, reply) => {
-                drop(reply.send(room.update(&me, &who, &patch, if_match).await));
+                drop(reply.send(room.update(&who, &patch, if_match).await));
             }
             Msg::SetRotation(who, rotation, reply) => {
                 drop(reply.send(room.set_rotation(&who, &rotation).await));
@@ -159,18 +168,46 @@ impl Actor for ChannelActor {
     }
 }
 
+/// Until when a channel that was LIVE is known to have been so: this actor's predecessor knows, and
+/// after a crash of the daemon the last heartbeat.
+async fn last_seen(args: &Args, snapshot: &Snapshot) -> Option<Timestamp> {
+    if let Some(on_air) = args.handle.on_air() {
+        return on_air.view.read().last_segment;
+    }
+    snapshot.channel.life.live_since?;
+    let beats = args
+        .environment
+        .store
+        .heartbeats(args.handle.id, 1)
+        .await
+        .ok()?;
+    Some(beats.first()?.at)
+}
+
 impl Room {
     fn snapshot(&self) -> Snapshot {
         Snapshot::clone(&self.args.handle.snapshot())
     }
 
     /// A client's order: committed with its audit entry, then performed.
-    async fn operate(&mut self, me: &ActorRef<Msg>, who: &Principal, operation: Operation) -> Result<Channel, OpError> {
+    async fn operate(
+        &mut self,
+        me: &ActorRef<Msg>,
+        who: &Principal,
+        operation: Operation,
+    ) -> Result<Channel, OpError> {
         let mut life = self.life.clone();
         let effects = life.on(Event::Operate(operation), Timestamp::now())?;
         if life != self.life || !effects.is_empty() {
-            let cause = Cause::Ordered { who: who.clone(), operation };
-            self.args.environment.store.save_life(self.args.handle.id, life.state(), cause).await?;
+            let cause = Cause::Ordered {
+                who: who.clone(),
+                operation,
+            };
+            self.args
+                .environment
+                .store
+                .save_life(self.args.handle.id, life.state(), cause)
+                .await?;
         }
         let never_on_air = self.life.state().last_start_time.is_none();
         if operation == Operation::Start && never_on_air {
@@ -187,14 +224,22 @@ impl Room {
     async fn follow(&mut self, me: &ActorRef<Msg>, event: Event) {
         let mut life = self.life.clone();
         // Facts are never refused.
-        let Ok(effects) = life.on(event, Timestamp::now()) else { return };
-        if life.state() != self.life.state() {
+        let Ok(effects) = life.on(event, Timestamp::now()) else {
+            return;
+        };
+        let changed = life.state() != self.life.state();
+        // First what viewers see: PostgreSQL may be slow, or away.
+        self.enter(me, life, effects).await;
+        if changed {
             let id = self.args.handle.id;
-            if let Err(error) = self.args.environment.store.save_life(id, life.state(), Cause::Automatic).await {
+            let store = &self.args.environment.store;
+            if let Err(error) = store
+                .save_life(id, self.life.state(), Cause::Automatic)
+                .await
+            {
                 tracing::warn!(channel = %id, %error, "the channel's state is not recorded; it goes on");
             }
         }
-        self.enter(me, life, effects).await;
     }
 
     async fn enter(&mut self, me: &ActorRef<Msg>, life: Lifecycle, effects: Vec<Effect>) {
@@ -223,8 +268,16 @@ impl Room {
                     self.args.handle.set_on_air(None);
                 }
             }
-            Effect::RetryAfter { generation, failures, slow } => {
-                let delay = if slow { backoff::SLOW_RETRY } else { backoff::delay(failures, Chance::EVEN) };
+            Effect::RetryAfter {
+                generation,
+                failures,
+                slow,
+            } => {
+                let delay = if slow {
+                    backoff::SLOW_RETRY
+                } else {
+                    backoff::delay(failures, Chance::EVEN)
+                };
                 // Ends with the actor.
                 let _ = me.send_after(delay, move || Msg::RetryDue(generation));
             }
@@ -240,7 +293,11 @@ impl Room {
     }
 
     fn start_playout(&mut self, generation: Generation) {
-        let Args { environment, handle, .. } = &self.args;
+        let Args {
+            environment,
+            handle,
+            ..
+        } = &self.args;
         let snapshot = handle.snapshot();
         let channel = &snapshot.channel;
         let settings = &environment.studio.settings;
@@ -248,7 +305,9 @@ impl Room {
         // A playout that follows another serves what that one published.
         let kept = handle.on_air().and_then(|on_air| on_air.output);
         let output = channel.config.hls_enabled.then(|| {
-            kept.unwrap_or_else(|| Arc::new(HlsOutput::new(settings.target_duration, settings.window)))
+            kept.unwrap_or_else(|| {
+                Arc::new(HlsOutput::new(settings.target_duration, settings.window))
+            })
         });
         let setup = Setup {
             label: channel.id.to_string(),
@@ -259,7 +318,10 @@ impl Room {
             spool_dir: handle.spool_dir.clone(),
             spool: Arc::clone(&handle.spool),
             view: view.clone(),
-            facts: Facts { generation, to: self.facts.clone() },
+            facts: Facts {
+                generation,
+                to: self.facts.clone(),
+            },
         };
         handle.set_on_air(Some(OnAirNow { view, output }));
         self.playout = Some(Playout::start(Arc::clone(&environment.studio), setup));
@@ -273,11 +335,21 @@ impl Room {
             Fact::FirstOut => self.follow(me, Event::FirstSegment { generation }).await,
             Fact::Healthy => self.follow(me, Event::Healthy { generation }).await,
             Fact::OnAirChanged(on_air) => self.publish("channel.onair", json!(on_air)),
-            Fact::SegmentPublished { sequence, starts, duration, bytes } => {
+            Fact::SegmentPublished {
+                sequence,
+                starts,
+                duration,
+                bytes,
+            } => {
                 let data = json!({ "sequence": sequence, "starts": starts, "duration": duration, "bytes": bytes });
                 self.publish("channel.segment", data);
             }
-            Fact::SourceFailed { media, error, attempt, delay } => {
+            Fact::SourceFailed {
+                media,
+                error,
+                attempt,
+                delay,
+            } => {
                 tracing::warn!(channel = %self.args.handle.id, %media, error, attempt, "a source failed");
                 self.recovery("restart", media, Some(&error), Some((attempt, delay)));
                 self.follow(me, Event::SourceRestarted { generation }).await;
@@ -290,23 +362,39 @@ impl Room {
                 let mut snapshot = self.snapshot();
                 let items = self.planned(&snapshot);
                 let plan = &mut snapshot.airtime.plan;
-                let skipped = plan.at(at).is_some_and(|entry| entry.media_id == media) && plan.skip(at);
+                let skipped =
+                    plan.at(at).is_some_and(|entry| entry.media_id == media) && plan.skip(at);
                 let changed = plan.replace_from(at.before(1), items);
-                let forgive = if plan.at(at).is_some() { FORGIVE } else { FORGIVE_ALL };
+                let forgive = if plan.at(at).is_some() {
+                    FORGIVE
+                } else {
+                    FORGIVE_ALL
+                };
                 let _ = me.send_after(forgive, || Msg::Forgive);
                 if skipped || changed {
                     self.change_plan(snapshot, None).await;
                 }
             }
+            // A playout that was replaced within its generation may have spoken before.
+            Fact::Ended { .. } if !self.playout.as_ref().is_some_and(Playout::has_ended) => {}
             Fact::Ended { reason } => {
                 tracing::error!(channel = %self.args.handle.id, reason, "the playout ended; it is started again");
-                self.publish("channel.recovery", json!({ "action": "restart", "error": reason }));
+                self.publish(
+                    "channel.recovery",
+                    json!({ "action": "restart", "error": reason }),
+                );
                 self.follow(me, Event::PlayoutFailed { generation }).await;
             }
         }
     }
 
-    fn recovery(&self, action: &str, media: MediaId, error: Option<&str>, attempt: Option<(u32, Duration)>) {
+    fn recovery(
+        &self,
+        action: &str,
+        media: MediaId,
+        error: Option<&str>,
+        attempt: Option<(u32, Duration)>,
+    ) {
         let data = json!({
             "action": action,
             "mediaId": media,
@@ -320,18 +408,23 @@ impl Room {
 
     async fn update(
         &mut self,
-        me: &ActorRef<Msg>,
         who: &Principal,
         patch: &Value,
         if_match: Option<u64>,
     ) -> Result<Channel, OpError> {
-        let Args { environment, handle, .. } = self.args.clone();
+        let Args {
+            environment,
+            handle,
+            ..
+        } = self.args.clone();
         let mut snapshot = self.snapshot();
         let old = snapshot.channel.clone();
         if let Some(wanted) = if_match
             && wanted != old.version
         {
-            return Err(OpError::VersionMismatch { current: old.version });
+            return Err(OpError::VersionMismatch {
+                current: old.version,
+            });
         }
         let config = old.config.patched(patch, &environment.policy)?;
         check_fallback(&environment.studio.library, who, &config)?;
@@ -348,13 +441,17 @@ impl Room {
         let new_clock = profile.frame_rate != old_profile.frame_rate;
         snapshot.channel.config = config.clone();
         if new_clock {
-            snapshot.airtime.timeline = new_timeline(&environment.studio.settings, &config, Timestamp::now());
+            snapshot.airtime.timeline =
+                new_timeline(&environment.studio.settings, &config, Timestamp::now());
         }
         if profile != old_profile {
             snapshot.airtime.plan = self.plan_from_now(&snapshot);
         }
         let airtime = (profile != old_profile).then_some(&snapshot.airtime);
-        let saved = environment.store.update_channel(who, handle.id, old.version, &config, airtime).await?;
+        let saved = environment
+            .store
+            .update_channel(who, handle.id, old.version, &config, airtime)
+            .await?;
         let life = self.life.state().clone();
         snapshot.channel = Channel { life, ..saved };
         handle.replace(snapshot.clone());
@@ -366,18 +463,30 @@ impl Room {
         } else if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
-        let _ = me;
-        self.publish("channel.updated", snapshot.channel.to_json(Timestamp::now(), ""));
+        self.publish(
+            "channel.updated",
+            snapshot.channel.to_json(Timestamp::now(), ""),
+        );
         Ok(snapshot.channel)
     }
 
-    async fn set_rotation(&mut self, who: &Principal, rotation: &Value) -> Result<Rotation, OpError> {
+    async fn set_rotation(
+        &mut self,
+        who: &Principal,
+        rotation: &Value,
+    ) -> Result<Rotation, OpError> {
         let rotation = Rotation::parse(rotation)?;
         let library = &self.args.environment.studio.library;
         let mut violations = Violations::default();
         for (n, item) in rotation.items.iter().enumerate() {
-            if !library.owner(item.media_id).is_some_and(|owner| who.sees(owner)) {
-                violations.add(format!("/items/{n}/mediaId"), format!("there is no media {}", item.media_id));
+            if !library
+                .owner(item.media_id)
+                .is_some_and(|owner| who.sees(owner))
+            {
+                violations.add(
+                    format!("/items/{n}/mediaId"),
+                    format!("there is no media {}", item.media_id),
+                );
             }
         }
         violations.or(())?;
@@ -392,18 +501,29 @@ impl Room {
             None => snapshot.airtime.plan = self.plan_from_now(&snapshot),
         }
         let id = self.args.handle.id;
-        self.args.environment.store.save_airtime(Some(who), id, &snapshot.airtime).await?;
+        self.args
+            .environment
+            .store
+            .save_airtime(Some(who), id, &snapshot.airtime)
+            .await?;
         self.args.handle.replace(snapshot.clone());
         self.want_all();
         if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
-        self.publish("channel.updated", snapshot.channel.to_json(Timestamp::now(), ""));
+        self.publish(
+            "channel.updated",
+            snapshot.channel.to_json(Timestamp::now(), ""),
+        );
         Ok(rotation)
     }
 
     async fn delete(&mut self, who: &Principal, if_match: Option<u64>) -> Result<(), OpError> {
-        let Args { environment, handle, deleted } = &self.args;
+        let Args {
+            environment,
+            handle,
+            deleted,
+        } = &self.args;
         let status = self.life.state().status;
         if status != ChannelStatus::Stopped {
             return Err(OpError::Conflict {
@@ -411,9 +531,14 @@ impl Room {
                 message: "a channel can be deleted while it is STOPPED; stop it first".into(),
             });
         }
-        environment.store.delete_channel(who, handle.id, if_match).await?;
+        environment
+            .store
+            .delete_channel(who, handle.id, if_match)
+            .await?;
         self.publish("channel.deleted", json!({ "id": handle.id }));
-        // What was published goes with the channel; what cannot be removed does no harm.
+        // What was published goes with the channel; what cannot be removed does no harm. The last
+        // playout may still be writing.
+        let _written = handle.spool.lock().await;
         let dir = handle.spool_dir.parent().map(ToOwned::to_owned);
         if let Some(dir) = dir
             && let Err(error) = tokio::fs::remove_dir_all(&dir).await
@@ -431,7 +556,12 @@ impl Room {
             LibraryFact::Changed { media } | LibraryFact::Removed { media } => (*media, None),
         };
         let snapshot = self.args.handle.snapshot();
-        let mine = snapshot.airtime.rotation.items.iter().any(|item| item.media_id == media);
+        let mine = snapshot
+            .airtime
+            .rotation
+            .items
+            .iter()
+            .any(|item| item.media_id == media);
         let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile());
         if mine && fits {
             self.faulty.remove(&media);
@@ -458,13 +588,15 @@ impl Room {
     /// Takes `snapshot`'s plan into use. The plan on air goes on where it cannot be recorded.
     async fn change_plan(&mut self, snapshot: Snapshot, who: Option<&Principal>) {
         let id = self.args.handle.id;
-        if let Err(error) = self.args.environment.store.save_airtime(who, id, &snapshot.airtime).await {
-            tracing::warn!(channel = %id, %error, "the plan is not recorded; it is on air all the same");
-        }
+        // At once: what goes on air meanwhile would be missing from the new plan.
         if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
-        self.args.handle.replace(snapshot);
+        self.args.handle.replace(snapshot.clone());
+        let store = &self.args.environment.store;
+        if let Err(error) = store.save_airtime(who, id, &snapshot.airtime).await {
+            tracing::warn!(channel = %id, %error, "the plan is not recorded; it is on air all the same");
+        }
     }
 
     /// The rotation with the lengths known now; what is faulty or not playable is passed over.
@@ -483,7 +615,9 @@ impl Room {
         let settings = &self.args.environment.studio.settings;
         let timeline = &snapshot.airtime.timeline;
         let segment = u64::from(settings.target_duration) * timeline.frame_rate.gop_frames() / 2;
-        let starts = timeline.frame_at(Timestamp::now()).before(BURST_SEGMENTS * segment);
+        let starts = timeline
+            .frame_at(Timestamp::now())
+            .before(BURST_SEGMENTS * segment);
         Plan::starting(starts, self.planned(snapshot))
     }
 
@@ -492,18 +626,31 @@ impl Room {
         let snapshot = self.args.handle.snapshot();
         let profile = Profile::of(&snapshot.channel.config);
         let library = &self.args.environment.studio.library;
-        let rotation = snapshot.airtime.rotation.items.iter().map(|item| item.media_id);
-        let wanted: HashSet<MediaId> = rotation.chain(snapshot.channel.config.fallback_video).collect();
+        let rotation = snapshot
+            .airtime
+            .rotation
+            .items
+            .iter()
+            .map(|item| item.media_id);
+        let wanted: HashSet<MediaId> = rotation
+            .chain(snapshot.channel.config.fallback_video)
+            .collect();
         for media in wanted {
             library.want(media, &profile);
         }
     }
 
     fn beat(&self) {
-        let Args { environment, handle, .. } = &self.args;
+        let Args {
+            environment,
+            handle,
+            ..
+        } = &self.args;
         let snapshot = handle.snapshot();
         let status = snapshot.channel.life.status;
-        let Some(on_air) = handle.on_air() else { return };
+        let Some(on_air) = handle.on_air() else {
+            return;
+        };
         if !matches!(status, ChannelStatus::Live | ChannelStatus::Error) {
             return;
         }
@@ -516,17 +663,20 @@ impl Room {
             read_bytes: sampled.stats.read_bytes,
             written_bytes: sampled.stats.write_bytes,
         };
-        environment.telemetry.record(snapshot.channel.client_id, Heartbeat {
-            channel: handle.id,
-            at: Timestamp::now(),
-            status,
-            uptime: snapshot.channel.life.uptime_at(Timestamp::now()),
-            last_segment: health.last_segment_time,
-            segments: health.segments,
-            bitrate: playout_domain::units::BitsPerSecond(health.current_bitrate),
-            restarts: health.restart_count,
-            processes: on_air.view.sample(true).into_iter().map(process).collect(),
-        });
+        environment.telemetry.record(
+            snapshot.channel.client_id,
+            Heartbeat {
+                channel: handle.id,
+                at: Timestamp::now(),
+                status,
+                uptime: snapshot.channel.life.uptime_at(Timestamp::now()),
+                last_segment: health.last_segment_time,
+                segments: health.segments,
+                bitrate: playout_domain::units::BitsPerSecond(health.current_bitrate),
+                restarts: health.restart_count,
+                processes: on_air.view.sample(true).into_iter().map(process).collect(),
+            },
+        );
     }
 
     fn publish(&self, kind: &'static str, data: Value) {
@@ -541,7 +691,10 @@ impl Room {
 }
 
 fn programme(snapshot: &Snapshot) -> Programme {
-    Programme { plan: snapshot.airtime.plan.clone(), fallback: snapshot.channel.config.fallback_video }
+    Programme {
+        plan: snapshot.airtime.plan.clone(),
+        fallback: snapshot.channel.config.fallback_video,
+    }
 }
 
 /// The clock of a channel that begins now: its first frames lie far enough back for the burst.

@@ -65,12 +65,18 @@ impl Handle {
 
     /// Only the channel's actor replaces the snapshot.
     pub(super) fn replace(&self, snapshot: Snapshot) {
-        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        *self
+            .snapshot
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
     }
 
     /// What is on air.
     pub(crate) fn on_air(&self) -> Option<OnAirNow> {
-        self.on_air.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.on_air
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn set_on_air(&self, on_air: Option<OnAirNow>) {
@@ -78,7 +84,9 @@ impl Handle {
     }
 
     fn state(&self) -> State {
-        self.on_air().map(|on_air| on_air.view.read()).unwrap_or_default()
+        self.on_air()
+            .map(|on_air| on_air.view.read())
+            .unwrap_or_default()
     }
 
     pub(crate) fn status(&self) -> StatusView {
@@ -98,7 +106,9 @@ impl Handle {
         let snapshot = self.snapshot();
         let life = &snapshot.channel.life;
         let state = self.state();
-        let uptime = life.live_since.map_or(0.0, |since| now.duration_since(since).as_secs_f64().max(0.0));
+        let uptime = life.live_since.map_or(0.0, |since| {
+            now.duration_since(since).as_secs_f64().max(0.0)
+        });
         HealthView {
             status: life.status,
             uptime,
@@ -114,7 +124,9 @@ impl Handle {
     }
 
     pub(crate) fn processes(&self) -> Vec<ProcessView> {
-        let Some(on_air) = self.on_air() else { return Vec::new() };
+        let Some(on_air) = self.on_air() else {
+            return Vec::new();
+        };
         let errors = on_air.view.read().errors;
         let view = |sampled: crate::playout::Sampled| ProcessView {
             id: format!("{}-{}", self.id, sampled.run),
@@ -187,7 +199,10 @@ impl Handle {
         let last = timeline.frame_at(until);
         let mut cursor = timeline.frame_at(from);
         let mut planned = Vec::new();
-        let mut entries = plan.entries_from(cursor).take_while(|entry| entry.start < last).peekable();
+        let mut entries = plan
+            .entries_from(cursor)
+            .take_while(|entry| entry.start < last)
+            .peekable();
         while cursor < last && planned.len() < MAX_PLANNED {
             let next = entries.peek().copied();
             let entry = next.filter(|entry| entry.start <= cursor);

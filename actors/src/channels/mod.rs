@@ -69,10 +69,21 @@ impl Channels {
         let stored = environment.store.all_channels().await?;
         let environment = Arc::new(environment);
         let channels = Self {
-            inner: Arc::new(Inner { environment, dir, supervisor, handles: RwLock::default(), deleted }),
+            inner: Arc::new(Inner {
+                environment,
+                dir,
+                supervisor,
+                handles: RwLock::default(),
+                deleted,
+            }),
         };
         for stored in stored {
-            channels.open(Snapshot { channel: stored.channel, airtime: stored.airtime }).await?;
+            channels
+                .open(Snapshot {
+                    channel: stored.channel,
+                    airtime: stored.airtime,
+                })
+                .await?;
         }
         let all = Arc::downgrade(&channels.inner);
         tokio::spawn(async move {
@@ -93,9 +104,16 @@ impl Channels {
             }
         });
         let inner = Arc::downgrade(&channels.inner);
-        channels.inner.environment.studio.library.set_in_use(move |media| {
-            inner.upgrade().and_then(|inner| Self { inner }.user_of(media))
-        });
+        channels
+            .inner
+            .environment
+            .studio
+            .library
+            .set_in_use(move |media| {
+                inner
+                    .upgrade()
+                    .and_then(|inner| Self { inner }.user_of(media))
+            });
         Ok(channels)
     }
 
@@ -104,7 +122,13 @@ impl Channels {
     /// # Errors
     /// Every violation; a limit of the plan.
     pub async fn create(&self, who: &Principal, config: &Value) -> Result<Channel, OpError> {
-        let Environment { store, hub, studio, policy, .. } = &*self.inner.environment;
+        let Environment {
+            store,
+            hub,
+            studio,
+            policy,
+            ..
+        } = &*self.inner.environment;
         let config = ChannelConfig::parse(config, policy)?;
         actor::check_fallback(&studio.library, who, &config)?;
         let now = Timestamp::now();
@@ -123,7 +147,11 @@ impl Channels {
             updated_at: now,
         };
         let channel = store.insert_channel(who, &channel, &airtime).await?;
-        self.open(Snapshot { channel: channel.clone(), airtime }).await?;
+        self.open(Snapshot {
+            channel: channel.clone(),
+            airtime,
+        })
+        .await?;
         hub.publish(HubEvent {
             kind: "channel.created",
             client: Some(channel.client_id),
@@ -153,9 +181,14 @@ impl Channels {
         limit: usize,
     ) -> Result<Vec<Channel>, OpError> {
         let handles = self.handles();
-        let later = handles.iter().filter(|(id, _)| after.is_none_or(|after| **id > after));
+        let later = handles
+            .iter()
+            .filter(|(id, _)| after.is_none_or(|after| **id > after));
         let channels = later.map(|(_, handle)| handle.snapshot().channel.clone());
-        Ok(channels.filter(|channel| who.sees(channel.client_id)).take(limit).collect())
+        Ok(channels
+            .filter(|channel| who.sees(channel.client_id))
+            .take(limit)
+            .collect())
     }
 
     /// Changes a configuration by JSON merge patch (RFC 7396).
@@ -170,16 +203,25 @@ impl Channels {
         if_match: Option<u64>,
     ) -> Result<Channel, OpError> {
         let (who_too, patch) = (who.clone(), patch.clone());
-        self.ask(who, id, |reply| Msg::Update(who_too, patch, if_match, reply)).await
+        self.ask(who, id, |reply| {
+            Msg::Update(who_too, patch, if_match, reply)
+        })
+        .await
     }
 
     /// Deletes a channel that is STOPPED.
     ///
     /// # Errors
     /// Another version than `if_match`; a channel that is not STOPPED.
-    pub async fn delete(&self, who: &Principal, id: ChannelId, if_match: Option<u64>) -> Result<(), OpError> {
+    pub async fn delete(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        if_match: Option<u64>,
+    ) -> Result<(), OpError> {
         let who_too = who.clone();
-        self.ask(who, id, |reply| Msg::Delete(who_too, if_match, reply)).await?;
+        self.ask(who, id, |reply| Msg::Delete(who_too, if_match, reply))
+            .await?;
         self.forget(id).await;
         Ok(())
     }
@@ -188,9 +230,15 @@ impl Channels {
     ///
     /// # Errors
     /// A state that does not allow it; a limit of the plan.
-    pub async fn operate(&self, who: &Principal, id: ChannelId, operation: Operation) -> Result<Channel, OpError> {
+    pub async fn operate(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        operation: Operation,
+    ) -> Result<Channel, OpError> {
         let who_too = who.clone();
-        self.ask(who, id, |reply| Msg::Operate(who_too, operation, reply)).await
+        self.ask(who, id, |reply| Msg::Operate(who_too, operation, reply))
+            .await
     }
 
     /// What it does and what viewers see.
@@ -204,17 +252,31 @@ impl Channels {
     }
 
     /// Its FFmpeg processes.
-    pub async fn processes(&self, who: &Principal, id: ChannelId) -> Result<Vec<ProcessView>, OpError> {
+    pub async fn processes(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+    ) -> Result<Vec<ProcessView>, OpError> {
         Ok(self.seen(who, id)?.processes())
     }
 
     /// Its outputs.
-    pub async fn outputs(&self, who: &Principal, id: ChannelId) -> Result<Vec<OutputView>, OpError> {
-        Ok(self.seen(who, id)?.outputs(&self.inner.environment.studio.settings))
+    pub async fn outputs(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+    ) -> Result<Vec<OutputView>, OpError> {
+        Ok(self
+            .seen(who, id)?
+            .outputs(&self.inner.environment.studio.settings))
     }
 
     /// What its outputs have done.
-    pub async fn output_metrics(&self, who: &Principal, id: ChannelId) -> Result<OutputMetrics, OpError> {
+    pub async fn output_metrics(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+    ) -> Result<OutputMetrics, OpError> {
         Ok(self.seen(who, id)?.output_metrics())
     }
 
@@ -227,9 +289,15 @@ impl Channels {
     ///
     /// # Errors
     /// Every violation, media that are not there among them.
-    pub async fn set_rotation(&self, who: &Principal, id: ChannelId, rotation: &Value) -> Result<Rotation, OpError> {
+    pub async fn set_rotation(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        rotation: &Value,
+    ) -> Result<Rotation, OpError> {
         let (who_too, rotation) = (who.clone(), rotation.clone());
-        self.ask(who, id, |reply| Msg::SetRotation(who_too, rotation, reply)).await
+        self.ask(who, id, |reply| Msg::SetRotation(who_too, rotation, reply))
+            .await
     }
 
     /// What is planned between two times: whole entries, 1000 at most.
@@ -241,7 +309,9 @@ impl Channels {
         until: Timestamp,
     ) -> Result<Vec<PlannedView>, OpError> {
         let library = &self.inner.environment.studio.library;
-        Ok(self.seen(who, id)?.plan(from, until, |media| library.title(media)))
+        Ok(self
+            .seen(who, id)?
+            .plan(from, until, |media| library.title(media)))
     }
 
     /// The HLS output of a channel that is on air with HLS enabled. Never waits.
@@ -251,7 +321,15 @@ impl Channels {
 
     /// What a channel is called, for the public page; nothing when there is no such channel.
     pub fn name(&self, id: ChannelId) -> Option<String> {
-        Some(self.handles().get(&id)?.snapshot().channel.config.name.clone())
+        Some(
+            self.handles()
+                .get(&id)?
+                .snapshot()
+                .channel
+                .config
+                .name
+                .clone(),
+        )
     }
 
     /// What the public page may know of a channel's state.
@@ -283,24 +361,41 @@ impl Channels {
     /// Gives a channel its handle and its actor.
     async fn open(&self, snapshot: Snapshot) -> Result<(), OpError> {
         let id = snapshot.channel.id;
-        let handle = Arc::new(Handle::new(snapshot, self.inner.dir.join(id.to_string()).join("spool")));
+        let handle = Arc::new(Handle::new(
+            snapshot,
+            self.inner.dir.join(id.to_string()).join("spool"),
+        ));
         let args = Args {
             environment: Arc::clone(&self.inner.environment),
             handle: Arc::clone(&handle),
             deleted: self.inner.deleted.clone(),
         };
-        self.inner.handles.write().unwrap_or_else(PoisonError::into_inner).insert(id, handle);
+        self.inner
+            .handles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, handle);
         let make = move || (ChannelActor, args.clone());
         let spec = ChildSpec::actor(id.to_string(), CHANNEL.restart, CHANNEL.shutdown, make);
-        self.inner.supervisor.add_child(spec).await.map_err(OpError::internal)
+        self.inner
+            .supervisor
+            .add_child(spec)
+            .await
+            .map_err(OpError::internal)
     }
 
     /// A channel that was deleted: nothing of it stays in memory.
     async fn forget(&self, id: ChannelId) {
-        self.inner.handles.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.inner
+            .handles
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
         match self.inner.supervisor.terminate_child(id.to_string()).await {
             Ok(()) | Err(ChildError::Unknown(_)) => {}
-            Err(error) => tracing::warn!(channel = %id, %error, "the actor of a deleted channel stays"),
+            Err(error) => {
+                tracing::warn!(channel = %id, %error, "the actor of a deleted channel stays")
+            }
         }
     }
 
@@ -335,10 +430,18 @@ impl Channels {
     fn user_of(&self, media: MediaId) -> Option<String> {
         let uses = |snapshot: &Snapshot| {
             snapshot.channel.config.fallback_video == Some(media)
-                || snapshot.airtime.rotation.items.iter().any(|item| item.media_id == media)
+                || snapshot
+                    .airtime
+                    .rotation
+                    .items
+                    .iter()
+                    .any(|item| item.media_id == media)
         };
         let handles = self.handles();
-        let user = handles.values().map(|handle| handle.snapshot()).find(|snapshot| uses(snapshot))?;
+        let user = handles
+            .values()
+            .map(|handle| handle.snapshot())
+            .find(|snapshot| uses(snapshot))?;
         Some(user.channel.config.name.clone())
     }
 
@@ -350,6 +453,9 @@ impl Channels {
     }
 
     fn handles(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ChannelId, Arc<Handle>>> {
-        self.inner.handles.read().unwrap_or_else(PoisonError::into_inner)
+        self.inner
+            .handles
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -86,7 +86,7 @@ pub struct ProcessView {
     pub channel_id: ChannelId,
     /// Its process id.
     pub ffmpeg_pid: u32,
-    /// `RUNNING`, or `WAITING` while what it read ahead is not wanted yet.
+    /// `RUNNING`: one that has ended is not shown any more.
     pub status: &'static str,
     /// When it was started.
     pub start_time: Timestamp,
@@ -126,7 +126,11 @@ pub struct OutputTarget {
 
 /// `GET /channels/{id}/outputs`: one output of a channel.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "type",
+    rename_all = "lowercase",
+    rename_all_fields = "camelCase"
+)]
 pub enum OutputView {
     /// The HLS output.
     Hls {

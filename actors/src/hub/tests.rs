@@ -59,7 +59,9 @@ async fn what_is_forgotten_unknown_or_of_an_earlier_run_begins_with_a_reset() {
     let ids: Vec<String> = (0..6).map(|n| hub.publish(event(n)).to_string()).collect();
     let newest = hub.last_id();
     let earlier = Hub::default();
-    earlier.publish(event(0));
+    for n in 0..6 {
+        earlier.publish(event(n));
+    }
     let future = format!("{}9", ids[5]);
     for id in [
         &ids[1],

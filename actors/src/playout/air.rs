@@ -67,8 +67,19 @@ pub(super) struct Air {
     pub(super) out: bool,
     /// What viewers see.
     pub(super) shows: Option<Shows>,
-    /// Since when scheduled media goes out without a failure, and whether that was told.
-    pub(super) healthy: Option<(Instant, bool)>,
+    /// SPS and PPS of the last GOP that went out.
+    pub(super) sets: Vec<Bytes>,
+    /// How long all has been well.
+    pub(super) healthy: Option<Healthy>,
+}
+
+/// A time in which scheduled media goes out without a failure.
+pub(super) struct Healthy {
+    since: Instant,
+    /// Failures before it. One more ends it, however soon the source is back: what was read ahead
+    /// hides it from viewers.
+    failures: u64,
+    told: bool,
 }
 
 impl Air {
@@ -87,13 +98,21 @@ impl Air {
         let spliced = self.splicer.splice(fed.gop, fed.at, fed.source);
         let silent = u64::from(spliced.silent_units);
         self.view.update(|view| view.silent_units += silent);
-        let sets = spliced.parameter_sets.clone();
+        let sets_before = std::mem::replace(&mut self.sets, spliced.parameter_sets.clone());
         let (start, end) = (spliced.start, spliced.start + u64::from(spliced.frames));
         let closed = self.segment(spliced);
         for segment in closed {
-            // Counters are recorded as they are where the segment ends: before this GOP, or behind it.
-            let counters = if segment.info.end() == end { self.splicer.counters() } else { before.clone() };
-            debug_assert!(segment.info.end() == end || segment.info.end() == start || segment.info.end() < start);
+            // Recorded is what holds where the segment ends: before this GOP, or behind it.
+            let (counters, sets) = if segment.info.end() == end {
+                (self.splicer.counters(), self.sets.clone())
+            } else {
+                (before.clone(), sets_before.clone())
+            };
+            debug_assert!(
+                segment.info.end() == end
+                    || segment.info.end() == start
+                    || segment.info.end() < start
+            );
             self.publish(segment, counters, &sets).await;
         }
         if self.hls.is_none() {
@@ -102,7 +121,9 @@ impl Air {
     }
 
     fn segment(&mut self, spliced: SplicedGop) -> Vec<Segment> {
-        let Some(hls) = &mut self.hls else { return Vec::new() };
+        let Some(hls) = &mut self.hls else {
+            return Vec::new();
+        };
         if hls.variants.is_empty() {
             hls.variants = variants(&self.profile, &spliced.parameter_sets);
         }
@@ -114,7 +135,10 @@ impl Air {
         let info = segment.info.clone();
         let left = hls.playlist.push(info.clone());
         hls.past.extend(left);
-        let kept = hls.output.keep().saturating_sub(hls.playlist.state().segments.len());
+        let kept = hls
+            .output
+            .keep()
+            .saturating_sub(hls.playlist.state().segments.len());
         let surplus = hls.past.len().saturating_sub(kept);
         hls.past.drain(..surplus);
         let record = Record {
@@ -125,7 +149,11 @@ impl Air {
             next: info.end(),
             counters,
             parameter_sets: sets.iter().map(|sets| hex(sets)).collect(),
-            rungs: hls.variants.iter().map(|variant| variant.name.clone()).collect(),
+            rungs: hls
+                .variants
+                .iter()
+                .map(|variant| variant.name.clone())
+                .collect(),
             playlist: hls.playlist.state().clone(),
             past: hls.past.clone(),
         };
@@ -181,20 +209,32 @@ impl Air {
             self.view.update(|view| view.on_air = Some(on_air));
             self.facts.tell(Fact::OnAirChanged(on_air));
         }
-        let well = fed.shows.kind == OnAirKind::Scheduled && self.view.look(|view| view.errors == 0);
-        match (&mut self.healthy, well) {
-            (healthy, false) => *healthy = None,
-            (Some((since, told)), true) => {
-                if since.elapsed() >= HEALTHY && !std::mem::replace(told, true) {
+        let (errors, failures) = self.view.look(|view| (view.errors, view.failures));
+        let well = fed.shows.kind == OnAirKind::Scheduled && errors == 0;
+        match &mut self.healthy {
+            _ if !well => self.healthy = None,
+            Some(healthy) if healthy.failures == failures => {
+                if healthy.since.elapsed() >= HEALTHY && !std::mem::replace(&mut healthy.told, true)
+                {
                     self.facts.tell(Fact::Healthy);
                 }
             }
-            (healthy, true) => *healthy = Some((Instant::now(), false)),
+            healthy => {
+                *healthy = Some(Healthy {
+                    since: Instant::now(),
+                    failures,
+                    told: false,
+                })
+            }
         }
     }
 }
 
-async fn commit(spool: &Arc<Mutex<Option<Spool>>>, record: Record, segment: Segment) -> Result<(), SpoolError> {
+async fn commit(
+    spool: &Arc<Mutex<Option<Spool>>>,
+    record: Record,
+    segment: Segment,
+) -> Result<(), SpoolError> {
     let spool = Arc::clone(spool).lock_owned().await;
     let write = move || match &*spool {
         Some(spool) => spool.commit(&record, &[segment]),
@@ -211,7 +251,10 @@ async fn commit(spool: &Arc<Mutex<Option<Spool>>>, record: Record, segment: Segm
 pub(super) fn variants(profile: &Profile, parameter_sets: &[Bytes]) -> Vec<Variant> {
     let total = profile.total_bitrate().get();
     let (width, height) = (profile.resolution.width(), profile.resolution.height());
-    let sets = parameter_sets.first().map(|sets| &sets[..]).unwrap_or_default();
+    let sets = parameter_sets
+        .first()
+        .map(|sets| &sets[..])
+        .unwrap_or_default();
     vec![Variant {
         name: profile.resolution.to_string(),
         width,

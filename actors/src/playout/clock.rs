@@ -23,7 +23,11 @@ impl Clock {
     /// The clock of a playout that begins at `now` and has published everything before `published`.
     pub(super) fn starting(timeline: Timeline, now: Timestamp, published: Frame) -> Self {
         let lead = published.since(timeline.frame_at(now));
-        Self { timeline, anchor: (Instant::now(), now), lead }
+        Self {
+            timeline,
+            anchor: (Instant::now(), now),
+            lead,
+        }
     }
 
     /// When `frame` is due.

@@ -11,8 +11,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::backoff::{self, Budget, Chance};
 use playout_domain::ids::MediaId;
-use playout_domain::plan::{Plan, PlanEntry};
 use playout_domain::media::Profile;
+use playout_domain::plan::{Plan, PlanEntry};
 use playout_domain::units::{Frame, Timeline};
 use playout_media::ffmpeg;
 use playout_media::gop::Gop;
@@ -152,9 +152,17 @@ impl Feeder {
             return self.stand_in(room).await;
         };
         self.show_buffer();
-        if self.current.as_ref().is_none_or(|playing| !same(&playing.entry, &entry)) {
+        if self
+            .current
+            .as_ref()
+            .is_none_or(|playing| playing.entry != entry)
+        {
             self.current = None;
             self.open(entry).await;
+            if self.current.is_none() && self.retry.is_none() {
+                // It could not be started, and may be tried again at once.
+                return;
+            }
         }
         if let Some(playing) = &self.current {
             // Between the frame that is due and the next key frame of the item something has to stand.
@@ -192,7 +200,10 @@ impl Feeder {
         let plan = &self.plan.plan;
         let next = match plan.at(self.cursor) {
             Some(spent) => Some(spent.end),
-            None => plan.entries_from(self.cursor).next().map(|entry| entry.start),
+            None => plan
+                .entries_from(self.cursor)
+                .next()
+                .map(|entry| entry.start),
         };
         next.map_or(u64::MAX, |next| next.since(self.cursor))
     }
@@ -210,7 +221,7 @@ impl Feeder {
         }
         let ahead = self.ahead.take();
         if let Some(ahead) = ahead
-            && same(&ahead.entry, &entry)
+            && ahead.entry == entry
             && ahead.next == entry.item_frame(self.cursor)
         {
             self.current = Some(ahead);
@@ -224,38 +235,62 @@ impl Feeder {
 
     /// Starts the source that delivers `entry` from frame `at` on.
     async fn start(&mut self, entry: PlanEntry, at: Frame) -> Result<Playing, SourceError> {
-        let Equipment { library, launcher, profile, .. } = &self.equipment;
+        let Equipment {
+            library,
+            launcher,
+            profile,
+            ..
+        } = &self.equipment;
         let item = entry.item_frame(at);
         self.runs += 1;
         let run = self.runs;
         let label = |what: &str| format!("{what} {run} of {}", self.equipment.label);
-        let (source, next, input) = if let Some(prepared) = library.prepared(entry.media_id, profile) {
-            let input = prepared.path.clone();
-            let place = prepared.index.gop_from(item).ok_or(SourceError::Missing)?;
-            let source = match self.equipment.source {
-                SourceKind::Direct => Source::Direct(DirectSource::open(prepared, place.number).await?),
-                SourceKind::Ffmpeg => {
-                    let from = GopIndex::time_of(place.frame, profile.frame_rate);
-                    let spec = launcher.spec(ffmpeg::copy(&input, from), label("source"));
-                    let started = FfmpegSource::start(launcher, spec.stdout(Stdout::PIPED), from).await?;
-                    Source::Ffmpeg(Box::new(started))
-                }
+        let (source, next, input) =
+            if let Some(prepared) = library.prepared(entry.media_id, profile) {
+                let input = prepared.path.clone();
+                let place = prepared.index.gop_from(item).ok_or(SourceError::Missing)?;
+                let source = match self.equipment.source {
+                    SourceKind::Direct => {
+                        Source::Direct(DirectSource::open(prepared, place.number).await?)
+                    }
+                    SourceKind::Ffmpeg => {
+                        let from = GopIndex::time_of(place.frame, profile.frame_rate);
+                        let spec = launcher.spec(ffmpeg::copy(&input, from), label("source"));
+                        let started =
+                            FfmpegSource::start(launcher, spec.stdout(Stdout::PIPED), from).await?;
+                        Source::Ffmpeg(Box::new(started))
+                    }
+                };
+                (source, place.frame, input)
+            } else {
+                let original = library
+                    .original(entry.media_id)
+                    .ok_or(SourceError::Missing)?;
+                library.want(entry.media_id, profile);
+                let end = entry.in_frame + entry.frames();
+                let live = ffmpeg::live(&original.path, &original.probed, profile, item..end);
+                let from = GopIndex::time_of(item, profile.frame_rate);
+                let spec = launcher
+                    .spec(live, label("live source"))
+                    .stdout(Stdout::PIPED);
+                let source = FfmpegSource::start(launcher, spec, from).await?;
+                (Source::Ffmpeg(Box::new(source)), item, original.path)
             };
-            (source, place.frame, input)
-        } else {
-            let original = library.original(entry.media_id).ok_or(SourceError::Missing)?;
-            library.want(entry.media_id, profile);
-            let end = entry.in_frame + entry.frames();
-            let live = ffmpeg::live(&original.path, &original.probed, profile, item..end);
-            let from = GopIndex::time_of(item, profile.frame_rate);
-            let spec = launcher.spec(live, label("live source")).stdout(Stdout::PIPED);
-            let source = FfmpegSource::start(launcher, spec, from).await?;
-            (Source::Ffmpeg(Box::new(source)), item, original.path)
-        };
         let input = input.to_string_lossy().into_owned();
-        let shown = source.pid().map(|pid| self.equipment.view.show(run, pid, input, Timestamp::now()));
-        let id = SourceId { content: entry.start.get(), run };
-        Ok(Playing { entry, source, id, next, shown })
+        let shown = source
+            .pid()
+            .map(|pid| self.equipment.view.show(run, pid, input, Timestamp::now()));
+        let id = SourceId {
+            content: entry.start.get(),
+            run,
+        };
+        Ok(Playing {
+            entry,
+            source,
+            id,
+            next,
+            shown,
+        })
     }
 
     async fn await_gop(&mut self, entry: &PlanEntry) -> Awaited {
@@ -301,7 +336,9 @@ impl Feeder {
         let came = frame_of(&gop, rate);
         let frames = u64::from(gop.frames);
         let wanted = entry.item_frame(self.cursor);
-        let Some(playing) = &mut self.current else { return };
+        let Some(playing) = &mut self.current else {
+            return;
+        };
         if let Some(shown) = &playing.shown {
             let bytes = gop.rungs.iter().map(|rung| rung.packets.len() as u64).sum();
             shown.delivered(bytes, Timestamp::now());
@@ -331,7 +368,12 @@ impl Feeder {
             until: Some(self.equipment.timeline.wall(entry.end)),
         };
         let id = playing.id;
-        self.equipment.queue.push(Fed { at: self.cursor, gop, source: id, shows });
+        self.equipment.queue.push(Fed {
+            at: self.cursor,
+            gop,
+            source: id,
+            shows,
+        });
         self.cursor += frames;
         let now = Instant::now();
         self.progress = now + PATIENCE;
@@ -345,7 +387,9 @@ impl Feeder {
     fn recovered(&mut self, media: MediaId) {
         self.failed = None;
         let mut was = false;
-        self.equipment.view.update(|view| was = std::mem::take(&mut view.recovering) || view.errors > 0);
+        self.equipment
+            .view
+            .update(|view| was = std::mem::take(&mut view.recovering) || view.errors > 0);
         if was {
             self.equipment.view.update(|view| view.errors = 0);
             self.equipment.facts.tell(Fact::Recovered { media });
@@ -358,7 +402,9 @@ impl Feeder {
         if !near || self.ahead.is_some() || self.equipment.source == SourceKind::Direct {
             return;
         }
-        let Some(next) = self.plan.plan.at(entry.end) else { return };
+        let Some(next) = self.plan.plan.at(entry.end) else {
+            return;
+        };
         // Should it fail, its own turn comes with the retries that belong to it.
         if let Ok(playing) = self.start(next, next.start).await {
             self.ahead = Some(playing);
@@ -382,12 +428,23 @@ impl Feeder {
             backoff::delay(attempt, chance())
         };
         self.retry = (!delay.is_zero()).then(|| Instant::now() + delay);
-        self.equipment.view.update(|view| view.errors = u64::from(attempt));
+        self.equipment.view.update(|view| {
+            view.errors = u64::from(attempt);
+            view.failures += 1;
+        });
         let media = entry.media_id;
-        self.equipment.facts.tell(Fact::SourceFailed { media, error: error.to_string(), attempt, delay });
+        self.equipment.facts.tell(Fact::SourceFailed {
+            media,
+            error: error.to_string(),
+            attempt,
+            delay,
+        });
         if here >= 2 {
             self.spent = Some(entry.start);
-            self.equipment.facts.tell(Fact::ItemBroken { media, at: self.cursor });
+            self.equipment.facts.tell(Fact::ItemBroken {
+                media,
+                at: self.cursor,
+            });
         }
     }
 
@@ -401,14 +458,25 @@ impl Feeder {
             self.current = None;
         }
         let cursor = self.cursor;
-        let keeps = |playing: &Playing, at: Frame| plan.at(at).is_some_and(|entry| same(&entry, &playing.entry));
-        if self.current.as_ref().is_some_and(|playing| !keeps(playing, cursor)) {
+        let keeps = |playing: &Playing, at: Frame| plan.at(at) == Some(playing.entry);
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|playing| !keeps(playing, cursor))
+        {
             self.current = None;
         }
-        if self.ahead.as_ref().is_some_and(|playing| !keeps(playing, playing.entry.start)) {
+        if self
+            .ahead
+            .as_ref()
+            .is_some_and(|playing| !keeps(playing, playing.entry.start))
+        {
             self.ahead = None;
         }
-        if self.due().is_none_or(|entry| Some(entry.start) != self.spent) {
+        if self
+            .due()
+            .is_none_or(|entry| Some(entry.start) != self.spent)
+        {
             self.retry = None;
             self.failed = None;
         }
@@ -421,18 +489,16 @@ impl Feeder {
     }
 }
 
-/// Whether two plans mean the same entry: its length may have been corrected.
-fn same(a: &PlanEntry, b: &PlanEntry) -> bool {
-    a == b
-}
-
 /// Whether `plan` still shows what was read ahead.
 fn stays(plan: &Plan, fed: &Fed) -> bool {
     match (plan.at(fed.at), fed.shows.entry) {
         (Some(entry), Some((start, end))) => {
             entry.start == start && entry.end == end && Some(entry.media_id) == fed.shows.media
         }
-        (None, None) => plan.entries_from(fed.at).next().is_none_or(|entry| entry.start >= fed.end()),
+        (None, None) => plan
+            .entries_from(fed.at)
+            .next()
+            .is_none_or(|entry| entry.start >= fed.end()),
         _ => false,
     }
 }

@@ -58,7 +58,11 @@ impl HlsOutput {
     /// An output with nothing published yet, for a window of so many segments of `target` seconds.
     pub fn new(target: u32, window: usize) -> Self {
         let playlist_cache = format!("public, max-age={}", (target / 2).max(1));
-        Self { playlist_cache, keep: 2 * window + 1, published: RwLock::default() }
+        Self {
+            playlist_cache,
+            keep: 2 * window + 1,
+            published: RwLock::default(),
+        }
     }
 
     /// The master playlist; `None` before the first publication.
@@ -78,7 +82,10 @@ impl HlsOutput {
         let (rung, sequence) = segment_number(name)?;
         let current = self.current();
         let index = current.rungs.iter().position(|name| name == rung)?;
-        let at = current.segments.binary_search_by_key(&sequence, |kept| kept.sequence).ok()?;
+        let at = current
+            .segments
+            .binary_search_by_key(&sequence, |kept| kept.sequence)
+            .ok()?;
         current.segments[at].bodies.get(index).cloned()
     }
 
@@ -92,17 +99,36 @@ impl HlsOutput {
         self.keep / 2
     }
 
-    /// Publishes `segments` (newest last) and the playlists that name them.
-    pub(super) fn publish(&self, variants: &[Variant], playlist: &MediaPlaylist, segments: &[Segment]) {
+    /// Publishes `segments` (newest last) and the playlists that name them. A playout that follows
+    /// another publishes again what that one left: a number is kept once.
+    pub(super) fn publish(
+        &self,
+        variants: &[Variant],
+        playlist: &MediaPlaylist,
+        segments: &[Segment],
+    ) {
         let mut next = Published::clone(&self.current());
         next.rungs = variants.iter().map(|v| v.name.clone()).collect();
-        next.segments.extend(segments.iter().map(|segment| Arc::new(keep(segment))));
+        if let Some(first) = segments.first() {
+            next.segments
+                .retain(|kept| kept.sequence < first.info.sequence);
+        }
+        next.segments
+            .extend(segments.iter().map(|segment| Arc::new(keep(segment))));
         let surplus = next.segments.len().saturating_sub(self.keep);
         next.segments.drain(..surplus);
-        next.playlists =
-            next.rungs.iter().filter_map(|rung| playlist.render(rung)).map(|text| self.playlist(text)).collect();
-        next.master = (!next.playlists.is_empty()).then(|| self.playlist(master_playlist(variants)));
-        *self.published.write().unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(next);
+        next.playlists = next
+            .rungs
+            .iter()
+            .filter_map(|rung| playlist.render(rung))
+            .map(|text| self.playlist(text))
+            .collect();
+        next.master =
+            (!next.playlists.is_empty()).then(|| self.playlist(master_playlist(variants)));
+        *self
+            .published
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Arc::new(next);
     }
 
     fn playlist(&self, text: String) -> Served {
@@ -117,7 +143,12 @@ impl HlsOutput {
     }
 
     fn current(&self) -> Arc<Published> {
-        Arc::clone(&self.published.read().unwrap_or_else(|poisoned| poisoned.into_inner()))
+        Arc::clone(
+            &self
+                .published
+                .read()
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        )
     }
 }
 
@@ -125,10 +156,18 @@ fn keep(segment: &Segment) -> Kept {
     let info = &segment.info;
     let served = |body: &Bytes| Served {
         // A number is never used for other bytes, so number, place and length name them.
-        etag: format!("\"{:x}-{:x}-{:x}\"", info.sequence, info.start.get(), body.len()),
+        etag: format!(
+            "\"{:x}-{:x}-{:x}\"",
+            info.sequence,
+            info.start.get(),
+            body.len()
+        ),
         body: body.clone(),
         content_type: SEGMENT_TYPE,
         cache_control: SEGMENT_CACHE.to_owned(),
     };
-    Kept { sequence: info.sequence, bodies: segment.streams.iter().map(served).collect() }
+    Kept {
+        sequence: info.sequence,
+        bodies: segment.streams.iter().map(served).collect(),
+    }
 }

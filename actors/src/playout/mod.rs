@@ -20,6 +20,8 @@ mod resume;
 mod slate;
 mod source;
 mod spool;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub(crate) use facts::{Fact, Facts};
@@ -33,8 +35,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use playout_domain::ids::MediaId;
-use playout_domain::plan::Plan;
 use playout_domain::media::Profile;
+use playout_domain::plan::Plan;
 use playout_domain::units::{Frame, Timeline};
 use playout_media::hls::{MediaPlaylist, Segmenter};
 use playout_media::splice::{Layout, Splicer};
@@ -139,12 +141,21 @@ impl Playout {
             };
             facts.tell(Fact::Ended { reason });
         });
-        Self { task: abort, programme, queue }
+        Self {
+            task: abort,
+            programme,
+            queue,
+        }
     }
 
     /// Changes what is shown, beginning with the first frame that is not on its way out.
     pub(crate) fn show(&self, programme: Programme) {
         self.programme.send_replace(Arc::new(programme));
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
     }
 
     /// The first frame that a change can still reach.
@@ -166,7 +177,11 @@ async fn run(
     programme: watch::Receiver<Arc<Programme>>,
 ) -> Result<&'static str, String> {
     let begun = Instant::now();
-    let slate = studio.slates.get(&setup.profile).await.map_err(|error| error.to_string())?;
+    let slate = studio
+        .slates
+        .get(&setup.profile)
+        .await
+        .map_err(|error| error.to_string())?;
     let resume = resume(&studio.settings, &setup).await?;
     let now = Timestamp::now();
     let clock = Clock::starting(setup.timeline, now, resume.published);
@@ -189,7 +204,10 @@ async fn run(
         Some(counters) => Splicer::resume(setup.timeline, counters.clone()),
         None => Splicer::new(setup.timeline, Layout::StreamPerRung(1)),
     };
-    let hls = setup.output.clone().map(|output| begin_hls(&studio.settings, &setup, output, resume));
+    let hls = setup
+        .output
+        .clone()
+        .map(|output| begin_hls(&studio.settings, &setup, output, resume));
     let air = Air {
         label: setup.label,
         profile: setup.profile,
@@ -203,6 +221,7 @@ async fn run(
         facts: setup.facts,
         out: false,
         shows: None,
+        sets: Vec::new(),
         healthy: None,
     };
     Ok(tokio::select! {
@@ -217,19 +236,17 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
     let dir = setup.spool_dir.clone();
     let label = setup.label.clone();
     let loading = tokio::task::spawn_blocking(move || {
-        let opened = match Spool::open(dir) {
-            Ok(opened) => spool.insert(opened),
-            Err(error) => return Err(error.to_string()),
-        };
-        match opened.load() {
-            Ok(left) => Ok(left),
-            Err(error) => {
-                tracing::error!(channel = label, %error, "what was published before is lost; numbers go on above it");
-                Ok(None)
-            }
-        }
+        let opened = Spool::open(dir).inspect_err(|error| {
+            tracing::error!(channel = label, %error, "segments are kept in memory only; a restart will lose them");
+        });
+        *spool = opened.as_ref().ok().cloned();
+        opened.and_then(|opened| opened.load()).inspect_err(|error| {
+            tracing::error!(channel = label, %error, "what was published before is lost; numbers go on above it");
+        })
     });
-    let left = loading.await.map_err(|error| error.to_string())??;
+    let loaded = loading.await.map_err(|error| error.to_string())?;
+    let lost = loaded.is_err();
+    let left = loaded.unwrap_or_default();
     let rate = setup.timeline.frame_rate;
     let segment = u64::from(settings.target_duration) * rate.gop_frames() / 2;
     let now = Timestamp::now();
@@ -240,12 +257,17 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
         profile: &profile,
         now: setup.timeline.frame_at(now),
         unix_seconds: now.as_second().try_into().unwrap_or_default(),
+        lost,
         burst: BURST_SEGMENTS * segment,
         window: settings.window as u64 * segment,
     };
-    let (record, segments) = left.map_or((None, Vec::new()), |(record, segments)| (Some(record), segments));
+    let (record, segments) = left.map_or((None, Vec::new()), |(record, segments)| {
+        (Some(record), segments)
+    });
     let resume = situation.resume(record);
-    if let (Some(output), Some((_, sets))) = (&setup.output, &resume.follows) {
+    if let (Some(output), Some((_, sets))) = (&setup.output, &resume.follows)
+        && !resume.playlist.segments.is_empty()
+    {
         let playlist = MediaPlaylist::resume(
             setup.timeline,
             settings.target_duration,
@@ -257,14 +279,27 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
     Ok(resume)
 }
 
-fn begin_hls(settings: &PlayoutSettings, setup: &Setup, output: Arc<HlsOutput>, resume: Resume) -> Hls {
-    let mut segmenter = Segmenter::new(&setup.timeline, settings.target_duration, resume.next_sequence);
+fn begin_hls(
+    settings: &PlayoutSettings,
+    setup: &Setup,
+    output: Arc<HlsOutput>,
+    resume: Resume,
+) -> Hls {
+    let mut segmenter = Segmenter::new(
+        &setup.timeline,
+        settings.target_duration,
+        resume.next_sequence,
+    );
     let published = resume.follows.is_some() && !resume.playlist.segments.is_empty();
     if let Some((frame, sets)) = resume.follows {
         segmenter = segmenter.following(frame, sets);
     }
-    let playlist =
-        MediaPlaylist::resume(setup.timeline, settings.target_duration, settings.window, resume.playlist);
+    let playlist = MediaPlaylist::resume(
+        setup.timeline,
+        settings.target_duration,
+        settings.window,
+        resume.playlist,
+    );
     Hls {
         output,
         segmenter,

@@ -74,7 +74,10 @@ impl Queue {
     pub(super) fn new(front: Frame, capacity: u64) -> Self {
         Self {
             capacity,
-            inner: Mutex::new(Inner { gops: VecDeque::new(), front }),
+            inner: Mutex::new(Inner {
+                gops: VecDeque::new(),
+                front,
+            }),
             filled: Notify::new(),
             drained: Notify::new(),
         }
@@ -117,7 +120,10 @@ impl Queue {
     /// Frames that wait.
     pub(super) fn frames(&self) -> u64 {
         let inner = self.lock();
-        inner.gops.back().map_or(0, |last| last.end().since(inner.front))
+        inner
+            .gops
+            .back()
+            .map_or(0, |last| last.end().since(inner.front))
     }
 
     /// Where a change can take effect at the earliest: the first frame that is not taken yet.

@@ -42,6 +42,8 @@ pub(super) struct Situation<'a> {
     /// Seconds since 1970: above any number that a lost record may have used, because a segment is
     /// longer than a second.
     pub(super) unix_seconds: u64,
+    /// Whether something was left behind that cannot be read.
+    pub(super) lost: bool,
     /// Frames of the three segments with which the output begins.
     pub(super) burst: u64,
     /// Frames of a whole window.
@@ -59,23 +61,48 @@ impl Situation<'_> {
                 next_sequence: self.unix_seconds,
                 counters: None,
                 follows: None,
-                playlist: PlaylistState::default(),
+                playlist: PlaylistState {
+                    // Above any that was lost: there are fewer breaks than segments.
+                    discontinuity_sequence: if self.lost { self.unix_seconds } else { 0 },
+                    ..PlaylistState::default()
+                },
                 past: Vec::new(),
             };
         };
         let goes_on = record.profile == self.profile && record.timeline == *self.timeline;
-        let published = if record.timeline == *self.timeline { record.next } else { Frame::default() };
+        let published = if record.timeline == *self.timeline {
+            record.next
+        } else {
+            Frame::default()
+        };
         let start = if first > published { first } else { published };
         let stale = !goes_on || start.since(published) > self.window;
         Resume {
             start,
             published,
-            next_sequence: record.next_sequence,
+            next_sequence: record.next_sequence + if stale { self.unrecorded(&record) } else { 0 },
             counters: goes_on.then_some(record.counters),
-            follows: (!stale).then(|| (published, record.parameter_sets.iter().map(|hex| unhex(hex)).collect())),
-            playlist: if stale { emptied(record.playlist) } else { record.playlist },
+            follows: (!stale).then(|| {
+                (
+                    published,
+                    record.parameter_sets.iter().map(|hex| unhex(hex)).collect(),
+                )
+            }),
+            playlist: if stale {
+                emptied(record.playlist)
+            } else {
+                record.playlist
+            },
             past: if stale { Vec::new() } else { record.past },
         }
+    }
+
+    /// More numbers than can have been used since `record` was written: while the disk takes no
+    /// records, segments go out all the same. A segment is longer than a second.
+    fn unrecorded(&self, record: &Record) -> u64 {
+        let recorded = record.timeline.wall(record.next).as_second();
+        self.unix_seconds
+            .saturating_sub(recorded.try_into().unwrap_or_default())
     }
 
     /// The frame from which three segments are due now: the beginning of a GOP of the item that the plan
@@ -92,12 +119,27 @@ impl Situation<'_> {
 
 /// A fresh window: nothing of the old one is offered any more, and the break before the new one counts.
 fn emptied(old: PlaylistState) -> PlaylistState {
-    let breaks = old.segments.iter().filter(|segment| segment.discontinuity).count() as u64;
-    PlaylistState { discontinuity_sequence: old.discontinuity_sequence + breaks + 1, ..PlaylistState::default() }
+    let breaks = old
+        .segments
+        .iter()
+        .filter(|segment| segment.discontinuity)
+        .count() as u64;
+    PlaylistState {
+        discontinuity_sequence: old.discontinuity_sequence + breaks + 1,
+        ..PlaylistState::default()
+    }
 }
 
 /// Hexadecimal to bytes; what is none ends it.
 fn unhex(hex: &str) -> Bytes {
-    let digits = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-    hex.as_bytes().chunks(2).map_while(digits).collect::<Vec<u8>>().into()
+    let digits = |pair: &[u8]| {
+        std::str::from_utf8(pair)
+            .ok()
+            .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+    };
+    hex.as_bytes()
+        .chunks(2)
+        .map_while(digits)
+        .collect::<Vec<u8>>()
+        .into()
 }

@@ -83,7 +83,11 @@ pub(crate) struct Slates {
 impl Slates {
     /// Slates kept in `dir`.
     pub(crate) fn new(dir: PathBuf, launcher: Launcher) -> Self {
-        Self { dir, launcher, made: Mutex::default() }
+        Self {
+            dir,
+            launcher,
+            made: Mutex::default(),
+        }
     }
 
     /// The slate of `profile`: from memory, else from disk, else made.
@@ -108,7 +112,9 @@ impl Slates {
     }
 
     async fn make(&self, profile: &Profile, base: &Path) -> Result<Slate, SlateError> {
-        let spec = self.launcher.spec(ffmpeg::slate(profile), format!("slate {}", profile.key()));
+        let spec = self
+            .launcher
+            .spec(ffmpeg::slate(profile), format!("slate {}", profile.key()));
         let mut process = self.launcher.spawn(spec.stdout(Stdout::PIPED)).await?;
         let mut bytes = Vec::new();
         let read = async {
@@ -128,8 +134,12 @@ impl Slates {
         let mut file: Vec<u8> = preparer.push(&bytes)?.concat();
         let (rest, index) = preparer.finish()?;
         file.extend(rest.concat());
-        let slate = parse(&file, &index).ok_or_else(|| failed("made no usable slate".into(), tail))?;
-        keep(base, &file, &index).map_err(|source| SlateError::Io { path: self.dir.clone(), source })?;
+        let slate =
+            parse(&file, &index).ok_or_else(|| failed("made no usable slate".into(), tail))?;
+        keep(base, &file, &index).map_err(|source| SlateError::Io {
+            path: self.dir.clone(),
+            source,
+        })?;
         Ok(slate)
     }
 }

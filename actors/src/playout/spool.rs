@@ -98,10 +98,17 @@ impl Spool {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(at(&path)(e)),
         };
-        let damaged = |reason: String| SpoolError::Damaged { path: path.clone(), reason };
-        let mut record: Record = serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
+        let damaged = |reason: String| SpoolError::Damaged {
+            path: path.clone(),
+            reason,
+        };
+        let mut record: Record =
+            serde_json::from_slice(&json).map_err(|e| damaged(e.to_string()))?;
         if record.version != Record::VERSION {
-            return Err(damaged(format!("written by another version ({})", record.version)));
+            return Err(damaged(format!(
+                "written by another version ({})",
+                record.version
+            )));
         }
         let mut segments = Vec::new();
         for info in record.kept() {
@@ -110,11 +117,19 @@ impl Spool {
                 None => segments.clear(),
             }
         }
-        let first = segments.first().map_or(record.next_sequence, |s| s.info.sequence);
+        let first = segments
+            .first()
+            .map_or(record.next_sequence, |s| s.info.sequence);
         record.past.retain(|info| info.sequence >= first);
-        while record.playlist.segments.front().is_some_and(|info| info.sequence < first) {
+        while record
+            .playlist
+            .segments
+            .front()
+            .is_some_and(|info| info.sequence < first)
+        {
             let gone = record.playlist.segments.pop_front();
-            record.playlist.discontinuity_sequence += u64::from(gone.is_some_and(|info| info.discontinuity));
+            record.playlist.discontinuity_sequence +=
+                u64::from(gone.is_some_and(|info| info.discontinuity));
         }
         Ok(Some((record, segments)))
     }
@@ -126,10 +141,15 @@ impl Spool {
                 self.write(&segment_name(rung, segment.info.sequence), bytes)?;
             }
         }
-        let json = serde_json::to_vec(record)
-            .map_err(|e| SpoolError::Damaged { path: self.dir.join(RECORD), reason: e.to_string() })?;
+        let json = serde_json::to_vec(record).map_err(|e| SpoolError::Damaged {
+            path: self.dir.join(RECORD),
+            reason: e.to_string(),
+        })?;
         self.write(RECORD, &json)?;
-        let oldest = record.kept().next().map_or(record.next_sequence, |info| info.sequence);
+        let oldest = record
+            .kept()
+            .next()
+            .map_or(record.next_sequence, |info| info.sequence);
         self.remove_before(oldest)
     }
 
@@ -138,8 +158,15 @@ impl Spool {
             let bytes = fs::read(self.dir.join(segment_name(rung, info.sequence))).ok()?;
             (bytes.len() as u64 == *len).then(|| Bytes::from(bytes))
         };
-        let streams = rungs.iter().zip(&info.bytes).map(read).collect::<Option<Vec<_>>>()?;
-        Some(Segment { info: info.clone(), streams })
+        let streams = rungs
+            .iter()
+            .zip(&info.bytes)
+            .map(read)
+            .collect::<Option<Vec<_>>>()?;
+        Some(Segment {
+            info: info.clone(),
+            streams,
+        })
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), SpoolError> {
@@ -151,7 +178,13 @@ impl Spool {
     fn remove_before(&self, oldest: u64) -> Result<(), SpoolError> {
         for entry in fs::read_dir(&self.dir).map_err(at(&self.dir))?.flatten() {
             let name = entry.file_name();
-            let gone = name.to_str().and_then(segment_number).is_some_and(|(_, sequence)| sequence < oldest);
+            // What a crash has left half-written goes with its segment.
+            let whole = name
+                .to_str()
+                .map(|name| name.strip_suffix(".part").unwrap_or(name));
+            let gone = whole
+                .and_then(segment_number)
+                .is_some_and(|(_, sequence)| sequence < oldest);
             if gone {
                 fs::remove_file(entry.path()).map_err(at(&entry.path()))?;
             }
@@ -161,5 +194,8 @@ impl Spool {
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> SpoolError + '_ {
-    |source| SpoolError::Io { path: path.to_owned(), source }
+    |source| SpoolError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }

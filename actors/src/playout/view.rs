@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) recovering: bool,
     /// Failures of sources in a row.
     pub(crate) errors: u64,
+    /// Failures of sources in all.
+    pub(crate) failures: u64,
     /// Segments published.
     pub(crate) segments: u64,
     /// Their bytes.
@@ -51,7 +53,10 @@ pub(crate) struct State {
 impl State {
     /// Bits/s over the newest segments.
     pub(crate) fn bitrate(&self, rate: FrameRate) -> BitsPerSecond {
-        let (bytes, frames) = self.recent.iter().fold((0, 0), |(b, f), (bytes, frames)| (b + bytes, f + frames));
+        let (bytes, frames) = self
+            .recent
+            .iter()
+            .fold((0, 0), |(b, f), (bytes, frames)| (b + bytes, f + frames));
         BitsPerSecond::of(bytes, rate.duration(frames))
     }
 
@@ -121,9 +126,20 @@ impl View {
 
     /// Shows a source process for as long as the answer lives.
     pub(super) fn show(&self, run: u64, pid: u32, input: String, now: Timestamp) -> Shown {
-        let running = Running { run, pid, input, started: now, delivered: now, bytes: 0, last: None };
+        let running = Running {
+            run,
+            pid,
+            input,
+            started: now,
+            delivered: now,
+            bytes: 0,
+            last: None,
+        };
         self.lock().processes.push(running);
-        Shown { view: self.clone(), run }
+        Shown {
+            view: self.clone(),
+            run,
+        }
     }
 
     /// Samples the source processes; `keep` makes this sample the one that the next is compared with.
@@ -135,9 +151,16 @@ impl View {
             let stats = process::stats(running.pid)?;
             let (since, cpu_before, bytes_before) = match &running.last {
                 Some((at, stats, bytes)) => (now.duration_since(*at), stats.cpu_time, *bytes),
-                None => (wall.duration_since(running.started).try_into().unwrap_or_default(), Default::default(), 0),
+                None => (
+                    wall.duration_since(running.started)
+                        .try_into()
+                        .unwrap_or_default(),
+                    Default::default(),
+                    0,
+                ),
             };
-            let cpu = stats.cpu_time.saturating_sub(cpu_before).as_secs_f64() / since.as_secs_f64().max(0.001);
+            let cpu = stats.cpu_time.saturating_sub(cpu_before).as_secs_f64()
+                / since.as_secs_f64().max(0.001);
             let bandwidth = BitsPerSecond::of(running.bytes - bytes_before, since);
             if keep {
                 running.last = Some((now, stats.clone(), running.bytes));
@@ -173,7 +196,11 @@ impl Shown {
     pub(super) fn delivered(&self, bytes: u64, now: Timestamp) {
         let run = self.run;
         self.view.update(|state| {
-            if let Some(running) = state.processes.iter_mut().find(|running| running.run == run) {
+            if let Some(running) = state
+                .processes
+                .iter_mut()
+                .find(|running| running.run == run)
+            {
                 running.bytes += bytes;
                 running.delivered = now;
             }
@@ -184,6 +211,7 @@ impl Shown {
 impl Drop for Shown {
     fn drop(&mut self) {
         let run = self.run;
-        self.view.update(|state| state.processes.retain(|running| running.run != run));
+        self.view
+            .update(|state| state.processes.retain(|running| running.run != run));
     }
 }

@@ -111,9 +111,7 @@ struct Slot {
     state: ChildState,
     /// Counts its starts.
     generation: u64,
-    /// Stop it as soon as it runs.
-    doomed: bool,
-    /// Forget it once it is down.
+    /// Stop it as soon as it runs, and forget it once it is down.
     leaving: bool,
     /// It has not run yet since it was added: when it does not start, it is not added.
     joining: bool,
@@ -185,7 +183,7 @@ impl Table {
                 if let Some(slot) = self.slot(name, generation, ChildState::Starting) {
                     slot.state = ChildState::Up;
                     slot.joining = false;
-                    if slot.doomed {
+                    if slot.leaving {
                         effects.push(stop(slot));
                     }
                 }
@@ -230,7 +228,6 @@ impl Table {
             restart,
             state: ChildState::Down,
             generation: 0,
-            doomed: false,
             leaving: false,
             joining: true,
             history: Vec::new(),
@@ -254,8 +251,7 @@ impl Table {
         slot.leaving = true;
         match slot.state {
             ChildState::Up => effects.push(stop(slot)),
-            ChildState::Starting => slot.doomed = true,
-            ChildState::Stopping => {}
+            ChildState::Starting | ChildState::Stopping => {}
             _ => self.forget(at, effects),
         }
     }
@@ -279,12 +275,11 @@ impl Table {
         };
         let slot = &mut self.slots[at];
         let was = slot.state;
-        let doomed = std::mem::take(&mut slot.doomed);
         slot.state = ChildState::Down;
         if slot.leaving || (slot.joining && was == ChildState::Starting) {
             return self.forget(at, effects);
         }
-        if doomed || was == ChildState::Stopping {
+        if was == ChildState::Stopping {
             return; // It was stopped for a sibling's sake and is started again in its turn.
         }
         if clean && slot.restart == Restart::Transient {
@@ -356,10 +351,9 @@ impl Table {
             .skip(first + 1)
             .rfind(|slot| slot.is_alive());
         if let Some(last) = last {
-            match last.state {
-                ChildState::Up if !last.leaving => effects.push(stop(last)),
-                ChildState::Starting => last.doomed = true,
-                _ => {}
+            // One that is being started or stopped is waited for.
+            if last.state == ChildState::Up && !last.leaving {
+                effects.push(stop(last));
             }
         } else if self.slots[first].state == ChildState::Down {
             effects.push(start(&mut self.slots[first]));
@@ -378,7 +372,6 @@ fn start(slot: &mut Slot) -> Effect {
 
 fn stop(slot: &mut Slot) -> Effect {
     slot.state = ChildState::Stopping;
-    slot.doomed = false;
     Effect::Stop {
         name: slot.name.clone(),
         generation: slot.generation,

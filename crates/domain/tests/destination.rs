@@ -183,11 +183,21 @@ fn the_path_is_in_no_sentence() {
     assert!(!format!("{url:?}").contains("secret"));
 }
 
+/// Any text that looks like a URL; addresses often.
+fn url() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "(rtmps?|http)://[ -~é]{0,40}",
+        "rtmp://[0-9]{1,3}(\\.[0-9]{1,3}){3}(:[0-9]{1,6})?/[a-z/]{0,4}",
+        "rtmps?://\\[[0-9a-f:]{2,12}(:[0-9]{1,3}(\\.[0-9]{1,3}){3})?\\]/[a-z]{1,4}",
+        "rtmp://(10|127|169|192|8)\\.[0-9]{1,2}\\.[0-9]{1,2}\\.[0-9]{1,2}/a",
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_text_makes_it_panic_and_what_is_accepted_is_what_it_says(text in "(rtmps?|http)://[ -~é]{0,40}") {
+    fn no_text_makes_it_panic_and_what_is_accepted_is_what_it_says(text in url()) {
         if let Ok(url) = ServerUrl::parse(&text, false) {
             prop_assert_eq!(url.as_str(), text.as_str());
             prop_assert!(text.contains(url.host()) && text.ends_with(url.app()) && url.port() > 0);

@@ -41,11 +41,16 @@ pub fn split_adts(payload: &Bytes, pts: Ticks90k) -> Result<Vec<AudioUnit>, Adts
         if (head[2] >> 2) & 0x0f != 3 {
             return Err(AdtsError::NotProfile);
         }
-        let len = (usize::from(head[3] & 3) << 11) | (usize::from(head[4]) << 3) | usize::from(head[5] >> 5);
+        let len = (usize::from(head[3] & 3) << 11)
+            | (usize::from(head[4]) << 3)
+            | usize::from(head[5] >> 5);
         if len < 7 || at + len > payload.len() {
             return Err(AdtsError::Truncated);
         }
-        units.push(AudioUnit { pts, data: payload.slice(at..at + len) });
+        units.push(AudioUnit {
+            pts,
+            data: payload.slice(at..at + len),
+        });
         at += len;
         pts += UNIT;
     }
@@ -56,7 +61,8 @@ pub fn split_adts(payload: &Bytes, pts: Ticks90k) -> Result<Vec<AudioUnit>, Adts
 pub fn silent_unit() -> Bytes {
     // AAC-LC, 48 kHz, stereo, 16 bytes in all; the payload is an empty channel pair.
     Bytes::from_static(&[
-        0xff, 0xf1, 0x4c, 0x80, 0x02, 0x1f, 0xfc, 0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23, 0x80,
+        0xff, 0xf1, 0x4c, 0x80, 0x02, 0x1f, 0xfc, 0x21, 0x00, 0x49, 0x90, 0x02, 0x19, 0x00, 0x23,
+        0x80,
     ])
 }
 
@@ -68,13 +74,22 @@ mod tests {
     fn silence_is_one_unit() {
         let two = Bytes::from([silent_unit(), silent_unit()].concat());
         let units = split_adts(&two, Ticks90k::new(10)).expect("two units");
-        assert_eq!(units.iter().map(|u| u.pts.get()).collect::<Vec<_>>(), [10, 1930]);
+        assert_eq!(
+            units.iter().map(|u| u.pts.get()).collect::<Vec<_>>(),
+            [10, 1930]
+        );
     }
 
     #[test]
     fn damage_is_named() {
         let unit = silent_unit();
-        assert_eq!(split_adts(&unit.slice(1..), Ticks90k::new(0)), Err(AdtsError::NoSync));
-        assert_eq!(split_adts(&unit.slice(..12), Ticks90k::new(0)), Err(AdtsError::Truncated));
+        assert_eq!(
+            split_adts(&unit.slice(1..), Ticks90k::new(0)),
+            Err(AdtsError::NoSync)
+        );
+        assert_eq!(
+            split_adts(&unit.slice(..12), Ticks90k::new(0)),
+            Err(AdtsError::Truncated)
+        );
     }
 }

@@ -215,7 +215,9 @@ impl Demuxer {
             }
             return Ok(());
         }
-        let Some(&role) = self.roles.get(&pid) else { return Ok(()) };
+        let Some(&role) = self.roles.get(&pid) else {
+            return Ok(());
+        };
         if packet.is_damaged() {
             return Err(DemuxError::Damaged { at });
         }
@@ -240,23 +242,41 @@ impl Demuxer {
         for (program, pid) in parse_pat(packet).unwrap_or_default() {
             self.programs.push(program);
             let clock = Unwrapper::starting_near(self.from);
-            self.rungs.push(Rung { clock, building: None, complete: VecDeque::new() });
+            self.rungs.push(Rung {
+                clock,
+                building: None,
+                complete: VecDeque::new(),
+            });
             self.roles.insert(pid, Role::Map { program });
         }
     }
 
     fn learn_streams(&mut self, packet: PacketView<'_>, program: u16) -> Result<(), DemuxError> {
-        let Some(rung) = self.programs.iter().position(|&p| p == program) else { return Ok(()) };
-        if self.roles.values().any(|role| *role == Role::Video { rung }) {
+        let Some(rung) = self.programs.iter().position(|&p| p == program) else {
+            return Ok(());
+        };
+        if self
+            .roles
+            .values()
+            .any(|role| *role == Role::Video { rung })
+        {
             return Ok(());
         }
-        let Some(streams) = parse_pmt(packet) else { return Ok(()) };
+        let Some(streams) = parse_pmt(packet) else {
+            return Ok(());
+        };
         let pid_of = |kind, what| {
             let stream = streams.iter().find(|s| s.kind == kind);
-            stream.map(|s| s.pid).ok_or(DemuxError::MissingStream { program, what })
+            stream
+                .map(|s| s.pid)
+                .ok_or(DemuxError::MissingStream { program, what })
         };
-        self.roles.insert(pid_of(StreamKind::Video, "H.264 video")?, Role::Video { rung });
-        self.roles.insert(pid_of(StreamKind::Audio, "AAC audio")?, Role::Audio);
+        self.roles.insert(
+            pid_of(StreamKind::Video, "H.264 video")?,
+            Role::Video { rung },
+        );
+        self.roles
+            .insert(pid_of(StreamKind::Audio, "AAC audio")?, Role::Audio);
         Ok(())
     }
 
@@ -275,12 +295,20 @@ impl Demuxer {
             if packet.is_random_access() {
                 rung.complete.extend(rung.building.take());
                 if pts.get() + 1 >= self.from.get() {
-                    let empty = RungVideo { packets: Vec::new(), frames: Vec::new(), parameter_sets: Bytes::new() };
+                    let empty = RungVideo {
+                        packets: Vec::new(),
+                        frames: Vec::new(),
+                        parameter_sets: Bytes::new(),
+                    };
                     rung.building = Some(empty);
                 }
             }
             if let Some(gop) = &mut rung.building {
-                gop.frames.push(FrameStart { offset: gop.packets.len(), pts, dts });
+                gop.frames.push(FrameStart {
+                    offset: gop.packets.len(),
+                    pts,
+                    dts,
+                });
             }
         }
         if let Some(gop) = &mut rung.building {
@@ -299,7 +327,9 @@ impl Demuxer {
             let header = PesHeader::parse(payload).ok_or(AdtsError::NoSync)?;
             self.audio_pes.pts = Some(header.pts);
             self.audio_pes.expected = header.payload_len;
-            self.audio_pes.payload.extend_from_slice(payload.get(header.header_len..).unwrap_or(&[]));
+            self.audio_pes
+                .payload
+                .extend_from_slice(payload.get(header.header_len..).unwrap_or(&[]));
         } else if self.audio_pes.pts.is_some() {
             self.audio_pes.payload.extend_from_slice(payload);
         }
@@ -331,16 +361,29 @@ impl Demuxer {
     /// Moves what is complete on every rung into `ready`.
     fn gather(&mut self) -> Result<(), DemuxError> {
         while !self.rungs.is_empty() && self.rungs.iter().all(|r| !r.complete.is_empty()) {
-            let next_key = self.rungs[0].complete.get(1).or(self.rungs[0].building.as_ref());
+            let next_key = self.rungs[0]
+                .complete
+                .get(1)
+                .or(self.rungs[0].building.as_ref());
             let end = next_key.map_or(FOREVER, |next| next.frames[0].pts);
-            if self.audio_end.is_none_or(|audio_end| audio_end <= end && audio_end != FOREVER) {
+            if self
+                .audio_end
+                .is_none_or(|audio_end| audio_end <= end && audio_end != FOREVER)
+            {
                 break;
             }
-            let rungs: Vec<RungVideo> =
-                self.rungs.iter_mut().filter_map(|r| r.complete.pop_front()).map(with_parameter_sets).collect();
+            let rungs: Vec<RungVideo> = self
+                .rungs
+                .iter_mut()
+                .filter_map(|r| r.complete.pop_front())
+                .map(with_parameter_sets)
+                .collect();
             let pts = rungs[0].frames[0].pts;
             let frames = rungs[0].frames.len();
-            if rungs.iter().any(|r| r.frames[0].pts != pts || r.frames.len() != frames) {
+            if rungs
+                .iter()
+                .any(|r| r.frames[0].pts != pts || r.frames.len() != frames)
+            {
                 return Err(DemuxError::Misaligned);
             }
             if !rungs.iter().all(|rung| is_even(&rung.frames)) {
@@ -348,9 +391,18 @@ impl Demuxer {
             }
             let units = self.audio.iter().take_while(|unit| unit.pts <= end).count();
             let audio = self.audio.drain(..units).collect();
-            self.ready.push_back(Gop { pts, frames: frames as u32, rungs, audio });
+            self.ready.push_back(Gop {
+                pts,
+                frames: frames as u32,
+                rungs,
+                audio,
+            });
         }
-        if self.rungs.iter().any(|rung| rung.complete.len() > MAX_WAITING_GOPS) {
+        if self
+            .rungs
+            .iter()
+            .any(|rung| rung.complete.len() > MAX_WAITING_GOPS)
+        {
             return Err(DemuxError::AudioStopped);
         }
         Ok(())
@@ -373,7 +425,12 @@ fn is_even(frames: &[FrameStart]) -> bool {
 
 fn with_parameter_sets(mut video: RungVideo) -> RungVideo {
     let mut head = Vec::new();
-    for packet in video.frame(0).chunks_exact(PACKET).filter_map(PacketView::new).take(4) {
+    for packet in video
+        .frame(0)
+        .chunks_exact(PACKET)
+        .filter_map(PacketView::new)
+        .take(4)
+    {
         head.extend_from_slice(packet.payload());
     }
     video.parameter_sets = parameter_sets(&head);

@@ -47,7 +47,10 @@ pub struct FrameStart {
 impl RungVideo {
     /// The packets of the frame at `index` in decoding order.
     pub fn frame(&self, index: usize) -> &[u8] {
-        let end = self.frames.get(index + 1).map_or(self.packets.len(), |next| next.offset);
+        let end = self
+            .frames
+            .get(index + 1)
+            .map_or(self.packets.len(), |next| next.offset);
         &self.packets[self.frames[index].offset..end]
     }
 }
@@ -79,5 +82,8 @@ pub fn parameter_sets(access_unit: &[u8]) -> Bytes {
 }
 
 fn nal_after_start_code(bytes: &[u8]) -> Option<&[u8]> {
-    bytes.windows(3).position(|w| w == [0, 0, 1]).map(|at| &bytes[at + 3..])
+    bytes
+        .windows(3)
+        .position(|w| w == [0, 0, 1])
+        .map(|at| &bytes[at + 3..])
 }

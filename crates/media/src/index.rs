@@ -87,15 +87,27 @@ pub struct GopPlace {
 impl GopIndex {
     /// Reads an index and checks it against itself.
     pub fn parse(json: &[u8]) -> Result<Self, IndexError> {
-        let index: Self = serde_json::from_slice(json).map_err(|e| IndexError::Unreadable(e.to_string()))?;
+        let index: Self =
+            serde_json::from_slice(json).map_err(|e| IndexError::Unreadable(e.to_string()))?;
         if index.version != VERSION {
             return Err(IndexError::Version(index.version));
         }
-        let rising = index.gops.windows(2).all(|w| w[0].frame < w[1].frame && w[0].offset < w[1].offset);
-        let within = index.gops.last().is_some_and(|g| g.frame < index.frames && g.offset < index.bytes);
+        let rising = index
+            .gops
+            .windows(2)
+            .all(|w| w[0].frame < w[1].frame && w[0].offset < w[1].offset);
+        let within = index
+            .gops
+            .last()
+            .is_some_and(|g| g.frame < index.frames && g.offset < index.bytes);
         match index.gops.first() {
-            Some(GopEntry { frame: 0, offset: 0 }) if rising && within => Ok(index),
-            Some(_) => Err(IndexError::Damaged("its positions do not rise from zero to the end")),
+            Some(GopEntry {
+                frame: 0,
+                offset: 0,
+            }) if rising && within => Ok(index),
+            Some(_) => Err(IndexError::Damaged(
+                "its positions do not rise from zero to the end",
+            )),
             None => Err(IndexError::Damaged("it names no GOP")),
         }
     }
@@ -103,8 +115,10 @@ impl GopIndex {
     /// The GOP at `number`.
     pub fn gop(&self, number: usize) -> Option<GopPlace> {
         let entry = self.gops.get(number)?;
-        let (next_frame, next_offset) =
-            self.gops.get(number + 1).map_or((self.frames, self.bytes), |next| (next.frame, next.offset));
+        let (next_frame, next_offset) = self
+            .gops
+            .get(number + 1)
+            .map_or((self.frames, self.bytes), |next| (next.frame, next.offset));
         Some(GopPlace {
             number,
             frame: entry.frame,

@@ -5,8 +5,8 @@ use playout_domain::units::Ticks90k;
 
 use crate::gop::RungVideo;
 use crate::ts::{
-    PACKET, PacketView, SYNC, patch_continuity, patch_pcr, patch_pes_times, patch_pid, write_pat, write_pes_header,
-    write_pmt,
+    PACKET, PacketView, SYNC, patch_continuity, patch_pcr, patch_pes_times, patch_pid, write_pat,
+    write_pes_header, write_pmt,
 };
 
 const MAP_PID: u16 = 0x1000;
@@ -41,7 +41,13 @@ pub struct PlacedUnit<'a> {
 impl Mux {
     /// A stream with `programs` programs, every counter at its beginning.
     pub fn new(programs: usize) -> Self {
-        Self { counters: Counters { tables: 0, audio: 0, video: vec![0; programs] } }
+        Self {
+            counters: Counters {
+                tables: 0,
+                audio: 0,
+                video: vec![0; programs],
+            },
+        }
     }
 
     /// A stream that goes on where one with these counters stopped.
@@ -73,7 +79,12 @@ impl Mux {
         let mut frames: Vec<(Ticks90k, usize, usize)> = rungs
             .iter()
             .enumerate()
-            .flat_map(|(r, rung)| rung.frames.iter().enumerate().map(move |(f, start)| (start.dts, r, f)))
+            .flat_map(|(r, rung)| {
+                rung.frames
+                    .iter()
+                    .enumerate()
+                    .map(move |(f, start)| (start.dts, r, f))
+            })
             .collect();
         frames.sort_by_key(|&(dts, ..)| dts);
 
@@ -109,7 +120,9 @@ impl Mux {
         out.extend_from_slice(packets);
         let counter = &mut self.counters.video[rung];
         for packet in out[start..].chunks_exact_mut(PACKET) {
-            let Some(view) = PacketView::new(packet) else { continue };
+            let Some(view) = PacketView::new(packet) else {
+                continue;
+            };
             let (starts, payload_at) = (view.starts_unit(), view.payload_offset());
             let (has_pcr, has_payload) = (view.has_pcr(), view.has_payload());
             patch_pid(packet, VIDEO_PID + rung as u16);
@@ -130,7 +143,11 @@ impl Mux {
     }
 
     /// Writes one PES packet with as many units as fit, and answers the rest.
-    fn write_audio<'a, 'b>(&mut self, out: &mut Vec<u8>, units: &'a [PlacedUnit<'b>]) -> &'a [PlacedUnit<'b>] {
+    fn write_audio<'a, 'b>(
+        &mut self,
+        out: &mut Vec<u8>,
+        units: &'a [PlacedUnit<'b>],
+    ) -> &'a [PlacedUnit<'b>] {
         let mut bytes = 0;
         let fit = units.iter().take_while(|unit| {
             bytes += unit.data.len();

@@ -42,8 +42,11 @@ const SOURCE: SourceId = SourceId { content: 0, run: 0 };
 impl Preparer {
     /// A preparer for one item in `profile`.
     pub fn new(profile: &Profile) -> Self {
-        let timeline =
-            Timeline { epoch: Timestamp::UNIX_EPOCH, frame_rate: profile.frame_rate, clock_origin: ITEM_START };
+        let timeline = Timeline {
+            epoch: Timestamp::UNIX_EPOCH,
+            frame_rate: profile.frame_rate,
+            clock_origin: ITEM_START,
+        };
         let index = GopIndex {
             version: VERSION,
             profile: profile.key(),
@@ -56,7 +59,13 @@ impl Preparer {
         // The encoder's first access unit is priming and lies before the first frame; what comes
         // before an item's start is never taken.
         let demuxer = Demuxer::starting_at(ITEM_START);
-        Self { demuxer, splicer: None, timeline, index, parameter_sets: Vec::new() }
+        Self {
+            demuxer,
+            splicer: None,
+            timeline,
+            index,
+            parameter_sets: Vec::new(),
+        }
     }
 
     /// Frames prepared so far.
@@ -91,14 +100,19 @@ impl Preparer {
 
     fn place(&mut self, gop: Gop) -> Result<Vec<Bytes>, PrepareError> {
         let layout = Layout::ProgramPerRung(gop.rungs.len());
-        let splicer = self.splicer.get_or_insert_with(|| Splicer::new(self.timeline, layout));
+        let splicer = self
+            .splicer
+            .get_or_insert_with(|| Splicer::new(self.timeline, layout));
         let spliced = splicer.splice(gop, Frame::new(self.index.frames), SOURCE);
         if self.parameter_sets.is_empty() {
             self.parameter_sets = spliced.parameter_sets;
         } else if self.parameter_sets != spliced.parameter_sets {
             return Err(PrepareError::ParameterSets(self.index.frames));
         }
-        self.index.gops.push(GopEntry { frame: self.index.frames, offset: self.index.bytes });
+        self.index.gops.push(GopEntry {
+            frame: self.index.frames,
+            offset: self.index.bytes,
+        });
         self.index.frames += u64::from(spliced.frames);
         self.index.bytes += spliced.streams.iter().map(|s| s.len() as u64).sum::<u64>();
         Ok(spliced.streams)

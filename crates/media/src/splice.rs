@@ -87,18 +87,31 @@ impl Splicer {
             Layout::StreamPerRung(rungs) => vec![Mux::new(1); rungs],
             Layout::ProgramPerRung(rungs) => vec![Mux::new(rungs)],
         };
-        Self { timeline, layout, muxes, current: None }
+        Self {
+            timeline,
+            layout,
+            muxes,
+            current: None,
+        }
     }
 
     /// A splicer with a stream for each rung that goes on after an earlier one with these counters.
     pub fn resume(timeline: Timeline, counters: Vec<Counters>) -> Self {
         let layout = Layout::StreamPerRung(counters.len());
-        Self { timeline, layout, muxes: counters.into_iter().map(Mux::resume).collect(), current: None }
+        Self {
+            timeline,
+            layout,
+            muxes: counters.into_iter().map(Mux::resume).collect(),
+            current: None,
+        }
     }
 
     /// The continuity counters, one set for each stream, to be persisted.
     pub fn counters(&self) -> Vec<Counters> {
-        self.muxes.iter().map(|mux| mux.counters().clone()).collect()
+        self.muxes
+            .iter()
+            .map(|mux| mux.counters().clone())
+            .collect()
     }
 
     /// Writes `gop` so that its first frame is frame `at` of the channel. A GOP with fewer rungs than
@@ -116,7 +129,10 @@ impl Splicer {
         let (units, silent_units) = take_units(&mut current, count);
         let audio: Vec<PlacedUnit<'_>> = (first_unit..)
             .zip(&units)
-            .map(|(unit, data)| PlacedUnit { pts: self.timeline.audio_ticks(unit), data })
+            .map(|(unit, data)| PlacedUnit {
+                pts: self.timeline.audio_ticks(unit),
+                data,
+            })
             .collect();
 
         let rung = |index| gop.rungs.get(index).unwrap_or(&gop.rungs[0]);
@@ -133,12 +149,29 @@ impl Splicer {
         current.next = end;
         current.end = gop.pts + gop_ticks;
         self.current = Some(current);
-        let parameter_sets = gop.rungs.iter().map(|rung| rung.parameter_sets.clone()).collect();
-        SplicedGop { start: at, frames: gop.frames, streams, parameter_sets, silent_units }
+        let parameter_sets = gop
+            .rungs
+            .iter()
+            .map(|rung| rung.parameter_sets.clone())
+            .collect();
+        SplicedGop {
+            start: at,
+            frames: gop.frames,
+            streams,
+            parameter_sets,
+            silent_units,
+        }
     }
 
     /// The state to go on with: the one there is where the GOP follows it, a new one at a splice.
-    fn enter(&mut self, gop: &Gop, at: Frame, id: SourceId, placed: Ticks90k, grid_start: Ticks90k) -> Current {
+    fn enter(
+        &mut self,
+        gop: &Gop,
+        at: Frame,
+        id: SourceId,
+        placed: Ticks90k,
+        grid_start: Ticks90k,
+    ) -> Current {
         if let Some(mut last) = self.current.take()
             && last.id.content == id.content
             && last.next == at
@@ -153,8 +186,17 @@ impl Splicer {
         // The source's audio time that would sound at `grid_start` if sound and picture kept their
         // exact distance; the unit nearest to it is the first.
         let ideal = (gop.pts + grid_start).saturating_sub(placed);
-        let audio_next = gop.audio.first().map_or(ideal, |unit| nearest_unit(unit.pts, ideal));
-        Current { id, next: at, end: gop.pts, audio_next, pending: VecDeque::new() }
+        let audio_next = gop
+            .audio
+            .first()
+            .map_or(ideal, |unit| nearest_unit(unit.pts, ideal));
+        Current {
+            id,
+            next: at,
+            end: gop.pts,
+            audio_next,
+            pending: VecDeque::new(),
+        }
     }
 }
 
@@ -178,7 +220,11 @@ fn take_units(current: &mut Current, count: usize) -> (Vec<Bytes>, u32) {
     let mut units = Vec::with_capacity(count);
     for _ in 0..count {
         let wanted = current.audio_next;
-        while current.pending.front().is_some_and(|unit| unit.pts + Ticks90k::new(HALF) <= wanted) {
+        while current
+            .pending
+            .front()
+            .is_some_and(|unit| unit.pts + Ticks90k::new(HALF) <= wanted)
+        {
             current.pending.pop_front();
         }
         let unit = match current.pending.front() {

@@ -75,6 +75,8 @@ struct Channel {
     breaks: Vec<Frame>,
     segments: HashMap<u64, Segment>,
     highest: u64,
+    /// The highest discontinuity number before the last fresh window.
+    past: Option<u64>,
 }
 
 impl Channel {
@@ -140,6 +142,13 @@ impl Channel {
     fn compare(&self, text: &str) -> Result<(), TestCaseError> {
         let read = playlist(text);
         prop_assert_eq!(read.target, u64::from(self.target));
+        // Nothing of a fresh window continues what the window before it had.
+        let first = read.discontinuity_sequence + u64::from(read.segments[0].discontinuity);
+        prop_assert!(
+            self.past.is_none_or(|past| first > past),
+            "{first} after {:?}",
+            self.past
+        );
         for (sequence, listed) in (read.media_sequence..).zip(&read.segments) {
             let info = &self.segments[&sequence].info;
             prop_assert_eq!(&listed.uri, &segment_name("720p", sequence));
@@ -191,10 +200,23 @@ impl Channel {
                 }
             }
             Step::Lose(above) => {
+                let state = self.playlist.state();
+                let breaks = state.segments.iter().filter(|s| s.discontinuity).count() as u64;
+                if !state.segments.is_empty() {
+                    self.past = Some(state.discontinuity_sequence + breaks);
+                }
                 self.playlist.clear();
                 let next = self.highest + 1 + u64::from(above);
-                self.segmenter = Segmenter::new(&self.timeline, self.target, next)
-                    .following(self.at, Vec::new());
+                self.segmenter = Segmenter::new(&self.timeline, self.target, next);
+                // Whoever knows nothing of the stream before cannot say that it breaks.
+                if above % 2 == 0 {
+                    self.aired = None;
+                } else {
+                    let end = self.at;
+                    self.aired = Some((end, self.profile));
+                    self.segmenter = Segmenter::new(&self.timeline, self.target, next)
+                        .following(end, Vec::new());
+                }
                 self.at += 100_000;
             }
         }
@@ -221,6 +243,7 @@ proptest! {
             breaks: Vec::new(),
             segments: HashMap::new(),
             highest: first,
+            past: None,
         };
         // So that there is a stream to break.
         channel.step(&Step::Gop(255))?;

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bb8::{ManageConnection, Pool, RunError};
+use bb8_postgres::PostgresConnectionManager;
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Transaction};
 
@@ -34,12 +35,12 @@ impl Database {
             .max_size(size.max(1))
             .connection_timeout(PATIENCE)
             .build_unchecked(Sessions {
-                config,
+                postgres: PostgresConnectionManager::new(config, NoTls),
                 statement_timeout,
             });
         Self {
             pool,
-            limit: statement_timeout * 3,
+            limit: statement_timeout * 2 + Duration::from_secs(10),
         }
     }
 
@@ -95,10 +96,11 @@ pub(crate) struct Session {
     busy: bool,
 }
 
-/// Makes connections, and tells good ones from bad.
+/// Makes connections by bb8-postgres, and tells good ones from bad more strictly than it does: it would
+/// hand out one whose work was cut off, or one inside a transaction.
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    config: Config,
+    postgres: PostgresConnectionManager<NoTls>,
     statement_timeout: Duration,
 }
 
@@ -107,7 +109,7 @@ impl ManageConnection for Sessions {
     type Error = tokio_postgres::Error;
 
     async fn connect(&self) -> Result<Session, tokio_postgres::Error> {
-        let client = connect(&self.config).await?;
+        let client = self.postgres.connect().await?;
         let timeout = self.statement_timeout.as_millis();
         let settings = format!(
             "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout}; SET timezone = 'UTC'"
@@ -140,7 +142,7 @@ impl ManageConnection for Sessions {
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        session.busy || session.client.is_closed()
+        session.busy || self.postgres.has_broken(&mut session.client)
     }
 }
 
@@ -163,7 +165,7 @@ mod tests {
 
     async fn narrow(store: &testing::TestStore) -> Database {
         let config = store.config().database_url.parse().unwrap();
-        Database::new(config, 1, Duration::from_millis(500))
+        Database::new(config, 1, Duration::from_secs(5))
     }
 
     async fn backend(database: &Database) -> i32 {
@@ -203,6 +205,10 @@ mod tests {
     async fn work_that_panics_or_hangs_costs_its_connection_and_nothing_else() {
         let store = testing::fresh().await;
         let database = narrow(&store).await;
+        let impatient = Database {
+            limit: Duration::from_millis(300),
+            ..database.clone()
+        };
         let first = backend(&database).await;
         assert_eq!(backend(&database).await, first, "a good connection is kept");
 
@@ -213,7 +219,7 @@ mod tests {
         let second = backend(&database).await;
         assert_ne!(second, first);
 
-        let hangs = database
+        let hangs = impatient
             .run::<(), _>(|_| Box::pin(std::future::pending()))
             .await;
         assert!(

@@ -26,8 +26,8 @@ use crate::process::Tools;
 use crate::supervise::Supervisor;
 use crate::tree::ROOT_POLICY;
 
-/// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for anything; shorter than what the library itself waits for a hung FFmpeg.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 const PROFILE: Profile = Profile {
     resolution: Resolution::P240,
@@ -249,9 +249,10 @@ fn stand_in(folder: &Path, script: &str) -> Tools {
 /// Waits until `done`, in bounded time.
 async fn until(what: &str, mut done: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
+    let mut look = tokio::time::interval(Duration::from_millis(5));
     while !done() {
         assert!(Instant::now() < end, "waited too long until {what}");
-        tokio::task::yield_now().await;
+        look.tick().await;
     }
 }
 

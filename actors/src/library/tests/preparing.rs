@@ -293,19 +293,20 @@ async fn what_is_in_use_stays_and_what_is_deleted_is_gone_with_all_that_was_made
 async fn deleting_an_item_ends_the_job_that_works_on_it() {
     let tools = tempfile::tempdir().unwrap();
     let mut house = House::with(obedient(tools.path()), 1).await;
-    for n in 0..2 {
-        clip(&house.input().join(format!("{n}.mp4")), 5);
-    }
-    let items = house.import(&house.input()).await.accepted;
+    let [one, two] = ["one.mp4", "two.mp4"].map(|name| house.input().join(name));
+    clip(&one, 5);
+    clip(&two, 5);
+    let first = house.import_one(&one).await;
     until("the first runs", || !running(tools.path()).is_empty()).await;
+    let second = house.import_one(&two).await;
     let pid = running(tools.path()).remove(0);
-    house.library.delete(&house.who, items[0].id).await.unwrap();
+    house.library.delete(&house.who, first.id).await.unwrap();
     until("it is dead", || !lives(&pid)).await;
     fs::create_dir(tools.path().join("go")).unwrap();
     let next = house.event(kind::MEDIA_FAILED).await;
     assert_eq!(
         next.data["id"],
-        items[1].id.to_string(),
+        second.id.to_string(),
         "the place is given to the next"
     );
     house.queue.stop().await;

@@ -13,6 +13,8 @@ async fn what_is_whole_is_kept_what_is_not_is_made_anew_and_strays_go() {
     let items = house.import(&house.input()).await.accepted;
     house.ready(&items).await;
     let [cut, kept, unread] = [0, 1, 2].map(|n| items[n].id);
+    // What is prepared is in the store at the latest when the queue has ended.
+    house.queue.stop().await;
     let before = house.store.all_renditions().await.unwrap();
     let stray = MediaId::from(uuid::Uuid::now_v7());
     let mut house = house

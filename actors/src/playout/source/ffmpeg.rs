@@ -42,10 +42,21 @@ impl FfmpegSource {
     ) -> Result<Self, SourceError> {
         let mut process = launcher.spawn(spec).await?;
         let Some(stdout) = process.take_stdout() else {
-            return Err(SourceError::Exited { exit: ExitKind::Lost, tail: "its output is not piped".into() });
+            return Err(SourceError::Exited {
+                exit: ExitKind::Lost,
+                tail: "its output is not piped".into(),
+            });
         };
         let demuxer = Demuxer::starting_at(from);
-        Ok(Self { process, stdout, demuxer, buffer: Vec::with_capacity(READ), begun: false, wanted: None, ended: false })
+        Ok(Self {
+            process,
+            stdout,
+            demuxer,
+            buffer: Vec::with_capacity(READ),
+            begun: false,
+            wanted: None,
+            ended: false,
+        })
     }
 
     /// The process's id.
@@ -67,9 +78,15 @@ impl FfmpegSource {
             self.buffer.clear();
             let patience = if self.begun { HUNG } else { FIRST_MEDIA };
             let since = *self.wanted.get_or_insert_with(Instant::now);
-            let read = tokio::time::timeout_at(since + patience, self.stdout.read_buf(&mut self.buffer)).await;
+            let read =
+                tokio::time::timeout_at(since + patience, self.stdout.read_buf(&mut self.buffer))
+                    .await;
             match read {
-                Err(_) => return Err(SourceError::Hung { seconds: patience.as_secs() }),
+                Err(_) => {
+                    return Err(SourceError::Hung {
+                        seconds: patience.as_secs(),
+                    });
+                }
                 Ok(Ok(n)) if n > 0 => {
                     self.begun = true;
                     self.wanted = None;
@@ -82,7 +99,9 @@ impl FfmpegSource {
 
     async fn end(&mut self) -> Result<(), SourceError> {
         let last = tokio::time::timeout(HUNG, self.process.last_words()).await;
-        let (exit, tail) = last.map_err(|_| SourceError::Hung { seconds: HUNG.as_secs() })?;
+        let (exit, tail) = last.map_err(|_| SourceError::Hung {
+            seconds: HUNG.as_secs(),
+        })?;
         if !exit.success() {
             return Err(SourceError::Exited { exit, tail });
         }

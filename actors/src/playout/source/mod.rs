@@ -4,7 +4,7 @@
 mod direct;
 mod ffmpeg;
 
-pub(super) use direct::{DirectSource, read_gop};
+pub(super) use direct::DirectSource;
 pub(super) use ffmpeg::FfmpegSource;
 
 use playout_media::demux::DemuxError;
@@ -57,7 +57,11 @@ pub(super) enum SourceError {
 }
 
 fn said(tail: &str) -> String {
-    if tail.is_empty() { String::new() } else { format!(": {tail}") }
+    if tail.is_empty() {
+        String::new()
+    } else {
+        format!(": {tail}")
+    }
 }
 
 /// A source of either kind.

@@ -233,6 +233,35 @@ fn rest_for_one_stops_the_later_ones_from_the_last_and_starts_them_from_the_firs
 }
 
 #[test]
+fn a_child_removed_while_it_starts_is_stopped_as_soon_as_it_runs() {
+    for strategy in [Kind::OneForOne, Kind::RestForOne] {
+        let mut table = Table::new(strategy, ENDLESS, OnExhaustion::Escalate);
+        let (now, name, generation) = (Instant::now(), "a", 1);
+        let restart = Restart::Permanent;
+        table.on(&Event::Add { name, restart }, now, Chance::EVEN);
+        assert_eq!(table.on(&Event::Remove { name }, now, Chance::EVEN), []);
+        let stopped = table.on(&Event::Started { name, generation }, now, Chance::EVEN);
+        let name = name.to_owned();
+        assert_eq!(
+            stopped,
+            [Effect::Stop {
+                name: name.clone(),
+                generation
+            }]
+        );
+        let exited = Event::Exited {
+            name: "a",
+            generation,
+            clean: true,
+        };
+        assert_eq!(
+            table.on(&exited, now, Chance::EVEN),
+            [Effect::Forgotten { name }]
+        );
+    }
+}
+
+#[test]
 fn a_clean_end_is_the_end_of_a_transient_child_and_a_failure_of_a_permanent_one() {
     let mut table = Table::new(Kind::OneForOne, ENDLESS, OnExhaustion::Escalate);
     let now = Instant::now();

@@ -47,7 +47,13 @@ pub fn master_playlist(variants: &[Variant]) -> String {
 /// The CODECS of a stream with these parameter sets (as [`crate::gop::parameter_sets`] finds them):
 /// profile, constraints and level of the SPS (RFC 6381 §3.3), and AAC-LC. `None` without an SPS.
 pub fn codecs(parameter_sets: &[u8]) -> Option<String> {
-    let at = parameter_sets.windows(5).position(|w| w[..4] == [0, 0, 0, 1] && w[4] & 0x1f == 7)?;
-    let [profile, constraints, level] = *parameter_sets.get(at + 5..at + 8)? else { return None };
-    Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x},mp4a.40.2"))
+    let at = parameter_sets
+        .windows(5)
+        .position(|w| w[..4] == [0, 0, 0, 1] && w[4] & 0x1f == 7)?;
+    let [profile, constraints, level] = *parameter_sets.get(at + 5..at + 8)? else {
+        return None;
+    };
+    Some(format!(
+        "avc1.{profile:02x}{constraints:02x}{level:02x},mp4a.40.2"
+    ))
 }

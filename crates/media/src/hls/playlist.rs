@@ -35,7 +35,12 @@ pub struct MediaPlaylist {
 impl MediaPlaylist {
     /// A playlist that goes on from `state`.
     pub fn resume(timeline: Timeline, target: u32, window: usize, state: PlaylistState) -> Self {
-        Self { timeline, target, window, state }
+        Self {
+            timeline,
+            target,
+            window,
+            state,
+        }
     }
 
     /// What is to be persisted.
@@ -48,7 +53,12 @@ impl MediaPlaylist {
         if self.state.segments.is_empty() {
             return;
         }
-        let left = self.state.segments.drain(..).filter(|s| s.discontinuity).count() as u64;
+        let left = self
+            .state
+            .segments
+            .drain(..)
+            .filter(|s| s.discontinuity)
+            .count() as u64;
         self.state.discontinuity_sequence += left + 1;
     }
 

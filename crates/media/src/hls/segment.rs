@@ -73,7 +73,14 @@ impl Segmenter {
     /// A segmenter whose first segment gets `next_sequence`.
     pub fn new(timeline: &Timeline, target: u32, next_sequence: u64) -> Self {
         let rate = timeline.frame_rate;
-        Self { rate, target, next_sequence, expected: None, building: None, pending_break: false }
+        Self {
+            rate,
+            target,
+            next_sequence,
+            expected: None,
+            building: None,
+            pending_break: false,
+        }
     }
 
     /// Says that the stream went on at `frame` with `parameter_sets` before, so that a first GOP that
@@ -90,7 +97,12 @@ impl Segmenter {
             *frame != gop.start || (!sets.is_empty() && *sets != gop.parameter_sets)
         });
         let frames = u64::from(gop.frames);
-        if breaks || self.building.as_ref().is_some_and(|b| !self.fits(b.frames + frames)) {
+        if breaks
+            || self
+                .building
+                .as_ref()
+                .is_some_and(|b| !self.fits(b.frames + frames))
+        {
             closed.extend(self.close());
         }
         self.pending_break |= breaks;
@@ -124,7 +136,10 @@ impl Segmenter {
             frames: building.frames,
             bytes: building.streams.iter().map(|s| s.len() as u64).collect(),
         };
-        Some(Segment { info, streams: building.streams.into_iter().map(Bytes::from).collect() })
+        Some(Segment {
+            info,
+            streams: building.streams.into_iter().map(Bytes::from).collect(),
+        })
     }
 
     /// Whether so many frames round to no more than the target duration.

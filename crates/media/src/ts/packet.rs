@@ -62,7 +62,11 @@ impl<'a> PacketView<'a> {
         if !self.has_payload() {
             return &[];
         }
-        let start = if self.0[3] & 0x20 != 0 { 5 + self.0[4] as usize } else { 4 };
+        let start = if self.0[3] & 0x20 != 0 {
+            5 + self.0[4] as usize
+        } else {
+            4
+        };
         self.0.get(start..).unwrap_or(&[])
     }
 

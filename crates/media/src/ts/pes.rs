@@ -33,16 +33,27 @@ impl PesHeader {
             0 => None,
             n => Some((n + 6).checked_sub(header_len)?),
         };
-        Some(Self { pts, dts, header_len, payload_len })
+        Some(Self {
+            pts,
+            dts,
+            header_len,
+            payload_len,
+        })
     }
 }
 
 /// Moves the time stamps of the PES header at the start of `payload` by `offset` ticks.
 /// Does nothing where there is none.
 pub fn patch_pes_times(payload: &mut [u8], offset: i64) {
-    let Some(header) = PesHeader::parse(payload) else { return };
+    let Some(header) = PesHeader::parse(payload) else {
+        return;
+    };
     let has_dts = payload[7] >> 6 == 0b11;
-    write_stamp(&mut payload[9..14], if has_dts { 0b0011 } else { 0b0010 }, header.pts.offset(offset));
+    write_stamp(
+        &mut payload[9..14],
+        if has_dts { 0b0011 } else { 0b0010 },
+        header.pts.offset(offset),
+    );
     if has_dts {
         write_stamp(&mut payload[14..19], 0b0001, header.dts.offset(offset));
     }

@@ -66,7 +66,10 @@ pub fn parse_pmt(packet: PacketView<'_>) -> Option<Vec<Stream>> {
     let mut streams = Vec::new();
     while let [kind, pid_high, pid_low, info_high, info_low, tail @ ..] = rest {
         let pid = u16::from_be_bytes([pid_high & 0x1f, *pid_low]);
-        streams.push(Stream { pid, kind: StreamKind::from_type(*kind) });
+        streams.push(Stream {
+            pid,
+            kind: StreamKind::from_type(*kind),
+        });
         rest = tail.get(usize::from(u16::from_be_bytes([info_high & 0x0f, *info_low]))..)?;
     }
     Some(streams)
@@ -95,10 +98,23 @@ pub fn write_pmt(out: &mut Vec<u8>, pid: u16, number: u16, video: u16, audio: u1
     write_section(out, pid, 0x02, number, &body, continuity);
 }
 
-fn write_section(out: &mut Vec<u8>, pid: u16, table_id: u8, extension: u16, body: &[u8], continuity: u8) {
+fn write_section(
+    out: &mut Vec<u8>,
+    pid: u16,
+    table_id: u8,
+    extension: u16,
+    body: &[u8],
+    continuity: u8,
+) {
     let start = out.len();
     let [pid_high, pid_low] = pid.to_be_bytes();
-    out.extend_from_slice(&[SYNC, 0x40 | pid_high, pid_low, 0x10 | (continuity & 0x0f), 0]);
+    out.extend_from_slice(&[
+        SYNC,
+        0x40 | pid_high,
+        pid_low,
+        0x10 | (continuity & 0x0f),
+        0,
+    ]);
     let section_start = out.len();
     let length = (5 + body.len() + 4) as u16;
     out.push(table_id);
@@ -116,7 +132,11 @@ fn write_section(out: &mut Vec<u8>, pid: u16, table_id: u8, extension: u16, body
 fn crc32(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, &byte| {
         (0..8).fold(crc ^ (u32::from(byte) << 24), |crc, _| {
-            if crc & 0x8000_0000 != 0 { (crc << 1) ^ 0x04c1_1db7 } else { crc << 1 }
+            if crc & 0x8000_0000 != 0 {
+                (crc << 1) ^ 0x04c1_1db7
+            } else {
+                crc << 1
+            }
         })
     })
 }
@@ -135,7 +155,10 @@ mod tests {
         let pmt = PacketView::new(&out[PACKET..]).expect("a packet");
         assert_eq!((pmt.pid(), pmt.continuity()), (0x1001, 9));
         let streams = [(0x101, StreamKind::Video), (0x110, StreamKind::Audio)];
-        assert_eq!(parse_pmt(pmt), Some(streams.map(|(pid, kind)| Stream { pid, kind }).to_vec()));
+        assert_eq!(
+            parse_pmt(pmt),
+            Some(streams.map(|(pid, kind)| Stream { pid, kind }).to_vec())
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{change, lock_owner};
+use super::changes::{change, lock_owner};
 use crate::Store;
 use crate::audit::record;
 use crate::columns::{json, now};

@@ -10,7 +10,7 @@ use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
 
 use super::airtime::Airtime;
-use super::{destinations, rounded};
+use super::destinations;
 use crate::columns::{bigint, count, from_json, length, micros, parsed, whole_micros};
 use crate::error::StoreError;
 
@@ -151,4 +151,9 @@ pub(super) async fn write_life(
     } else {
         Ok(())
     }
+}
+
+/// An optional time in whole microseconds.
+fn rounded(at: Option<jiff::Timestamp>) -> Option<jiff::Timestamp> {
+    at.map(whole_micros)
 }

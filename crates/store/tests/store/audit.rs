@@ -75,6 +75,36 @@ async fn a_chain_verifies_and_every_change_to_it_is_seen() {
 }
 
 #[tokio::test]
+async fn an_entry_rewritten_with_a_fitting_hash_breaks_the_entry_after_it() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    for n in 0..3 {
+        stored(&store, &who, &format!("Channel {n}")).await;
+    }
+    let session = store.session().await;
+    // Every part with its length before it, as the chain is documented.
+    let rewrite = "
+        CREATE FUNCTION part(bytea) RETURNS bytea LANGUAGE sql AS
+            $$ SELECT int8send(octet_length(coalesce($1, ''))::bigint) || coalesce($1, '') $$;
+        CREATE FUNCTION link(a audit) RETURNS bytea LANGUAGE sql AS $$ SELECT sha256(
+            part((SELECT hash FROM audit WHERE seq = a.seq - 1)) || part(uuid_send(a.client_id)) || part(int8send(a.seq))
+            || part(int8send((extract(epoch FROM a.at) * 1000000)::bigint)) || part(convert_to(a.actor, 'UTF8'))
+            || part(uuid_send(a.token_id)) || part(convert_to(a.operation, 'UTF8'))
+            || part(convert_to(a.subject_kind, 'UTF8')) || part(uuid_send(a.subject_id))
+            || part(convert_to(a.detail::text, 'UTF8'))) $$;";
+    session.batch_execute(rewrite).await.unwrap();
+    let fits = "SELECT bool_and(hash = link(audit)) FROM audit WHERE seq > 1";
+    let fits: bool = session.query_one(fits, &[]).await.unwrap().get(0);
+    assert!(fits, "the chain is not as documented");
+    let forged = "UPDATE audit SET actor = 'nobody' WHERE seq = 2; UPDATE audit SET hash = link(audit) WHERE seq = 2";
+    session.batch_execute(forged).await.unwrap();
+    assert_eq!(
+        store.verify_audit(who.client).await.unwrap(),
+        ChainState::Broken { seq: 3 }
+    );
+}
+
+#[tokio::test]
 async fn each_client_has_a_chain_of_its_own() {
     let store = testing::fresh().await;
     let (one, two) = (

@@ -30,6 +30,44 @@ async fn callers_that_go_away_at_any_point_cost_no_connection() {
 }
 
 #[tokio::test]
+async fn what_was_begun_is_done_even_if_its_caller_goes_away() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let mut session = store.session().await;
+    let holder = session.transaction().await.unwrap();
+    holder
+        .execute("SELECT FROM clients FOR UPDATE", &[])
+        .await
+        .unwrap();
+    let observer = store.session().await;
+    let given = channel(who.client, "One");
+    let airs = airtime();
+    {
+        let begun = async {
+            let sql =
+                "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                                      AND wait_event_type = 'Lock')";
+            while !observer
+                .query_one(sql, &[])
+                .await
+                .unwrap()
+                .get::<_, bool>(0)
+            {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            done = store.insert_channel(&who, &given, &airs) => panic!("it did not wait: {done:?}"),
+            begun = tokio::time::timeout(Duration::from_secs(30), begun) => begun.unwrap(),
+        }
+    }
+    holder.rollback().await.unwrap();
+    // Behind it in the same lock.
+    stored(&store, &who, "Two").await;
+    assert!(store.channel(given.id).await.unwrap().is_some());
+}
+
+#[tokio::test]
 async fn a_statement_that_takes_too_long_is_ended_and_the_next_one_works() {
     let store = testing::fresh().await;
     let mut config = store.config().clone();
@@ -47,7 +85,10 @@ async fn a_statement_that_takes_too_long_is_ended_and_the_next_one_works() {
         .delete_channel(&who, created.id, None)
         .await
         .unwrap_err();
-    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    assert!(
+        matches!(&refused, StoreError::Unavailable(why) if why.contains("statement timeout")),
+        "{refused}"
+    );
     assert_eq!(
         impatient
             .channel(created.id)
