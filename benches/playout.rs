@@ -77,6 +77,7 @@ fn preparing() {
     let begun = Instant::now();
     let media = daemon.import(&clip);
     let imported = begun.elapsed();
+    channel(&daemon, 0, &media);
     prepared(&daemon, &media);
     let took = begun.elapsed();
     println!(
@@ -115,6 +116,7 @@ fn starting(source: &str) {
     let data = folder();
     let daemon = Daemon::start(data.path(), &format!("[playout]\nsource = \"{source}\"\n"));
     let media = daemon.import(&clip());
+    channel(&daemon, 0, &media);
     prepared(&daemon, &media);
     let mut times: Vec<f64> = (0..10)
         .map(|n| {
@@ -145,6 +147,7 @@ fn many(source: &str) {
     let data = folder();
     let daemon = Daemon::start(data.path(), &format!("[playout]\nsource = \"{source}\"\n"));
     let media = daemon.import(&clip());
+    channel(&daemon, 0, &media);
     prepared(&daemon, &media);
     let ids: Vec<String> = (0..CHANNELS).map(|n| channel(&daemon, n, &media)).collect();
     let begun = Instant::now();

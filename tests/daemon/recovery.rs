@@ -50,6 +50,39 @@ fn killed_sources_cost_no_frame() {
 }
 
 #[test]
+fn a_source_that_hangs_is_replaced_and_costs_no_frame() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = daemon.import(&clip(1, 700));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(12.0);
+    let stopped = daemon.sources(&channel);
+    assert!(!stopped.is_empty());
+    for pid in &stopped {
+        signal_process(*pid, "STOP");
+    }
+    viewer.follow("the hung sources are gone", BOUND, |_| {
+        !stopped.iter().any(|pid| is_running(*pid))
+    });
+    let seen = viewer.seconds;
+    viewer.watch(seen + 12.0);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+    let shown = viewer.shown(&[&daemon.prepared_file(&media)]);
+    for pair in shown.windows(2) {
+        let (before, after) = (pair[0].expect("the item"), pair[1].expect("the item"));
+        assert_eq!(
+            (before.1 + 1) % 700,
+            after.1,
+            "no frame is lost or shown twice"
+        );
+    }
+}
+
+#[test]
 fn a_killed_daemon_takes_its_children_along_and_goes_on_where_it_was() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");

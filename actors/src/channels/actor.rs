@@ -115,7 +115,7 @@ impl Actor for ChannelActor {
             }
         });
         // Ends with the actor.
-        let _ = me.send_interval(BEAT, || Msg::Beat);
+        drop(me.send_interval(BEAT, || Msg::Beat));
         let snapshot = args.handle.snapshot();
         let last_seen = last_seen(&args, &snapshot).await;
         let mut room = Room {
@@ -279,7 +279,7 @@ impl Room {
                     backoff::delay(failures, Chance::EVEN)
                 };
                 // Ends with the actor.
-                let _ = me.send_after(delay, move || Msg::RetryDue(generation));
+                drop(me.send_after(delay, move || Msg::RetryDue(generation)));
             }
             Effect::SkipItem(_) => {
                 let Some(playout) = &self.playout else { return };
@@ -301,9 +301,12 @@ impl Room {
         let snapshot = handle.snapshot();
         let channel = &snapshot.channel;
         let settings = &environment.studio.settings;
-        let view = View::default();
-        // A playout that follows another serves what that one published.
-        let kept = handle.on_air().and_then(|on_air| on_air.output);
+        // A playout that follows another serves what that one published, and counts on.
+        let kept = handle.on_air();
+        let view = kept
+            .as_ref()
+            .map_or_else(View::default, |on_air| on_air.view.followed());
+        let kept = kept.and_then(|on_air| on_air.output);
         let output = channel.config.hls_enabled.then(|| {
             kept.unwrap_or_else(|| {
                 Arc::new(HlsOutput::new(settings.target_duration, settings.window))
@@ -370,7 +373,7 @@ impl Room {
                 } else {
                     FORGIVE_ALL
                 };
-                let _ = me.send_after(forgive, || Msg::Forgive);
+                drop(me.send_after(forgive, || Msg::Forgive));
                 if skipped || changed {
                     self.change_plan(snapshot, None).await;
                 }

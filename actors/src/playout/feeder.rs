@@ -158,6 +158,11 @@ impl Feeder {
             .is_none_or(|playing| playing.entry != entry)
         {
             self.current = None;
+            if entry.end.since(self.cursor) < 2 && !self.is_prepared(&entry) {
+                // An encoder gives a single picture no decoding order that another could follow.
+                self.spent = Some(entry.start);
+                return;
+            }
             self.open(entry).await;
             if self.current.is_none() && self.retry.is_none() {
                 // It could not be started, and may be tried again at once.
@@ -194,6 +199,13 @@ impl Feeder {
     fn due(&self) -> Option<PlanEntry> {
         let entry = self.plan.plan.at(self.cursor)?;
         (self.spent != Some(entry.start)).then_some(entry)
+    }
+
+    fn is_prepared(&self, entry: &PlanEntry) -> bool {
+        let Equipment {
+            library, profile, ..
+        } = &self.equipment;
+        library.prepared(entry.media_id, profile).is_some()
     }
 
     fn until_next_entry(&self) -> u64 {
@@ -251,7 +263,7 @@ impl Feeder {
                 let place = prepared.index.gop_from(item).ok_or(SourceError::Missing)?;
                 let source = match self.equipment.source {
                     SourceKind::Direct => {
-                        Source::Direct(DirectSource::open(prepared, place.number).await?)
+                        Source::Direct(Box::new(DirectSource::open(prepared, place.number).await?))
                     }
                     SourceKind::Ffmpeg => {
                         let from = GopIndex::time_of(place.frame, profile.frame_rate);

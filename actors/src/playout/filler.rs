@@ -111,7 +111,7 @@ impl Filler {
 /// unless there is no other.
 fn place_at(index: &GopIndex, at: Frame) -> Option<(usize, u64)> {
     let full = index.frame_rate.gop_frames();
-    let last_is_short = index.frames % full != 0;
+    let last_is_short = !index.frames.is_multiple_of(full);
     let gops = index.gops.len();
     let looped = if last_is_short { gops - 1 } else { gops }.max(1);
     let place = index.gop((at.get() / full) as usize % looped)?;

@@ -109,6 +109,20 @@ pub(crate) struct Sampled {
 }
 
 impl View {
+    /// The view of a playout that follows this one's: what was published since the start is counted on,
+    /// what was going on is over.
+    pub(crate) fn followed(&self) -> Self {
+        let mut state = self.read();
+        state.processes.clear();
+        state.on_air = None;
+        state.recovering = false;
+        state.errors = 0;
+        state.buffered = Ticks90k::default();
+        Self {
+            inner: Arc::new(Mutex::new(state)),
+        }
+    }
+
     /// Reads.
     pub(crate) fn read(&self) -> State {
         self.lock().clone()
@@ -163,7 +177,7 @@ impl View {
                 / since.as_secs_f64().max(0.001);
             let bandwidth = BitsPerSecond::of(running.bytes - bytes_before, since);
             if keep {
-                running.last = Some((now, stats.clone(), running.bytes));
+                running.last = Some((now, stats, running.bytes));
             }
             Some(Sampled {
                 run: running.run,

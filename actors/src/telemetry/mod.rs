@@ -17,7 +17,7 @@ use playout_domain::ids::{ChannelId, ClientId};
 use playout_store::{Heartbeat, Store, StoreError};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::hub::{Event, Hub, kind};
 use crate::supervise::{ChildSpec, Stopping};
@@ -110,30 +110,37 @@ fn told(beat: &Heartbeat) -> Value {
 async fn write_batches(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(), String> {
     let mut tick = interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut prune = interval(PRUNE_EVERY);
-    prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pruned: Option<Instant> = None;
     loop {
         tokio::select! {
             () = stopping.asked() => break,
             _ = tick.tick() => {}
             () = inner.full.notified() => {}
-            _ = prune.tick() => {
-                let before = Timestamp::now() - PRUNE_AFTER;
-                if let Err(error) = inner.store.prune_heartbeats(before).await {
-                    tracing::debug!(%error, "old heartbeats are not deleted yet");
-                }
-            }
         }
         // Asked to end while PostgreSQL is slow: the last attempt has its own bound.
         tokio::select! {
             () = stopping.asked() => break,
             () = flush(&inner) => {}
         }
+        if pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
+            pruned = Some(Instant::now());
+            tokio::select! {
+                () = stopping.asked() => break,
+                () = prune(&inner) => {}
+            }
+        }
     }
     if tokio::time::timeout(LAST, flush(&inner)).await.is_err() {
         tracing::warn!("the last heartbeats are not written: PostgreSQL does not answer");
     }
     Ok(())
+}
+
+async fn prune(inner: &Inner) {
+    let before = Timestamp::now() - PRUNE_AFTER;
+    if let Err(error) = inner.store.prune_heartbeats(before).await {
+        tracing::debug!(%error, "old heartbeats are not deleted yet");
+    }
 }
 
 /// Writes what waits, batch by batch, until nothing does or PostgreSQL does not take it. A batch

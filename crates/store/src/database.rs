@@ -10,6 +10,7 @@ use std::time::Duration;
 use bb8::{ManageConnection, Pool, RunError};
 use bb8_postgres::PostgresConnectionManager;
 use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Transaction};
 
 use crate::error::{StoreError, sentence};
@@ -150,7 +151,10 @@ impl ManageConnection for Sessions {
 pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        // A server that is stopped says so; that it is gone shows when it is needed.
+        if let Err(error) = connection.await
+            && error.code() != Some(&SqlState::ADMIN_SHUTDOWN)
+        {
             tracing::warn!(error = sentence(&error), "a connection to PostgreSQL ended");
         }
     });

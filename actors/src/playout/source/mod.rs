@@ -67,10 +67,10 @@ fn said(tail: &str) -> String {
 /// A source of either kind.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// An FFmpeg process. Boxed, for it is by far the larger.
+    /// An FFmpeg process.
     Ffmpeg(Box<FfmpegSource>),
     /// The prepared file, read in process.
-    Direct(DirectSource),
+    Direct(Box<DirectSource>),
 }
 
 impl Source {

@@ -39,14 +39,16 @@ fn fed(at: u64, frames: u32) -> Fed {
 async fn the_reader_is_woken_by_a_gop_and_the_writer_by_room() {
     let queue = Queue::new(Frame::new(0), 100);
     assert!(timeout(SOON, queue.pop()).await.is_err(), "it is empty");
-    let (taken, ()) = tokio::join!(queue.pop(), async { queue.push(fed(0, 50)) });
+    let (taken, ()) = tokio::join!(timeout(SOON, queue.pop()), async { queue.push(fed(0, 50)) });
+    let taken = taken.unwrap();
     assert_eq!((taken.at, taken.end()), (Frame::new(0), Frame::new(50)));
 
     queue.push(fed(50, 50));
     timeout(SOON, queue.room()).await.unwrap();
     queue.push(fed(100, 50));
     assert!(timeout(SOON, queue.room()).await.is_err(), "it is full");
-    let ((), taken) = tokio::join!(queue.room(), queue.pop());
+    let (room, taken) = tokio::join!(timeout(SOON, queue.room()), queue.pop());
+    assert!(room.is_ok());
     assert_eq!(taken.at, Frame::new(50));
 }
 

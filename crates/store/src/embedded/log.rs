@@ -90,6 +90,15 @@ enum Weight {
 
 /// How grave a line is, by the marks of PostgreSQL (`FATAL:`), initdb (`error:`) and Redis (`*** FATAL`, `# `).
 fn weight(line: &str) -> Weight {
+    // What PostgreSQL tells those who knock too early, and those it leaves when it is stopped, is no fault.
+    const EXPECTED: [&str; 3] = [
+        "the database system is starting up",
+        "the database system is shutting down",
+        "terminating connection due to administrator command",
+    ];
+    if EXPECTED.iter().any(|sentence| line.contains(sentence)) {
+        return Weight::Note;
+    }
     const ERRORS: [&str; 4] = ["FATAL", "PANIC:", "error:", "could not"];
     if ERRORS.iter().any(|mark| line.contains(mark)) {
         Weight::Error
