@@ -124,9 +124,9 @@ fn starting(source: &str) {
             let path = format!("/hls/{id}/720p.m3u8");
             let begun = Instant::now();
             daemon.operate(&id, "start");
-            while !daemon
+            while daemon
                 .try_get(&path)
-                .is_some_and(|answer| answer.status == 200)
+                .is_none_or(|answer| answer.status != 200)
             {
                 std::thread::park_timeout(Duration::from_millis(2));
             }
