@@ -26,14 +26,16 @@ use serde_json::json;
 /// Channels at once.
 const CHANNELS: usize = 50;
 /// How long they are watched, once all are on air.
-const WATCHED: Duration = Duration::from_secs(90);
+const WATCHED: Duration = Duration::from_secs(60);
 
 fn main() {
     println!("| what | figure |\n|---|---|");
-    preparing();
+    let data = folder();
+    let media = preparing(&Daemon::start(data.path(), ""));
     for source in ["ffmpeg", "direct"] {
-        starting(source);
-        many(source);
+        let daemon = Daemon::start(data.path(), &format!("[playout]\nsource = \"{source}\"\n"));
+        starting(source, &daemon, &media);
+        many(source, &daemon, &media);
     }
 }
 
@@ -70,15 +72,13 @@ fn clip() -> PathBuf {
     })
 }
 
-fn preparing() {
-    let data = folder();
-    let daemon = Daemon::start(data.path(), "");
+fn preparing(daemon: &Daemon) -> String {
     let clip = clip();
     let begun = Instant::now();
     let media = daemon.import(&clip);
     let imported = begun.elapsed();
-    channel(&daemon, 0, &media);
-    prepared(&daemon, &media);
+    channel(daemon, 0, &media);
+    prepared(daemon, &media);
     let took = begun.elapsed();
     println!(
         "| import of a 60 s clip, until it can be played (live) | {:.2} s |",
@@ -88,6 +88,7 @@ fn preparing() {
         "| prepare, 720p25, 2 cores | {:.1} × real time |",
         60.0 / took.as_secs_f64()
     );
+    media
 }
 
 fn prepared(daemon: &Daemon, media: &str) {
@@ -112,15 +113,10 @@ fn channel(daemon: &Daemon, n: usize, media: &str) -> String {
     id
 }
 
-fn starting(source: &str) {
-    let data = folder();
-    let daemon = Daemon::start(data.path(), &format!("[playout]\nsource = \"{source}\"\n"));
-    let media = daemon.import(&clip());
-    channel(&daemon, 0, &media);
-    prepared(&daemon, &media);
+fn starting(source: &str, daemon: &Daemon, media: &str) {
     let mut times: Vec<f64> = (0..10)
         .map(|n| {
-            let id = channel(&daemon, n, &media);
+            let id = channel(daemon, n, media);
             let path = format!("/hls/{id}/720p.m3u8");
             let begun = Instant::now();
             daemon.operate(&id, "start");
@@ -143,13 +139,8 @@ fn starting(source: &str) {
     );
 }
 
-fn many(source: &str) {
-    let data = folder();
-    let daemon = Daemon::start(data.path(), &format!("[playout]\nsource = \"{source}\"\n"));
-    let media = daemon.import(&clip());
-    channel(&daemon, 0, &media);
-    prepared(&daemon, &media);
-    let ids: Vec<String> = (0..CHANNELS).map(|n| channel(&daemon, n, &media)).collect();
+fn many(source: &str, daemon: &Daemon, media: &str) {
+    let ids: Vec<String> = (0..CHANNELS).map(|n| channel(daemon, n, media)).collect();
     let begun = Instant::now();
     for id in &ids {
         daemon.operate(id, "start");
@@ -203,6 +194,9 @@ fn many(source: &str) {
     println!(
         "| {CHANNELS} channels, {source}: FFmpeg's memory a channel (PSS) | {sources:.1} MB |"
     );
+    for id in &ids {
+        daemon.operate(id, "stop");
+    }
 }
 
 /// User and kernel time of a process in seconds, with that of children it has reaped.

@@ -21,6 +21,9 @@ use crate::playout::{HlsOutput, PlayoutSettings, Spool, State, View};
 /// Entries that one look at the plan answers at most.
 const MAX_PLANNED: usize = 1_000;
 
+/// A source that has delivered nothing for so long, while nothing is missed, waits for room.
+const WAITING_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
+
 /// A channel at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
@@ -127,12 +130,18 @@ impl Handle {
         let Some(on_air) = self.on_air() else {
             return Vec::new();
         };
-        let errors = on_air.view.read().errors;
+        let State {
+            errors, recovering, ..
+        } = on_air.view.read();
+        let now = Timestamp::now();
         let view = |sampled: crate::playout::Sampled| ProcessView {
             id: format!("{}-{}", self.id, sampled.run),
             channel_id: self.id,
             ffmpeg_pid: sampled.pid,
-            status: "RUNNING",
+            status: match recovering || now.duration_since(sampled.delivered) < WAITING_AFTER {
+                true => "RUNNING",
+                false => "WAITING",
+            },
             start_time: sampled.started,
             last_heartbeat: sampled.delivered,
             input_source: sampled.input,

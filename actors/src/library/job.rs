@@ -234,6 +234,11 @@ impl Writer {
     async fn finish(mut self) -> Result<GopIndex, Failure> {
         blocking(move || {
             let (last, index) = self.preparer.finish()?;
+            if index.frames < 2 {
+                // An encoder gives a single picture no decoding order that another could follow.
+                let reason = "It has one single picture; two are needed at least.";
+                return Err(Failure(reason.to_owned()));
+            }
             for bytes in last {
                 self.file.write(&bytes)?;
             }

@@ -25,7 +25,7 @@ use super::clock::Clock;
 use super::facts::{Fact, Facts};
 use super::filler::Filler;
 use super::queue::{Fed, Queue, Shows};
-use super::source::{DirectSource, FfmpegSource, Source, SourceError};
+use super::source::{DirectSource, FIRST_MEDIA, FfmpegSource, HUNG, Source, SourceError};
 use super::view::{Shown, View};
 use super::{Programme, SourceKind};
 use crate::channels::OnAirKind;
@@ -269,7 +269,8 @@ impl Feeder {
                         let from = GopIndex::time_of(place.frame, profile.frame_rate);
                         let spec = launcher.spec(ffmpeg::copy(&input, from), label("source"));
                         let started =
-                            FfmpegSource::start(launcher, spec.stdout(Stdout::PIPED), from).await?;
+                            FfmpegSource::start(launcher, spec.stdout(Stdout::PIPED), from, HUNG)
+                                .await?;
                         Source::Ffmpeg(Box::new(started))
                     }
                 };
@@ -285,7 +286,7 @@ impl Feeder {
                 let spec = launcher
                     .spec(live, label("live source"))
                     .stdout(Stdout::PIPED);
-                let source = FfmpegSource::start(launcher, spec, from).await?;
+                let source = FfmpegSource::start(launcher, spec, from, FIRST_MEDIA).await?;
                 (Source::Ffmpeg(Box::new(source)), item, original.path)
             };
         let input = input.to_string_lossy().into_owned();

@@ -20,9 +20,6 @@ pub enum PrepareError {
     /// The item has no frame.
     #[error("the encoder produced no picture")]
     Empty,
-    /// One frame has no decoding order, so what follows it on air would not fit.
-    #[error("the item has one single picture; two are needed at least")]
-    OnePicture,
     /// The encoder changed its parameter sets on the way.
     #[error("the encoder changed its parameter sets at frame {0}")]
     ParameterSets(u64),
@@ -88,9 +85,6 @@ impl Preparer {
         let last = self.take()?;
         if self.index.frames == 0 {
             return Err(PrepareError::Empty);
-        }
-        if self.index.frames == 1 {
-            return Err(PrepareError::OnePicture);
         }
         self.index.parameter_sets = self.parameter_sets.iter().map(|sets| hex(sets)).collect();
         Ok((last, self.index))

@@ -13,9 +13,9 @@ use super::SourceError;
 use crate::process::{ExitKind, Launcher, Process, Spec};
 
 /// No media for so long while media is wanted: the process hangs.
-const HUNG: Duration = Duration::from_secs(5);
-/// What a process may take until its first media: opening and seeking in a large original.
-const FIRST_MEDIA: Duration = Duration::from_secs(15);
+pub(in crate::playout) const HUNG: Duration = Duration::from_secs(5);
+/// What a transcode may take until its first media: opening, seeking, and the encoder's look-ahead.
+pub(in crate::playout) const FIRST_MEDIA: Duration = Duration::from_secs(8);
 /// Bytes read at a time.
 const READ: usize = 256 * 1024;
 
@@ -26,6 +26,8 @@ pub(in crate::playout) struct FfmpegSource {
     stdout: pipe::Receiver,
     demuxer: Demuxer,
     buffer: Vec<u8>,
+    /// How long the first media may take.
+    first: Duration,
     /// Whether any media has come.
     begun: bool,
     /// Since when media is wanted and none has come.
@@ -34,11 +36,13 @@ pub(in crate::playout) struct FfmpegSource {
 }
 
 impl FfmpegSource {
-    /// Starts a process; its first GOP is the first with its key frame at or after `from`.
+    /// Starts a process; its first GOP is the first with its key frame at or after `from`, and comes within
+    /// `first`, or the process hangs.
     pub(in crate::playout) async fn start(
         launcher: &Launcher,
         spec: Spec,
         from: Ticks90k,
+        first: Duration,
     ) -> Result<Self, SourceError> {
         let mut process = launcher.spawn(spec).await?;
         let Some(stdout) = process.take_stdout() else {
@@ -53,6 +57,7 @@ impl FfmpegSource {
             stdout,
             demuxer,
             buffer: Vec::with_capacity(READ),
+            first,
             begun: false,
             wanted: None,
             ended: false,
@@ -76,7 +81,7 @@ impl FfmpegSource {
                 return Ok(None);
             }
             self.buffer.clear();
-            let patience = if self.begun { HUNG } else { FIRST_MEDIA };
+            let patience = if self.begun { HUNG } else { self.first };
             let since = *self.wanted.get_or_insert_with(Instant::now);
             let read =
                 tokio::time::timeout_at(since + patience, self.stdout.read_buf(&mut self.buffer))

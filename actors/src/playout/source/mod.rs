@@ -5,7 +5,7 @@ mod direct;
 mod ffmpeg;
 
 pub(super) use direct::DirectSource;
-pub(super) use ffmpeg::FfmpegSource;
+pub(super) use ffmpeg::{FIRST_MEDIA, FfmpegSource, HUNG};
 
 use playout_media::demux::DemuxError;
 use playout_media::gop::Gop;
