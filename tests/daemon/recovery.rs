@@ -6,14 +6,32 @@ use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, is_running, signal_process, until};
 use super::viewer::Viewer;
 
+/// A channel that is LIVE and plays one prepared clip in a loop: the item's id and the channel's.
+fn on_air(daemon: &Daemon, seed: u32, frames: u32) -> (String, String) {
+    let media = daemon.import(&clip(seed, frames));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    (media, channel)
+}
+
+/// The pictures shown are those of one item of so many frames, in a loop, each following the one before.
+fn assert_unbroken(shown: &[Option<(usize, usize)>], frames: usize) {
+    for pair in shown.windows(2) {
+        let (before, after) = (pair[0].expect("the item"), pair[1].expect("the item"));
+        assert_eq!(
+            (before.1 + 1) % frames,
+            after.1,
+            "no frame is lost or shown twice"
+        );
+    }
+}
+
 #[test]
 fn killed_sources_cost_no_frame() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = daemon.import(&clip(1, 700));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
-    daemon.on_air(&channel);
+    let (media, channel) = on_air(&daemon, 1, 700);
     let mut viewer = Viewer::of(&daemon, &channel);
     for _ in 0..3 {
         let mut killed = Vec::new();
@@ -33,14 +51,7 @@ fn killed_sources_cost_no_frame() {
     assert_eq!(viewer.discontinuities, 0);
     let file = daemon.prepared_file(&media);
     let shown = viewer.shown(&[&file]);
-    for pair in shown.windows(2) {
-        let (before, after) = (pair[0].expect("the item"), pair[1].expect("the item"));
-        assert_eq!(
-            (before.1 + 1) % 700,
-            after.1,
-            "no frame is lost or shown twice"
-        );
-    }
+    assert_unbroken(&shown, 700);
     let health = daemon.get(&format!("/channels/{channel}/health"));
     assert!(
         health["restartCount"].as_u64() >= Some(3),
@@ -53,10 +64,7 @@ fn killed_sources_cost_no_frame() {
 fn a_source_that_hangs_is_replaced_and_costs_no_frame() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = daemon.import(&clip(1, 700));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
-    daemon.on_air(&channel);
+    let (media, channel) = on_air(&daemon, 1, 700);
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(12.0);
     let stopped = daemon.sources(&channel);
@@ -72,24 +80,14 @@ fn a_source_that_hangs_is_replaced_and_costs_no_frame() {
     viewer.judge();
     assert_eq!(viewer.discontinuities, 0);
     let shown = viewer.shown(&[&daemon.prepared_file(&media)]);
-    for pair in shown.windows(2) {
-        let (before, after) = (pair[0].expect("the item"), pair[1].expect("the item"));
-        assert_eq!(
-            (before.1 + 1) % 700,
-            after.1,
-            "no frame is lost or shown twice"
-        );
-    }
+    assert_unbroken(&shown, 700);
 }
 
 #[test]
 fn a_killed_daemon_takes_its_children_along_and_goes_on_where_it_was() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = daemon.import(&clip(2, 700));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
-    daemon.on_air(&channel);
+    let (_, channel) = on_air(&daemon, 2, 700);
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(16.0);
     let sources = daemon.sources(&channel);
@@ -125,10 +123,7 @@ fn drop_quietly(viewer: &mut Viewer<'_>) {
 fn a_terminated_daemon_leaves_nothing_running_and_comes_back() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = daemon.import(&clip(3, 300));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
-    daemon.on_air(&channel);
+    let (_, channel) = on_air(&daemon, 3, 300);
     let sources = daemon.sources(&channel);
     daemon.signal("TERM");
     let status = daemon.ended();
@@ -148,10 +143,7 @@ fn the_clock_wraps_without_anybody_noticing() {
     let data = folder();
     // A new channel's clock begins 48 s before its start; 33 bits of 90 kHz end at 95 443.7 s.
     let daemon = Daemon::start(data.path(), "[playout]\nclock_origin = 95385\n");
-    let media = daemon.import(&clip(5, 200));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
-    daemon.on_air(&channel);
+    let (_, channel) = on_air(&daemon, 5, 200);
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.follow("the clock has wrapped", Duration::from_secs(90), |viewer| {
         let (first, last) = if viewer.frames() > 0 {

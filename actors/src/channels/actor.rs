@@ -3,6 +3,12 @@
 //!
 //! It owns the playout; when the actor ends, however it ends, the playout ends with it.
 
+mod changes;
+mod planning;
+
+pub(super) use changes::check_fallback;
+pub(super) use planning::new_timeline;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,25 +16,23 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{Channel, ChannelStatus};
-use playout_domain::config::{ChannelConfig, Policy};
+use playout_domain::config::Policy;
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
-use playout_domain::plan::{Plan, PlannedItem, Rotation};
-use playout_domain::units::{Ticks90k, Timeline};
-use playout_domain::violation::Violations;
+use playout_domain::plan::Rotation;
 use playout_store::{Cause, Heartbeat, Principal, ProcessBeat, Store};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use planning::programme;
+
 use super::handle::{Handle, OnAirNow, Snapshot};
 use crate::error::OpError;
 use crate::hub::{Event as HubEvent, Hub};
 use crate::library::LibraryFact;
-use crate::playout::{
-    BURST_SEGMENTS, Fact, Facts, HlsOutput, Playout, Programme, Setup, Studio, View,
-};
+use crate::playout::{Fact, Facts, HlsOutput, Playout, Setup, Studio, View};
 use crate::telemetry::Telemetry;
 
 /// How often a channel on air says how it does.
@@ -409,240 +413,6 @@ impl Room {
         self.publish("channel.recovery", data);
     }
 
-    async fn update(
-        &mut self,
-        who: &Principal,
-        patch: &Value,
-        if_match: Option<u64>,
-    ) -> Result<Channel, OpError> {
-        let Args {
-            environment,
-            handle,
-            ..
-        } = self.args.clone();
-        let mut snapshot = self.snapshot();
-        let old = snapshot.channel.clone();
-        if let Some(wanted) = if_match
-            && wanted != old.version
-        {
-            return Err(OpError::VersionMismatch {
-                current: old.version,
-            });
-        }
-        let config = old.config.patched(patch, &environment.policy)?;
-        check_fallback(&environment.studio.library, who, &config)?;
-        if config == old.config {
-            return Ok(old);
-        }
-        let (profile, old_profile) = (Profile::of(&config), Profile::of(&old.config));
-        if profile != old_profile && old.life.status != ChannelStatus::Stopped {
-            return Err(OpError::Conflict {
-                state: old.life.status.to_string(),
-                message: "resolution, frame rate, bitrate and ladder can be changed while the channel is STOPPED; stop it first".into(),
-            });
-        }
-        let new_clock = profile.frame_rate != old_profile.frame_rate;
-        snapshot.channel.config = config.clone();
-        if new_clock {
-            snapshot.airtime.timeline =
-                new_timeline(&environment.studio.settings, &config, Timestamp::now());
-        }
-        if profile != old_profile {
-            snapshot.airtime.plan = self.plan_from_now(&snapshot);
-        }
-        let airtime = (profile != old_profile).then_some(&snapshot.airtime);
-        let saved = environment
-            .store
-            .update_channel(who, handle.id, old.version, &config, airtime)
-            .await?;
-        let life = self.life.state().clone();
-        snapshot.channel = Channel { life, ..saved };
-        handle.replace(snapshot.clone());
-        self.want_all();
-        if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
-            self.playout = None;
-            handle.set_on_air(None);
-            self.start_playout(self.life.state().generation);
-        } else if let Some(playout) = &self.playout {
-            playout.show(programme(&snapshot));
-        }
-        self.publish(
-            "channel.updated",
-            snapshot.channel.to_json(Timestamp::now(), ""),
-        );
-        Ok(snapshot.channel)
-    }
-
-    async fn set_rotation(
-        &mut self,
-        who: &Principal,
-        rotation: &Value,
-    ) -> Result<Rotation, OpError> {
-        let rotation = Rotation::parse(rotation)?;
-        let library = &self.args.environment.studio.library;
-        let mut violations = Violations::default();
-        for (n, item) in rotation.items.iter().enumerate() {
-            if !library
-                .owner(item.media_id)
-                .is_some_and(|owner| who.sees(owner))
-            {
-                violations.add(
-                    format!("/items/{n}/mediaId"),
-                    format!("there is no media {}", item.media_id),
-                );
-            }
-        }
-        violations.or(())?;
-        let mut snapshot = self.snapshot();
-        snapshot.airtime.rotation = rotation.clone();
-        self.faulty.clear();
-        match &self.playout {
-            Some(playout) => {
-                let items = self.planned(&snapshot);
-                snapshot.airtime.plan.replace_from(playout.front(), items);
-            }
-            None => snapshot.airtime.plan = self.plan_from_now(&snapshot),
-        }
-        let id = self.args.handle.id;
-        self.args
-            .environment
-            .store
-            .save_airtime(Some(who), id, &snapshot.airtime)
-            .await?;
-        self.args.handle.replace(snapshot.clone());
-        self.want_all();
-        if let Some(playout) = &self.playout {
-            playout.show(programme(&snapshot));
-        }
-        self.publish(
-            "channel.updated",
-            snapshot.channel.to_json(Timestamp::now(), ""),
-        );
-        Ok(rotation)
-    }
-
-    async fn delete(&mut self, who: &Principal, if_match: Option<u64>) -> Result<(), OpError> {
-        let Args {
-            environment,
-            handle,
-            deleted,
-        } = &self.args;
-        let status = self.life.state().status;
-        if status != ChannelStatus::Stopped {
-            return Err(OpError::Conflict {
-                state: status.to_string(),
-                message: "a channel can be deleted while it is STOPPED; stop it first".into(),
-            });
-        }
-        environment
-            .store
-            .delete_channel(who, handle.id, if_match)
-            .await?;
-        self.publish("channel.deleted", json!({ "id": handle.id }));
-        // What was published goes with the channel; what cannot be removed does no harm. The last
-        // playout may still be writing.
-        let _written = handle.spool.lock().await;
-        let dir = handle.spool_dir.parent().map(ToOwned::to_owned);
-        if let Some(dir) = dir
-            && let Err(error) = tokio::fs::remove_dir_all(&dir).await
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(channel = %handle.id, %error, "the folder of a deleted channel stays");
-        }
-        let _ = deleted.send(handle.id);
-        Ok(())
-    }
-
-    async fn library(&mut self, fact: LibraryFact) {
-        let (media, profile) = match &fact {
-            LibraryFact::Prepared { media, profile } => (*media, Some(profile)),
-            LibraryFact::Changed { media } | LibraryFact::Removed { media } => (*media, None),
-        };
-        let snapshot = self.args.handle.snapshot();
-        let mine = snapshot
-            .airtime
-            .rotation
-            .items
-            .iter()
-            .any(|item| item.media_id == media);
-        let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile());
-        if mine && fits {
-            self.faulty.remove(&media);
-            self.replan().await;
-        }
-    }
-
-    /// Plans anew from the end of what is on air: lengths or faults have changed.
-    async fn replan(&mut self) {
-        let mut snapshot = self.snapshot();
-        let items = self.planned(&snapshot);
-        let changed = match &self.playout {
-            Some(playout) => snapshot.airtime.plan.replace_from(playout.front(), items),
-            None => {
-                let due = self.args.handle.due(Timestamp::now());
-                snapshot.airtime.plan.replace_from(due, items)
-            }
-        };
-        if changed {
-            self.change_plan(snapshot, None).await;
-        }
-    }
-
-    /// Takes `snapshot`'s plan into use. The plan on air goes on where it cannot be recorded.
-    async fn change_plan(&mut self, snapshot: Snapshot, who: Option<&Principal>) {
-        let id = self.args.handle.id;
-        // At once: what goes on air meanwhile would be missing from the new plan.
-        if let Some(playout) = &self.playout {
-            playout.show(programme(&snapshot));
-        }
-        self.args.handle.replace(snapshot.clone());
-        let store = &self.args.environment.store;
-        if let Err(error) = store.save_airtime(who, id, &snapshot.airtime).await {
-            tracing::warn!(channel = %id, %error, "the plan is not recorded; it is on air all the same");
-        }
-    }
-
-    /// The rotation with the lengths known now; what is faulty or not playable is passed over.
-    fn planned(&self, snapshot: &Snapshot) -> Vec<PlannedItem> {
-        let profile = Profile::of(&snapshot.channel.config);
-        let library = &self.args.environment.studio.library;
-        let frames = |media| match self.faulty.contains(&media) {
-            true => None,
-            false => library.frames(media, &profile),
-        };
-        snapshot.airtime.rotation.planned(frames)
-    }
-
-    /// A plan that begins with the first segments that a start now would publish.
-    fn plan_from_now(&self, snapshot: &Snapshot) -> Plan {
-        let settings = &self.args.environment.studio.settings;
-        let timeline = &snapshot.airtime.timeline;
-        let segment = u64::from(settings.target_duration) * timeline.frame_rate.gop_frames() / 2;
-        let starts = timeline
-            .frame_at(Timestamp::now())
-            .before(BURST_SEGMENTS * segment);
-        Plan::starting(starts, self.planned(snapshot))
-    }
-
-    /// Asks for everything that the channel shows to be prepared.
-    fn want_all(&self) {
-        let snapshot = self.args.handle.snapshot();
-        let profile = Profile::of(&snapshot.channel.config);
-        let library = &self.args.environment.studio.library;
-        let rotation = snapshot
-            .airtime
-            .rotation
-            .items
-            .iter()
-            .map(|item| item.media_id);
-        let wanted: HashSet<MediaId> = rotation
-            .chain(snapshot.channel.config.fallback_video)
-            .collect();
-        for media in wanted {
-            library.want(media, &profile);
-        }
-    }
-
     fn beat(&self) {
         let Args {
             environment,
@@ -690,41 +460,5 @@ impl Room {
             channel: Some(self.args.handle.id),
             data,
         });
-    }
-}
-
-fn programme(snapshot: &Snapshot) -> Programme {
-    Programme {
-        plan: snapshot.airtime.plan.clone(),
-        fallback: snapshot.channel.config.fallback_video,
-    }
-}
-
-/// The clock of a channel that begins now: its first frames lie far enough back for the burst.
-pub(super) fn new_timeline(
-    settings: &crate::playout::PlayoutSettings,
-    config: &ChannelConfig,
-    now: Timestamp,
-) -> Timeline {
-    let back = 4 * i64::from(settings.target_duration) * BURST_SEGMENTS as i64;
-    let epoch = Timestamp::from_second(now.as_second() - back).unwrap_or(now);
-    Timeline {
-        epoch,
-        frame_rate: config.frame_rate,
-        clock_origin: Ticks90k::new(u64::from(settings.clock_origin) * 90_000),
-    }
-}
-
-/// The fallback video must be there, and the client's.
-pub(super) fn check_fallback(
-    library: &crate::library::Library,
-    who: &Principal,
-    config: &ChannelConfig,
-) -> Result<(), OpError> {
-    match config.fallback_video {
-        Some(media) if !library.owner(media).is_some_and(|owner| who.sees(owner)) => {
-            Err(Violations::one("/fallbackVideo", format!("there is no media {media}")).into())
-        }
-        _ => Ok(()),
     }
 }

@@ -89,7 +89,7 @@ impl Situation<'_> {
                 )
             }),
             playlist: if stale {
-                emptied(record.playlist)
+                record.playlist.emptied()
             } else {
                 record.playlist
             },
@@ -114,19 +114,6 @@ impl Situation<'_> {
             Some(entry) => earliest.before(entry.item_frame(earliest) % gop),
             None => earliest,
         }
-    }
-}
-
-/// A fresh window: nothing of the old one is offered any more, and the break before the new one counts.
-fn emptied(old: PlaylistState) -> PlaylistState {
-    let breaks = old
-        .segments
-        .iter()
-        .filter(|segment| segment.discontinuity)
-        .count() as u64;
-    PlaylistState {
-        discontinuity_sequence: old.discontinuity_sequence + breaks + 1,
-        ..PlaylistState::default()
     }
 }
 

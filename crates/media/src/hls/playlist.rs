@@ -18,6 +18,17 @@ pub struct PlaylistState {
     pub segments: VecDeque<SegmentInfo>,
 }
 
+impl PlaylistState {
+    /// A fresh window after this one: the breaks in it have gone by, and the one before what comes counts.
+    pub fn emptied(self) -> Self {
+        let breaks = self.segments.iter().filter(|s| s.discontinuity).count() as u64;
+        Self {
+            discontinuity_sequence: self.discontinuity_sequence + breaks + 1,
+            segments: VecDeque::new(),
+        }
+    }
+}
+
 /// The window of segments that viewers are offered.
 ///
 /// Invariant H1: media and discontinuity sequence never decrease, and a sequence number always stands
@@ -50,16 +61,9 @@ impl MediaPlaylist {
 
     /// Begins a fresh window: nothing of the old one is offered any more.
     pub fn clear(&mut self) {
-        if self.state.segments.is_empty() {
-            return;
+        if !self.state.segments.is_empty() {
+            self.state = std::mem::take(&mut self.state).emptied();
         }
-        let left = self
-            .state
-            .segments
-            .drain(..)
-            .filter(|s| s.discontinuity)
-            .count() as u64;
-        self.state.discontinuity_sequence += left + 1;
     }
 
     /// Adds a segment; answers those that left the window.

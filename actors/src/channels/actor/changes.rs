@@ -1,0 +1,129 @@
+//! Changes of a channel's configuration, and its end.
+
+use jiff::Timestamp;
+use playout_domain::channel::{Channel, ChannelStatus};
+use playout_domain::config::ChannelConfig;
+use playout_domain::media::Profile;
+use playout_domain::violation::Violations;
+use playout_store::Principal;
+use serde_json::{Value, json};
+
+use super::planning::{new_timeline, programme};
+use super::{Args, Room};
+use crate::error::OpError;
+
+impl Room {
+    pub(super) async fn update(
+        &mut self,
+        who: &Principal,
+        patch: &Value,
+        if_match: Option<u64>,
+    ) -> Result<Channel, OpError> {
+        let Args {
+            environment,
+            handle,
+            ..
+        } = self.args.clone();
+        let mut snapshot = self.snapshot();
+        let old = snapshot.channel.clone();
+        if let Some(wanted) = if_match
+            && wanted != old.version
+        {
+            return Err(OpError::VersionMismatch {
+                current: old.version,
+            });
+        }
+        let config = old.config.patched(patch, &environment.policy)?;
+        check_fallback(&environment.studio.library, who, &config)?;
+        if config == old.config {
+            return Ok(old);
+        }
+        let (profile, old_profile) = (Profile::of(&config), Profile::of(&old.config));
+        if profile != old_profile && old.life.status != ChannelStatus::Stopped {
+            return Err(OpError::Conflict {
+                state: old.life.status.to_string(),
+                message: "resolution, frame rate, bitrate and ladder can be changed while the channel is STOPPED; stop it first".into(),
+            });
+        }
+        let new_clock = profile.frame_rate != old_profile.frame_rate;
+        snapshot.channel.config = config.clone();
+        if new_clock {
+            snapshot.airtime.timeline =
+                new_timeline(&environment.studio.settings, &config, Timestamp::now());
+        }
+        if profile != old_profile {
+            snapshot.airtime.plan = self.plan_from_now(&snapshot);
+        }
+        let airtime = (profile != old_profile).then_some(&snapshot.airtime);
+        let saved = environment
+            .store
+            .update_channel(who, handle.id, old.version, &config, airtime)
+            .await?;
+        let life = self.life.state().clone();
+        snapshot.channel = Channel { life, ..saved };
+        handle.replace(snapshot.clone());
+        self.want_all();
+        if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
+            self.playout = None;
+            handle.set_on_air(None);
+            self.start_playout(self.life.state().generation);
+        } else if let Some(playout) = &self.playout {
+            playout.show(programme(&snapshot));
+        }
+        self.publish(
+            "channel.updated",
+            snapshot.channel.to_json(Timestamp::now(), ""),
+        );
+        Ok(snapshot.channel)
+    }
+
+    pub(super) async fn delete(
+        &mut self,
+        who: &Principal,
+        if_match: Option<u64>,
+    ) -> Result<(), OpError> {
+        let Args {
+            environment,
+            handle,
+            deleted,
+        } = &self.args;
+        let status = self.life.state().status;
+        if status != ChannelStatus::Stopped {
+            return Err(OpError::Conflict {
+                state: status.to_string(),
+                message: "a channel can be deleted while it is STOPPED; stop it first".into(),
+            });
+        }
+        environment
+            .store
+            .delete_channel(who, handle.id, if_match)
+            .await?;
+        self.publish("channel.deleted", json!({ "id": handle.id }));
+        // What was published goes with the channel; what cannot be removed does no harm. The last
+        // playout may still be writing.
+        let _written = handle.spool.lock().await;
+        let dir = handle.spool_dir.parent().map(ToOwned::to_owned);
+        if let Some(dir) = dir
+            && let Err(error) = tokio::fs::remove_dir_all(&dir).await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(channel = %handle.id, %error, "the folder of a deleted channel stays");
+        }
+        let _ = deleted.send(handle.id);
+        Ok(())
+    }
+}
+
+/// The fallback video must be there, and the client's.
+pub(in crate::channels) fn check_fallback(
+    library: &crate::library::Library,
+    who: &Principal,
+    config: &ChannelConfig,
+) -> Result<(), OpError> {
+    match config.fallback_video {
+        Some(media) if !library.owner(media).is_some_and(|owner| who.sees(owner)) => {
+            Err(Violations::one("/fallbackVideo", format!("there is no media {media}")).into())
+        }
+        _ => Ok(()),
+    }
+}
