@@ -1,58 +1,149 @@
-//! The only unsafe code of this crate: what a child does to itself between `fork` and `exec`, and
-//! the descriptor by which its end is seen (`pidfd_open(2)`).
+//! The only unsafe code of this crate: how a child begins (`clone(2)`), what it does to itself before
+//! `exec`, and the descriptor by which its end is seen (`pidfd`).
 //!
-//! Everything called after `fork` is async-signal-safe: plain system calls, no allocation.
+//! A child begins as `vfork` begins one: it borrows the daemon's memory until it becomes another program,
+//! so nothing is copied, however large the daemon is. What runs in it makes plain system calls only:
+//! it neither allocates nor takes a lock nor panics.
 
 #![allow(
     unsafe_code,
-    reason = "pre_exec, setpriority, close_range, pidfd_open and AsyncFd have no safe form"
+    reason = "clone, execve, setpriority, close_range, pidfd and AsyncFd have no safe form"
 )]
 
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::{prctl, signal};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::{Pid, getppid, setpgid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::spec::{Limits, Priority};
 
-/// Makes `command` start in a process group of its own, die with the calling *thread*, gain no
-/// privileges, inherit no descriptor but 0, 1 and 2, and keep within `limits`.
-pub(super) fn confine(command: &mut Command, priority: Priority, limits: Limits) {
-    let parent = Pid::this();
-    command.process_group(0);
-    // SAFETY: the closure runs in the forked child and only makes system calls: it neither
-    // allocates nor takes a lock.
-    unsafe {
-        command.pre_exec(move || enter(parent, priority, limits));
+/// What the child uses of it is a page or two.
+const STACK: usize = 256 << 10;
+
+/// A program to become, with everything made ready that needs memory.
+pub(super) struct Birth<'a> {
+    /// Where the program is.
+    pub(super) program: &'a CStr,
+    /// Its arguments, the name it is called by first.
+    pub(super) args: &'a [CString],
+    /// `NAME=value`.
+    pub(super) environment: &'a [CString],
+    /// What become its descriptors 0, 1, 2 and on, in this order. It inherits no others.
+    pub(super) descriptors: &'a [OwnedFd],
+    pub(super) priority: Priority,
+    pub(super) limits: Limits,
+}
+
+/// What the child reads, and writes why it could not become the program.
+struct Entry<'a> {
+    birth: &'a Birth<'a>,
+    argv: Vec<*const c_char>,
+    envp: Vec<*const c_char>,
+    parent: Pid,
+    failed: Option<Errno>,
+}
+
+impl Birth<'_> {
+    /// Starts the child: in a process group of its own, dying with the calling *thread*, gaining no
+    /// privileges, within its limits. Answers its number, and a descriptor that becomes readable when it ends.
+    ///
+    /// # Errors
+    /// What the system said, be it to `clone` or to what the child did up to `exec`.
+    pub(super) fn start(&self) -> io::Result<(Pid, OwnedFd)> {
+        let pointers = |strings: &[CString]| -> Vec<*const c_char> {
+            let ended = strings.iter().map(|string| string.as_ptr());
+            ended.chain([std::ptr::null()]).collect()
+        };
+        let mut entry = Entry {
+            birth: self,
+            argv: pointers(self.args),
+            envp: pointers(self.environment),
+            parent: Pid::this(),
+            failed: None,
+        };
+        let mut stack = vec![0_u8; STACK];
+        let mut pidfd: c_int = -1;
+        // No handler of the daemon may run in the child, on the daemon's memory.
+        let before = SigSet::all().thread_swap_mask(signal::SigmaskHow::SIG_SETMASK)?;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        // SAFETY: the stack is this call's own, and its top is aligned to 16; `entry` and `pidfd` live
+        // longer than the child borrows them, because CLONE_VFORK halts this thread until the child has
+        // executed or ended.
+        let pid = unsafe {
+            let end = stack.as_mut_ptr().add(STACK);
+            let top = end.sub(end as usize % 16);
+            libc::clone(
+                enter,
+                top.cast(),
+                flags,
+                (&raw mut entry).cast(),
+                &raw mut pidfd,
+            )
+        };
+        let pid = Errno::result(pid).map(Pid::from_raw);
+        before.thread_set_mask()?;
+        let pid = pid?;
+        // SAFETY: CLONE_PIDFD has put a new descriptor there (with CLOEXEC set) that nobody else owns.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        match entry.failed {
+            None => Ok((pid, pidfd)),
+            Some(errno) => {
+                // It has ended without becoming anything, and leaves at once.
+                let _reaped = nix::sys::wait::waitpid(pid, None);
+                Err(errno.into())
+            }
+        }
     }
 }
 
-fn enter(parent: Pid, priority: Priority, limits: Limits) -> io::Result<()> {
+/// The child's whole life before `exec`.
+extern "C" fn enter(entry: *mut c_void) -> c_int {
+    // SAFETY: `start` passes its own entry, and does not touch it before this child is done with it.
+    let entry = unsafe { &mut *entry.cast::<Entry<'_>>() };
+    // What `execve` returns at all is an error.
+    entry.failed = Some(match confine(entry) {
+        Ok(()) => {
+            // SAFETY: all pointers are to strings that end in NUL, both arrays end in a null pointer.
+            unsafe {
+                libc::execve(
+                    entry.birth.program.as_ptr(),
+                    entry.argv.as_ptr(),
+                    entry.envp.as_ptr(),
+                )
+            };
+            Errno::last()
+        }
+        Err(errno) => errno,
+    });
+    127
+}
+
+fn confine(entry: &Entry<'_>) -> Result<(), Errno> {
+    let Birth {
+        descriptors,
+        priority,
+        limits,
+        ..
+    } = entry.birth;
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     // The parent may have died before the signal was asked for; then nobody would send it.
-    if getppid() != parent {
-        return Err(Errno::ESRCH.into());
+    if getppid() != entry.parent {
+        return Err(Errno::ESRCH);
     }
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))?;
     prctl::set_no_new_privs()?;
-    signal::SigSet::empty().thread_set_mask()?;
-    for ignored in [
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-        Signal::SIGPIPE,
-    ] {
-        // SAFETY: the default action runs no handler.
-        unsafe { signal::signal(ignored, signal::SigHandler::SigDfl)? };
+    for number in Signal::iterator() {
+        // SAFETY: the default action runs no handler. Those of KILL and STOP cannot be changed, nor need be.
+        let _unchangeable = unsafe { signal::signal(number, signal::SigHandler::SigDfl) };
     }
     let nice = priority.nice();
     if nice > 0 {
@@ -71,19 +162,23 @@ fn enter(parent: Pid, priority: Priority, limits: Limits) -> io::Result<()> {
     if let Some(bytes) = limits.file_size {
         set_limit(Resource::RLIMIT_FSIZE, bytes)?;
     }
-    close_on_exec_from(3)
+    for (number, descriptor) in (0..).zip(descriptors.iter()) {
+        // SAFETY: numbers only. The copies are the child's: its table of descriptors is not shared.
+        Errno::result(unsafe { libc::dup2(descriptor.as_raw_fd(), number) })?;
+    }
+    close_on_exec_from(descriptors.len() as RawFd)?;
+    SigSet::empty().thread_set_mask()
 }
 
 /// Lowers a limit for good. A hard limit that is already lower stays.
-fn set_limit(resource: Resource, wanted: u64) -> io::Result<()> {
+fn set_limit(resource: Resource, wanted: u64) -> Result<(), Errno> {
     let (_, hard) = nix::sys::resource::getrlimit(resource)?;
     let limit = wanted.min(hard);
-    Ok(setrlimit(resource, limit, limit)?)
+    setrlimit(resource, limit, limit)
 }
 
-/// Marks every descriptor from `first` on as closed at `exec`, whoever opened it and how. They
-/// cannot be closed here: std's own pipe for reporting a failed `exec` is among them.
-fn close_on_exec_from(first: RawFd) -> io::Result<()> {
+/// Marks every descriptor from `first` on as closed at `exec`, whoever opened it and how.
+fn close_on_exec_from(first: RawFd) -> Result<(), Errno> {
     // SAFETY: close_range with CLOEXEC touches only flags of this process's descriptors.
     let done = unsafe {
         libc::syscall(
@@ -93,19 +188,15 @@ fn close_on_exec_from(first: RawFd) -> io::Result<()> {
             libc::CLOSE_RANGE_CLOEXEC,
         )
     };
-    Errno::result(done)?;
-    Ok(())
+    Errno::result(done).map(drop)
 }
 
-/// A descriptor that becomes readable when the process ends. `pid` must be an unreaped child of
-/// this process, so that the number cannot have been given to another.
-pub(super) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
-    // SAFETY: no pointers; the descriptor returned is new (with CLOEXEC set) and owned by nobody.
-    unsafe {
-        let fd = libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0);
-        let fd = Errno::result(fd)?;
-        Ok(OwnedFd::from_raw_fd(fd as RawFd))
-    }
+/// A copy of `fd` with a number above all those that a child is given, so that none is overwritten before
+/// it is handed on.
+pub(super) fn above(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(16))?;
+    // SAFETY: the descriptor is new and owned by nobody.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Registers a descriptor with the current tokio runtime, for reading.

@@ -2,10 +2,10 @@
 //! out of scope, without blocking.
 
 use std::fmt;
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::launcher;
@@ -28,16 +28,6 @@ impl ExitKind {
     }
 }
 
-impl From<ExitStatus> for ExitKind {
-    fn from(status: ExitStatus) -> Self {
-        match (status.code(), status.signal()) {
-            (Some(code), _) => ExitKind::Code(code),
-            (None, Some(signal)) => ExitKind::Signal(signal),
-            (None, None) => ExitKind::Lost,
-        }
-    }
-}
-
 impl fmt::Display for ExitKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,7 +41,31 @@ impl fmt::Display for ExitKind {
     }
 }
 
-/// The child is unreaped for as long as `child` is here, so its pid and group id stay its own.
+/// A child that has not been waited for: until it is, its number is its own.
+#[derive(Debug)]
+pub(super) struct Child(Pid);
+
+impl Child {
+    /// `pid` is a child of this process that nobody else waits for.
+    pub(super) fn new(pid: Pid) -> Self {
+        Self(pid)
+    }
+
+    /// Waits for its end without blocking: how it ended, or the child that still runs.
+    pub(super) fn reap(self) -> Result<ExitKind, Self> {
+        loop {
+            return match waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, code)) => Ok(ExitKind::Code(code)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Ok(ExitKind::Signal(signal as i32)),
+                Ok(_) => Err(self),
+                Err(Errno::EINTR) => continue,
+                Err(_) => Ok(ExitKind::Lost),
+            };
+        }
+    }
+}
+
+/// The child is unreaped for as long as `child` is here, so its group's number is its own, too.
 #[derive(Debug)]
 pub(super) struct Group {
     child: Option<Child>,
@@ -60,7 +74,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new(child: Child) -> Group {
-        let id = Pid::from_raw(child.id() as i32);
+        let id = child.0;
         Group {
             child: Some(child),
             id,
@@ -84,15 +98,11 @@ impl Group {
     /// goes out before the child is waited for.
     pub(super) fn reap_ended(&mut self) -> Option<ExitKind> {
         self.signal(Signal::SIGKILL);
-        match self.child.as_mut()?.try_wait() {
-            Ok(None) => None,
-            Ok(Some(status)) => {
-                self.child = None;
-                Some(status.into())
-            }
-            Err(_) => {
-                self.child = None;
-                Some(ExitKind::Lost)
+        match self.child.take()?.reap() {
+            Ok(exit) => Some(exit),
+            Err(child) => {
+                self.child = Some(child);
+                None
             }
         }
     }

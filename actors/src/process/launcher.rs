@@ -1,22 +1,26 @@
 //! Starts children, all of them from one thread that lives as long as the daemon.
 //!
 //! `PR_SET_PDEATHSIG` is tied to the parent *thread*: a child started from one of tokio's threads
-//! dies when that thread is retired. So a single thread forks, never ends, and also waits for the
+//! dies when that thread is retired. So a single thread starts them, never ends, and also waits for the
 //! children whose owner went away before they had ended.
 
+use std::env;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{AccessFlags, access, pipe2};
 use playout_media::ffmpeg::{Invocation, Tool};
 use tokio::sync::oneshot;
 
-use super::confine;
-use super::group::Group;
+use super::confine::{Birth, above};
+use super::group::{Child, Group};
 use super::running::Process;
 use super::spec::{Spec, Stdout, Tools};
 
@@ -149,22 +153,18 @@ fn serve(inbox: &mpsc::Receiver<Order>) {
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => return,
         }
-        ending.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        ending = ending
+            .into_iter()
+            .filter_map(|child| child.reap().err())
+            .collect();
     }
 }
 
 fn launch(spec: Spec) -> Result<Launched, SpawnError> {
-    let mut command = Command::new(&spec.program);
-    command
-        .args(&spec.args)
-        .stdin(Stdio::null())
-        .stdout(match spec.stdout {
-            Stdout::Null => Stdio::null(),
-            Stdout::Piped { .. } => Stdio::piped(),
-        })
-        .stderr(Stdio::piped());
-    confine::confine(&mut command, spec.priority, spec.limits);
-    let mut child = command.spawn().map_err(|source| match source.kind() {
+    let program = find(&spec.program).ok_or_else(|| SpawnError::Missing {
+        program: spec.program.clone(),
+    })?;
+    start(&spec, &program).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => SpawnError::Missing {
             program: spec.program.clone(),
         },
@@ -172,23 +172,61 @@ fn launch(spec: Spec) -> Result<Launched, SpawnError> {
             label: spec.label.clone(),
             source,
         },
-    })?;
-    let stdout = child.stdout.take().map(OwnedFd::from);
-    let stderr = child.stderr.take().map(OwnedFd::from);
-    let group = Group::new(child);
-    let pidfd = confine::pidfd(group.pid()).map_err(|source| SpawnError::System {
-        label: spec.label,
-        source,
-    })?;
-    if let (Some(pipe), Stdout::Piped { bytes }) = (&stdout, spec.stdout) {
-        enlarge(pipe, bytes);
-    }
+    })
+}
+
+fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    let (stderr, stderr_end) = pipe2(OFlag::O_CLOEXEC)?;
+    let (stdout, stdout_end) = match spec.stdout {
+        Stdout::Null => (None, above(null.as_fd())?),
+        Stdout::Piped { bytes } => {
+            let (ours, theirs) = pipe2(OFlag::O_CLOEXEC)?;
+            enlarge(&ours, bytes);
+            (Some(ours), above(theirs.as_fd())?)
+        }
+    };
+    let descriptors = [above(null.as_fd())?, stdout_end, above(stderr_end.as_fd())?];
+    let strings = |strings: &mut dyn Iterator<Item = OsString>| {
+        strings
+            .map(|string| CString::new(string.as_bytes()))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let name = spec.program.clone().into_os_string();
+    let args = strings(&mut [name].into_iter().chain(spec.args.iter().cloned()))?;
+    let environment = strings(&mut env::vars_os().map(|(name, value)| {
+        let mut pair = name;
+        pair.push("=");
+        pair.push(value);
+        pair
+    }))?;
+    let birth = Birth {
+        program: &CString::new(program.as_os_str().as_bytes())?,
+        args: &args,
+        environment: &environment,
+        descriptors: &descriptors,
+        priority: spec.priority,
+        limits: spec.limits,
+    };
+    let (pid, pidfd) = birth.start()?;
     Ok(Launched {
-        group,
+        group: Group::new(Child::new(pid)),
         pidfd,
         stdout,
-        stderr,
+        stderr: Some(stderr),
     })
+}
+
+/// The file of a program: a bare name is looked up in `PATH`.
+fn find(program: &Path) -> Option<PathBuf> {
+    if program.as_os_str().as_bytes().contains(&b'/') {
+        return Some(program.to_owned());
+    }
+    let path =
+        env::var_os("PATH").unwrap_or_else(|| OsStr::new("/usr/local/bin:/usr/bin:/bin").into());
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
 }
 
 /// Asks for a pipe buffer of `bytes`, and for half as much as long as the system refuses: without
