@@ -96,8 +96,10 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
     let on = prop::collection::vec(prop::option::of(any::<bool>()), 4);
     let fallback = prop::option::of(prop::option::of(any::<u128>()));
     let destinations = prop::option::of(prop::collection::vec(destination(), 0..4));
-    (name(), picture, flags, money, (features, on), fallback, destinations).prop_map(
-        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, destinations)| {
+    // Eighths of a second are exact in binary and in milliseconds.
+    let recovery = prop::option::of((1..=100_u32, 1..=240_u32, 1..=60_u32));
+    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery)).prop_map(
+        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery))| {
             let mut written = Map::new();
             let mut read = Map::new();
             let mut set = |key: &str, given: Option<Value>, default: Value| {
@@ -129,6 +131,11 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
             {
                 set(key, flags[n].map(Value::from), default.into());
             }
+            let settings = |restarts: u32, delay: f64, interval: u32| {
+                json!({ "maxRestarts": restarts, "restartDelay": delay, "healthCheckInterval": f64::from(interval) })
+            };
+            let chosen = recovery.map(|(restarts, delay, interval)| settings(restarts, f64::from(delay) / 8.0, interval));
+            set("recoverySettings", chosen, settings(10, 0.5, 5));
             let (enabled, currency) = money.clone().unwrap_or_default();
             let reads = json!({ "enabled": enabled.unwrap_or(false), "currency": currency.clone().unwrap_or("USD".into()) });
             read.insert("monetizationSettings".into(), reads);

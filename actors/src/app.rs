@@ -10,7 +10,7 @@ use playout_store::Store;
 use crate::channels::{Channels, Environment};
 use crate::hub::Hub;
 use crate::library::{Library, LibraryConfig};
-use crate::playout::{PlayoutSettings, Slates, Studio};
+use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
 use crate::process::{Launcher, Tools};
 use crate::telemetry::Telemetry;
 use crate::tree::Tree;
@@ -33,6 +33,9 @@ pub struct AppConfig {
     /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
     pub default_profile: Option<Profile>,
 }
+
+/// Sources that may be starting at the same time for each core: one works while another waits for its file.
+const STARTING_PER_CORE: usize = 2;
 
 /// Why the living tier did not start: one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +79,9 @@ impl App {
         let tree = Tree::grow(&telemetry, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let studio = Studio {
+            gate: StartGate::new(STARTING_PER_CORE * cores),
             library: library.clone(),
             slates: Slates::new(config.data_dir.join("slate"), launcher.clone()),
             launcher,

@@ -46,6 +46,18 @@ impl Daemon {
 
     /// The same with more flags for `serve`.
     pub fn start_with(data: &Path, settings: &str, flags: &[&str]) -> Self {
+        Self::launch(data, settings, flags, None)
+    }
+
+    /// The same with programs of the test's own before all others.
+    pub fn start_with_programs(data: &Path, settings: &str, programs: &Path) -> Self {
+        Self::launch(data, settings, &[], Some(programs))
+    }
+
+    fn launch(data: &Path, settings: &str, flags: &[&str], programs: Option<&Path>) -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = programs.map(Path::to_owned).into_iter();
+        let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)));
         let config = data.with_extension("toml");
         let own = "[http]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[media]\nprepare_on_import = false\n";
         std::fs::write(&config, format!("{settings}\n{own}")).expect("writes the configuration");
@@ -61,6 +73,7 @@ impl Daemon {
             .arg("--data-dir")
             .arg(data)
             .args(flags)
+            .env("PATH", path.expect("a search path"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)

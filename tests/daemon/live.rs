@@ -1,6 +1,7 @@
 //! Media that are not prepared yet: played by live transcode, and by copy as soon as they are.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -102,5 +103,59 @@ fn a_skip_is_on_air_within_two_gops() {
     assert!(
         first as u64 <= before + 100 + 100,
         "skipped at {before}, seen at {first}"
+    );
+}
+
+/// An `ffmpeg` that transcodes live at a fifth of real time, and prepares nothing, while `slow` lies beside it.
+fn slow_ffmpeg(dir: &Path) {
+    let script = "#!/bin/sh\n\
+        here=$(dirname \"$0\")\n\
+        PATH=${PATH#*:}\n\
+        [ -e \"$here/slow\" ] || exec ffmpeg \"$@\"\n\
+        case \"$*\" in *-progress*) exec sleep 1000;; *libx264*) exec ffmpeg -readrate 0.2 \"$@\";; esac\n\
+        exec ffmpeg \"$@\"\n";
+    let program = dir.join("ffmpeg");
+    std::fs::write(&program, script).expect("a script");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&program, executable).expect("a program");
+}
+
+#[test]
+fn a_live_transcode_that_cannot_keep_up_is_given_up_for_what_can_be_played() {
+    let data = folder();
+    let tools = folder();
+    slow_ffmpeg(tools.path());
+    let daemon = Daemon::start_with_programs(data.path(), "", tools.path());
+    let good = daemon.import(&clip(7, 150));
+    let channel = daemon.channel(&[&good]);
+    daemon.prepared(&good);
+    std::fs::write(tools.path().join("slow"), "").expect("slow from now on");
+    let slow = daemon.import(&clip(8, 400));
+    daemon.api(
+        "PUT",
+        &format!("/channels/{channel}/rotation"),
+        &json!({ "items": [{ "mediaId": slow }, { "mediaId": good }] }),
+    );
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    let planned = || {
+        let plan = daemon.get(&format!("/channels/{channel}/plan"));
+        let entries = plan["items"].as_array().cloned().unwrap_or_default();
+        let last = entries.iter().rev().map(|entry| entry["mediaId"].clone());
+        last.take(4).collect::<Vec<_>>()
+    };
+    let given_up = Duration::from_secs(120);
+    viewer.follow("only what plays is planned", given_up, |_| {
+        planned() == vec![json!(good); 4]
+    });
+    let seen = viewer.seconds;
+    viewer.watch(seen + 20.0);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+    let file = daemon.prepared_file(&good);
+    let last = viewer.shown(&[Path::new(&file)]);
+    assert!(
+        last.iter().rev().take(200).all(Option::is_some),
+        "only what plays is on air"
     );
 }

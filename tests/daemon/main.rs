@@ -12,7 +12,9 @@ mod viewer;
 
 mod api;
 mod browser;
+mod hls_output;
 mod inputs;
 mod live;
 mod on_air;
 mod recovery;
+mod stores;

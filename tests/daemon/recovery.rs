@@ -158,3 +158,28 @@ fn the_clock_wraps_without_anybody_noticing() {
     viewer.judge();
     assert_eq!(viewer.discontinuities, 0);
 }
+
+#[test]
+fn direct_sources_cross_a_killed_daemon_and_the_wrap() {
+    let data = folder();
+    let settings = "[playout]\nsource = \"direct\"\nclock_origin = 95385\n";
+    let daemon = Daemon::start(data.path(), settings);
+    let (media, channel) = on_air(&daemon, 5, 200);
+    assert!(daemon.sources(&channel).is_empty(), "there is no process");
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(16.0);
+    daemon.signal("KILL");
+    daemon.ended();
+    let again = Daemon::start(data.path(), settings);
+    let mut viewer = viewer.moved_to(&again);
+    viewer.follow("the clock has wrapped", Duration::from_secs(90), |viewer| {
+        let (first, last) = viewer.span();
+        last < first
+    });
+    let seen = viewer.seconds;
+    viewer.watch(seen + 12.0);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+    let shown = viewer.shown(&[&again.prepared_file(&media)]);
+    assert_unbroken(&shown, 200);
+}

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{Channel, ChannelStatus};
-use playout_domain::config::Policy;
+use playout_domain::config::{Policy, RecoverySettings};
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
@@ -34,9 +34,6 @@ use crate::hub::{Event as HubEvent, Hub};
 use crate::library::LibraryFact;
 use crate::playout::{Fact, Facts, HlsOutput, Playout, Setup, Studio, View};
 use crate::telemetry::Telemetry;
-
-/// How often a channel on air says how it does.
-pub(crate) const BEAT: Duration = Duration::from_secs(5);
 
 /// After this long an item that was given up is tried again.
 const FORGIVE: Duration = Duration::from_secs(600);
@@ -101,6 +98,14 @@ pub(crate) struct Room {
     facts: mpsc::UnboundedSender<(Generation, Fact)>,
     /// Items that failed twice at one place: passed over until they are forgiven.
     faulty: HashSet<MediaId>,
+    /// What could not be recorded when it changed, and is recorded at a later beat.
+    unsaved: Unsaved,
+}
+
+#[derive(Debug, Default)]
+struct Unsaved {
+    life: bool,
+    airtime: bool,
 }
 
 impl Actor for ChannelActor {
@@ -118,8 +123,6 @@ impl Actor for ChannelActor {
                 }
             }
         });
-        // Ends with the actor.
-        drop(me.send_interval(BEAT, || Msg::Beat));
         let snapshot = args.handle.snapshot();
         let last_seen = last_seen(&args, &snapshot).await;
         let mut room = Room {
@@ -128,9 +131,12 @@ impl Actor for ChannelActor {
             playout: None,
             facts,
             faulty: HashSet::new(),
+            unsaved: Unsaved::default(),
         };
+        room.life.recover_by(room.recovery());
         room.want_all();
         room.follow(&me, Event::Booted { last_seen }).await;
+        room.beat_later(&me);
         Ok(room)
     }
 
@@ -166,7 +172,11 @@ impl Actor for ChannelActor {
                 room.faulty.clear();
                 room.replan().await;
             }
-            Msg::Beat => room.beat(),
+            Msg::Beat => {
+                room.beat();
+                room.save_again().await;
+                room.beat_later(&me);
+            }
         }
         Ok(())
     }
@@ -235,14 +245,29 @@ impl Room {
         // First what viewers see: PostgreSQL may be slow, or away.
         self.enter(me, life, effects).await;
         if changed {
-            let id = self.args.handle.id;
-            let store = &self.args.environment.store;
-            if let Err(error) = store
-                .save_life(id, self.life.state(), Cause::Automatic)
-                .await
-            {
-                tracing::warn!(channel = %id, %error, "the channel's state is not recorded; it goes on");
-            }
+            self.save_life().await;
+        }
+    }
+
+    async fn save_life(&mut self) {
+        let id = self.args.handle.id;
+        let store = &self.args.environment.store;
+        let saved = store
+            .save_life(id, self.life.state(), Cause::Automatic)
+            .await;
+        if let Err(error) = &saved {
+            tracing::warn!(channel = %id, %error, "the channel's state is not recorded; it goes on");
+        }
+        self.unsaved.life = saved.is_err();
+    }
+
+    /// Records what could not be recorded before.
+    async fn save_again(&mut self) {
+        if self.unsaved.life {
+            self.save_life().await;
+        }
+        if self.unsaved.airtime {
+            self.save_airtime(None).await;
         }
     }
 
@@ -280,7 +305,7 @@ impl Room {
                 let delay = if slow {
                     backoff::SLOW_RETRY
                 } else {
-                    backoff::delay(failures, Chance::EVEN)
+                    self.recovery().delay(failures, Chance::EVEN)
                 };
                 // Ends with the actor.
                 drop(me.send_after(delay, move || Msg::RetryDue(generation)));
@@ -358,13 +383,13 @@ impl Room {
                 delay,
             } => {
                 tracing::warn!(channel = %self.args.handle.id, %media, error, attempt, "a source failed");
-                self.recovery("restart", media, Some(&error), Some((attempt, delay)));
+                self.tell_recovery("restart", media, Some(&error), Some((attempt, delay)));
                 self.follow(me, Event::SourceRestarted { generation }).await;
             }
-            Fact::Recovered { media } => self.recovery("recovered", media, None, None),
+            Fact::Recovered { media } => self.tell_recovery("recovered", media, None, None),
             Fact::ItemBroken { media, at } => {
                 tracing::warn!(channel = %self.args.handle.id, %media, "an item cannot be played on; it is passed over");
-                self.recovery("skip", media, None, None);
+                self.tell_recovery("skip", media, None, None);
                 self.faulty.insert(media);
                 let mut snapshot = self.snapshot();
                 let items = self.planned(&snapshot);
@@ -395,7 +420,7 @@ impl Room {
         }
     }
 
-    fn recovery(
+    fn tell_recovery(
         &self,
         action: &str,
         media: MediaId,
@@ -407,10 +432,19 @@ impl Room {
             "mediaId": media,
             "error": error,
             "attempt": attempt.map(|(attempt, _)| attempt),
-            "maxAttempts": backoff::BUDGET_FAILURES,
+            "maxAttempts": self.recovery().max_restarts,
             "delay": attempt.map(|(_, delay)| delay.as_secs_f64()),
         });
         self.publish("channel.recovery", data);
+    }
+
+    fn recovery(&self) -> RecoverySettings {
+        self.args.handle.snapshot().channel.config.recovery
+    }
+
+    /// Ends with the actor.
+    fn beat_later(&self, me: &ActorRef<Msg>) {
+        drop(me.send_after(self.recovery().health_check_interval, || Msg::Beat));
     }
 
     fn beat(&self) {

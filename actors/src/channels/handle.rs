@@ -133,6 +133,7 @@ impl Handle {
         let State {
             errors, recovering, ..
         } = on_air.view.read();
+        let recovery = self.snapshot().channel.config.recovery;
         let now = Timestamp::now();
         let view = |sampled: crate::playout::Sampled| ProcessView {
             id: format!("{}-{}", self.id, sampled.run),
@@ -152,9 +153,9 @@ impl Handle {
             write_bytes: sampled.stats.write_bytes,
             network_bandwidth: sampled.bandwidth.get(),
             error_count: errors,
-            max_restarts: playout_domain::backoff::BUDGET_FAILURES as u64,
-            restart_delay: 0.5,
-            health_check_interval: super::actor::BEAT.as_secs_f64(),
+            max_restarts: recovery.max_restarts,
+            restart_delay: recovery.restart_delay.as_secs_f64(),
+            health_check_interval: recovery.health_check_interval.as_secs_f64(),
         };
         on_air.view.sample(false).into_iter().map(view).collect()
     }

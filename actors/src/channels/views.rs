@@ -109,7 +109,7 @@ pub struct ProcessView {
     /// Failures of sources in a row.
     pub error_count: u64,
     /// Restarts within the budget's time before the channel is in ERROR.
-    pub max_restarts: u64,
+    pub max_restarts: u32,
     /// The delay after the second failure in a row; it doubles from there.
     pub restart_delay: f64,
     /// Seconds between two heartbeats.

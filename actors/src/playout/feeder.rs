@@ -5,16 +5,19 @@
 //! frame that is missing; meanwhile what was read ahead plays, and when that would run dry, filler, GOP
 //! by GOP. A GOP that comes after its time is dropped. So nothing ever shifts: frame N is frame N.
 
+use std::collections::HashSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::backoff::{self, Budget, Chance};
+use playout_domain::config::RecoverySettings;
 use playout_domain::ids::MediaId;
 use playout_domain::media::Profile;
 use playout_domain::plan::{Plan, PlanEntry};
-use playout_domain::units::{Frame, Timeline};
-use playout_media::ffmpeg;
+use playout_domain::units::{Frame, Ticks90k, Timeline};
+use playout_media::ffmpeg::{self, Invocation};
 use playout_media::gop::Gop;
 use playout_media::index::{GopIndex, ITEM_START};
 use playout_media::splice::SourceId;
@@ -24,9 +27,10 @@ use tokio::time::{Instant, sleep_until};
 use super::clock::Clock;
 use super::facts::{Fact, Facts};
 use super::filler::Filler;
+use super::gate::StartGate;
 use super::queue::{Fed, Queue, Shows};
-use super::source::{DirectSource, FIRST_MEDIA, FfmpegSource, HUNG, Source, SourceError};
-use super::view::{Shown, View};
+use super::source::{DirectSource, FIRST_MEDIA, FfmpegSource, Source, SourceError, Start};
+use super::view::View;
 use super::{Programme, SourceKind};
 use crate::channels::OnAirKind;
 use crate::library::Library;
@@ -50,6 +54,7 @@ pub(super) struct Equipment {
     pub(super) source: SourceKind,
     pub(super) library: Library,
     pub(super) launcher: Launcher,
+    pub(super) gate: StartGate,
     pub(super) clock: Clock,
     pub(super) queue: Arc<Queue>,
     pub(super) view: View,
@@ -63,8 +68,8 @@ struct Playing {
     id: SourceId,
     /// The frame of the item with which the next GOP begins.
     next: u64,
-    /// Shows the process; nothing for a file read in process.
-    shown: Option<Shown>,
+    /// Whether it is transcoded while it plays.
+    live: bool,
 }
 
 /// See the module's head.
@@ -83,6 +88,8 @@ pub(super) struct Feeder {
     budget: Budget,
     /// Where the last failure was, and how many there were at that place.
     failed: Option<(Frame, u32)>,
+    /// Items that were found too slow to be transcoded live, once.
+    slow: HashSet<MediaId>,
     /// When the source may be started again.
     retry: Option<Instant>,
     /// The entry of which nothing more is to be had, by its first frame.
@@ -116,13 +123,14 @@ impl Feeder {
             equipment,
             filler,
             programme,
-            plan,
             cursor,
             current: None,
             ahead: None,
             runs: 0,
-            budget: Budget::default(),
+            budget: plan.recovery.budget(),
+            plan,
             failed: None,
+            slow: HashSet::new(),
             retry: None,
             spent: None,
             catching_up: Some(Instant::now() + CATCH_UP),
@@ -148,7 +156,7 @@ impl Feeder {
     async fn feed(&mut self) {
         let Some(entry) = self.due() else {
             let room = self.until_next_entry();
-            self.current = None;
+            self.leave();
             return self.stand_in(room).await;
         };
         self.show_buffer();
@@ -157,7 +165,7 @@ impl Feeder {
             .as_ref()
             .is_none_or(|playing| playing.entry != entry)
         {
-            self.current = None;
+            self.leave();
             if entry.end.since(self.cursor) < 2 && !self.is_prepared(&entry) {
                 // An encoder gives a single picture no decoding order that another could follow.
                 self.spent = Some(entry.start);
@@ -192,6 +200,20 @@ impl Feeder {
             }
             Awaited::Retry => self.retry = None,
             Awaited::Replanned => self.replan(),
+        }
+    }
+
+    /// The current source's entry is over. One that has not delivered it to its end by then is too slow.
+    fn leave(&mut self) {
+        let Some(playing) = self.current.take() else {
+            return;
+        };
+        let end = playing.entry.in_frame + playing.entry.frames();
+        if playing.live && playing.next < end && self.cursor >= playing.entry.end {
+            let behind = end - playing.next;
+            self.fail(&playing.entry, &SourceError::TooSlow { behind });
+            // The next entry has a source of its own.
+            self.retry = None;
         }
     }
 
@@ -247,19 +269,17 @@ impl Feeder {
 
     /// Starts the source that delivers `entry` from frame `at` on.
     async fn start(&mut self, entry: PlanEntry, at: Frame) -> Result<Playing, SourceError> {
-        let Equipment {
-            library,
-            launcher,
-            profile,
-            ..
-        } = &self.equipment;
         let item = entry.item_frame(at);
         self.runs += 1;
-        let run = self.runs;
-        let label = |what: &str| format!("{what} {run} of {}", self.equipment.label);
-        let (source, next, input) =
-            if let Some(prepared) = library.prepared(entry.media_id, profile) {
-                let input = prepared.path.clone();
+        let id = SourceId {
+            content: entry.start.get(),
+            run: self.runs,
+        };
+        let Equipment {
+            library, profile, ..
+        } = &self.equipment;
+        let (source, next, live) = match library.prepared(entry.media_id, profile) {
+            Some(prepared) => {
                 let place = prepared.index.gop_from(item).ok_or(SourceError::Missing)?;
                 let source = match self.equipment.source {
                     SourceKind::Direct => {
@@ -267,15 +287,14 @@ impl Feeder {
                     }
                     SourceKind::Ffmpeg => {
                         let from = GopIndex::time_of(place.frame, profile.frame_rate);
-                        let spec = launcher.spec(ffmpeg::copy(&input, from), label("source"));
-                        let started =
-                            FfmpegSource::start(launcher, spec.stdout(Stdout::PIPED), from, HUNG)
-                                .await?;
-                        Source::Ffmpeg(Box::new(started))
+                        let copy = ffmpeg::copy(&prepared.path, from);
+                        let patience = self.recovery().health_check_interval;
+                        self.process("source", copy, &prepared.path, from, at, patience)
                     }
                 };
-                (source, place.frame, input)
-            } else {
+                (source, place.frame, false)
+            }
+            None => {
                 let original = library
                     .original(entry.media_id)
                     .ok_or(SourceError::Missing)?;
@@ -283,27 +302,53 @@ impl Feeder {
                 let end = entry.in_frame + entry.frames();
                 let live = ffmpeg::live(&original.path, &original.probed, profile, item..end);
                 let from = GopIndex::time_of(item, profile.frame_rate);
-                let spec = launcher
-                    .spec(live, label("live source"))
-                    .stdout(Stdout::PIPED);
-                let source = FfmpegSource::start(launcher, spec, from, FIRST_MEDIA).await?;
-                (Source::Ffmpeg(Box::new(source)), item, original.path)
-            };
-        let input = input.to_string_lossy().into_owned();
-        let shown = source
-            .pid()
-            .map(|pid| self.equipment.view.show(run, pid, input, Timestamp::now()));
-        let id = SourceId {
-            content: entry.start.get(),
-            run,
+                let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
+                let source = self.process("live source", live, &original.path, from, at, patience);
+                (source, item, true)
+            }
         };
         Ok(Playing {
             entry,
             source,
             id,
             next,
-            shown,
+            live,
         })
+    }
+
+    /// A process whose first GOP is on air at frame `at`, and whose first media comes within `first`.
+    fn process(
+        &self,
+        what: &str,
+        invocation: Invocation,
+        input: &Path,
+        from: Ticks90k,
+        at: Frame,
+        first: Duration,
+    ) -> Source {
+        let Equipment {
+            launcher,
+            gate,
+            view,
+            label,
+            clock,
+            ..
+        } = &self.equipment;
+        let spec = launcher.spec(invocation, format!("{what} {} of {label}", self.runs));
+        let start = Start {
+            spec: spec.stdout(Stdout::PIPED),
+            from,
+            due: clock.instant(at),
+            first,
+            patience: self.recovery().health_check_interval,
+            run: self.runs,
+            input: input.to_string_lossy().into_owned(),
+        };
+        Source::Ffmpeg(Box::new(FfmpegSource::start(launcher, gate, view, start)))
+    }
+
+    fn recovery(&self) -> &RecoverySettings {
+        &self.plan.recovery
     }
 
     async fn await_gop(&mut self, entry: &PlanEntry) -> Awaited {
@@ -352,16 +397,13 @@ impl Feeder {
         let Some(playing) = &mut self.current else {
             return;
         };
-        if let Some(shown) = &playing.shown {
-            let bytes = gop.rungs.iter().map(|rung| rung.packets.len() as u64).sum();
-            shown.delivered(bytes, Timestamp::now());
-        }
         playing.next = came + frames;
         if came < wanted {
             // Filler stood in for it: its time is over. An encoder that is far behind would take long to
             // catch up; a new one begins where it is needed.
-            if wanted - came > TOO_LATE * rate.gop_frames() {
-                self.current = None;
+            let behind = wanted - came;
+            if behind > TOO_LATE * rate.gop_frames() {
+                self.fail(&entry, &SourceError::TooSlow { behind });
             }
             return;
         }
@@ -425,20 +467,26 @@ impl Feeder {
     }
 
     /// A source failed: it is started again where it stopped, after a delay; at the second failure at
-    /// one place the item is given up.
+    /// one place the item is given up, and when it is found too slow a second time.
     fn fail(&mut self, entry: &PlanEntry, error: &SourceError) {
         self.current = None;
-        let here = match self.failed {
-            Some((at, count)) if at == self.cursor => count + 1,
-            _ => 1,
+        let hopeless = if matches!(error, SourceError::TooSlow { .. }) {
+            // Once may be the fault of a busy moment.
+            !self.slow.insert(entry.media_id) && self.slow.remove(&entry.media_id)
+        } else {
+            let here = match self.failed {
+                Some((at, count)) if at == self.cursor => count + 1,
+                _ => 1,
+            };
+            self.failed = Some((self.cursor, here));
+            here >= 2
         };
-        self.failed = Some((self.cursor, here));
         let now = Timestamp::now();
         let attempt = self.budget.failed(now);
         let delay = if self.budget.is_spent(now) {
             backoff::SLOW_RETRY
         } else {
-            backoff::delay(attempt, chance())
+            self.recovery().delay(attempt, chance())
         };
         self.retry = (!delay.is_zero()).then(|| Instant::now() + delay);
         self.equipment.view.update(|view| {
@@ -452,7 +500,7 @@ impl Feeder {
             attempt,
             delay,
         });
-        if here >= 2 {
+        if hopeless {
             self.spent = Some(entry.start);
             self.equipment.facts.tell(Fact::ItemBroken {
                 media,
@@ -465,6 +513,7 @@ impl Feeder {
     fn replan(&mut self) {
         self.plan = Arc::clone(&self.programme.borrow_and_update());
         self.filler.use_fallback(self.plan.fallback);
+        self.budget.resize(self.plan.recovery.max_restarts as usize);
         let plan = &self.plan.plan;
         if let Some(from) = self.equipment.queue.cut(|fed| stays(plan, fed)) {
             self.cursor = from;

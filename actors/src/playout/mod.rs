@@ -14,6 +14,7 @@ mod clock;
 mod facts;
 mod feeder;
 mod filler;
+mod gate;
 mod hls_output;
 mod queue;
 mod resume;
@@ -25,6 +26,7 @@ mod tests;
 mod view;
 
 pub(crate) use facts::{Fact, Facts};
+pub(crate) use gate::StartGate;
 pub use hls_output::{HlsOutput, Served};
 pub(crate) use slate::Slates;
 pub(crate) use spool::Spool;
@@ -34,6 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use playout_domain::config::RecoverySettings;
 use playout_domain::ids::MediaId;
 use playout_domain::media::Profile;
 use playout_domain::plan::Plan;
@@ -87,12 +90,16 @@ pub(crate) struct Programme {
     pub(crate) plan: Plan,
     /// What plays where the plan has nothing.
     pub(crate) fallback: Option<MediaId>,
+    /// How its sources are kept running.
+    pub(crate) recovery: RecoverySettings,
 }
 
 /// What all playouts share.
 pub(crate) struct Studio {
     pub(crate) library: Library,
     pub(crate) launcher: Launcher,
+    /// Where all source processes begin.
+    pub(crate) gate: StartGate,
     pub(crate) slates: Slates,
     pub(crate) settings: PlayoutSettings,
 }
@@ -194,6 +201,7 @@ async fn run(
         source: studio.settings.source,
         library: studio.library.clone(),
         launcher: studio.launcher.clone(),
+        gate: studio.gate.clone(),
         clock,
         queue: Arc::clone(&queue),
         view: setup.view.clone(),
@@ -260,6 +268,7 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
         lost,
         burst: BURST_SEGMENTS * segment,
         window: settings.window as u64 * segment,
+        target: settings.target_duration,
     };
     let (record, segments) = left.map_or((None, Vec::new()), |(record, segments)| {
         (Some(record), segments)

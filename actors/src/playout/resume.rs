@@ -48,6 +48,8 @@ pub(super) struct Situation<'a> {
     pub(super) burst: u64,
     /// Frames of a whole window.
     pub(super) window: u64,
+    /// The target duration in seconds: shorter than it was, and the segments before do not fit it.
+    pub(super) target: u32,
 }
 
 impl Situation<'_> {
@@ -76,7 +78,10 @@ impl Situation<'_> {
             Frame::default()
         };
         let start = if first > published { first } else { published };
-        let stale = !goes_on || start.since(published) > self.window;
+        let fits = |info: &SegmentInfo| info.fits(self.timeline.frame_rate, self.target);
+        let stale = !goes_on
+            || start.since(published) > self.window
+            || !record.playlist.segments.iter().all(fits);
         Resume {
             start,
             published,

@@ -16,8 +16,11 @@ pub const SLOW_RETRY: Duration = Duration::from_secs(60);
 /// The longest delay, before jitter.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
-/// So many failures within [`BUDGET_TIME`] spend the budget.
+/// So many failures within [`BUDGET_TIME`] spend the budget, unless its owner chose another number.
 pub const BUDGET_FAILURES: usize = 10;
+
+/// The first delay that is not zero, unless its owner chose another.
+pub const FIRST_DELAY: Duration = Duration::from_millis(500);
 
 /// The time within which failures are counted.
 pub const BUDGET_TIME: Duration = Duration::from_secs(300);
@@ -47,24 +50,54 @@ impl Chance {
 
 /// The delay before the attempt that follows the `failures`-th failure in a row.
 pub fn delay(failures: u32, chance: Chance) -> Duration {
-    let base = match failures {
-        0 | 1 => Duration::ZERO,
-        2..=8 => Duration::from_millis(500 << (failures - 2)).min(LONGEST),
-        _ => LONGEST,
+    delay_from(FIRST_DELAY, failures, chance)
+}
+
+/// The same, doubling from `first` on.
+pub fn delay_from(first: Duration, failures: u32, chance: Chance) -> Duration {
+    let base = match failures.checked_sub(2) {
+        None => Duration::ZERO,
+        Some(doublings) => first
+            .saturating_mul(1_u32.checked_shl(doublings).unwrap_or(u32::MAX))
+            .min(LONGEST),
     };
     base.mul_f64(0.8 + 0.4 * chance.0)
 }
 
 /// The failures of one thing: how many in a row, and whether they are too many.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
+    /// So many failures within [`BUDGET_TIME`] are too many.
+    failures: usize,
     /// Failures without [`HEALTHY_AFTER`] between them.
     in_a_row: u32,
-    /// When the last [`BUDGET_FAILURES`] happened, oldest first.
+    /// When the last failures happened, as many as are too many, oldest first.
     times: VecDeque<Timestamp>,
 }
 
+impl Default for Budget {
+    fn default() -> Self {
+        Self::of(BUDGET_FAILURES)
+    }
+}
+
 impl Budget {
+    /// A budget that `failures` within [`BUDGET_TIME`] spend; one at least.
+    pub fn of(failures: usize) -> Self {
+        Self {
+            failures: failures.max(1),
+            in_a_row: 0,
+            times: VecDeque::new(),
+        }
+    }
+
+    /// The same failures, measured by another number of them.
+    pub fn resize(&mut self, failures: usize) {
+        self.failures = failures.max(1);
+        let surplus = self.times.len().saturating_sub(self.failures);
+        self.times.drain(..surplus);
+    }
+
     /// Counts a failure at `now`; answers how many there are in a row.
     pub fn failed(&mut self, now: Timestamp) -> u32 {
         let last = self.times.back();
@@ -73,7 +106,7 @@ impl Budget {
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.times.push_back(now);
-        if self.times.len() > BUDGET_FAILURES {
+        if self.times.len() > self.failures {
             self.times.pop_front();
         }
         self.in_a_row
@@ -84,9 +117,9 @@ impl Budget {
         self.in_a_row
     }
 
-    /// Whether [`BUDGET_FAILURES`] happened in the [`BUDGET_TIME`] before `now`.
+    /// Whether too many failures happened in the [`BUDGET_TIME`] before `now`.
     pub fn is_spent(&self, now: Timestamp) -> bool {
-        self.times.len() >= BUDGET_FAILURES
+        self.times.len() >= self.failures
             && self
                 .times
                 .front()

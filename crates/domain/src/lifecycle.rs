@@ -7,6 +7,7 @@
 //! changes nothing; generations only grow.
 
 use crate::backoff::Budget;
+use crate::config::RecoverySettings;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -111,7 +112,7 @@ pub enum Effect {
     StartPlayout(Generation),
     /// End the playout of this generation, whatever is left of it.
     StopPlayout(Generation),
-    /// Report [`Event::RetryDue`] after [`crate::backoff::delay`] for so many failures, or after
+    /// Report [`Event::RetryDue`] after [`RecoverySettings::delay`] for so many failures, or after
     /// [`crate::backoff::SLOW_RETRY`] when `slow`.
     RetryAfter {
         /// The generation to report.
@@ -174,6 +175,8 @@ impl LifeState {
 pub struct Lifecycle {
     /// What is persisted.
     state: LifeState,
+    /// How many failures are too many.
+    recovery: RecoverySettings,
     /// The failures that count: forgotten with the daemon, which is a fresh chance.
     budget: Budget,
     /// Whether a playout of this generation should be running (else a retry is due).
@@ -190,6 +193,12 @@ impl From<LifeState> for Lifecycle {
 }
 
 impl Lifecycle {
+    /// Measures failures by `recovery` from now on.
+    pub fn recover_by(&mut self, recovery: RecoverySettings) {
+        self.recovery = recovery;
+        self.budget.resize(recovery.max_restarts as usize);
+    }
+
     /// The state as it is persisted.
     pub const fn state(&self) -> &LifeState {
         &self.state
@@ -233,7 +242,7 @@ impl Lifecycle {
                 }
             }
             Event::Healthy { .. } => {
-                self.budget = Budget::default();
+                self.budget = self.recovery.budget();
                 if status == ChannelStatus::Error {
                     self.go_live(now);
                 }
@@ -279,7 +288,7 @@ impl Lifecycle {
             self.count_uptime(seen);
         }
         self.state.status = ChannelStatus::Stopped;
-        self.budget = Budget::default();
+        self.budget = self.recovery.budget();
         self.running = false;
         match self.state.desired {
             Desired::Live => {
@@ -297,7 +306,7 @@ impl Lifecycle {
         self.state.status = ChannelStatus::Starting;
         self.state.restarts_since_start = 0;
         self.state.generation.0 += 1;
-        self.budget = Budget::default();
+        self.budget = self.recovery.budget();
         self.running = true;
         vec![Effect::StartPlayout(self.state.generation)]
     }

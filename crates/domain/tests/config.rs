@@ -347,3 +347,30 @@ fn what_is_stored_reads_back_without_the_policy() {
         ["/resolution"]
     );
 }
+
+#[test]
+fn recovery_settings_are_read_bounded_and_answered() {
+    let policy = Policy::default();
+    let config =
+        json!({ "name": "A", "recoverySettings": { "maxRestarts": 3, "restartDelay": 1.25 } });
+    let config = ChannelConfig::parse(&config, &policy).unwrap();
+    assert_eq!(
+        config.to_json_public()["recoverySettings"],
+        json!({ "maxRestarts": 3, "restartDelay": 1.25, "healthCheckInterval": 5.0 })
+    );
+    let wrong = json!({
+        "name": "A",
+        "recoverySettings": { "maxRestarts": 0, "restartDelay": 31, "healthCheckInterval": "5", "other": 1 },
+    });
+    let violations = ChannelConfig::parse(&wrong, &policy).unwrap_err();
+    let pointers: Vec<&str> = violations.0.iter().map(|v| v.pointer.as_str()).collect();
+    assert_eq!(
+        pointers,
+        [
+            "/recoverySettings/maxRestarts",
+            "/recoverySettings/restartDelay",
+            "/recoverySettings/healthCheckInterval",
+            "/recoverySettings/other"
+        ]
+    );
+}

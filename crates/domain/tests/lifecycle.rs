@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use playout_domain::ChannelStatus::{self, Error, Live, Starting, Stopped};
 use playout_domain::Desired;
+use playout_domain::config::RecoverySettings;
 use playout_domain::lifecycle::{
     Effect, Event, Generation, LifeState, Lifecycle, Operation, Refused,
 };
@@ -348,4 +349,21 @@ fn names_lead_back() {
         assert_eq!(serde_json::to_value(desired).expect("JSON"), desired.name());
     }
     assert!("live".parse::<ChannelStatus>().is_err() && "ERROR".parse::<Desired>().is_err());
+}
+
+#[test]
+fn a_channel_has_the_budget_that_its_client_chose() {
+    let mut life = Lifecycle::default();
+    life.recover_by(RecoverySettings {
+        max_restarts: 2,
+        ..RecoverySettings::default()
+    });
+    let now = Timestamp::UNIX_EPOCH;
+    life.on(Event::Operate(Operation::Start), now).unwrap();
+    let generation = life.state().generation;
+    life.on(Event::FirstSegment { generation }, now).unwrap();
+    life.on(Event::SourceRestarted { generation }, now).unwrap();
+    assert_eq!(life.state().status, ChannelStatus::Live);
+    life.on(Event::SourceRestarted { generation }, now).unwrap();
+    assert_eq!(life.state().status, ChannelStatus::Error);
 }

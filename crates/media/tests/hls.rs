@@ -8,8 +8,8 @@ mod verdict;
 use bytes::Bytes;
 use playout_domain::units::{Frame, FrameRate, Timeline};
 use playout_media::hls::{
-    MediaPlaylist, PlaylistState, Segment, Segmenter, Variant, codecs, master_playlist,
-    segment_name, segment_number,
+    MediaPlaylist, PlaylistState, Segment, SegmentInfo, Segmenter, Variant, codecs,
+    master_playlist, segment_name, segment_number,
 };
 use playout_media::splice::SplicedGop;
 use proptest::prelude::*;
@@ -205,7 +205,9 @@ impl Channel {
                 if !state.segments.is_empty() {
                     self.past = Some(state.discontinuity_sequence + breaks);
                 }
-                self.playlist.clear();
+                let emptied = state.clone().emptied();
+                self.playlist =
+                    MediaPlaylist::resume(self.timeline, self.target, self.window, emptied);
                 let next = self.highest + 1 + u64::from(above);
                 self.segmenter = Segmenter::new(&self.timeline, self.target, next);
                 // Whoever knows nothing of the stream before cannot say that it breaks.
@@ -291,14 +293,22 @@ fn what_is_no_segments_name_is_told() {
 }
 
 #[test]
-fn an_empty_playlist_is_none_and_clearing_it_changes_nothing() {
-    let mut empty =
-        MediaPlaylist::resume(timeline(FrameRate::F25, 0), 4, 10, PlaylistState::default());
-    empty.clear();
-    assert_eq!(
-        (empty.render("720p"), empty.state().clone()),
-        (None, PlaylistState::default())
-    );
+fn an_empty_playlist_is_none() {
+    let empty = MediaPlaylist::resume(timeline(FrameRate::F25, 0), 4, 10, PlaylistState::default());
+    assert_eq!(empty.render("720p"), None);
+}
+
+#[test]
+fn a_segment_fits_a_target_duration_that_its_length_rounds_to() {
+    let info = SegmentInfo {
+        sequence: 1,
+        discontinuity: false,
+        start: Frame::new(0),
+        frames: 120,
+        bytes: Vec::new(),
+    };
+    assert!(info.fits(FrameRate::F29_97, 4));
+    assert!(!info.fits(FrameRate::F29_97, 3));
 }
 
 #[test]

@@ -62,6 +62,7 @@ impl Room {
         let life = self.life.state().clone();
         snapshot.channel = Channel { life, ..saved };
         handle.replace(snapshot.clone());
+        self.life.recover_by(config.recovery);
         self.want_all();
         if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
             self.playout = None;

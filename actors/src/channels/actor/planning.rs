@@ -104,16 +104,23 @@ impl Room {
 
     /// Takes `snapshot`'s plan into use. The plan on air goes on where it cannot be recorded.
     pub(super) async fn change_plan(&mut self, snapshot: Snapshot, who: Option<&Principal>) {
-        let id = self.args.handle.id;
         // At once: what goes on air meanwhile would be missing from the new plan.
         if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
-        self.args.handle.replace(snapshot.clone());
+        self.args.handle.replace(snapshot);
+        self.save_airtime(who).await;
+    }
+
+    pub(super) async fn save_airtime(&mut self, who: Option<&Principal>) {
+        let id = self.args.handle.id;
+        let snapshot = self.args.handle.snapshot();
         let store = &self.args.environment.store;
-        if let Err(error) = store.save_airtime(who, id, &snapshot.airtime).await {
+        let saved = store.save_airtime(who, id, &snapshot.airtime).await;
+        if let Err(error) = &saved {
             tracing::warn!(channel = %id, %error, "the plan is not recorded; it is on air all the same");
         }
+        self.unsaved.airtime = saved.is_err();
     }
 
     /// The rotation with the lengths known now; what is faulty or not playable is passed over.
@@ -162,6 +169,7 @@ pub(super) fn programme(snapshot: &Snapshot) -> Programme {
     Programme {
         plan: snapshot.airtime.plan.clone(),
         fallback: snapshot.channel.config.fallback_video,
+        recovery: snapshot.channel.config.recovery,
     }
 }
 

@@ -2,71 +2,92 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use playout_domain::units::Ticks90k;
 use playout_media::demux::Demuxer;
 use playout_media::gop::Gop;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::SourceError;
+use crate::playout::gate::StartGate;
+use crate::playout::view::{Shown, View};
 use crate::process::{ExitKind, Launcher, Process, Spec};
 
-/// No media for so long while media is wanted: the process hangs.
-pub(in crate::playout) const HUNG: Duration = Duration::from_secs(5);
 /// What a transcode may take until its first media: opening, seeking, and the encoder's look-ahead.
 pub(in crate::playout) const FIRST_MEDIA: Duration = Duration::from_secs(8);
+/// How long a process may take to end when it has closed its output.
+const LAST: Duration = Duration::from_secs(5);
 /// Bytes read at a time.
 const READ: usize = 256 * 1024;
 
-/// A running source process. Dropping it kills the process.
+/// What is started, and how.
+pub(in crate::playout) struct Start {
+    pub(in crate::playout) spec: Spec,
+    /// The first GOP is the first with its key frame at or after this, on the item's clock.
+    pub(in crate::playout) from: Ticks90k,
+    /// When its first media is on air.
+    pub(in crate::playout) due: Instant,
+    /// How long the first media may take.
+    pub(in crate::playout) first: Duration,
+    /// How long it may deliver nothing while media is wanted, before it counts as hung.
+    pub(in crate::playout) patience: Duration,
+    /// Under which number and with which input the process is shown.
+    pub(in crate::playout) run: u64,
+    pub(in crate::playout) input: String,
+}
+
+/// A source process, from the order to start it on. Dropping it kills the process.
 #[derive(Debug)]
 pub(in crate::playout) struct FfmpegSource {
-    process: Process,
-    stdout: pipe::Receiver,
+    stage: Stage,
     demuxer: Demuxer,
     buffer: Vec<u8>,
-    /// How long the first media may take.
-    first: Duration,
-    /// Whether any media has come.
-    begun: bool,
+    /// See [`Start::patience`].
+    patience: Duration,
     /// Since when media is wanted and none has come.
     wanted: Option<Instant>,
     ended: bool,
 }
 
+#[derive(Debug)]
+enum Stage {
+    /// Waits for its turn, then for its first output.
+    Starting(Starting),
+    Running(Box<Running>),
+}
+
+#[derive(Debug)]
+struct Starting(JoinHandle<Result<Running, SourceError>>);
+
+#[derive(Debug)]
+struct Running {
+    process: Process,
+    stdout: pipe::Receiver,
+    /// Shows the process for as long as it is here.
+    shown: Shown,
+}
+
 impl FfmpegSource {
-    /// Starts a process; its first GOP is the first with its key frame at or after `from`, and comes within
-    /// `first`, or the process hangs.
-    pub(in crate::playout) async fn start(
+    /// Orders a process. Whatever goes wrong is said by [`FfmpegSource::next`].
+    pub(in crate::playout) fn start(
         launcher: &Launcher,
-        spec: Spec,
-        from: Ticks90k,
-        first: Duration,
-    ) -> Result<Self, SourceError> {
-        let mut process = launcher.spawn(spec).await?;
-        let Some(stdout) = process.take_stdout() else {
-            return Err(SourceError::Exited {
-                exit: ExitKind::Lost,
-                tail: "its output is not piped".into(),
-            });
-        };
-        let demuxer = Demuxer::starting_at(from);
-        Ok(Self {
-            process,
-            stdout,
+        gate: &StartGate,
+        view: &View,
+        start: Start,
+    ) -> Self {
+        let (demuxer, patience) = (Demuxer::starting_at(start.from), start.patience);
+        let begun = begin(launcher.clone(), gate.clone(), view.clone(), start);
+        Self {
+            stage: Stage::Starting(Starting(tokio::spawn(begun))),
             demuxer,
             buffer: Vec::with_capacity(READ),
-            first,
-            begun: false,
+            patience,
             wanted: None,
             ended: false,
-        })
-    }
-
-    /// The process's id.
-    pub(in crate::playout) fn pid(&self) -> u32 {
-        self.process.pid()
+        }
     }
 
     /// The next GOP; `None` when the process has ended well and everything was handed over.
@@ -80,38 +101,76 @@ impl FfmpegSource {
             if self.ended {
                 return Ok(None);
             }
-            self.buffer.clear();
-            let patience = if self.begun { HUNG } else { self.first };
-            let since = *self.wanted.get_or_insert_with(Instant::now);
-            let read =
-                tokio::time::timeout_at(since + patience, self.stdout.read_buf(&mut self.buffer))
-                    .await;
-            match read {
-                Err(_) => {
-                    return Err(SourceError::Hung {
-                        seconds: patience.as_secs(),
-                    });
+            match &mut self.stage {
+                Stage::Starting(Starting(task)) => {
+                    let begun = task.await.map_err(|_| SourceError::Interrupted)?;
+                    self.stage = Stage::Running(Box::new(begun?));
                 }
-                Ok(Ok(n)) if n > 0 => {
-                    self.begun = true;
-                    self.wanted = None;
-                    self.demuxer.push(&self.buffer)?;
+                Stage::Running(running) => {
+                    self.buffer.clear();
+                    let since = *self.wanted.get_or_insert_with(Instant::now);
+                    let reading = running.stdout.read_buf(&mut self.buffer);
+                    let hung = SourceError::hung(self.patience);
+                    let read = tokio::time::timeout_at(since + self.patience, reading).await;
+                    match read.map_err(|_| hung)? {
+                        Ok(n) if n > 0 => {
+                            self.wanted = None;
+                            running.shown.delivered(n as u64, Timestamp::now());
+                            self.demuxer.push(&self.buffer)?;
+                        }
+                        Ok(_) | Err(_) => {
+                            running.end().await?;
+                            self.demuxer.finish(true)?;
+                            self.ended = true;
+                        }
+                    }
                 }
-                Ok(Ok(_) | Err(_)) => self.end().await?,
             }
         }
     }
+}
 
+/// Starts the process in its turn, and waits for its first output, its end, or in vain.
+async fn begin(
+    launcher: Launcher,
+    gate: StartGate,
+    view: View,
+    start: Start,
+) -> Result<Running, SourceError> {
+    let permit = gate.enter(start.due).await;
+    let mut process = launcher.spawn(start.spec).await?;
+    let Some(stdout) = process.take_stdout() else {
+        return Err(SourceError::Exited {
+            exit: ExitKind::Lost,
+            tail: "its output is not piped".into(),
+        });
+    };
+    let shown = view.show(start.run, process.pid(), start.input, Timestamp::now());
+    // Also when it has closed its output: what that means is seen when it is read.
+    let readable = tokio::time::timeout(start.first, stdout.readable()).await;
+    drop(permit);
+    readable.map_err(|_| SourceError::hung(start.first))?.ok();
+    Ok(Running {
+        process,
+        stdout,
+        shown,
+    })
+}
+
+impl Running {
     async fn end(&mut self) -> Result<(), SourceError> {
-        let last = tokio::time::timeout(HUNG, self.process.last_words()).await;
-        let (exit, tail) = last.map_err(|_| SourceError::Hung {
-            seconds: HUNG.as_secs(),
-        })?;
-        if !exit.success() {
-            return Err(SourceError::Exited { exit, tail });
+        let last = tokio::time::timeout(LAST, self.process.last_words()).await;
+        let (exit, tail) = last.map_err(|_| SourceError::hung(LAST))?;
+        if exit.success() {
+            Ok(())
+        } else {
+            Err(SourceError::Exited { exit, tail })
         }
-        self.demuxer.finish(true)?;
-        self.ended = true;
-        Ok(())
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }

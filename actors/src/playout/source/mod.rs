@@ -5,7 +5,9 @@ mod direct;
 mod ffmpeg;
 
 pub(super) use direct::DirectSource;
-pub(super) use ffmpeg::{FIRST_MEDIA, FfmpegSource, HUNG};
+pub(super) use ffmpeg::{FIRST_MEDIA, FfmpegSource, Start};
+
+use std::time::Duration;
 
 use playout_media::demux::DemuxError;
 use playout_media::gop::Gop;
@@ -30,11 +32,20 @@ pub(super) enum SourceError {
         tail: String,
     },
     /// No media came for too long.
-    #[error("no media for {seconds} s")]
+    #[error("no media for {} s", after.as_secs_f64())]
     Hung {
         /// How long.
-        seconds: u64,
+        after: Duration,
     },
+    /// It delivers, but falls behind the time.
+    #[error("it is transcoded slower than it plays, and is {behind} frames behind")]
+    TooSlow {
+        /// How far.
+        behind: u64,
+    },
+    /// The daemon gave up starting it.
+    #[error("its start was interrupted")]
+    Interrupted,
     /// The bytes are not the profile's.
     #[error("{0}")]
     Media(#[from] DemuxError),
@@ -56,6 +67,12 @@ pub(super) enum SourceError {
     },
 }
 
+impl SourceError {
+    fn hung(after: Duration) -> Self {
+        Self::Hung { after }
+    }
+}
+
 fn said(tail: &str) -> String {
     if tail.is_empty() {
         String::new()
@@ -74,14 +91,6 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// The process id; reading a file in process has none.
-    pub(super) fn pid(&self) -> Option<u32> {
-        match self {
-            Source::Ffmpeg(source) => Some(source.pid()),
-            Source::Direct(_) => None,
-        }
-    }
-
     /// The next GOP; `None` when the item is over. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Option<Gop>, SourceError> {
         match self {

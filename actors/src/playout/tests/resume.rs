@@ -32,8 +32,19 @@ fn resume(plan: &Plan, now: u64, record: Option<Record>, lost: bool) -> Resume {
         lost,
         burst: BURST,
         window: KEPT,
+        target: 4,
     }
     .resume(record)
+}
+
+#[test]
+fn segments_longer_than_a_new_target_duration_are_not_offered_again() {
+    let mut left = record(10, 2, 15);
+    left.playlist.segments[1].frames = 2 * SEGMENT;
+    let begun = resume(&plan(0, &[1_000]), 1_700, Some(left.clone()), false);
+    assert_eq!((begun.follows, begun.playlist.segments.len()), (None, 0));
+    assert!(begun.next_sequence >= left.next_sequence);
+    assert!(begun.playlist.discontinuity_sequence > left.playlist.discontinuity_sequence);
 }
 
 #[test]

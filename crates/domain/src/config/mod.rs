@@ -8,9 +8,11 @@
 
 mod parse;
 mod patch;
+mod recovery;
 
 pub use parse::{MAX_DESTINATIONS, MAX_NAME_LENGTH, Policy};
 pub use patch::merge_patch;
+pub use recovery::RecoverySettings;
 
 use crate::destination::DestinationConfig;
 use crate::ids::MediaId;
@@ -48,6 +50,8 @@ pub struct ChannelConfig {
     pub interaction_features: Vec<InteractionSetting>,
     /// The engines that it uses.
     pub features: FeatureFlags,
+    /// How its processes are kept running.
+    pub recovery: RecoverySettings,
 }
 
 /// One rung of a ladder.
@@ -195,6 +199,7 @@ impl ChannelConfig {
             analytics_enabled: true,
             interaction_features: Vec::new(),
             features: FeatureFlags::default(),
+            recovery: RecoverySettings::default(),
         }
     }
 
@@ -226,6 +231,7 @@ impl ChannelConfig {
             "aiOptimizationEnabled": self.features.ai_optimization,
             "multiPlatformEnabled": self.features.multi_platform,
             "interactionEnabled": self.features.interaction,
+            "recoverySettings": self.recovery,
         })
     }
 }

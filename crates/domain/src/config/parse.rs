@@ -1,7 +1,8 @@
 //! From JSON to a configuration: everything is read, and every violation is listed.
 
 use super::{
-    ChannelConfig, FeatureFlags, InteractionFeature, InteractionSetting, MonetizationSettings, Rung,
+    ChannelConfig, FeatureFlags, InteractionFeature, InteractionSetting, MonetizationSettings,
+    RecoverySettings, Rung,
 };
 use crate::destination::{DestinationConfig, Platform, ServerUrl, StreamKey, StreamKeySetting};
 use crate::ids::{DestinationId, MediaId};
@@ -100,6 +101,7 @@ fn read(fields: &mut Fields<'_, '_>) -> ChannelConfig {
         multi_platform: fields.boolean("multiPlatformEnabled", false),
         interaction: fields.boolean("interactionEnabled", false),
     };
+    config.recovery = RecoverySettings::read(fields);
     config
 }
 

@@ -59,13 +59,6 @@ impl MediaPlaylist {
         &self.state
     }
 
-    /// Begins a fresh window: nothing of the old one is offered any more.
-    pub fn clear(&mut self) {
-        if !self.state.segments.is_empty() {
-            self.state = std::mem::take(&mut self.state).emptied();
-        }
-    }
-
     /// Adds a segment; answers those that left the window.
     pub fn push(&mut self, segment: SegmentInfo) -> Vec<SegmentInfo> {
         self.state.segments.push_back(segment);

@@ -36,6 +36,11 @@ impl SegmentInfo {
     pub fn seconds(&self, rate: FrameRate) -> f64 {
         self.frames as f64 / rate.as_f64()
     }
+
+    /// Whether a playlist with a target duration of `target` seconds may list it.
+    pub fn fits(&self, rate: FrameRate, target: u32) -> bool {
+        fits(self.frames, rate, target)
+    }
 }
 
 /// A closed segment.
@@ -142,8 +147,12 @@ impl Segmenter {
         })
     }
 
-    /// Whether so many frames round to no more than the target duration.
     fn fits(&self, frames: u64) -> bool {
-        (frames as f64 / self.rate.as_f64()).round() as u32 <= self.target
+        fits(frames, self.rate, self.target)
     }
+}
+
+/// Whether so many frames round to no more than a target duration of `target` seconds.
+fn fits(frames: u64, rate: FrameRate, target: u32) -> bool {
+    (frames as f64 / rate.as_f64()).round() as u32 <= target
 }
