@@ -5,6 +5,7 @@
 //! arguments, so everything here is tested without a runtime and answers the same twice.
 
 pub mod backoff;
+pub mod breaker;
 pub mod channel;
 pub mod config;
 pub mod destination;
