@@ -150,6 +150,12 @@ CREATE TABLE heartbeats (
 );
 CREATE INDEX heartbeats_at ON heartbeats USING brin (at);
 
+-- One row, written to find out whether the database takes anything.
+CREATE TABLE pulse (
+    id  boolean PRIMARY KEY CHECK (id),
+    at  timestamptz NOT NULL
+);
+
 -- The migrations that made this database.
 CREATE TABLE migrations (
     version     integer PRIMARY KEY,

@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
 use crate::process::{Launcher, Tools};
+use crate::stores;
 use crate::telemetry::Telemetry;
 use crate::tree::Tree;
 
@@ -76,7 +77,8 @@ impl App {
             Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
                 .await
                 .map_err(|error| StartError(format!("the media library: {error}")))?;
-        let tree = Tree::grow(&telemetry, &library)
+        let stores = stores::child(&store, &hub);
+        let tree = Tree::grow(stores, &telemetry, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -88,9 +88,12 @@ impl From<StoreError> for OpError {
                 state: "conflict".into(),
                 message,
             },
-            StoreError::Unavailable(cause) => {
-                tracing::warn!(cause, "the database is not available");
-                Self::unavailable("the database is not available at the moment")
+            StoreError::Unavailable(away) => {
+                tracing::debug!(%away, "a store is not available");
+                Self::Unavailable {
+                    message: "the database is not available at the moment".into(),
+                    retry_after: away.retry_after(),
+                }
             }
             StoreError::Setup(cause) | StoreError::Internal(cause) => Self::internal(cause),
         }

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! root                 one_for_one, 5 restarts in 60 s, then the daemon ends; stopped from the bottom
+//! ├─ store guard        tells whether PostgreSQL and Redis work
 //! ├─ heartbeats        batches to PostgreSQL
 //! ├─ hot copy          latest heartbeats to Redis
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
@@ -44,7 +45,7 @@ pub struct Row {
 }
 
 /// What everything hangs on.
-pub const ROOT: Row = permanent("root", 40);
+pub const ROOT: Row = permanent("root", 45);
 /// How the children of the root are kept.
 pub const ROOT_POLICY: Policy = Policy {
     strategy: Strategy::OneForOne,
@@ -56,6 +57,8 @@ pub const ROOT_POLICY: Policy = Policy {
     order: StopOrder::Reversed,
 };
 
+/// Tells whether the stores work.
+pub const STORE_GUARD: Row = permanent("store guard", 2);
 /// Batches to PostgreSQL.
 pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 /// Latest heartbeats to Redis.
@@ -80,7 +83,7 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 4] = [HEARTBEATS, HOT_COPY, LIBRARY, CHANNELS];
+pub const TABLE: [Row; 5] = [STORE_GUARD, HEARTBEATS, HOT_COPY, LIBRARY, CHANNELS];
 
 const fn permanent(name: &'static str, shutdown: u64) -> Row {
     Row {
@@ -124,9 +127,14 @@ impl Tree {
     ///
     /// # Errors
     /// What did not start.
-    pub async fn grow(telemetry: &Telemetry, library: &Library) -> Result<Self, ChildError> {
+    pub async fn grow(
+        stores: ChildSpec,
+        telemetry: &Telemetry,
+        library: &Library,
+    ) -> Result<Self, ChildError> {
         let channels = Supervisor::planned(CHANNELS.name, CHANNELS_POLICY, Vec::new());
-        let mut children = telemetry.children();
+        let mut children = vec![stores];
+        children.extend(telemetry.children());
         children.push(library.child());
         children.push(channels.as_child(CHANNELS.restart, CHANNELS.shutdown));
         debug_assert!(

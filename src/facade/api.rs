@@ -10,7 +10,7 @@ use std::sync::Arc;
 use playout_actors::App;
 use playout_domain::lifecycle::Operation;
 use playout_domain::{ChannelId, MediaId};
-use playout_store::Principal;
+use playout_store::{Principal, Server, StoreError};
 use serde_json::Value;
 use tracing::Instrument;
 use warp::http::{Method, header};
@@ -18,7 +18,7 @@ use warp::reply::Response;
 
 use super::problem::{Problem, allow_header};
 use super::request::Request;
-use super::{Facade, answer, channels, events, media, tokens};
+use super::{Facade, answer, channels, events, media, readiness, tokens};
 
 /// A path of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,18 @@ impl Resource {
             | Self::Thumbnail(_)
             | Self::Events => &[Method::GET],
         }
+    }
+}
+
+impl Resource {
+    /// Whether `method` changes something that has to be in the database at once. To start, stop and
+    /// restart a channel is recorded elsewhere while it is away.
+    fn is_change(&self, method: &Method) -> bool {
+        let journaled = matches!(
+            self,
+            Self::Operation(_, Operation::Start | Operation::Stop | Operation::Restart)
+        );
+        method != Method::GET && !journaled
     }
 }
 
@@ -173,6 +185,11 @@ pub(super) async fn answer(facade: Arc<Facade>, request: Request) -> Result<Resp
     let app = facade.app()?.clone();
     task(async move {
         let who = authenticate(&app, &request).await?;
+        if resource.is_change(&method) {
+            app.store
+                .writable()
+                .map_err(|error| read_only(&app, error))?;
+        }
         handle(
             resource,
             &method,
@@ -186,6 +203,17 @@ pub(super) async fn answer(facade: Arc<Facade>, request: Request) -> Result<Resp
         .await
     })
     .await
+}
+
+/// 503 at once: nobody waits for a database that is known to be away.
+fn read_only(app: &App, error: StoreError) -> Problem {
+    let postgres = app.store.condition(Server::Postgres).borrow().clone();
+    match error {
+        StoreError::Unavailable(away) => {
+            Problem::unavailable(readiness::read_only(&postgres), away.retry_after())
+        }
+        error => Problem::of_store(error),
+    }
 }
 
 /// Does `work` to its end, also when the client leaves.

@@ -111,7 +111,7 @@ impl Facade {
             ["api", "v1", ..] => api::answer(self, request).await,
             ["watch", ..] => watch::answer(&self, &request),
             ["healthz"] => readiness::healthz(&request),
-            ["readyz"] => readiness::readyz(self, &request).await,
+            ["readyz"] => readiness::readyz(&self, &request),
             _ => Err(Problem::not_found("route")),
         };
         answered.unwrap_or_else(Problem::into_response)

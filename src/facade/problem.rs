@@ -210,9 +210,9 @@ impl Problem {
     /// What the store refuses to a handler that speaks to it itself.
     pub fn of_store(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable(cause) => {
-                tracing::warn!(cause, "the database is not available");
-                Self::unavailable("The database does not answer.", Duration::from_secs(5))
+            StoreError::Unavailable(away) => {
+                tracing::debug!(%away, "a store is not available");
+                Self::unavailable("The database does not answer.", away.retry_after())
             }
             StoreError::Limit(exceeded) => Self::limit_exceeded(&exceeded),
             error => {

@@ -3,8 +3,8 @@
 //! Ready means that the channels are up and PostgreSQL answers. Without Redis everything works,
 //! only slower, so its state is told and decides nothing.
 
-use std::sync::Arc;
-
+use playout_actors::stores;
+use playout_store::{Condition, Server};
 use serde_json::json;
 use warp::http::Method;
 use warp::reply::Response;
@@ -23,16 +23,33 @@ pub(super) fn healthz(request: &Request) -> Result<Response, Problem> {
     answer::ok(&json!({ "status": "ok" }))
 }
 
-pub(super) async fn readyz(facade: Arc<Facade>, request: &Request) -> Result<Response, Problem> {
+pub(super) fn readyz(facade: &Facade, request: &Request) -> Result<Response, Problem> {
     if let Asked::Options(response) = api::method(request, &[Method::GET])? {
         return Ok(response);
     }
     let [] = request.query([])?;
-    let store = facade.app()?.store.clone();
-    let health = api::task(async move { Ok(store.ping().await) }).await?;
-    let parts = json!({ "postgres": health.postgres, "redis": health.redis });
-    if !health.postgres {
-        return Err(Problem::not_ready("PostgreSQL does not answer.", parts));
+    let store = &facade.app()?.store;
+    let condition = |server| store.condition(server).borrow().clone();
+    let (postgres, redis) = (condition(Server::Postgres), condition(Server::Redis));
+    let parts = json!({
+        "postgres": postgres.works(),
+        "redis": redis.works(),
+        "conditions": { "postgres": stores::name(&postgres), "redis": stores::name(&redis) },
+    });
+    if !postgres.works() {
+        return Err(Problem::not_ready(read_only(&postgres), parts));
     }
     answer::ok(&json!({ "status": "ready", "parts": parts }))
+}
+
+/// Why nothing can be changed, as everybody may know it.
+pub(super) fn read_only(postgres: &Condition) -> &'static str {
+    match postgres {
+        Condition::Full(_) => {
+            "PostgreSQL takes nothing new, so nothing can be changed until it does; channels on air go on."
+        }
+        _ => {
+            "PostgreSQL does not answer, so nothing can be changed until it does; channels on air go on."
+        }
+    }
 }

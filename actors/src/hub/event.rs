@@ -37,6 +37,10 @@ pub mod kind {
     pub const MEDIA_REFUSED: &str = "media.refused";
     /// An item was deleted from the library.
     pub const MEDIA_DELETED: &str = "media.deleted";
+    /// A store is away or takes nothing new.
+    pub const STORE_DEGRADED: &str = "store.degraded";
+    /// A store works again.
+    pub const STORE_RECOVERED: &str = "store.recovered";
     /// Events were lost: read everything anew.
     pub const RESET: &str = "reset";
 }

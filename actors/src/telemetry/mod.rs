@@ -154,7 +154,7 @@ async fn flush(inner: &Inner) {
         match inner.store.insert_heartbeats(&batch).await {
             Ok(()) => lock(&inner.backlog).written(&batch),
             Err(StoreError::Unavailable(cause)) => {
-                tracing::debug!(cause, "heartbeats wait for PostgreSQL");
+                tracing::debug!(%cause, "heartbeats wait for PostgreSQL");
                 return;
             }
             Err(error) => {

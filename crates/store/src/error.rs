@@ -1,5 +1,8 @@
 //! Why the store did not do what was asked. Nothing has changed then: every change is one transaction.
 
+use std::fmt;
+use std::time::Duration;
+
 use playout_domain::limits::LimitExceeded;
 use tokio_postgres::error::SqlState;
 
@@ -22,8 +25,8 @@ pub enum StoreError {
     #[error("{0}")]
     Conflict(String),
     /// A server cannot be reached or is too slow; worth another try.
-    #[error("the database is not available: {0}")]
-    Unavailable(String),
+    #[error("a store is not available: {0}")]
+    Unavailable(Away),
     /// The store cannot be opened as it is configured: one sentence for the operator.
     #[error("{0}")]
     Setup(String),
@@ -33,9 +36,73 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(crate) fn internal(cause: impl std::fmt::Display) -> Self {
+    pub(crate) fn internal(cause: impl fmt::Display) -> Self {
         Self::Internal(cause.to_string())
     }
+
+    /// The server did not answer.
+    pub(crate) fn away(cause: impl Into<String>) -> Self {
+        Self::Unavailable(Away {
+            cause: cause.into(),
+            retry_after: Duration::from_secs(1),
+            fault: Fault::Server,
+        })
+    }
+
+    /// The server answers and is in order; this call came at a bad time.
+    pub(crate) fn busy(cause: impl Into<String>) -> Self {
+        Self::Unavailable(Away {
+            cause: cause.into(),
+            retry_after: Duration::from_secs(1),
+            fault: Fault::Moment,
+        })
+    }
+
+    /// The server answers and takes nothing new.
+    pub(crate) fn full(cause: impl Into<String>) -> Self {
+        Self::Unavailable(Away {
+            cause: cause.into(),
+            retry_after: Duration::from_secs(10),
+            fault: Fault::Full,
+        })
+    }
+}
+
+/// Why a server does not do what was asked, and when to ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    pub(crate) cause: String,
+    pub(crate) retry_after: Duration,
+    pub(crate) fault: Fault,
+}
+
+impl Away {
+    /// One sentence for the log.
+    pub fn cause(&self) -> &str {
+        &self.cause
+    }
+
+    /// When it is worth another try; one second at least.
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+}
+
+impl fmt::Display for Away {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause)
+    }
+}
+
+/// What an unavailable store says about its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It does not answer: refused, cut, silent.
+    Server,
+    /// It answers, and takes nothing new: its disk or its memory is full, or it may only be read.
+    Full,
+    /// It is in order: a lock, a time-out of one statement, all of our connections in use.
+    Moment,
 }
 
 impl From<tokio_postgres::Error> for StoreError {
@@ -43,31 +110,49 @@ impl From<tokio_postgres::Error> for StoreError {
         if let Some(refusal) = error.as_db_error() {
             // The sentence alone: the detail of a constraint may hold values.
             let sentence = format!("{} ({})", refusal.message(), refusal.code().code());
-            return if passes(refusal.code()) {
-                Self::Unavailable(sentence)
-            } else {
-                Self::Internal(sentence)
+            return match fault(refusal.code()) {
+                Some(Fault::Server) => Self::away(sentence),
+                Some(Fault::Full) => Self::full(sentence),
+                Some(Fault::Moment) => Self::busy(sentence),
+                None => Self::Internal(sentence),
             };
         }
         let sentence = sentence(&error);
         let from_network =
             std::error::Error::source(&error).is_some_and(|source| source.is::<std::io::Error>());
         if error.is_closed() || from_network {
-            Self::Unavailable(sentence)
+            Self::away(sentence)
         } else {
             Self::Internal(sentence)
         }
     }
 }
 
-/// Whether a refusal passes by itself: the server goes down or comes up, is full, or was too slow.
-fn passes(code: &SqlState) -> bool {
-    const CLASSES: [&str; 4] = ["08", "53", "57", "58"];
-    *code == SqlState::T_R_SERIALIZATION_FAILURE
-        || *code == SqlState::T_R_DEADLOCK_DETECTED
-        || *code == SqlState::LOCK_NOT_AVAILABLE
-        || *code == SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT
-        || CLASSES.iter().any(|class| code.code().starts_with(class))
+/// What a refusal that passes by itself says about the server; nothing where it does not pass.
+fn fault(code: &SqlState) -> Option<Fault> {
+    const FULL: [SqlState; 3] = [
+        SqlState::DISK_FULL,
+        SqlState::OUT_OF_MEMORY,
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+    ];
+    const MOMENT: [SqlState; 6] = [
+        SqlState::QUERY_CANCELED,
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+    ];
+    // It goes down or comes up, or lets nobody in.
+    const SERVER: [&str; 3] = ["08", "53", "57"];
+    if FULL.contains(code) {
+        Some(Fault::Full)
+    } else if MOMENT.contains(code) || code.code().starts_with("58") {
+        Some(Fault::Moment)
+    } else {
+        let away = SERVER.iter().any(|class| code.code().starts_with(class));
+        away.then_some(Fault::Server)
+    }
 }
 
 /// An error with its causes, in one line.

@@ -1,22 +1,26 @@
 //! The hot copy in Redis: what channels do at this moment. Best effort: Redis may be down, then
-//! nothing waits and nothing breaks; the client reconnects by itself.
+//! nothing waits and nothing breaks; the client reconnects by itself, and the breaker around it refuses
+//! at once meanwhile.
 //!
 //! Keys: `<prefix>channel:<id>`, a hash of JSON values (`snapshot`, `heartbeat`), gone a day after the
 //! last write.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fred::clients::{Client, WithOptions};
 use fred::prelude::{
-    Builder, ClientLike, Config, Error, HashesInterface, KeysInterface, ReconnectPolicy,
+    Builder, ClientLike, Config, Error, ErrorKind, HashesInterface, KeysInterface, ReconnectPolicy,
     ServerConfig,
 };
+use fred::types::Expiration;
 use fred::types::config::Options;
 use playout_domain::ChannelId;
 use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::error::StoreError;
+use crate::gate::Gate;
 use crate::heartbeats::Heartbeat;
 
 /// How long anybody waits for Redis.
@@ -29,6 +33,7 @@ const REMEMBERED: i64 = 24 * 3600;
 pub struct Hot {
     client: Client,
     prefix: String,
+    gate: Arc<Gate>,
 }
 
 impl std::fmt::Debug for Hot {
@@ -41,7 +46,11 @@ impl std::fmt::Debug for Hot {
 
 impl Hot {
     /// Connects in the background, for as long as it takes; waits a moment for the first connection.
-    pub(crate) async fn connect(url: &str, prefix: &str) -> Result<Self, StoreError> {
+    pub(crate) async fn connect(
+        gate: Arc<Gate>,
+        url: &str,
+        prefix: &str,
+    ) -> Result<Self, StoreError> {
         let mut config = match url.strip_prefix("redis+unix://") {
             // A path as it is: a URL's reader would take a space or a percent sign for something else.
             Some(path) => Config {
@@ -63,7 +72,7 @@ impl Hot {
                 connection.max_command_attempts = 1;
                 connection.max_command_buffer_len = 10_000;
             })
-            .set_policy(ReconnectPolicy::new_exponential(0, 100, 5_000, 2))
+            .set_policy(ReconnectPolicy::new_exponential(0, 100, 1_000, 2))
             .build()
             .map_err(|wrong| {
                 StoreError::Setup(format!("redis.url cannot be used: {}", wrong.details()))
@@ -75,6 +84,7 @@ impl Hot {
         Ok(Self {
             client,
             prefix: prefix.to_owned(),
+            gate,
         })
     }
 
@@ -128,9 +138,35 @@ impl Hot {
         }
     }
 
-    /// Whether Redis answers within a second.
-    pub(crate) async fn ping(&self) -> bool {
-        self.bounded(self.now().ping::<String>(None)).await.is_ok()
+    /// The breaker around Redis.
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// Whether Redis answers now.
+    pub(crate) async fn ping(&self) -> Result<(), StoreError> {
+        self.bounded(self.now().ping::<String>(None))
+            .await
+            .map(drop)
+    }
+
+    /// Asks a Redis that is away whether it is back, and takes what is new; nothing while it is not, or
+    /// somebody else asks.
+    pub(crate) async fn probe(&self) -> Option<Result<(), StoreError>> {
+        self.gate.probe(self.command(self.set_pulse())).await
+    }
+
+    /// Asks a Redis that takes nothing new whether it does again.
+    pub(crate) async fn probe_full(&self) {
+        if self.bounded(self.set_pulse()).await.is_ok() {
+            self.gate.takes();
+        }
+    }
+
+    async fn set_pulse(&self) -> Result<(), Error> {
+        let key = format!("{}pulse", self.prefix);
+        let (expire, now) = (Some(Expiration::EX(60)), self.now());
+        now.set(key, "1", expire, None, false).await
     }
 
     async fn put(&self, channel: ChannelId, field: &str, value: &Value) -> Result<(), StoreError> {
@@ -164,22 +200,53 @@ impl Hot {
         self.client.with_options(&options)
     }
 
-    async fn bounded<T>(
+    /// Sends a command, if Redis is not known to be away.
+    pub(crate) async fn bounded<T>(
+        &self,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, StoreError> {
+        self.gate.through(self.command(command)).await
+    }
+
+    async fn command<T>(
         &self,
         command: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, StoreError> {
         if !self.client.is_connected() {
-            return Err(StoreError::Unavailable("Redis is not connected".to_owned()));
+            return Err(StoreError::away("Redis is not connected"));
         }
         match timeout(PATIENCE, command).await {
-            Ok(done) => {
-                done.map_err(|error| StoreError::Unavailable(format!("Redis: {}", error.details())))
-            }
-            Err(_) => Err(StoreError::Unavailable("Redis does not answer".to_owned())),
+            Ok(done) => done.map_err(refusal),
+            Err(_) => Err(StoreError::away("Redis has not answered within 1 s")),
         }
     }
 
     fn key(&self, channel: ChannelId) -> String {
         format!("{}channel:{channel}", self.prefix)
+    }
+}
+
+/// What Redis, or the way there, says no with.
+fn refusal(error: Error) -> StoreError {
+    let details = error.details();
+    let sentence = format!("Redis: {details}");
+    let begins = |words: &[&str]| words.iter().any(|word| details.starts_with(word));
+    if begins(&["MISCONF", "OOM", "READONLY"]) {
+        return StoreError::full(sentence);
+    }
+    let away = begins(&["LOADING", "BUSY", "MASTERDOWN"])
+        || matches!(
+            error.kind(),
+            ErrorKind::IO
+                | ErrorKind::Timeout
+                | ErrorKind::Canceled
+                | ErrorKind::Routing
+                | ErrorKind::Backpressure
+                | ErrorKind::Auth
+        );
+    if away {
+        StoreError::away(sentence)
+    } else {
+        StoreError::Internal(sentence)
     }
 }

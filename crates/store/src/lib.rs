@@ -1,7 +1,8 @@
 //! Edge: PostgreSQL, Redis, the vault, and the embedded servers.
 //!
 //! PostgreSQL holds the truth; every change and its audit entry are one transaction. Redis holds a hot
-//! copy, best effort: it is never waited for longer than a second and never decides anything.
+//! copy, best effort: it is never waited for longer than a second and never decides anything. Around each
+//! stands a breaker: a server that is away is not waited for, and is used again as soon as it answers.
 
 mod audit;
 mod channels;
@@ -9,6 +10,8 @@ mod columns;
 mod database;
 pub mod embedded;
 mod error;
+mod gate;
+mod guard;
 mod heartbeats;
 mod hot;
 mod limits;
@@ -27,12 +30,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
-use tokio_postgres::Config;
+use tokio::sync::watch;
 
 pub use audit::{AuditEntry, ChainState};
 pub use channels::{Airtime, Cause, StoredChannel};
-pub use error::StoreError;
+pub use error::{Away, StoreError};
+pub use gate::{Condition, Server};
 pub use heartbeats::{Heartbeat, ProcessBeat};
 pub use hot::Hot;
 pub use media::Inserted;
@@ -41,6 +44,7 @@ pub use renditions::Rendition;
 pub use tokens::NewToken;
 
 use database::Database;
+use gate::Gate;
 use tokens::Tokens;
 use vault::Vault;
 
@@ -91,15 +95,6 @@ impl std::fmt::Debug for StoreConfig {
     }
 }
 
-/// Which servers answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Health {
-    /// PostgreSQL takes queries.
-    pub postgres: bool,
-    /// Redis takes commands.
-    pub redis: bool,
-}
-
 /// The store; clones share everything.
 #[derive(Clone, Debug)]
 pub struct Store(Arc<Inner>);
@@ -121,48 +116,40 @@ impl Store {
     /// [`StoreError::Setup`] when it cannot work as configured, [`StoreError::Unavailable`] when
     /// PostgreSQL is not there.
     pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
-        let mut postgres: Config = config.database_url.parse().map_err(|wrong| {
-            StoreError::Setup(format!(
-                "database.url is not valid: {}",
-                error::sentence(&wrong)
-            ))
-        })?;
-        if postgres.get_application_name().is_none() {
-            postgres.application_name("playoutd");
-        }
-        if postgres.get_connect_timeout().is_none() {
-            postgres.connect_timeout(Duration::from_secs(5));
-        }
-        postgres
-            .keepalives_idle(Duration::from_secs(30))
-            .tcp_user_timeout(Duration::from_secs(15));
-        let mut client = database::connect(&postgres).await.map_err(refusal)?;
+        let postgres = database::settings(&config.database_url)?;
+        let mut client = database::reach(&postgres).await?;
         migrate::migrate(&mut client).await?;
         let vault = open_vault(&client, &config.master_key).await?;
         drop(client);
-        let database = Database::new(postgres, config.pool_size, config.statement_timeout);
-        let hot = Hot::connect(&config.redis_url, &config.key_prefix).await?;
-        Ok(Self(Arc::new(Inner {
+        let gate = Arc::new(Gate::of(Server::Postgres));
+        let (size, limit) = (config.pool_size, config.statement_timeout);
+        let database = Database::new(gate, postgres, size, limit);
+        let gate = Arc::new(Gate::of(Server::Redis));
+        let hot = Hot::connect(gate, &config.redis_url, &config.key_prefix).await?;
+        let inner = Arc::new(Inner {
             database,
             hot,
             vault,
             tokens: Tokens::default(),
-        })))
+        });
+        guard::watch_over(Arc::downgrade(&inner));
+        Ok(Self(inner))
     }
 
-    /// Which servers answer within a second.
-    pub async fn ping(&self) -> Health {
-        let postgres = async {
-            let asked = self
-                .0
-                .database
-                .run(|session| Box::pin(async { Ok(session.simple_query("SELECT 1").await?) }));
-            timeout(Duration::from_secs(1), asked)
-                .await
-                .is_ok_and(|answer| answer.is_ok())
-        };
-        let (postgres, redis) = tokio::join!(postgres, self.0.hot.ping());
-        Health { postgres, redis }
+    /// How a server does, now and later.
+    pub fn condition(&self, server: Server) -> watch::Receiver<Condition> {
+        match server {
+            Server::Postgres => self.0.database.gate().condition(),
+            Server::Redis => self.0.hot.gate().condition(),
+        }
+    }
+
+    /// Whether something can be changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] at once, while PostgreSQL is away or takes nothing new.
+    pub fn writable(&self) -> Result<(), StoreError> {
+        self.0.database.gate().takes_new()
     }
 
     /// The hot copy in Redis.
@@ -176,22 +163,6 @@ impl Store {
 
     fn vault(&self) -> &Vault {
         &self.0.vault
-    }
-}
-
-/// What keeps a first connection from being made: the settings, or the moment.
-fn refusal(error: tokio_postgres::Error) -> StoreError {
-    let why = error::sentence(&error);
-    // Class 28 is authorisation, 3D an unknown database; TLS and settings have no code at all.
-    let of_settings = |code: &str| code.starts_with("28") || code.starts_with("3D");
-    match (
-        error.code().map(|code| of_settings(code.code())),
-        StoreError::from(error),
-    ) {
-        (Some(true), _) | (None, StoreError::Internal(_)) => {
-            StoreError::Setup(format!("database.url cannot be used: {why}"))
-        }
-        (_, other) => other,
     }
 }
 

@@ -4,6 +4,10 @@
 //! [`fresh`] store has a database copied from a migrated template and a Redis prefix of its own.
 #![allow(clippy::expect_used, clippy::panic)] // a test that cannot have its servers has failed
 
+mod proxy;
+
+pub use proxy::{Manner, Proxy};
+
 use std::fs::{self, DirBuilder, File};
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -33,8 +37,19 @@ const LONGEST_BASE: usize = 40;
 pub struct TestStore {
     store: Store,
     config: StoreConfig,
+    /// The same without proxies.
+    direct: StoreConfig,
     database: String,
     folder: PathBuf,
+}
+
+/// What stands between a store and its servers.
+#[derive(Debug)]
+pub struct Proxies {
+    /// Before PostgreSQL.
+    pub postgres: Proxy,
+    /// Before Redis.
+    pub redis: Proxy,
 }
 
 /// A store of its own, on the servers of this test run.
@@ -42,6 +57,33 @@ pub struct TestStore {
 /// # Panics
 /// When the servers cannot be started.
 pub async fn fresh() -> TestStore {
+    open(|_, _, _| {}).await
+}
+
+/// A store of its own that reaches its servers through proxies. [`TestStore::session`] does not.
+///
+/// # Panics
+/// When the servers cannot be started.
+pub async fn behind_proxies() -> (TestStore, Proxies) {
+    let mut proxies = None;
+    let store = open(|config, servers, folder| {
+        let socket = folder.join("pg");
+        fs::create_dir(&socket).expect("a folder for the socket");
+        let theirs = servers.folder.join("run/postgres/.s.PGSQL.5432");
+        let postgres = Proxy::start(&socket.join(".s.PGSQL.5432"), theirs);
+        let host = socket.display().to_string().replace('/', "%2F");
+        let (_, database) = config.database_url.rsplit_once('/').expect("a database");
+        config.database_url = format!("postgresql://playoutd@{host}:5432/{database}");
+        let theirs = config.redis_url.strip_prefix("redis+unix://");
+        let socket = folder.join("redis.sock");
+        let redis = Proxy::start(&socket, PathBuf::from(theirs.expect("a socket")));
+        config.redis_url = format!("redis+unix://{}", socket.display());
+        proxies = Some(Proxies { postgres, redis });
+    });
+    (store.await, proxies.expect("proxies"))
+}
+
+async fn open(change: impl FnOnce(&mut StoreConfig, &Servers, &Path)) -> TestStore {
     let servers = servers().await;
     let id = Uuid::now_v7().simple().to_string();
     let database = format!("test_{id}");
@@ -57,10 +99,13 @@ pub async fn fresh() -> TestStore {
     );
     config.pool_size = 4;
     config.key_prefix = format!("test:{id}:");
+    let direct = config.clone();
+    change(&mut config, servers, &folder);
     let store = Store::connect(&config).await.expect("a store");
     TestStore {
         store,
         config,
+        direct,
         database,
         folder,
     }
@@ -79,7 +124,7 @@ impl TestStore {
 
     /// A connection beside the store's own.
     pub async fn session(&self) -> tokio_postgres::Client {
-        database::connect(&self.config.database_url.parse().expect("a URL"))
+        database::connect(&self.direct.database_url.parse().expect("a URL"))
             .await
             .expect("a connection")
     }
@@ -109,7 +154,7 @@ impl TestStore {
 
     /// The Redis keys that it has, sorted.
     pub async fn redis_keys(&self) -> Vec<String> {
-        let redis = redis(&self.config.redis_url).await;
+        let redis = redis(&self.direct.redis_url).await;
         let (_, mut keys): (String, Vec<String>) = redis
             .scan_page(
                 "0",
@@ -135,7 +180,7 @@ impl Deref for TestStore {
 impl Drop for TestStore {
     fn drop(&mut self) {
         // Its own thread: the test's runtime may be about to end.
-        let (url, database) = (self.config.database_url.clone(), self.database.clone());
+        let (url, database) = (self.direct.database_url.clone(), self.database.clone());
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

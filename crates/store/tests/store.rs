@@ -15,6 +15,8 @@ mod heartbeats;
 mod limits;
 #[path = "store/media.rs"]
 mod media;
+#[path = "store/outages.rs"]
+mod outages;
 #[path = "store/schema.rs"]
 mod schema;
 #[path = "store/secrets.rs"]

@@ -86,7 +86,7 @@ async fn a_statement_that_takes_too_long_is_ended_and_the_next_one_works() {
         .await
         .unwrap_err();
     assert!(
-        matches!(&refused, StoreError::Unavailable(why) if why.contains("statement timeout")),
+        matches!(&refused, StoreError::Unavailable(why) if why.cause().contains("statement timeout")),
         "{refused}"
     );
     assert_eq!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use playout_domain::{BitsPerSecond, ChannelId, ChannelStatus};
-use playout_store::{Heartbeat, Principal, ProcessBeat, Store, testing};
+use playout_store::{Heartbeat, Principal, ProcessBeat, Server, Store, testing};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -115,8 +115,6 @@ async fn without_redis_the_store_opens_works_and_says_so() {
         store.folder().join("nobody.sock").display()
     );
     let lone = Store::connect(&config).await.unwrap();
-    let health = lone.ping().await;
-    assert!(health.postgres && !health.redis);
     let channel = stored(&lone, &Principal::daemon(), "One").await.id;
     let beat = beat(channel, "2026-11-24T08:00:00Z".parse().unwrap());
     let refused = lone.hot().publish_heartbeat(&beat).await.unwrap_err();
@@ -127,5 +125,8 @@ async fn without_redis_the_store_opens_works_and_says_so() {
     lone.delete_channel(&Principal::daemon(), channel, None)
         .await
         .unwrap();
-    assert!(store.ping().await.redis);
+    let mut redis = lone.condition(Server::Redis);
+    redis.wait_for(|redis| !redis.works()).await.unwrap();
+    assert!(lone.condition(Server::Postgres).borrow().works());
+    assert!(store.condition(Server::Redis).borrow().works());
 }

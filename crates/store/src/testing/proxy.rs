@@ -1,0 +1,142 @@
+//! A proxy between a client and a server on Unix sockets, that refuses, hangs and cuts on request.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// What the proxy does with connections, old and new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Bytes pass.
+    Pass,
+    /// Connections are taken, and nothing passes on any of them.
+    Hang,
+    /// Connections are cut, old and new ones.
+    Refuse,
+}
+
+/// See the module's head. Ends with its last owner.
+#[derive(Debug)]
+pub struct Proxy {
+    manner: watch::Sender<Manner>,
+    accepted: Arc<AtomicU64>,
+    /// Those under way.
+    open: Arc<AtomicU64>,
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Listens on `socket` for whoever wants to reach `target`.
+    ///
+    /// # Panics
+    /// When the socket cannot be made.
+    pub fn start(socket: &Path, target: PathBuf) -> Self {
+        let listener = UnixListener::bind(socket).expect("a socket");
+        let manner = watch::Sender::new(Manner::Pass);
+        let (accepted, open) = (Arc::default(), Arc::default());
+        let serving = serve(
+            listener,
+            target,
+            manner.clone(),
+            Arc::clone(&accepted),
+            Arc::clone(&open),
+        );
+        Self {
+            manner,
+            accepted,
+            open,
+            serving: tokio::spawn(serving),
+        }
+    }
+
+    /// From now on it behaves so.
+    pub fn set(&self, manner: Manner) {
+        self.manner.send_replace(manner);
+    }
+
+    /// Connections taken so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Connections that are open now.
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn serve(
+    listener: UnixListener,
+    target: PathBuf,
+    manner: watch::Sender<Manner>,
+    accepted: Arc<AtomicU64>,
+    open: Arc<AtomicU64>,
+) {
+    // Aborted with this task.
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        accepted.fetch_add(1, Ordering::SeqCst);
+        let (target, manner, open) = (target.clone(), manner.subscribe(), Arc::clone(&open));
+        connections.spawn(async move {
+            open.fetch_add(1, Ordering::SeqCst);
+            carry(client, &target, manner).await;
+            open.fetch_sub(1, Ordering::SeqCst);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn carry(client: UnixStream, target: &Path, mut manner: watch::Receiver<Manner>) {
+    let mut cut = manner.clone();
+    let carried = async {
+        manner
+            .wait_for(|manner| *manner == Manner::Pass)
+            .await
+            .ok()?;
+        let server = UnixStream::connect(target).await.ok()?;
+        let (from_client, to_client) = client.into_split();
+        let (from_server, to_server) = server.into_split();
+        tokio::select! {
+            () = pump(from_client, to_server, manner.clone()) => {}
+            () = pump(from_server, to_client, manner) => {}
+        }
+        Some(())
+    };
+    tokio::select! {
+        _ = carried => {}
+        _ = cut.wait_for(|manner| *manner == Manner::Refuse) => {}
+    }
+}
+
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut manner: watch::Receiver<Manner>,
+) {
+    let mut bytes = vec![0; 16 << 10];
+    loop {
+        let Ok(read @ 1..) = from.read(&mut bytes).await else {
+            return;
+        };
+        if manner
+            .wait_for(|manner| *manner == Manner::Pass)
+            .await
+            .is_err()
+            || to.write_all(&bytes[..read]).await.is_err()
+        {
+            return;
+        }
+    }
+}
