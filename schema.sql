@@ -156,6 +156,13 @@ CREATE TABLE pulse (
     at  timestamptz NOT NULL
 );
 
+-- Orders to channels that this database has: one that was given while it was away, and is brought to it
+-- afterwards, counts once, however often it is brought.
+CREATE TABLE orders (
+    id  uuid PRIMARY KEY,
+    at  timestamptz NOT NULL
+);
+
 -- The migrations that made this database.
 CREATE TABLE migrations (
     version     integer PRIMARY KEY,

@@ -5,3 +5,10 @@ CREATE TABLE pulse (
     id  boolean PRIMARY KEY CHECK (id),
     at  timestamptz NOT NULL
 );
+
+-- Orders to channels that this database has: one that was given while it was away, and is brought to it
+-- afterwards, counts once, however often it is brought.
+CREATE TABLE orders (
+    id  uuid PRIMARY KEY,
+    at  timestamptz NOT NULL
+);

@@ -90,7 +90,6 @@ impl Gate {
     }
 
     /// A gate that is shut until the server has answered.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for a boot without PostgreSQL"))]
     pub(crate) fn shut(server: Server, why: &str) -> Self {
         let breaker = Breaker::open(Settings::STORE, Moment::ZERO);
         Self::with(server, breaker, Condition::Away(why.to_owned()))

@@ -1,38 +1,79 @@
-//! Watches over both servers: notices that one is away though nobody asks it anything, and that it is back.
-//! Ends with the store.
+//! Watches over both servers: notices that one is away though nobody asks it anything, and that it is back, and
+//! then does what had to wait for it. Ends with the store.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crate::Inner;
+use tokio::time::Instant;
+
 use crate::gate::Condition;
+use crate::{Inner, Store};
 
 /// How often a server is asked.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often what has to be known when the database goes away is read anew.
+const REFRESH: Duration = Duration::from_secs(60);
 
 /// Begins to watch over both.
-pub(crate) fn watch_over(store: Weak<Inner>) {
-    tokio::spawn(each_turn(store.clone(), async |store| {
-        let database = &store.database;
-        let condition = database.gate().condition().borrow().clone();
-        match condition {
-            Condition::Works => drop(database.ping().await), // the gate has noted it
-            Condition::Full(_) => database.probe_full().await,
-            Condition::Away(_) => drop(database.probe().await),
+pub(crate) fn watch_over(store: &Arc<Inner>) {
+    let mut refreshed = Instant::now();
+    let postgres = async move |store: &Arc<Inner>| {
+        ask_postgres(store).await;
+        if refreshed.elapsed() >= REFRESH && store.database.gate().check().is_ok() {
+            refreshed = Instant::now();
+            if let Err(error) = store.refresh().await {
+                tracing::debug!(%error, "limits and keys are as they were a minute ago");
+            }
         }
-    }));
-    tokio::spawn(each_turn(store, async |store| {
-        let hot = &store.hot;
-        let condition = hot.gate().condition().borrow().clone();
-        match condition {
-            Condition::Works => drop(hot.ping().await),
-            Condition::Full(_) => hot.probe_full().await,
-            Condition::Away(_) => drop(hot.probe().await),
+    };
+    tokio::spawn(each_turn(Arc::downgrade(store), postgres));
+    let mut epoch = store.hot.gate().epoch();
+    let redis = async move |store: &Arc<Inner>| {
+        ask_redis(store).await;
+        let now = store.hot.gate().epoch();
+        if now != epoch && store.hot.gate().check().is_ok() {
+            epoch = now;
+            store.journal.forget_entries();
+            Store(Arc::clone(store)).read_stream().await;
         }
-    }));
+    };
+    tokio::spawn(each_turn(Arc::downgrade(store), redis));
 }
 
-async fn each_turn(store: Weak<Inner>, turn: impl AsyncFn(&Inner)) {
+async fn ask_postgres(store: &Arc<Inner>) {
+    let database = &store.database;
+    let condition = database.gate().condition().borrow().clone();
+    match condition {
+        Condition::Works => drop(database.ping().await), // the gate has noted it
+        Condition::Full(_) => database.probe_full().await,
+        Condition::Away(_) if !store.is_up() => {
+            drop(database.gate().probe(store.bring_up()).await);
+        }
+        Condition::Away(_) => drop(database.probe().await),
+    }
+    if store.journal.len() > 0 && database.gate().takes_new().is_ok() {
+        let store = Store(Arc::clone(store));
+        if let Err(error) = store.reconcile().await {
+            tracing::debug!(%error, "orders wait for the database");
+        }
+    }
+    store.standing();
+}
+
+async fn ask_redis(store: &Arc<Inner>) {
+    let hot = &store.hot;
+    let condition = hot.gate().condition().borrow().clone();
+    match condition {
+        Condition::Works => drop(hot.ping().await),
+        Condition::Full(_) => hot.probe_full().await,
+        Condition::Away(_) => drop(hot.probe().await),
+    }
+    if hot.gate().takes_new().is_ok() {
+        Store(Arc::clone(store)).withdraw_refused().await;
+    }
+}
+
+async fn each_turn(store: Weak<Inner>, mut turn: impl AsyncFnMut(&Arc<Inner>)) {
     loop {
         tokio::time::sleep(EVERY).await;
         let Some(store) = store.upgrade() else { return };

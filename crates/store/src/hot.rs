@@ -164,7 +164,7 @@ impl Hot {
     }
 
     async fn set_pulse(&self) -> Result<(), Error> {
-        let key = format!("{}pulse", self.prefix);
+        let key = self.named("pulse");
         let (expire, now) = (Some(Expiration::EX(60)), self.now());
         now.set(key, "1", expire, None, false).await
     }
@@ -190,7 +190,7 @@ impl Hot {
     }
 
     /// The client for a command that is sent now or not at all.
-    fn now(&self) -> WithOptions<Client> {
+    pub(crate) fn now(&self) -> WithOptions<Client> {
         let options = Options {
             timeout: Some(PATIENCE),
             max_attempts: Some(1),
@@ -205,7 +205,8 @@ impl Hot {
         &self,
         command: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, StoreError> {
-        self.gate.through(self.command(command)).await
+        // On the heap: a command of the client is a large future.
+        self.gate.through(Box::pin(self.command(command))).await
     }
 
     async fn command<T>(
@@ -222,7 +223,12 @@ impl Hot {
     }
 
     fn key(&self, channel: ChannelId) -> String {
-        format!("{}channel:{channel}", self.prefix)
+        self.named(&format!("channel:{channel}"))
+    }
+
+    /// A key of this store.
+    pub(crate) fn named(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 }
 

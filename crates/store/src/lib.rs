@@ -5,6 +5,7 @@
 //! stands a breaker: a server that is away is not waited for, and is used again as soon as it answers.
 
 mod audit;
+mod bring_up;
 mod channels;
 mod columns;
 mod database;
@@ -14,6 +15,7 @@ mod gate;
 mod guard;
 mod heartbeats;
 mod hot;
+mod journal;
 mod limits;
 mod master_key;
 mod media;
@@ -21,30 +23,38 @@ mod migrate;
 mod principal;
 mod private_file;
 mod renditions;
+mod standby;
+mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tokens;
 mod vault;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use playout_domain::ClientId;
+use playout_domain::limits::PlanLimits;
 use tokio::sync::watch;
 
 pub use audit::{AuditEntry, ChainState};
-pub use channels::{Airtime, Cause, StoredChannel};
+pub use channels::{Airtime, Cause, StoredChannel, ToAir};
 pub use error::{Away, StoreError};
 pub use gate::{Condition, Server};
 pub use heartbeats::{Heartbeat, ProcessBeat};
 pub use hot::Hot;
+pub use journal::Order;
 pub use media::Inserted;
 pub use principal::{Principal, Scope, operator};
 pub use renditions::Rendition;
 pub use tokens::NewToken;
 
+use bring_up::Up;
 use database::Database;
 use gate::Gate;
+use journal::Journal;
+use standby::{Contents, Disk, Kind, Standby};
 use tokens::Tokens;
 use vault::Vault;
 
@@ -63,6 +73,8 @@ pub struct StoreConfig {
     pub key_prefix: String,
     /// The master key's file; made when there is none.
     pub master_key: PathBuf,
+    /// The folder of a copy of what is needed to air; nothing: there is none.
+    pub standby: Option<PathBuf>,
 }
 
 impl StoreConfig {
@@ -79,6 +91,7 @@ impl StoreConfig {
             statement_timeout: Duration::from_secs(5),
             key_prefix: "playoutd:".to_owned(),
             master_key: master_key.into(),
+            standby: None,
         }
     }
 }
@@ -101,39 +114,112 @@ pub struct Store(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// How to reach the database besides its pool.
+    config: tokio_postgres::Config,
+    master_key: PathBuf,
     database: Database,
     hot: Hot,
-    vault: Vault,
-    /// Tokens looked up in the last seconds.
+    /// Nothing until the master key was found.
+    vault: OnceLock<Vault>,
+    /// Tokens that are known.
     tokens: Tokens,
+    /// What is kept outside the database.
+    standby: Arc<Standby>,
+    disk: Option<Disk>,
+    /// Orders that the database does not know yet.
+    journal: Journal,
+    /// Whether the database was reached and is at the present schema.
+    up: watch::Sender<bool>,
+    /// Whether what runs is what the database has: not while a daemon that started without it has not
+    /// looked.
+    taken_up: watch::Sender<bool>,
+    /// Whether what happens can be written to the database now.
+    recordable: watch::Sender<bool>,
 }
 
 impl Store {
     /// Opens the store: migrates the database, makes the operator's client and the master key where
-    /// they are missing, connects to Redis in the background.
+    /// they are missing, connects to Redis in the background. While PostgreSQL is away it opens from the
+    /// later of the copies in Redis and on disk, where there is one, and goes on looking for PostgreSQL.
     ///
     /// # Errors
     /// [`StoreError::Setup`] when it cannot work as configured, [`StoreError::Unavailable`] when
-    /// PostgreSQL is not there.
+    /// PostgreSQL is not there and there is no copy.
     pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
+        // On the heap: what it waits for is large.
+        Box::pin(Self::open(config)).await
+    }
+
+    async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let postgres = database::settings(&config.database_url)?;
-        let mut client = database::reach(&postgres).await?;
-        migrate::migrate(&mut client).await?;
-        let vault = open_vault(&client, &config.master_key).await?;
-        drop(client);
-        let gate = Arc::new(Gate::of(Server::Postgres));
-        let (size, limit) = (config.pool_size, config.statement_timeout);
-        let database = Database::new(gate, postgres, size, limit);
+        let disk = config.standby.clone().map(Disk::at);
         let gate = Arc::new(Gate::of(Server::Redis));
-        let hot = Hot::connect(gate, &config.redis_url, &config.key_prefix).await?;
+        let (up, hot) = tokio::join!(
+            bring_up::bring_up(&postgres, &config.master_key),
+            Hot::connect(gate, &config.redis_url, &config.key_prefix),
+        );
+        let hot = match (&up, hot) {
+            // What is wrong with the database is said first.
+            (Err(StoreError::Setup(_)), Err(_)) => {
+                return Err(up.err().unwrap_or(StoreError::NotFound));
+            }
+            (_, hot) => hot?,
+        };
+        let left = standby::latest(&hot, disk.as_ref()).await;
+        let (up, gate) = match (up, &left) {
+            (Ok(up), _) => (Some(up), Gate::of(Server::Postgres)),
+            (Err(StoreError::Unavailable(away)), Some(_)) => {
+                tracing::error!(%away, "PostgreSQL is away; the channels go on air from the copy");
+                (None, Gate::shut(Server::Postgres, away.cause()))
+            }
+            (Err(error), _) => return Err(error),
+        };
+        let is_up = up.is_some();
+        let (size, limit) = (config.pool_size, config.statement_timeout);
         let inner = Arc::new(Inner {
-            database,
+            database: Database::new(Arc::new(gate), postgres.clone(), size, limit),
+            config: postgres,
+            master_key: config.master_key.clone(),
             hot,
-            vault,
+            vault: OnceLock::new(),
             tokens: Tokens::default(),
+            standby: Arc::new(Standby::new()),
+            disk: disk.clone(),
+            journal: Journal::default(),
+            up: watch::Sender::new(is_up),
+            taken_up: watch::Sender::new(is_up),
+            recordable: watch::Sender::new(false),
         });
-        guard::watch_over(Arc::downgrade(&inner));
-        Ok(Self(inner))
+        let store = Self(Arc::clone(&inner));
+        store.resume(left, up).await?;
+        guard::watch_over(&inner);
+        standby::begin(&inner, disk);
+        Ok(store)
+    }
+
+    /// Begins with what an earlier daemon has left, and with what the database says.
+    async fn resume(&self, left: Option<Contents>, up: Option<Up>) -> Result<(), StoreError> {
+        let inner = &self.0;
+        if let Some(left) = left {
+            inner.standby.resume(left, up.is_none());
+            self.resume_tokens();
+        }
+        let vault = match up {
+            Some(Up { vault, small }) => {
+                small.keep(&inner.standby);
+                Some(vault)
+            }
+            None => vault_of(&inner.master_key)?,
+        };
+        if let Some(vault) = vault {
+            drop(inner.vault.set(vault)); // it is empty
+        }
+        self.resume_journal().await;
+        if *inner.up.borrow() && self.reconcile().await.is_err() {
+            tracing::warn!("orders wait for the database");
+        }
+        inner.standing();
+        Ok(())
     }
 
     /// How a server does, now and later.
@@ -147,9 +233,65 @@ impl Store {
     /// Whether something can be changed.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] at once, while PostgreSQL is away or takes nothing new.
+    /// [`StoreError::Unavailable`] at once, while PostgreSQL is away or takes nothing new, or what it has is
+    /// still being taken up.
     pub fn writable(&self) -> Result<(), StoreError> {
-        self.0.database.gate().takes_new()
+        self.0.database.gate().takes_new()?;
+        if self.is_taken_up() {
+            return Ok(());
+        }
+        Err(StoreError::busy(
+            "PostgreSQL is back, and what it has is being taken up",
+        ))
+    }
+
+    /// Whether what happens can be written to the database: no order from before waits for it.
+    ///
+    /// # Errors
+    /// As [`Store::writable`].
+    pub fn recordable(&self) -> Result<(), StoreError> {
+        self.writable()?;
+        if self.journaled() > 0 {
+            return Err(StoreError::busy("orders from before wait for PostgreSQL"));
+        }
+        Ok(())
+    }
+
+    /// Returns when what happens can be written to the database.
+    pub async fn until_recordable(&self) {
+        let mut recordable = self.0.recordable.subscribe();
+        // The sender lives as long as the store.
+        drop(recordable.wait_for(|recordable| *recordable).await);
+    }
+
+    /// Whether what runs is what the database has. Not so for a daemon that started without the database,
+    /// until it has compared.
+    pub fn is_taken_up(&self) -> bool {
+        *self.0.taken_up.borrow()
+    }
+
+    /// Returns when the database was reached, and the orders that waited are in it.
+    pub async fn until_reached(&self) {
+        let mut up = self.0.up.subscribe();
+        drop(up.wait_for(|up| *up).await); // as above
+        while self.journaled() > 0 || self.0.database.gate().takes_new().is_err() {
+            let mut condition = self.condition(Server::Postgres);
+            tokio::select! {
+                _ = condition.changed() => {}
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+
+    /// What the database has was compared with what runs, and is what runs now.
+    pub fn take_up(&self) {
+        self.0.taken_up.send_replace(true);
+        self.0.standing();
+    }
+
+    /// What a client's plan allows, as it was known last; nothing for a client that is not known.
+    pub fn known_limits(&self, client: ClientId) -> Option<PlanLimits> {
+        self.0.standby.get(Kind::Limits, &client.to_string())
     }
 
     /// The hot copy in Redis.
@@ -161,9 +303,31 @@ impl Store {
         &self.0.database
     }
 
-    fn vault(&self) -> &Vault {
-        &self.0.vault
+    /// # Errors
+    /// [`StoreError::Unavailable`] while the master key was not found and PostgreSQL was not reached.
+    fn vault(&self) -> Result<&Vault, StoreError> {
+        let vault = self.0.vault.get();
+        vault.ok_or_else(|| StoreError::away("PostgreSQL was not reached yet"))
     }
+}
+
+impl Inner {
+    /// Tells those who wait whether what happens can be written to the database now.
+    fn standing(self: &Arc<Self>) {
+        let recordable = Store(Arc::clone(self)).recordable().is_ok();
+        self.recordable
+            .send_if_modified(|before| std::mem::replace(before, recordable) != recordable);
+    }
+}
+
+/// The vault of a key that is there: without the database none is made.
+fn vault_of(path: &std::path::Path) -> Result<Option<Vault>, StoreError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let key = master_key::read_or_make(path);
+    let key = key.map_err(|error| StoreError::Setup(error.to_string()))?;
+    Ok(Some(Vault::new(&key)))
 }
 
 /// A new key is made only while nothing is sealed: one that was lost is to be restored, not replaced.

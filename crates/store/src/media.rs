@@ -17,6 +17,8 @@ use crate::columns::{self, bigint, count, length, micros, parsed, text, whole_mi
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, Scope};
+use crate::renditions::Rendition;
+use crate::standby::{Kind, MediaRecord};
 
 /// What became of an item that was to be added.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,10 +46,16 @@ impl Store {
         if !who.sees(item.client_id) {
             return Err(StoreError::NotFound);
         }
-        let (who, item) = (who.clone(), item.clone());
-        self.database()
+        let (who, item, new) = (who.clone(), item.clone(), MediaRecord::of(item));
+        let id = item.id;
+        let inserted = self
+            .database()
             .transact(move |tx| Box::pin(async move { insert(tx, &who, &item).await }))
-            .await
+            .await?;
+        if inserted == Inserted::New {
+            self.0.standby.put(Kind::Media, id.to_string(), &new);
+        }
+        Ok(inserted)
     }
 
     /// Stores what has become of an item; its id, client, path and age stay.
@@ -55,6 +63,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn update_media(&self, item: &MediaItem) -> Result<(), StoreError> {
+        let (id, kept) = (item.id.to_string(), MediaRecord::of(item));
         let item = item.clone();
         self.database()
             .run(move |session| {
@@ -78,7 +87,9 @@ impl Store {
                     if written == 0 { Err(StoreError::NotFound) } else { Ok(()) }
                 })
             })
-            .await
+            .await?;
+        self.0.standby.put(Kind::Media, id, &kept);
+        Ok(())
     }
 
     /// An item, whoever owns it: compare [`Principal::sees`] with its client.
@@ -95,9 +106,12 @@ impl Store {
             .await
     }
 
-    /// Every item of everybody, oldest first.
+    /// Every item of everybody, oldest first: the database's; for a daemon that starts while that is away,
+    /// what is kept.
     pub async fn all_media(&self) -> Result<Vec<MediaItem>, StoreError> {
-        self.database()
+        let standby = &self.0.standby;
+        let read = self
+            .database()
             .run(move |session| {
                 Box::pin(async move {
                     session
@@ -108,7 +122,22 @@ impl Store {
                         .collect()
                 })
             })
-            .await
+            .await;
+        match read {
+            Err(StoreError::Unavailable(_)) if standby.is_loaded(Kind::Media) => {
+                let kept = standby.all::<MediaRecord>(Kind::Media).into_iter();
+                let items = kept.filter_map(|(id, kept)| kept.item(id.parse().ok()?));
+                Ok(items.collect())
+            }
+            read => {
+                let items: Vec<MediaItem> = read?;
+                let kept = items
+                    .iter()
+                    .map(|item| (item.id.to_string(), MediaRecord::of(item)));
+                standby.load(Kind::Media, kept);
+                Ok(items)
+            }
+        }
     }
 
     /// Items that `who` may know of, oldest first, after `after`.
@@ -144,7 +173,11 @@ impl Store {
         let who = who.clone();
         self.database()
             .transact(move |tx| Box::pin(async move { delete(tx, &who, id).await }))
-            .await
+            .await?;
+        let standby = &self.0.standby;
+        standby.remove(Kind::Media, id.to_string());
+        standby.remove_where(Kind::Rendition, |_, kept: &Rendition| kept.media_id == id);
+        Ok(())
     }
 }
 

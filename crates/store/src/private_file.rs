@@ -23,6 +23,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The bytes that hexadecimal digits stand for; nothing where they are none.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text
+        .chars()
+        .map(|digit| u8::try_from(digit.to_digit(16)?).ok())
+        .collect();
+    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    Some(
+        digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect(),
+    )
+}
+
 /// Writes `text` to a new file that only its owner may read; the file is whole or not there, and one
 /// that is there is never written over.
 pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
@@ -79,6 +94,8 @@ mod tests {
     #[test]
     fn digits_are_two_a_byte_and_random() {
         assert_eq!(hex(&[0x00, 0x0f, 0xa5]), "000fa5");
+        assert_eq!(unhex("000fa5"), Some(vec![0x00, 0x0f, 0xa5]));
+        assert_eq!((unhex("0"), unhex("0g")), (None, None));
         let (one, two) = (random_hex::<32>().unwrap(), random_hex::<32>().unwrap());
         assert_eq!(one.len(), 64);
         assert_ne!(one, two);

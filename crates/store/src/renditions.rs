@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use playout_domain::{MediaId, Profile, RenditionId};
+use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -9,9 +10,11 @@ use uuid::Uuid;
 use crate::Store;
 use crate::columns::{bigint, count, from_json, json, whole_micros};
 use crate::error::StoreError;
+use crate::standby::Kind;
 
 /// One media item prepared into one profile.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Rendition {
     /// Its id.
     pub id: RenditionId,
@@ -33,6 +36,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`] when the item was deleted meanwhile.
     pub async fn save_rendition(&self, rendition: &Rendition) -> Result<(), StoreError> {
+        let (id, kept) = (rendition.kept_as(), rendition.clone());
         let rendition = rendition.clone();
         self.database()
             .run(move |session| {
@@ -63,12 +67,17 @@ impl Store {
                     }
                 })
             })
-            .await
+            .await?;
+        self.0.standby.put(Kind::Rendition, id, &kept);
+        Ok(())
     }
 
-    /// Every rendition of everything.
+    /// Every rendition of everything: the database's; for a daemon that starts while that is away, what is
+    /// kept.
     pub async fn all_renditions(&self) -> Result<Vec<Rendition>, StoreError> {
-        self.database()
+        let standby = &self.0.standby;
+        let read = self
+            .database()
             .run(move |session| {
                 Box::pin(async move {
                     session
@@ -79,7 +88,19 @@ impl Store {
                         .collect()
                 })
             })
-            .await
+            .await;
+        match read {
+            Err(StoreError::Unavailable(_)) if standby.is_loaded(Kind::Rendition) => {
+                let kept = standby.all(Kind::Rendition).into_iter();
+                Ok(kept.map(|(_, rendition)| rendition).collect())
+            }
+            read => {
+                let renditions: Vec<Rendition> = read?;
+                let kept = renditions.iter().map(|kept| (kept.kept_as(), kept));
+                standby.load(Kind::Rendition, kept);
+                Ok(renditions)
+            }
+        }
     }
 
     /// Forgets that media was prepared; files are not touched.
@@ -96,7 +117,20 @@ impl Store {
                     Ok(())
                 })
             })
-            .await
+            .await?;
+        self.0
+            .standby
+            .remove_where(Kind::Rendition, |_, kept: &Rendition| {
+                kept.media_id == media
+            });
+        Ok(())
+    }
+}
+
+impl Rendition {
+    /// Its name outside the database: there is one of an item and a profile.
+    fn kept_as(&self) -> String {
+        format!("{}.{}", self.media_id, self.profile.key())
     }
 }
 

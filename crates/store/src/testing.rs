@@ -8,6 +8,7 @@ mod proxy;
 
 pub use proxy::{Manner, Proxy};
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -15,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::prelude::{Builder, ClientLike, Config, KeysInterface, ServerConfig};
+use fred::prelude::{
+    Builder, ClientLike, Config, HashesInterface, KeysInterface, ServerConfig, StreamsInterface,
+};
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use playout_domain::ClientId;
@@ -150,6 +153,30 @@ impl TestStore {
             token: None,
             name: name.to_owned(),
         }
+    }
+
+    /// What a Redis key of it holds, as text; nothing when there is none, or an empty stream.
+    pub async fn redis_value(&self, name: &str) -> Option<String> {
+        let redis = redis(&self.direct.redis_url).await;
+        let key = format!("{}{name}", self.direct.key_prefix);
+        let plain: Result<Option<String>, _> = redis.get(&key).await;
+        if let Ok(plain) = plain {
+            return plain;
+        }
+        let hash: Result<HashMap<String, String>, _> = redis.hgetall(&key).await;
+        if let Ok(hash) = hash {
+            return Some(format!("{hash:?}"));
+        }
+        let stream: Vec<(String, HashMap<String, String>)> =
+            redis.xrange_values(&key, "-", "+", None).await.ok()?;
+        (!stream.is_empty()).then(|| format!("{stream:?}"))
+    }
+
+    /// Removes a Redis key of it.
+    pub async fn forget_redis(&self, name: &str) {
+        let redis = redis(&self.direct.redis_url).await;
+        let key = format!("{}{name}", self.direct.key_prefix);
+        redis.del::<(), _>(key).await.expect("Redis answers");
     }
 
     /// The Redis keys that it has, sorted.

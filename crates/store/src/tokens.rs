@@ -1,12 +1,12 @@
 //! Access tokens: 256 random bits, told once, kept as a digest.
 
-use std::collections::HashMap;
+mod known;
+mod resolve;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use playout_domain::{ClientId, TokenId};
 use serde_json::json;
@@ -27,11 +27,6 @@ use crate::private_file::{random_hex, write_private};
 const PREFIX: &str = "playoutd_";
 /// The name of the token in the file that the first boot writes.
 const ADMIN_FILE: &str = "admin token file";
-/// How long a token that was looked up is taken for known.
-const FRESH: Duration = Duration::from_secs(5);
-/// Tokens remembered at most.
-const REMEMBERED: usize = 10_000;
-
 /// A token to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewToken {
@@ -43,36 +38,9 @@ pub struct NewToken {
     pub name: String,
 }
 
+pub(crate) use known::Tokens;
+
 type TokenDigest = [u8; 32];
-
-/// Tokens looked up in the last seconds.
-#[derive(Debug, Default)]
-pub(crate) struct Tokens(Mutex<HashMap<TokenDigest, (Principal, Instant)>>);
-
-impl Tokens {
-    fn known(&self, digest: &TokenDigest) -> Option<Principal> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known
-            .get(digest)
-            .filter(|(_, since)| since.elapsed() < FRESH)
-            .map(|(principal, _)| principal.clone())
-    }
-
-    fn remember(&self, digest: TokenDigest, principal: Principal) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(digest, (principal, Instant::now()));
-    }
-
-    fn forget(&self) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
-}
 
 impl Store {
     /// Makes a token and answers its secret, which is nowhere else.
@@ -89,7 +57,7 @@ impl Store {
             return Err(StoreError::NotFound);
         }
         let secret = new_secret()?;
-        let (who, digest) = (who.clone(), digest(&secret));
+        let (who, digest, made) = (who.clone(), digest(&secret), new.clone());
         let id = self
             .database()
             .transact(move |tx| {
@@ -99,29 +67,14 @@ impl Store {
                 })
             })
             .await?;
+        let principal = Principal {
+            client: made.client,
+            scope: made.scope,
+            token: Some(id),
+            name: text(&made.name),
+        };
+        self.confirm_token(digest, &principal).await;
         Ok((id, secret.to_string()))
-    }
-
-    /// Who comes with `secret`; nobody when it is no token.
-    pub async fn principal(&self, secret: &str) -> Result<Option<Principal>, StoreError> {
-        let digest = digest(secret);
-        if let Some(known) = self.0.tokens.known(&digest) {
-            return Ok(Some(known));
-        }
-        let found = self
-            .database()
-            .run(move |session| {
-                Box::pin(async move {
-                    let sql = "SELECT id, client_id, scope, name FROM tokens WHERE digest = $1";
-                    let row = session.query_opt(sql, &[&digest.as_slice()]).await?;
-                    row.as_ref().map(principal).transpose()
-                })
-            })
-            .await?;
-        if let Some(principal) = &found {
-            self.0.tokens.remember(digest, principal.clone());
-        }
-        Ok(found)
     }
 
     /// Sees to it that `file` holds a valid admin token: makes both at the first boot, keeps both at
@@ -142,10 +95,15 @@ impl Store {
             Err(error) => return Err(setup("read", error)),
         };
         let digest = digest(&secret);
-        self.database()
+        let ended = self
+            .database()
             .transact(move |tx| Box::pin(async move { keep(tx, digest).await }))
             .await?;
-        self.0.tokens.forget();
+        for digest in &ended {
+            self.forget_token(digest).await;
+        }
+        // While the database is away later, it is known that this one is good.
+        self.principal(&secret).await?;
         if is_new {
             // After the database: a crash in between leaves no file, and the next boot starts over.
             write_private(file, &format!("{}\n", *secret))
@@ -155,8 +113,8 @@ impl Store {
     }
 }
 
-/// The one token of the admin token file is this one.
-async fn keep(tx: &Transaction<'_>, digest: TokenDigest) -> Result<(), StoreError> {
+/// The one token of the admin token file is this one; answers those that it was before.
+async fn keep(tx: &Transaction<'_>, digest: TokenDigest) -> Result<Vec<TokenDigest>, StoreError> {
     LockedClient::lock(tx, operator()).await?;
     if tx
         .query_opt(
@@ -166,21 +124,24 @@ async fn keep(tx: &Transaction<'_>, digest: TokenDigest) -> Result<(), StoreErro
         .await?
         .is_some()
     {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    tx.execute(
-        "DELETE FROM tokens WHERE client_id = $1 AND name = $2",
-        &[&operator().uuid(), &ADMIN_FILE],
-    )
-    .await?;
+    let ended = tx
+        .query(
+            "DELETE FROM tokens WHERE client_id = $1 AND name = $2 RETURNING digest",
+            &[&operator().uuid(), &ADMIN_FILE],
+        )
+        .await?;
+    let ended = ended.iter().map(|row| row.try_get("digest"));
+    let ended: Vec<Vec<u8>> = ended.collect::<Result<_, _>>()?;
     let new = NewToken {
         client: operator(),
         scope: Scope::Admin,
         name: ADMIN_FILE.to_owned(),
     };
-    insert(tx, &Principal::daemon(), &new, digest)
-        .await
-        .map(drop)
+    insert(tx, &Principal::daemon(), &new, digest).await?;
+    let ended = ended.into_iter().map(TokenDigest::try_from);
+    Ok(ended.flatten().collect())
 }
 
 async fn insert(

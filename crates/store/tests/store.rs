@@ -21,5 +21,7 @@ mod outages;
 mod schema;
 #[path = "store/secrets.rs"]
 mod secrets;
+#[path = "store/standby.rs"]
+mod standby;
 #[path = "store/tokens.rs"]
 mod tokens;

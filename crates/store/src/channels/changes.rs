@@ -8,15 +8,15 @@ use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::{Airtime, StoredChannel, airtime, destinations, rows};
-use crate::Store;
 use crate::audit::{Change, record};
 use crate::columns::{bigint, count, now, parsed};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
+use crate::vault::Vault;
 
 pub(super) async fn insert(
-    store: &Store,
+    vault: &Vault,
     tx: &Transaction<'_>,
     who: &Principal,
     mut channel: Channel,
@@ -36,7 +36,7 @@ pub(super) async fn insert(
             channel.id
         )));
     }
-    destinations::replace(store, tx, channel.id, &mut channel.config.rtmp_destinations).await?;
+    destinations::replace(vault, tx, channel.id, &mut channel.config.rtmp_destinations).await?;
     airtime::write(tx, channel.id, airs).await?;
     let change = change(
         "channel.create",
@@ -48,7 +48,7 @@ pub(super) async fn insert(
 }
 
 pub(super) async fn update(
-    store: &Store,
+    vault: &Vault,
     tx: &Transaction<'_>,
     who: &Principal,
     id: ChannelId,
@@ -73,7 +73,7 @@ pub(super) async fn update(
         to: demand(&config),
     };
     client.check(tx, &raise).await?;
-    destinations::replace(store, tx, id, &mut config.rtmp_destinations).await?;
+    destinations::replace(vault, tx, id, &mut config.rtmp_destinations).await?;
     let updated_at = now().max(before.updated_at);
     let channel = Channel {
         config,
@@ -118,15 +118,19 @@ pub(super) async fn order(
     if life.desired == Desired::Live && desired != Desired::Live {
         client.check(tx, &Raise::StartChannel).await?;
     }
-    let name = match operation {
+    let detail = json!({ "desired": life.desired, "status": life.status });
+    let owner = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
+    record(tx, owner, who, change(name(operation), id, detail)).await
+}
+
+/// What the audit calls an operation.
+pub(super) fn name(operation: Operation) -> &'static str {
+    match operation {
         Operation::Start => "channel.start",
         Operation::Stop => "channel.stop",
         Operation::Restart => "channel.restart",
         Operation::Skip => "channel.skip",
-    };
-    let detail = json!({ "desired": life.desired, "status": life.status });
-    let owner = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
-    record(tx, owner, who, change(name, id, detail)).await
+    }
 }
 
 pub(super) async fn delete(

@@ -10,7 +10,8 @@ use uuid::Uuid;
 use crate::Store;
 use crate::columns::parsed;
 use crate::error::StoreError;
-use crate::vault::Place;
+use crate::standby::{DestinationKey, Kind};
+use crate::vault::{Place, Vault};
 
 impl Store {
     /// The stream key of a destination, for the process that pushes to it; nothing when it has none.
@@ -19,7 +20,7 @@ impl Store {
     /// [`StoreError::NotFound`]; [`StoreError::Internal`] when the key was changed or sealed by
     /// another master key.
     pub async fn stream_key(&self, id: DestinationId) -> Result<Option<StreamKey>, StoreError> {
-        let sealed = self
+        let found = self
             .database()
             .run(move |session| {
                 Box::pin(async move {
@@ -33,12 +34,24 @@ impl Store {
                     Ok(row.try_get::<_, Option<Vec<u8>>>(0)?)
                 })
             })
-            .await?;
+            .await;
+        let sealed = match found {
+            // The copy knows it as the database had it last.
+            Err(StoreError::Unavailable(away)) => {
+                let kept: Option<DestinationKey> =
+                    self.0.standby.get(Kind::StreamKey, &id.to_string());
+                match kept {
+                    Some(kept) => Some(kept.sealed()?),
+                    None => return Err(StoreError::Unavailable(away)),
+                }
+            }
+            found => found?,
+        };
         let Some(sealed) = sealed else {
             return Ok(None);
         };
         let secret = self
-            .vault()
+            .vault()?
             .open_sealed(place(id), &sealed)
             .map_err(StoreError::internal)?;
         let text = std::str::from_utf8(&secret).map_err(StoreError::internal)?;
@@ -92,10 +105,30 @@ fn destination(row: &Row) -> Result<DestinationConfig, StoreError> {
     })
 }
 
+/// The sealed stream keys of one channel's destinations, or of all.
+pub(crate) async fn sealed(
+    session: &impl GenericClient,
+    channel: Option<ChannelId>,
+) -> Result<Vec<(DestinationId, DestinationKey)>, StoreError> {
+    let rows = session
+        .query(
+            "SELECT id, channel_id, stream_key FROM rtmp_destinations
+             WHERE stream_key IS NOT NULL AND ($1::uuid IS NULL OR channel_id = $1)",
+            &[&channel.map(ChannelId::uuid)],
+        )
+        .await?;
+    let key = |row: &Row| {
+        let channel = ChannelId::from(row.try_get::<_, Uuid>("channel_id")?);
+        let key = DestinationKey::of(channel, row.try_get("stream_key")?);
+        Ok((DestinationId::from(row.try_get::<_, Uuid>("id")?), key))
+    };
+    rows.iter().map(key).collect()
+}
+
 /// Puts `wanted` in the place of a channel's destinations: known ids keep their rows, the others get
 /// ids, what is not named goes. Afterwards `wanted` is what is stored, without any key.
 pub(super) async fn replace(
-    store: &Store,
+    vault: &Vault,
     tx: &Transaction<'_>,
     channel: ChannelId,
     wanted: &mut [DestinationConfig],
@@ -131,7 +164,7 @@ pub(super) async fn replace(
         let sealed = destination
             .stream_key
             .given()
-            .map(|key| store.vault().seal(place(id), key.reveal().as_bytes()));
+            .map(|key| vault.seal(place(id), key.reveal().as_bytes()));
         let position = i32::try_from(position).map_err(StoreError::internal)?;
         tx.execute(
             "INSERT INTO rtmp_destinations AS d (id, channel_id, position, server_url, platform, enabled, stream_key)

@@ -4,17 +4,29 @@
 mod airtime;
 mod changes;
 mod destinations;
+mod kept;
+mod reconcile;
 mod rows;
+
+use std::time::Duration;
 
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::{Channel, ChannelConfig, ChannelId};
+use tokio::time::timeout;
 
 use crate::Store;
 use crate::error::StoreError;
+use crate::journal::Order;
 use crate::principal::Principal;
 
 pub use airtime::Airtime;
+pub(crate) use destinations::sealed;
+pub use kept::ToAir;
+pub(crate) use reconcile::reconcile;
 pub use rows::StoredChannel;
+
+/// How long an order waits for the database before it goes into the journal.
+const ORDER: Duration = Duration::from_secs(2);
 
 /// Why the state of a channel's life changed.
 #[derive(Debug, Clone)]
@@ -50,9 +62,15 @@ impl Store {
             (self.clone(), who.clone(), channel.clone(), airtime.clone());
         self.database()
             .transact(move |tx| {
-                Box::pin(async move { changes::insert(&store, tx, &who, channel, &airtime).await })
+                Box::pin(async move {
+                    let vault = store.vault()?;
+                    let channel = changes::insert(vault, tx, &who, channel, &airtime).await?;
+                    let keys = destinations::sealed(tx, Some(channel.id)).await?;
+                    Ok((channel, keys))
+                })
             })
             .await
+            .map(|(channel, keys)| self.keep_keys(channel, keys))
     }
 
     /// A channel, whoever owns it: compare [`Principal::sees`] with its client.
@@ -90,8 +108,9 @@ impl Store {
         self.database()
             .transact(move |tx| {
                 Box::pin(async move {
-                    changes::update(
-                        &store,
+                    let vault = store.vault()?;
+                    let channel = changes::update(
+                        vault,
                         tx,
                         &who,
                         id,
@@ -99,10 +118,13 @@ impl Store {
                         config,
                         airtime.as_ref(),
                     )
-                    .await
+                    .await?;
+                    let keys = destinations::sealed(tx, Some(channel.id)).await?;
+                    Ok((channel, keys))
                 })
             })
             .await
+            .map(|(channel, keys)| self.keep_keys(channel, keys))
     }
 
     /// Stores what a channel does and should do.
@@ -128,6 +150,31 @@ impl Store {
             .await
     }
 
+    /// Records an order in the database, before it is carried out: what it makes of the channel's life, and
+    /// its audit entry. One that the database has already changes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::Limit`]; [`StoreError::Unavailable`] at once while the database
+    /// is away or orders from before wait for it: then it belongs into [`Store::journal`].
+    pub async fn order(&self, order: &Order) -> Result<(), StoreError> {
+        self.recordable()?;
+        let order = order.clone();
+        let recorded = self.database().transact(move |tx| {
+            Box::pin(async move {
+                let (id, life) = (order.channel, &order.life);
+                if !reconcile::note(tx, order.id).await? {
+                    return Ok(());
+                }
+                changes::order(tx, id, life, &order.who, order.operation).await?;
+                rows::write_life(tx, id, life).await
+            })
+        });
+        // It goes on, and counts once, whatever becomes of it meanwhile.
+        timeout(ORDER, recorded)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::busy("PostgreSQL thinks for long")))
+    }
+
     /// Deletes a channel with its destinations and what it airs; if `expected` is given, only while
     /// its configuration is at that version.
     ///
@@ -145,6 +192,7 @@ impl Store {
                 Box::pin(async move { changes::delete(tx, &who, id, expected).await })
             })
             .await?;
+        self.forget_kept(id).await;
         self.hot().forget_channel(id).await;
         Ok(())
     }

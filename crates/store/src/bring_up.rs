@@ -1,0 +1,118 @@
+//! What the store needs of the database before it can be used: reached, at the present schema, the master key
+//! checked, and what little has to be known when it goes away. Done at the start, or whenever it is there.
+
+use std::sync::Arc;
+
+use playout_domain::limits::PlanLimits;
+use playout_domain::{ClientId, DestinationId};
+use tokio_postgres::{Config, GenericClient};
+use uuid::Uuid;
+
+use crate::channels::sealed;
+use crate::columns::from_json;
+use crate::database;
+use crate::error::StoreError;
+use crate::migrate;
+use crate::standby::{DestinationKey, Kind, Standby};
+use crate::vault::Vault;
+use crate::{Inner, open_vault};
+
+/// No journal holds an order for so long.
+const OLD_ORDERS: &str = "DELETE FROM orders WHERE at < now() - interval '90 days'";
+
+/// A database that can be used.
+pub(crate) struct Up {
+    pub(crate) vault: Vault,
+    pub(crate) small: Small,
+}
+
+/// What little has to be known when the database goes away.
+pub(crate) struct Small {
+    limits: Vec<(ClientId, PlanLimits)>,
+    stream_keys: Vec<(DestinationId, DestinationKey)>,
+}
+
+/// Reaches the database and makes it ready.
+///
+/// # Errors
+/// [`StoreError::Unavailable`]; [`StoreError::Setup`].
+pub(crate) async fn bring_up(
+    config: &Config,
+    master_key: &std::path::Path,
+) -> Result<Up, StoreError> {
+    let mut client = database::reach(config).await?;
+    migrate::migrate(&mut client).await?;
+    let vault = open_vault(&client, master_key).await?;
+    let small = Small::read(&client).await?;
+    Ok(Up { vault, small })
+}
+
+impl Small {
+    pub(crate) async fn read(session: &impl GenericClient) -> Result<Self, StoreError> {
+        let sql = "SELECT c.id, p.limits FROM clients c JOIN plans p ON p.id = c.plan_id";
+        let rows = session.query(sql, &[]).await?;
+        let limits = rows.iter().map(|row| {
+            let client = ClientId::from(row.try_get::<_, Uuid>("id")?);
+            Ok((client, from_json(row, "limits")?))
+        });
+        Ok(Self {
+            limits: limits.collect::<Result<_, StoreError>>()?,
+            stream_keys: sealed(session, None).await?,
+        })
+    }
+
+    /// From now on this is what is known.
+    pub(crate) fn keep(self, standby: &Standby) {
+        let limits = self.limits.into_iter();
+        standby.load(
+            Kind::Limits,
+            limits.map(|(id, limits)| (id.to_string(), limits)),
+        );
+        let keys = self.stream_keys.into_iter();
+        standby.load(Kind::StreamKey, keys.map(|(id, key)| (id.to_string(), key)));
+    }
+}
+
+impl Inner {
+    /// Whether the database is ready to be used, at the present schema and with its key.
+    pub(crate) fn is_up(&self) -> bool {
+        self.vault.get().is_some() && *self.up.borrow()
+    }
+
+    /// Makes the database ready, when it is there at last.
+    pub(crate) async fn bring_up(&self) -> Result<(), StoreError> {
+        let up = bring_up(&self.config, &self.master_key).await;
+        let up = up.inspect_err(|error| {
+            let condition = self.database.gate().condition();
+            if let StoreError::Setup(why) = error
+                && condition.borrow().why() != Some(why)
+            {
+                tracing::error!(why, "PostgreSQL is there and cannot be used");
+            }
+        });
+        // One that cannot be used is as good as away.
+        let Up { vault, small } = up.map_err(|error| match error {
+            StoreError::Unavailable(away) => StoreError::Unavailable(away),
+            other => StoreError::away(other.to_string()),
+        })?;
+        small.keep(&self.standby);
+        drop(self.vault.set(vault)); // it may have been read from its file before
+        self.up.send_replace(true);
+        Ok(())
+    }
+
+    /// Reads anew what little has to be known when the database goes away.
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(), StoreError> {
+        let small = self
+            .database
+            .run(|session| {
+                Box::pin(async move {
+                    session.execute(OLD_ORDERS, &[]).await?;
+                    Small::read(session).await
+                })
+            })
+            .await?;
+        small.keep(&self.standby);
+        Ok(())
+    }
+}

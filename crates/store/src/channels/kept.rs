@@ -1,0 +1,151 @@
+//! What is kept of channels outside the database, and what a daemon that starts puts on air: what the database
+//! has, or, while it is away, what is kept.
+
+use playout_domain::{Channel, ChannelId, DestinationId};
+
+use super::{Airtime, StoredChannel};
+use crate::Store;
+use crate::error::StoreError;
+use crate::standby::{DestinationKey, Kept, Kind, Place};
+
+/// How long the end of a deleted channel waits for the copies.
+const FORGOTTEN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A channel to be put on air.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToAir {
+    /// The channel.
+    pub stored: StoredChannel,
+    /// Whether the database has its life and airtime as they are here.
+    pub recorded: bool,
+}
+
+impl Store {
+    /// Keeps a channel outside the database, as it is now; `recorded` says whether the database has this
+    /// life and airtime. Never waits.
+    pub fn keep_channel(&self, channel: &Channel, airtime: &Airtime, recorded: bool) {
+        let kept = Kept::of(channel, airtime, recorded);
+        self.0
+            .standby
+            .put(Kind::Channel, channel.id.to_string(), &kept);
+    }
+
+    /// Every channel, as it is to go on air: the database's, with what a channel did while the database was
+    /// away the last time; or, while it is away now, what is kept. From here on the copy is complete.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when neither is there.
+    pub async fn channels_to_air(&self) -> Result<Vec<ToAir>, StoreError> {
+        let kept: Vec<(ChannelId, Kept)> = self.kept_channels();
+        let read = match self.is_taken_up() {
+            true => self.all_channels().await,
+            false => Err(StoreError::away("PostgreSQL was not reached yet")),
+        };
+        let to_air: Vec<ToAir> = match read {
+            Ok(stored) => stored
+                .into_iter()
+                .map(|stored| with_what_was_not_recorded(stored, &kept))
+                .collect(),
+            Err(StoreError::Unavailable(away)) => {
+                if !self.0.standby.is_loaded(Kind::Channel) {
+                    return Err(StoreError::Unavailable(away));
+                }
+                self.from_copy(kept)
+            }
+            Err(error) => return Err(error),
+        };
+        let kept = to_air.iter().map(|ToAir { stored, recorded }| {
+            let kept = Kept::of(&stored.channel, &stored.airtime, *recorded);
+            (stored.channel.id.to_string(), kept)
+        });
+        self.0.standby.load(Kind::Channel, kept);
+        Ok(to_air)
+    }
+
+    fn kept_channels(&self) -> Vec<(ChannelId, Kept)> {
+        let all = self.0.standby.all::<Kept>(Kind::Channel).into_iter();
+        all.filter_map(|(id, kept)| Some((id.parse().ok()?, kept)))
+            .collect()
+    }
+
+    /// What is kept, with the orders that wait for the database.
+    fn from_copy(&self, kept: Vec<(ChannelId, Kept)>) -> Vec<ToAir> {
+        let lives = self.0.journal.lives();
+        let mut to_air = Vec::new();
+        for (id, mut kept) in kept {
+            for (_, life) in lives.iter().filter(|(channel, _)| *channel == id) {
+                if super::reconcile::ordered(life) > super::reconcile::ordered(&kept.life) {
+                    kept.life = life.clone();
+                }
+            }
+            match kept.stored(id) {
+                Ok(stored) => to_air.push(ToAir {
+                    stored,
+                    recorded: false,
+                }),
+                Err(wrong) => {
+                    tracing::error!(channel = %id, wrong, "what is kept of a channel cannot be read");
+                }
+            }
+        }
+        to_air
+    }
+
+    /// The stream keys of a channel that was written.
+    pub(super) fn keep_keys(
+        &self,
+        channel: Channel,
+        keys: Vec<(DestinationId, DestinationKey)>,
+    ) -> Channel {
+        let standby = &self.0.standby;
+        let ids: Vec<String> = keys.iter().map(|(id, _)| id.to_string()).collect();
+        standby.remove_where(Kind::StreamKey, |id, key: &DestinationKey| {
+            key.channel_id == channel.id && !ids.iter().any(|kept| kept == id)
+        });
+        for (id, (_, key)) in ids.iter().zip(&keys) {
+            standby.put(Kind::StreamKey, id, key);
+        }
+        channel
+    }
+
+    /// A channel that was deleted: a daemon that starts while the database is away must not find it.
+    pub(super) async fn forget_kept(&self, id: ChannelId) {
+        let standby = &self.0.standby;
+        standby.remove(Kind::Channel, id.to_string());
+        standby.remove_where(Kind::StreamKey, |_, key: &DestinationKey| {
+            key.channel_id == id
+        });
+        if standby.is_complete() && self.0.disk.is_some() {
+            let kept = standby.is_kept(Place::Disk);
+            if tokio::time::timeout(FORGOTTEN, kept).await.is_err() {
+                tracing::warn!(channel = %id, "the copy on disk still has a channel that was deleted");
+            }
+        }
+    }
+}
+
+/// What a channel did while the database was away and that it never got, where it is still the same
+/// version of the channel.
+fn with_what_was_not_recorded(stored: StoredChannel, kept: &[(ChannelId, Kept)]) -> ToAir {
+    let ours = kept.iter().find(|(id, kept)| {
+        *id == stored.channel.id && !kept.recorded && kept.version == stored.channel.version
+    });
+    let Some((_, kept)) = ours else {
+        return ToAir {
+            stored,
+            recorded: true,
+        };
+    };
+    // An order that the database has is later than anything that came by itself before it.
+    let life = super::reconcile::ordered(&kept.life).map(crate::columns::whole_micros)
+        >= super::reconcile::ordered(&stored.channel.life);
+    let mut stored = stored;
+    stored.airtime = kept.airtime.clone();
+    if life {
+        stored.channel.life = kept.life.clone();
+    }
+    ToAir {
+        stored,
+        recorded: false,
+    }
+}

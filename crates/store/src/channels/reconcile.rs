@@ -1,0 +1,61 @@
+//! An order that was carried out while the database was away, brought into it.
+
+use playout_domain::ClientId;
+use playout_domain::lifecycle::LifeState;
+use serde_json::json;
+use tokio_postgres::Transaction;
+use uuid::Uuid;
+
+use super::changes::{change, name};
+use super::rows;
+use crate::audit::record;
+use crate::columns::{now, whole_micros};
+use crate::error::StoreError;
+use crate::journal::Order;
+use crate::limits::LockedClient;
+
+/// Notes that the database has an order; `false` when it has it already.
+pub(super) async fn note(tx: &Transaction<'_>, id: Uuid) -> Result<bool, StoreError> {
+    let sql = "INSERT INTO orders (id, at) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    Ok(tx.execute(sql, &[&id, &now()]).await? > 0)
+}
+
+/// Audits an order and gives the channel its life, unless a later order has given it another. The order was
+/// allowed when it was given, so no limit is asked again. Its channel may be gone by now: it is audited all
+/// the same. Its client may be gone: then it concerns nobody.
+pub(crate) async fn reconcile(tx: &Transaction<'_>, order: &Order) -> Result<(), StoreError> {
+    match LockedClient::lock(tx, order.client).await {
+        Err(StoreError::NotFound) => return Ok(()),
+        locked => drop(locked?),
+    }
+    if !note(tx, order.id).await? {
+        return Ok(());
+    }
+    let detail = json!({
+        "desired": order.life.desired,
+        "status": order.life.status,
+        "orderedAt": order.at,
+        "order": order.id,
+    });
+    let change = change(name(order.operation), order.channel, detail);
+    record(tx, order.client, &order.who, change).await?;
+    let row = tx
+        .query_opt(
+            "SELECT client_id, greatest(last_start_time, last_stop_time) AS ordered
+             FROM channels WHERE id = $1 FOR UPDATE",
+            &[&order.channel.uuid()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(()) };
+    let owner = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
+    let before: Option<jiff::Timestamp> = row.try_get("ordered")?;
+    if owner == order.client && ordered(&order.life).map(whole_micros) > before {
+        rows::write_life(tx, order.channel, &order.life).await?;
+    }
+    Ok(())
+}
+
+/// When a life was last changed by an order.
+pub(crate) fn ordered(life: &LifeState) -> Option<jiff::Timestamp> {
+    life.last_start_time.max(life.last_stop_time)
+}

@@ -1,0 +1,164 @@
+//! Tokens in memory, with when the database last confirmed them.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::TokenDigest;
+use crate::principal::Principal;
+
+/// How long a token that was confirmed is taken for known without asking.
+const FRESH: Duration = Duration::from_secs(5);
+/// How long it is taken for known while the database cannot be asked.
+pub(super) const USABLE: Duration = Duration::from_secs(24 * 3600);
+/// How often what is kept of it elsewhere is renewed.
+const RENEWED: Duration = Duration::from_secs(3600);
+/// Tokens remembered at most.
+const REMEMBERED: usize = 10_000;
+
+/// The tokens that are known.
+#[derive(Debug, Default)]
+pub(crate) struct Tokens(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    known: HashMap<TokenDigest, Known>,
+    /// Those that the database is being asked for.
+    asked: HashSet<TokenDigest>,
+}
+
+#[derive(Debug)]
+struct Known {
+    principal: Principal,
+    /// When the database last said so.
+    confirmed: Instant,
+    /// When that was written elsewhere.
+    kept: Option<Instant>,
+}
+
+/// What is known of a token.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Looked {
+    /// It was confirmed just now.
+    Fresh(Principal),
+    /// It was confirmed within a day: good while the database cannot be asked.
+    Usable(Principal),
+    /// Nothing.
+    Unknown,
+}
+
+impl Tokens {
+    pub(super) fn look(&self, digest: &TokenDigest) -> Looked {
+        let state = self.lock();
+        match state.known.get(digest) {
+            Some(known) if known.confirmed.elapsed() < FRESH => {
+                Looked::Fresh(known.principal.clone())
+            }
+            Some(known) if known.confirmed.elapsed() < USABLE => {
+                Looked::Usable(known.principal.clone())
+            }
+            _ => Looked::Unknown,
+        }
+    }
+
+    /// Notes that the database is asked for a token; `false` when it is already.
+    pub(super) fn ask(&self, digest: TokenDigest) -> bool {
+        self.lock().asked.insert(digest)
+    }
+
+    /// The database has answered, or not.
+    pub(super) fn asked(&self, digest: &TokenDigest) {
+        self.lock().asked.remove(digest);
+    }
+
+    /// A token that was confirmed `age` ago. Answers whether that should be kept elsewhere.
+    pub(super) fn confirm(
+        &self,
+        digest: TokenDigest,
+        principal: &Principal,
+        age: Duration,
+    ) -> bool {
+        let now = Instant::now();
+        let Some(confirmed) = now.checked_sub(age) else {
+            return false;
+        };
+        let mut state = self.lock();
+        if state.known.len() >= REMEMBERED && !state.known.contains_key(&digest) {
+            let oldest = state.known.iter().min_by_key(|(_, known)| known.confirmed);
+            if let Some(oldest) = oldest.map(|(digest, _)| *digest) {
+                state.known.remove(&oldest);
+            }
+        }
+        let before = state.known.get(&digest);
+        let same = before.filter(|known| known.principal == *principal);
+        let kept = same.and_then(|known| known.kept);
+        let keep = age.is_zero() && kept.is_none_or(|kept| kept.elapsed() >= RENEWED);
+        let known = Known {
+            principal: principal.clone(),
+            confirmed,
+            kept: if keep { Some(now) } else { kept },
+        };
+        state.known.insert(digest, known);
+        keep
+    }
+
+    pub(super) fn forget(&self, digest: &TokenDigest) {
+        self.lock().known.remove(digest);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_fresh_for_seconds_and_usable_for_a_day() {
+        let (tokens, digest, who) = (Tokens::default(), [1; 32], Principal::daemon());
+        assert_eq!(tokens.look(&digest), Looked::Unknown);
+        assert!(tokens.confirm(digest, &who, Duration::ZERO), "it is news");
+        assert!(!tokens.confirm(digest, &who, Duration::ZERO));
+        assert_eq!(tokens.look(&digest), Looked::Fresh(who.clone()));
+        tokio::time::advance(FRESH).await;
+        assert_eq!(tokens.look(&digest), Looked::Usable(who.clone()));
+        tokio::time::advance(RENEWED).await;
+        assert!(
+            tokens.confirm(digest, &who, Duration::ZERO),
+            "an hour later"
+        );
+        tokio::time::advance(USABLE).await;
+        assert_eq!(tokens.look(&digest), Looked::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_kept_elsewhere_is_as_old_as_it_was_there() {
+        let (tokens, digest, who) = (Tokens::default(), [1; 32], Principal::daemon());
+        tokio::time::advance(2 * USABLE).await;
+        assert!(!tokens.confirm(digest, &who, USABLE - FRESH));
+        assert_eq!(tokens.look(&digest), Looked::Usable(who));
+        tokio::time::advance(FRESH).await;
+        assert_eq!(tokens.look(&digest), Looked::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_there_are_too_many_the_oldest_goes() {
+        let (tokens, who) = (Tokens::default(), Principal::daemon());
+        let digest = |n: usize| {
+            let mut digest = [0; 32];
+            digest[..8].copy_from_slice(&n.to_be_bytes());
+            digest
+        };
+        for n in 0..=REMEMBERED {
+            tokens.confirm(digest(n), &who, Duration::ZERO);
+            tokio::time::advance(Duration::from_millis(1)).await;
+        }
+        assert_eq!(tokens.look(&digest(0)), Looked::Unknown);
+        assert_ne!(tokens.look(&digest(1)), Looked::Unknown);
+        assert_ne!(tokens.look(&digest(REMEMBERED)), Looked::Unknown);
+    }
+}

@@ -1,0 +1,181 @@
+//! Who comes with a token: memory knows for some seconds, then the database decides; while it cannot be asked,
+//! memory knows for a day, and after it Redis and the copy on disk.
+//!
+//! Invariant: what the database says of a token, when it answers, is what counts; one that it does not know is
+//! forgotten everywhere.
+
+use std::time::Duration;
+
+use fred::prelude::{Expiration, KeysInterface};
+use jiff::Timestamp;
+use playout_domain::{ClientId, TokenId};
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use super::known::{Looked, USABLE};
+use super::{TokenDigest, digest, principal};
+use crate::Store;
+use crate::error::StoreError;
+use crate::principal::{Principal, Scope};
+use crate::private_file::{hex, unhex};
+use crate::standby::Kind;
+
+/// How long the database may think before what is known otherwise is used.
+const MOMENT: Duration = Duration::from_millis(500);
+
+/// A token as it is kept outside the database, under its digest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeptToken {
+    token_id: Option<TokenId>,
+    client_id: ClientId,
+    scope: Scope,
+    name: String,
+    /// When the database last knew it.
+    confirmed_at: Timestamp,
+}
+
+impl KeptToken {
+    fn of(principal: &Principal) -> Self {
+        Self {
+            token_id: principal.token,
+            client_id: principal.client,
+            scope: principal.scope,
+            name: principal.name.clone(),
+            confirmed_at: Timestamp::now(),
+        }
+    }
+
+    /// Who it is, and how long ago the database knew it; nothing when that is too long.
+    fn usable(self) -> Option<(Principal, Duration)> {
+        let age = Timestamp::now().duration_since(self.confirmed_at);
+        // The clock may have been set back.
+        let age = Duration::try_from(age).unwrap_or_default();
+        let principal = Principal {
+            client: self.client_id,
+            scope: self.scope,
+            token: self.token_id,
+            name: self.name,
+        };
+        (age < USABLE).then_some((principal, age))
+    }
+}
+
+impl Store {
+    /// Who comes with `secret`; nobody when it is no token.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when that cannot be found out now.
+    pub async fn principal(&self, secret: &str) -> Result<Option<Principal>, StoreError> {
+        let digest = digest(secret);
+        let usable = match self.0.tokens.look(&digest) {
+            Looked::Fresh(principal) => return Ok(Some(principal)),
+            Looked::Usable(principal) => Some(principal),
+            Looked::Unknown => None,
+        };
+        if !self.0.tokens.ask(digest)
+            && let Some(principal) = usable
+        {
+            // Somebody asks already, and the answer will count for all.
+            return Ok(Some(principal));
+        }
+        let store = self.clone();
+        let mut asked = tokio::spawn(async move {
+            let answer = store.ask_database(digest).await;
+            store.0.tokens.asked(&digest);
+            answer
+        });
+        let answer = match timeout(MOMENT, &mut asked).await {
+            Ok(answer) => answer.map_err(StoreError::internal)?,
+            Err(_) => Err(StoreError::busy("PostgreSQL thinks for long")),
+        };
+        match answer {
+            Err(StoreError::Unavailable(_)) => {}
+            answered => return answered,
+        }
+        let elsewhere = match usable {
+            Some(principal) => Some(principal),
+            None => self.from_redis(&digest).await,
+        };
+        match elsewhere {
+            Some(principal) => Ok(Some(principal)),
+            None if asked.is_finished() => answer,
+            None => asked.await.map_err(StoreError::internal)?,
+        }
+    }
+
+    async fn ask_database(&self, digest: TokenDigest) -> Result<Option<Principal>, StoreError> {
+        let found = self
+            .database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT id, client_id, scope, name FROM tokens WHERE digest = $1";
+                    let row = session.query_opt(sql, &[&digest.as_slice()]).await?;
+                    row.as_ref().map(principal).transpose()
+                })
+            })
+            .await?;
+        match &found {
+            Some(principal) => self.confirm_token(digest, principal).await,
+            None => self.forget_token(&digest).await,
+        }
+        Ok(found)
+    }
+
+    /// The database knows this token, as of now.
+    pub(super) async fn confirm_token(&self, digest: TokenDigest, principal: &Principal) {
+        if !self.0.tokens.confirm(digest, principal, Duration::ZERO) {
+            return;
+        }
+        let kept = KeptToken::of(principal);
+        self.0.standby.put(Kind::Token, hex(&digest), &kept);
+        let Ok(json) = serde_json::to_string(&kept) else {
+            return;
+        };
+        let seconds = i64::try_from(USABLE.as_secs()).unwrap_or(i64::MAX);
+        let (now, expire) = (self.hot().now(), Some(Expiration::EX(seconds)));
+        let set = now.set::<(), _, _>(self.token_key(&digest), json, expire, None, false);
+        // Written again within the hour, or at the next look after it is back.
+        if let Err(error) = self.hot().bounded(set).await {
+            tracing::debug!(%error, "Redis does not know a token");
+        }
+    }
+
+    /// The database does not know this token: nobody does.
+    pub(super) async fn forget_token(&self, digest: &TokenDigest) {
+        self.0.tokens.forget(digest);
+        self.0.standby.remove(Kind::Token, hex(digest));
+        let now = self.hot().now();
+        let gone = now.del::<(), _>(self.token_key(digest));
+        if let Err(error) = self.hot().bounded(gone).await {
+            tracing::debug!(%error, "Redis knows a token for longer than it is good");
+        }
+    }
+
+    async fn from_redis(&self, digest: &TokenDigest) -> Option<Principal> {
+        let key = self.token_key(digest);
+        let json: Option<String> = self.hot().bounded(self.hot().now().get(key)).await.ok()?;
+        let kept: KeptToken = serde_json::from_str(&json?).ok()?;
+        let (principal, age) = kept.usable()?;
+        self.0.tokens.confirm(*digest, &principal, age);
+        Some(principal)
+    }
+
+    /// Takes into memory what the copy on disk knows of tokens, and takes out of it what is too old.
+    pub(crate) fn resume_tokens(&self) {
+        let standby = &self.0.standby;
+        for (id, kept) in standby.all::<KeptToken>(Kind::Token) {
+            let digest = unhex(&id).and_then(|bytes| TokenDigest::try_from(bytes).ok());
+            match (digest, kept.usable()) {
+                (Some(digest), Some((principal, age))) => {
+                    self.0.tokens.confirm(digest, &principal, age);
+                }
+                _ => standby.remove(Kind::Token, id),
+            }
+        }
+    }
+
+    fn token_key(&self, digest: &TokenDigest) -> String {
+        self.hot().named(&format!("token:{}", hex(digest)))
+    }
+}

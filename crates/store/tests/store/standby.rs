@@ -1,0 +1,474 @@
+//! A daemon that starts while PostgreSQL is away: from Redis, from the disk where Redis is away, too, and from
+//! whichever is the later one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use playout_domain::lifecycle::{LifeState, Operation};
+use playout_domain::limits::PlanLimits;
+use playout_domain::{Channel, ChannelId, ChannelStatus, Desired, Profile, RenditionId};
+use playout_store::testing::{self, Manner, Proxies, TestStore};
+use playout_store::{
+    Airtime, NewToken, Order, Principal, Rendition, Scope, Server, Store, StoreConfig, StoreError,
+};
+use uuid::Uuid;
+
+use crate::given::{airtime, channel, media};
+
+/// A store behind proxies, with a copy on disk.
+async fn with_copies() -> (TestStore, Proxies, StoreConfig) {
+    let (store, proxies) = testing::behind_proxies().await;
+    let mut config = store.config().clone();
+    config.standby = Some(store.folder().join("standby"));
+    (store, proxies, config)
+}
+
+/// Waits until something holds, half a minute at most.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), waited).await;
+    waited.unwrap_or_else(|_| panic!("never seen: {what}"));
+}
+
+/// What a daemon loads at its start; from then on its copies are complete.
+async fn loaded(store: &Store) -> Vec<playout_store::ToAir> {
+    store.all_media().await.unwrap();
+    store.all_renditions().await.unwrap();
+    store.channels_to_air().await.unwrap()
+}
+
+/// The revision on disk.
+fn on_disk(config: &StoreConfig) -> u64 {
+    let file = config.standby.as_deref().map(|dir| dir.join("revision"));
+    let text = file.and_then(|file| std::fs::read_to_string(file).ok());
+    text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+async fn in_redis(store: &TestStore) -> u64 {
+    let revision = store.redis_value("copy:revision").await;
+    revision.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+struct Given {
+    channel: Channel,
+    airs: Airtime,
+    item: playout_domain::MediaItem,
+    rendition: Rendition,
+    secret: String,
+}
+
+/// One of each, in the database and in both copies.
+async fn given(store: &TestStore, daemon: &Store, config: &StoreConfig) -> Given {
+    let who = Principal::daemon();
+    loaded(daemon).await;
+    let airs = airtime();
+    let one = channel(who.client, "One");
+    let made = daemon.insert_channel(&who, &one, &airs).await.unwrap();
+    daemon.keep_channel(&made, &airs, true);
+    let item = media(who.client, "/films/one.mov");
+    daemon.insert_media(&who, &item).await.unwrap();
+    let rendition = Rendition {
+        id: RenditionId::from(Uuid::now_v7()),
+        media_id: item.id,
+        profile: Profile::of(&made.config),
+        frames: 250,
+        bytes: 1_000,
+        created_at: item.created_at,
+    };
+    daemon.save_rendition(&rendition).await.unwrap();
+    let new = NewToken {
+        client: who.client,
+        scope: Scope::Client,
+        name: "script".to_owned(),
+    };
+    let (_, secret) = daemon.create_token(&who, new).await.unwrap();
+    until("both copies are there", async || {
+        let disk = on_disk(config);
+        disk > 0
+            && disk == in_redis(store).await
+            && Path::new(&format!(
+                "{}/renditions/{}.{}.json",
+                config.standby.as_ref().unwrap().display(),
+                item.id,
+                rendition.profile.key()
+            ))
+            .exists()
+    })
+    .await;
+    Given {
+        channel: made,
+        airs,
+        item,
+        rendition,
+        secret,
+    }
+}
+
+async fn assert_the_same(daemon: &Store, given: &Given) {
+    let to_air = loaded(daemon).await;
+    assert_eq!(to_air.len(), 1);
+    let stored = &to_air[0].stored;
+    assert_eq!(stored.channel, given.channel);
+    assert_eq!(stored.airtime, given.airs);
+    assert_eq!(daemon.all_media().await.unwrap(), [given.item.clone()]);
+    assert_eq!(
+        daemon.all_renditions().await.unwrap(),
+        [given.rendition.clone()]
+    );
+    let destination = given.channel.config.rtmp_destinations[0].id.unwrap();
+    let key = daemon.stream_key(destination).await.unwrap().unwrap();
+    assert_eq!(key.reveal(), "live_sesame");
+    let who = daemon.principal(&given.secret).await.unwrap().unwrap();
+    assert_eq!((who.scope, who.name.as_str()), (Scope::Client, "script"));
+    assert_eq!(
+        daemon.known_limits(given.channel.client_id),
+        Some(PlanLimits::UNLIMITED)
+    );
+}
+
+#[tokio::test]
+async fn it_airs_from_redis_or_from_the_disk_what_it_would_from_the_database() {
+    let (store, proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    drop(daemon);
+    proxies.postgres.set(Manner::Refuse);
+    let daemon = Store::connect(&config).await.unwrap();
+    assert!(!daemon.is_taken_up() && daemon.writable().is_err());
+    assert_the_same(&daemon, &given).await;
+    drop(daemon);
+
+    proxies.redis.set(Manner::Refuse);
+    let daemon = Store::connect(&config).await.unwrap();
+    assert_the_same(&daemon, &given).await;
+
+    // It goes on looking, and what it has is used when it was compared.
+    proxies.postgres.set(Manner::Pass);
+    daemon.until_reached().await;
+    assert!(daemon.recordable().is_err());
+    let stored = daemon.all_channels().await.unwrap();
+    assert_eq!(stored[0].channel, given.channel);
+    daemon.take_up();
+    daemon.until_recordable().await;
+    daemon
+        .save_airtime(None, given.channel.id, &given.airs)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn no_secret_is_in_the_copies() {
+    let (store, _proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let mut texts = Vec::new();
+    for kind in std::fs::read_dir(config.standby.unwrap())
+        .unwrap()
+        .flatten()
+    {
+        for file in std::fs::read_dir(kind.path())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            texts.push(std::fs::read_to_string(file.path()).unwrap());
+        }
+    }
+    assert!(texts.len() >= 6, "{texts:?}");
+    for kind in ["channels", "stream-keys", "limits", "media", "renditions"] {
+        texts.push(store.redis_value(&format!("copy:{kind}")).await.unwrap());
+    }
+    for text in texts {
+        assert!(
+            !text.contains("sesame") && !text.contains(&given.secret),
+            "{text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_later_copy_counts_whatever_either_missed() {
+    let (store, proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let who = Principal::daemon();
+    // Redis misses that the channel was deleted and another made.
+    proxies.redis.set(Manner::Refuse);
+    let mut redis = daemon.condition(Server::Redis);
+    redis.wait_for(|redis| !redis.works()).await.unwrap();
+    daemon
+        .delete_channel(&who, given.channel.id, None)
+        .await
+        .unwrap();
+    let (two, airs) = (channel(who.client, "Two"), airtime());
+    let two = daemon.insert_channel(&who, &two, &airs).await.unwrap();
+    daemon.keep_channel(&two, &airs, true);
+    let file = format!("channels/{}.json", two.id);
+    let file = config.standby.as_ref().unwrap().join(file);
+    until("it is on disk", async || file.exists()).await;
+    let written = on_disk(&config);
+    drop(daemon);
+    proxies.redis.set(Manner::Pass);
+    proxies.postgres.set(Manner::Refuse);
+    assert!(in_redis(&store).await < written);
+    let daemon = Store::connect(&config).await.unwrap();
+    let to_air = loaded(&daemon).await;
+    assert_eq!(to_air.len(), 1);
+    assert_eq!(to_air[0].stored.channel.id, two.id);
+    // And Redis is brought up to date.
+    until("Redis has it, too", async || {
+        let channels = store.redis_value("copy:channels").await;
+        channels.is_some_and(|all| {
+            all.contains(&two.id.to_string()) && !all.contains(&given.channel.id.to_string())
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_any_copy_it_does_not_open() {
+    let (_store, proxies, config) = with_copies().await;
+    proxies.postgres.set(Manner::Refuse);
+    let refused = Store::connect(&config).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_copy_that_was_never_complete_is_none() {
+    let (store, proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let who = Principal::daemon();
+    let (one, airs) = (channel(who.client, "One"), airtime());
+    let one = daemon.insert_channel(&who, &one, &airs).await.unwrap();
+    daemon.keep_channel(&one, &airs, true);
+    drop(daemon);
+    proxies.postgres.set(Manner::Refuse);
+    assert!(Store::connect(&config).await.is_err());
+    assert_eq!((on_disk(&config), in_redis(&store).await), (0, 0));
+}
+
+#[tokio::test]
+async fn what_a_channel_did_while_the_database_was_away_is_not_forgotten_by_a_restart() {
+    let (store, _proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let (airs, mut played) = (airtime(), given.channel.clone());
+    played.life.restart_count = 7;
+    daemon.keep_channel(&played, &airs, false);
+    let before = on_disk(&config);
+    until("it is on disk", async || on_disk(&config) > before).await;
+    drop(daemon);
+    let daemon = Store::connect(&config).await.unwrap();
+    let to_air = loaded(&daemon).await;
+    assert!(!to_air[0].recorded);
+    assert_eq!(to_air[0].stored.channel, played);
+    assert_eq!(to_air[0].stored.airtime, airs);
+    // Of another version nothing is taken.
+    let mut config_of_it = given.channel.config.clone();
+    config_of_it.name = "Another".to_owned();
+    let who = Principal::daemon();
+    let changed = daemon
+        .update_channel(&who, given.channel.id, 1, &config_of_it, None)
+        .await
+        .unwrap();
+    drop(daemon);
+    let daemon = Store::connect(&config).await.unwrap();
+    let to_air = loaded(&daemon).await;
+    assert!(to_air[0].recorded);
+    assert_eq!(to_air[0].stored.channel, changed);
+    assert_eq!(to_air[0].stored.airtime, given.airs);
+}
+
+fn order(channel: &Channel, operation: Operation, at: Timestamp) -> Order {
+    let mut life = LifeState {
+        generation: channel.life.generation,
+        ..channel.life.clone()
+    };
+    match operation {
+        Operation::Stop => {
+            life.desired = Desired::Stopped;
+            life.status = ChannelStatus::Stopped;
+            life.last_stop_time = Some(at);
+        }
+        _ => {
+            life.desired = Desired::Live;
+            life.status = ChannelStatus::Starting;
+            life.last_start_time = Some(at);
+        }
+    }
+    Order {
+        id: Uuid::now_v7(),
+        at,
+        channel: channel.id,
+        client: channel.client_id,
+        who: Principal::daemon(),
+        operation,
+        life,
+    }
+}
+
+async fn audited(store: &Store, id: ChannelId) -> Vec<String> {
+    let entries = store
+        .audit(Principal::daemon().client, 0, 100)
+        .await
+        .unwrap();
+    let of_it = entries.iter().filter(|entry| entry.subject == id.uuid());
+    of_it.map(|entry| entry.operation.clone()).collect()
+}
+
+#[tokio::test]
+async fn orders_are_in_the_database_afterwards_in_their_order_and_once() {
+    let (store, proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let id = given.channel.id;
+    proxies.postgres.set(Manner::Hang);
+    let mut postgres = daemon.condition(Server::Postgres);
+    postgres
+        .wait_for(|postgres| !postgres.works())
+        .await
+        .unwrap();
+    let mut last = None;
+    for operation in [Operation::Start, Operation::Stop, Operation::Start] {
+        let order = order(&given.channel, operation, Timestamp::now());
+        let refused = daemon.order(&order).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+        daemon.journal(&order).await.unwrap();
+        last = Some(order);
+    }
+    let last = last.unwrap();
+    assert_eq!(daemon.journaled(), 3);
+    proxies.postgres.set(Manner::Pass);
+    daemon.until_recordable().await;
+    let stored = daemon.channel(id).await.unwrap().unwrap().channel;
+    assert_eq!(stored.life.desired, Desired::Live);
+    let started = stored.life.last_start_time.unwrap().as_microsecond();
+    assert_eq!(started, last.at.as_microsecond());
+    let expected = [
+        "channel.create",
+        "channel.start",
+        "channel.stop",
+        "channel.start",
+    ];
+    assert_eq!(audited(&store, id).await, expected);
+    let entries = store
+        .audit(Principal::daemon().client, 0, 100)
+        .await
+        .unwrap();
+    let detail = &entries.last().unwrap().detail;
+    assert_eq!(detail["order"], last.id.to_string());
+    assert_eq!(detail["orderedAt"], last.at.to_string());
+    let whole = store
+        .verify_audit(Principal::daemon().client)
+        .await
+        .unwrap();
+    assert!(
+        matches!(whole, playout_store::ChainState::Intact { .. }),
+        "{whole:?}"
+    );
+    // Given again, by whatever way, it changes nothing.
+    daemon.order(&last).await.unwrap();
+    daemon.journal(&last).await.unwrap();
+    daemon.until_recordable().await;
+    assert_eq!(audited(&store, id).await, expected);
+    assert_eq!(store.redis_value("journal").await, None, "it is emptied");
+    let orders = config.standby.unwrap().join("orders");
+    assert_eq!(std::fs::read_dir(orders).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn orders_outlive_the_daemon_wherever_they_were_written() {
+    for lost in ["the disk", "Redis"] {
+        let (store, proxies, config) = with_copies().await;
+        let daemon = Store::connect(&config).await.unwrap();
+        let given = given(&store, &daemon, &config).await;
+        let id = given.channel.id;
+        proxies.postgres.set(Manner::Refuse);
+        let start = order(&given.channel, Operation::Start, Timestamp::now());
+        daemon.journal(&start).await.unwrap();
+        drop(daemon);
+        match lost {
+            "Redis" => store.forget_redis("journal").await,
+            _ => std::fs::remove_dir_all(config.standby.as_ref().unwrap().join("orders")).unwrap(),
+        }
+        // Without the database it is part of what is kept…
+        let daemon = Store::connect(&config).await.unwrap();
+        let to_air = loaded(&daemon).await;
+        assert_eq!(to_air[0].stored.channel.life, start.life, "without {lost}");
+        drop(daemon);
+        // … and with it, it is brought there first.
+        proxies.postgres.set(Manner::Pass);
+        let daemon = Store::connect(&config).await.unwrap();
+        assert_eq!(daemon.journaled(), 0);
+        let stored = daemon.channel(id).await.unwrap().unwrap().channel;
+        assert_eq!(stored.life.desired, Desired::Live, "without {lost}");
+        assert_eq!(
+            audited(&store, id).await,
+            ["channel.create", "channel.start"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_later_order_is_not_undone_by_an_earlier_one_that_comes_late() {
+    let (store, _proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let early = order(&given.channel, Operation::Start, Timestamp::now());
+    let late = order(&given.channel, Operation::Stop, Timestamp::now());
+    daemon.order(&late).await.unwrap();
+    daemon.journal(&early).await.unwrap();
+    daemon.until_recordable().await;
+    let stored = daemon.channel(given.channel.id).await.unwrap().unwrap();
+    assert_eq!(stored.channel.life.desired, Desired::Stopped);
+    let audited = audited(&store, given.channel.id).await;
+    assert_eq!(audited, ["channel.create", "channel.stop", "channel.start"]);
+}
+
+#[tokio::test]
+async fn an_order_of_a_channel_or_client_that_is_gone_keeps_no_other_from_the_database() {
+    let (store, _proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let mut of_nobody = order(&given.channel, Operation::Start, Timestamp::now());
+    of_nobody.client = playout_domain::ClientId::from(Uuid::now_v7());
+    let mut of_nothing = order(&given.channel, Operation::Start, Timestamp::now());
+    of_nothing.channel = ChannelId::from(Uuid::now_v7());
+    let good = order(&given.channel, Operation::Start, Timestamp::now());
+    for order in [&of_nobody, &of_nothing, &good] {
+        daemon.journal(order).await.unwrap();
+    }
+    daemon.until_recordable().await;
+    let stored = daemon.channel(given.channel.id).await.unwrap().unwrap();
+    assert_eq!(stored.channel.life.desired, Desired::Live);
+    assert_eq!(audited(&store, of_nothing.channel).await, ["channel.start"]);
+}
+
+#[tokio::test]
+async fn an_order_that_redis_does_not_take_is_refused_and_does_not_come_later() {
+    let (store, proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let start = order(&given.channel, Operation::Start, Timestamp::now());
+    // It arrives, but nobody hears that it did.
+    proxies.redis.set(Manner::Hang);
+    let refused = daemon.journal(&start).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Unavailable(_)), "{refused}");
+    assert_eq!(daemon.journaled(), 0);
+    proxies.redis.set(Manner::Pass);
+    let mut redis = daemon.condition(Server::Redis);
+    redis
+        .wait_for(playout_store::Condition::works)
+        .await
+        .unwrap();
+    until("it is withdrawn", async || {
+        store.redis_value("journal").await.is_none()
+    })
+    .await;
+    assert_eq!(audited(&store, given.channel.id).await, ["channel.create"]);
+}
