@@ -126,6 +126,8 @@ impl Daemon {
         let token = self.data_dir.join(ADMIN_TOKEN);
         let put_on_air = async {
             if let Some(folder) = folder {
+                // Without the database nothing can be imported; what was on air is.
+                app.store.until_recordable().await;
                 on_air::put(app, &folder, &url, &token).await?;
             }
             std::future::pending().await
@@ -170,12 +172,25 @@ async fn start(
     let store = Store::connect(&settings)
         .await
         .map_err(|error| error.to_string())?;
-    let token = store.admin_token(&data_dir.join(ADMIN_TOKEN)).await;
-    token.map_err(|error| error.to_string())?;
+    let token = data_dir.join(ADMIN_TOKEN);
+    if store.is_taken_up() {
+        let kept = store.admin_token(&token).await;
+        kept.map_err(|error| error.to_string())?;
+    } else {
+        tokio::spawn(admin_token_later(store.clone(), token));
+    }
     let settings = settings::app(config, data_dir);
     App::start(settings, store)
         .await
         .map_err(|error| error.to_string())
+}
+
+/// The file holds a valid token once the database is there.
+async fn admin_token_later(store: Store, file: PathBuf) {
+    store.until_recordable().await;
+    if let Err(error) = store.admin_token(&file).await {
+        tracing::error!(%error, "the admin token file is not looked after");
+    }
 }
 
 /// Waits for `work`, but not for ever.

@@ -7,12 +7,12 @@ use playout_domain::config::Policy;
 use playout_domain::media::Profile;
 use playout_store::Store;
 
-use crate::channels::{Channels, Environment};
+use crate::channels::{Channels, Environment, Live};
 use crate::hub::Hub;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
 use crate::process::{Launcher, Tools};
-use crate::stores;
+use crate::stores::{self, Takers};
 use crate::telemetry::Telemetry;
 use crate::tree::Tree;
 
@@ -38,6 +38,9 @@ pub struct AppConfig {
 /// Sources that may be starting at the same time for each core: one works while another waits for its file.
 const STARTING_PER_CORE: usize = 2;
 
+/// How long the end waits for the copy of what is needed to air.
+const COPIES: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Why the living tier did not start: one sentence.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -55,6 +58,8 @@ pub struct App {
     /// The truth.
     pub store: Store,
     tree: Tree,
+    /// Until what the database has is taken up.
+    takers: Takers,
 }
 
 impl App {
@@ -77,7 +82,8 @@ impl App {
             Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
                 .await
                 .map_err(|error| StartError(format!("the media library: {error}")))?;
-        let stores = stores::child(&store, &hub);
+        let takers = Takers::default();
+        let stores = stores::child(&store, &hub, &takers);
         let tree = Tree::grow(stores, &telemetry, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
@@ -95,6 +101,7 @@ impl App {
             telemetry,
             studio: Arc::new(studio),
             policy: config.policy,
+            live: Live::default(),
         };
         let channels = Channels::start(
             environment,
@@ -104,12 +111,16 @@ impl App {
         )
         .await
         .map_err(|error| StartError(format!("the channels: {error}")))?;
+        if !store.is_taken_up() {
+            takers.send_replace(Some((channels.clone(), library.clone())));
+        }
         Ok(Self {
             hub,
             channels,
             library,
             store,
             tree,
+            takers,
         })
     }
 
@@ -118,6 +129,8 @@ impl App {
     pub async fn shutdown(&self) {
         self.channels.drain().await;
         self.tree.stop().await;
+        self.takers.send_replace(None);
+        self.store.copies_written(COPIES).await;
     }
 
     /// Returns when supervision has given up: the daemon should end, and be started anew.

@@ -1,7 +1,8 @@
 //! What the stores do, for whoever listens: `store.degraded` and `store.recovered`, with what works meanwhile
-//! and what does not.
+//! and what does not. And, for a daemon that started without PostgreSQL: what that has is taken up when it is
+//! there.
 //!
-//! The breakers themselves are the store's; this only tells.
+//! The breakers themselves are the store's.
 
 use std::sync::Arc;
 
@@ -10,14 +11,67 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::channels::Channels;
 use crate::hub::{Event, Hub, kind};
-use crate::supervise::{ChildSpec, Stopping};
+use crate::library::Library;
+use crate::supervise::ChildSpec;
 use crate::tree;
 
+/// Whoever takes up what the database has; nobody until everything has started.
+pub(crate) type Takers = watch::Sender<Option<(Channels, Library)>>;
+
+/// How long after a failure the database's contents are read again.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// What has to run for others to be told.
-pub fn child(store: &Store, hub: &Arc<Hub>) -> ChildSpec {
-    let (store, hub) = (store.clone(), Arc::clone(hub));
-    tree::STORE_GUARD.task(move |stopping| tell(store.clone(), Arc::clone(&hub), stopping))
+pub(crate) fn child(store: &Store, hub: &Arc<Hub>, takers: &Takers) -> ChildSpec {
+    let (store, hub, takers) = (store.clone(), Arc::clone(hub), takers.clone());
+    tree::STORE_GUARD.task(move |mut stopping| {
+        let (store, hub, takers) = (store.clone(), Arc::clone(&hub), takers.subscribe());
+        async move {
+            tokio::select! {
+                () = stopping.asked() => Ok(()),
+                ended = tell(store.clone(), hub) => ended,
+                never = take_up(store, takers) => never,
+            }
+        }
+    })
+}
+
+/// Has what the database holds taken up by what runs, if it was not there at the start.
+async fn take_up(
+    store: Store,
+    mut takers: watch::Receiver<Option<(Channels, Library)>>,
+) -> Result<(), String> {
+    while !store.is_taken_up() {
+        store.until_reached().await;
+        let Ok(takers) = takers
+            .wait_for(Option::is_some)
+            .await
+            .map(|takers| takers.clone())
+        else {
+            break;
+        };
+        let Some((channels, library)) = takers else {
+            break;
+        };
+        let taken = async {
+            library.take_up().await?;
+            let stored = store.all_channels().await?;
+            channels.take_up(stored).await
+        };
+        match taken.await {
+            Ok(()) => {
+                store.take_up();
+                tracing::info!("what PostgreSQL has is taken up");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what PostgreSQL has cannot be taken up yet");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// What can be done while the stores are so, and what cannot.
@@ -77,12 +131,11 @@ impl Watched {
     }
 }
 
-async fn tell(store: Store, hub: Arc<Hub>, mut stopping: Stopping) -> Result<(), String> {
+async fn tell(store: Store, hub: Arc<Hub>) -> Result<(), String> {
     let mut postgres = Watched::of(&store, Server::Postgres);
     let mut redis = Watched::of(&store, Server::Redis);
     loop {
         let changed = tokio::select! {
-            () = stopping.asked() => return Ok(()),
             Ok(()) = postgres.condition.changed() => &mut postgres,
             Ok(()) = redis.condition.changed() => &mut redis,
             else => return Err("the store has gone".to_owned()),
@@ -149,7 +202,8 @@ mod tests {
         let (store, proxies) = testing::behind_proxies().await;
         let hub = Arc::new(Hub::default());
         let mut events = hub.subscribe(Filter::default(), None);
-        let running = Supervisor::spawn("test", ROOT_POLICY, vec![child(&store, &hub)]);
+        let takers = watch::Sender::default();
+        let running = Supervisor::spawn("test", ROOT_POLICY, vec![child(&store, &hub, &takers)]);
         let running = running.await.unwrap();
         proxies.postgres.set(Manner::Refuse);
         let expected = json!([

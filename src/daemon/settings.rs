@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use playout_actors::process::Tools;
 use playout_actors::{AppConfig, PlayoutSettings, SourceKind};
@@ -15,6 +16,11 @@ use crate::facade;
 use crate::facade::accept::ConnectionLimits;
 use crate::facade::request::BodyLimits;
 
+/// The folder in `data_dir` with the copy of what is needed to air.
+const STANDBY: &str = "standby";
+/// How long channels wait for servers that do not come, where they can go on air without.
+const SERVERS: Duration = Duration::from_secs(10);
+
 /// The servers to run here: those that no URL is configured for.
 pub(super) fn embedded(config: &Config, data_dir: &Path) -> Option<EmbeddedConfig> {
     let which = match (&config.database.url, &config.redis.url) {
@@ -23,8 +29,11 @@ pub(super) fn embedded(config: &Config, data_dir: &Path) -> Option<EmbeddedConfi
         (Some(_), None) => Which::OnlyRedis,
         (Some(_), Some(_)) => return None,
     };
+    // With a copy of what is needed to air, channels go on air without them.
+    let copy = data_dir.join(STANDBY).join("revision").exists();
     Some(EmbeddedConfig {
         which,
+        may_come_later: copy.then_some(SERVERS),
         ..EmbeddedConfig::new(data_dir)
     })
 }
@@ -52,6 +61,7 @@ pub(super) fn store(
         statement_timeout: config.database.statement_timeout.duration(),
         key_prefix: config.redis.prefix.clone(),
         master_key: data_dir.join("master.key"),
+        standby: Some(data_dir.join(STANDBY)),
     })
 }
 

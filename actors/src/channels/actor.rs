@@ -2,12 +2,17 @@
 //! does it. What must survive is committed before it takes effect.
 //!
 //! It owns the playout; when the actor ends, however it ends, the playout ends with it.
+//! What happens by itself is written down beside it ([`recorder`]): a fact never waits for a database.
 
 mod changes;
+mod orders;
 mod planning;
+mod recorder;
+mod take_up;
 
 pub(super) use changes::check_fallback;
 pub(super) use planning::new_timeline;
+pub(crate) use recorder::Pen;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,14 +26,16 @@ use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
 use playout_domain::plan::Rotation;
-use playout_store::{Cause, Heartbeat, Principal, ProcessBeat, Store};
+use playout_store::{Heartbeat, Principal, ProcessBeat, Store, StoredChannel};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 use planning::programme;
 
 use super::handle::{Handle, OnAirNow, Snapshot};
+use super::live::Live;
 use crate::error::OpError;
 use crate::hub::{Event as HubEvent, Hub};
 use crate::library::LibraryFact;
@@ -66,6 +73,8 @@ pub(crate) enum Msg {
     Forgive,
     /// Time for a heartbeat.
     Beat,
+    /// What the database has of a channel that was put on air without it.
+    TakeUp(Box<StoredChannel>, oneshot::Sender<()>),
 }
 
 /// What every channel's actor works with.
@@ -75,6 +84,7 @@ pub(crate) struct Environment {
     pub(crate) telemetry: Telemetry,
     pub(crate) studio: Arc<Studio>,
     pub(crate) policy: Policy,
+    pub(crate) live: Live,
 }
 
 /// The actor's behaviour.
@@ -98,14 +108,14 @@ pub(crate) struct Room {
     facts: mpsc::UnboundedSender<(Generation, Fact)>,
     /// Items that failed twice at one place: passed over until they are forgiven.
     faulty: HashSet<MediaId>,
-    /// What could not be recorded when it changed, and is recorded at a later beat.
-    unsaved: Unsaved,
+    /// Writes down what happens; ends with the actor.
+    recorder: AbortHandle,
 }
 
-#[derive(Debug, Default)]
-struct Unsaved {
-    life: bool,
-    airtime: bool,
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.recorder.abort();
+    }
 }
 
 impl Actor for ChannelActor {
@@ -125,13 +135,15 @@ impl Actor for ChannelActor {
         });
         let snapshot = args.handle.snapshot();
         let last_seen = last_seen(&args, &snapshot).await;
+        let (store, handle) = (args.environment.store.clone(), Arc::clone(&args.handle));
+        let recorder = tokio::spawn(recorder::record(store, handle)).abort_handle();
         let mut room = Room {
             life: Lifecycle::from(snapshot.channel.life.clone()),
             args,
             playout: None,
             facts,
             faulty: HashSet::new(),
-            unsaved: Unsaved::default(),
+            recorder,
         };
         room.life.recover_by(room.recovery());
         room.want_all();
@@ -162,6 +174,7 @@ impl Actor for ChannelActor {
             }
             Msg::Drain(done) => {
                 room.follow(&me, Event::Drain).await;
+                recorder::record_now(&room.args.environment.store, &room.args.handle).await;
                 // Whoever asked may have given up waiting.
                 let _ = done.send(());
             }
@@ -174,8 +187,11 @@ impl Actor for ChannelActor {
             }
             Msg::Beat => {
                 room.beat();
-                room.save_again().await;
                 room.beat_later(&me);
+            }
+            Msg::TakeUp(stored, done) => {
+                room.take_up(&me, *stored).await;
+                let _ = done.send(());
             }
         }
         Ok(())
@@ -189,13 +205,7 @@ async fn last_seen(args: &Args, snapshot: &Snapshot) -> Option<Timestamp> {
         return on_air.view.read().last_segment;
     }
     snapshot.channel.life.live_since?;
-    let beats = args
-        .environment
-        .store
-        .heartbeats(args.handle.id, 1)
-        .await
-        .ok()?;
-    Some(beats.first()?.at)
+    args.environment.store.last_seen(args.handle.id).await
 }
 
 impl Room {
@@ -203,72 +213,14 @@ impl Room {
         Snapshot::clone(&self.args.handle.snapshot())
     }
 
-    /// A client's order: committed with its audit entry, then performed.
-    async fn operate(
-        &mut self,
-        me: &ActorRef<Msg>,
-        who: &Principal,
-        operation: Operation,
-    ) -> Result<Channel, OpError> {
-        let mut life = self.life.clone();
-        let effects = life.on(Event::Operate(operation), Timestamp::now())?;
-        if life != self.life || !effects.is_empty() {
-            let cause = Cause::Ordered {
-                who: who.clone(),
-                operation,
-            };
-            self.args
-                .environment
-                .store
-                .save_life(self.args.handle.id, life.state(), cause)
-                .await?;
-        }
-        let never_on_air = self.life.state().last_start_time.is_none();
-        if operation == Operation::Start && never_on_air {
-            // A new channel begins with its first item.
-            let mut snapshot = self.snapshot();
-            snapshot.airtime.plan = self.plan_from_now(&snapshot);
-            self.change_plan(snapshot, None).await;
-        }
-        self.enter(me, life, effects).await;
-        Ok(self.args.handle.snapshot().channel.clone())
-    }
-
-    /// A fact: performed even where it cannot be recorded.
+    /// A fact: performed at once; the recorder writes down what it changes.
     async fn follow(&mut self, me: &ActorRef<Msg>, event: Event) {
         let mut life = self.life.clone();
         // Facts are never refused.
         let Ok(effects) = life.on(event, Timestamp::now()) else {
             return;
         };
-        let changed = life.state() != self.life.state();
-        // First what viewers see: PostgreSQL may be slow, or away.
         self.enter(me, life, effects).await;
-        if changed {
-            self.save_life().await;
-        }
-    }
-
-    async fn save_life(&mut self) {
-        let id = self.args.handle.id;
-        let store = &self.args.environment.store;
-        let saved = store
-            .save_life(id, self.life.state(), Cause::Automatic)
-            .await;
-        if let Err(error) = &saved {
-            tracing::warn!(channel = %id, %error, "the channel's state is not recorded; it goes on");
-        }
-        self.unsaved.life = saved.is_err();
-    }
-
-    /// Records what could not be recorded before.
-    async fn save_again(&mut self) {
-        if self.unsaved.life {
-            self.save_life().await;
-        }
-        if self.unsaved.airtime {
-            self.save_airtime(None).await;
-        }
     }
 
     async fn enter(&mut self, me: &ActorRef<Msg>, life: Lifecycle, effects: Vec<Effect>) {
@@ -280,6 +232,7 @@ impl Room {
             snapshot.channel.life = now.clone();
             self.args.handle.replace(snapshot);
         }
+        self.note_live(now);
         if before.status != now.status || before.desired != now.desired {
             self.publish("channel.status", json!(self.args.handle.status()));
         }
@@ -315,7 +268,7 @@ impl Room {
                 let front = playout.front();
                 let mut snapshot = self.snapshot();
                 if snapshot.airtime.plan.skip(front) {
-                    self.change_plan(snapshot, None).await;
+                    self.change_plan(snapshot);
                 }
             }
         }
@@ -404,7 +357,7 @@ impl Room {
                 };
                 drop(me.send_after(forgive, || Msg::Forgive));
                 if skipped || changed {
-                    self.change_plan(snapshot, None).await;
+                    self.change_plan(snapshot);
                 }
             }
             // A playout that was replaced within its generation may have spoken before.

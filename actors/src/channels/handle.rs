@@ -10,8 +10,9 @@ use playout_domain::ids::ChannelId;
 use playout_domain::media::Profile;
 use playout_domain::units::Frame;
 use playout_store::Airtime;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
+use super::actor::Pen;
 use super::views::{
     HealthView, HlsMetrics, OutputMetrics, OutputTarget, OutputView, PlannedView, ProcessView,
     RungView, StatusView,
@@ -46,13 +47,20 @@ pub(crate) struct Handle {
     /// The folder of what was published.
     pub(crate) spool_dir: PathBuf,
     pub(crate) spool: Arc<Mutex<Option<Spool>>>,
+    /// Held by whoever writes about the channel.
+    pub(crate) pen: Mutex<Pen>,
+    /// Told when the snapshot was replaced.
+    changed: Notify,
     snapshot: RwLock<Arc<Snapshot>>,
     on_air: RwLock<Option<OnAirNow>>,
 }
 
 impl Handle {
-    pub(crate) fn new(snapshot: Snapshot, spool_dir: PathBuf) -> Self {
+    /// `pen` is what the database has of the channel.
+    pub(crate) fn new(snapshot: Snapshot, spool_dir: PathBuf, pen: Pen) -> Self {
         Self {
+            pen: Mutex::new(pen),
+            changed: Notify::new(),
             id: snapshot.channel.id,
             spool_dir,
             spool: Arc::default(),
@@ -72,6 +80,12 @@ impl Handle {
             .snapshot
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
+        self.changed.notify_one();
+    }
+
+    /// Returns when the snapshot was replaced since this was last asked. One asks: the recorder.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
     }
 
     /// What is on air.

@@ -5,6 +5,8 @@
 
 mod actor;
 mod handle;
+mod live;
+mod take_up;
 mod views;
 
 pub use views::{
@@ -18,12 +20,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_domain::channel::Channel;
+use playout_domain::channel::{Channel, Desired};
 use playout_domain::config::ChannelConfig;
 use playout_domain::ids::{ChannelId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::plan::{Plan, Rotation};
-use playout_store::{Airtime, Principal};
+use playout_store::{Airtime, Principal, ToAir};
 use ractor::ActorRef;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -35,8 +37,9 @@ use crate::playout::HlsOutput;
 use crate::supervise::{ChildError, ChildSpec, Supervisor};
 use crate::tree::CHANNEL;
 pub(crate) use actor::Environment;
-use actor::{Args, ChannelActor, Msg, Reply};
+use actor::{Args, ChannelActor, Msg, Pen, Reply};
 use handle::{Handle, Snapshot};
+pub(crate) use live::Live;
 
 /// How long a channel may take to go off air when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -66,7 +69,7 @@ impl Channels {
         mut library: mpsc::UnboundedReceiver<LibraryFact>,
     ) -> Result<Self, OpError> {
         let (deleted, mut gone) = mpsc::unbounded_channel();
-        let stored = environment.store.all_channels().await?;
+        let to_air = environment.store.channels_to_air().await?;
         let environment = Arc::new(environment);
         let channels = Self {
             inner: Arc::new(Inner {
@@ -77,13 +80,12 @@ impl Channels {
                 deleted,
             }),
         };
-        for stored in stored {
-            channels
-                .open(Snapshot {
-                    channel: stored.channel,
-                    airtime: stored.airtime,
-                })
-                .await?;
+        for ToAir { stored, recorded } in to_air {
+            let snapshot = Snapshot {
+                channel: stored.channel,
+                airtime: stored.airtime,
+            };
+            channels.open(snapshot, recorded).await?;
         }
         let all = Arc::downgrade(&channels.inner);
         tokio::spawn(async move {
@@ -147,11 +149,11 @@ impl Channels {
             updated_at: now,
         };
         let channel = store.insert_channel(who, &channel, &airtime).await?;
-        self.open(Snapshot {
+        let snapshot = Snapshot {
             channel: channel.clone(),
             airtime,
-        })
-        .await?;
+        };
+        self.open(snapshot, true).await?;
         hub.publish(HubEvent {
             kind: "channel.created",
             client: Some(channel.client_id),
@@ -358,13 +360,26 @@ impl Channels {
         }
     }
 
-    /// Gives a channel its handle and its actor.
-    async fn open(&self, snapshot: Snapshot) -> Result<(), OpError> {
-        let id = snapshot.channel.id;
-        let handle = Arc::new(Handle::new(
-            snapshot,
-            self.inner.dir.join(id.to_string()).join("spool"),
-        ));
+    /// Gives a channel its handle and its actor; `recorded` says whether the database has it as it is.
+    async fn open(&self, snapshot: Snapshot, recorded: bool) -> Result<(), OpError> {
+        let Channel {
+            id,
+            client_id,
+            ref life,
+            ..
+        } = snapshot.channel;
+        let live = life.desired == Desired::Live;
+        self.inner.environment.live.set(id, client_id, live);
+        let pen = match recorded {
+            true => Pen {
+                life: Some(life.clone()),
+                airtime: Some(snapshot.airtime.clone()),
+                gone: false,
+            },
+            false => Pen::default(),
+        };
+        let spool = self.inner.dir.join(id.to_string()).join("spool");
+        let handle = Arc::new(Handle::new(snapshot, spool, pen));
         let args = Args {
             environment: Arc::clone(&self.inner.environment),
             handle: Arc::clone(&handle),
@@ -386,11 +401,16 @@ impl Channels {
 
     /// A channel that was deleted: nothing of it stays in memory.
     async fn forget(&self, id: ChannelId) {
-        self.inner
+        let handle = self
+            .inner
             .handles
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
+        if let Some(handle) = handle {
+            let client = handle.snapshot().channel.client_id;
+            self.inner.environment.live.set(id, client, false);
+        }
         match self.inner.supervisor.terminate_child(id.to_string()).await {
             Ok(()) | Err(ChildError::Unknown(_)) => {}
             Err(error) => {

@@ -48,6 +48,22 @@ impl Catalogue {
         self.items.insert(known.item.id, known);
     }
 
+    /// Makes this catalogue know the items that `stored` knows, and no others; of those that both know,
+    /// this one knows what they have become. Answers those that are new, and those that are gone.
+    pub(super) fn take_up(&mut self, stored: Self) -> (Vec<MediaId>, Vec<Known>) {
+        let gone: Vec<MediaId> = self.items.keys().copied().collect();
+        let gone = gone.into_iter().filter(|id| !stored.items.contains_key(id));
+        let gone = gone.filter_map(|id| self.remove(id)).collect();
+        let mut new = Vec::new();
+        for (id, known) in stored.items {
+            if !self.items.contains_key(&id) {
+                new.push(id);
+                self.put_in(known);
+            }
+        }
+        (new, gone)
+    }
+
     /// Notes what was found in an item's file.
     pub(super) fn examined(&mut self, media: MediaId, findings: Findings) {
         if let Some(known) = self.items.get_mut(&media) {

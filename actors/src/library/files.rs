@@ -58,6 +58,13 @@ struct StoredFindings {
     probed: Probed,
 }
 
+/// What becomes of files that belong to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strays {
+    Remove,
+    Keep,
+}
+
 /// The library's own folder.
 #[derive(Debug, Clone)]
 pub(super) struct Files {
@@ -114,9 +121,14 @@ impl Files {
         })
     }
 
-    /// The library as the store and the disk have it. What is on disk and belongs to nothing is
-    /// removed: what a crash has left, and what was prepared of items that are gone.
-    pub(super) fn load(&self, items: Vec<MediaItem>, renditions: Vec<Rendition>) -> Catalogue {
+    /// The library as the store and the disk have it. What is on disk and belongs to nothing is a stray: what
+    /// a crash has left, and what was prepared of items that are gone.
+    pub(super) fn load(
+        &self,
+        items: Vec<MediaItem>,
+        renditions: Vec<Rendition>,
+        strays: Strays,
+    ) -> Catalogue {
         let mut catalogue = Catalogue::default();
         let mut known: HashSet<PathBuf> = HashSet::new();
         for item in items {
@@ -137,7 +149,9 @@ impl Files {
                 }
             }
         }
-        self.remove_strays(&known);
+        if strays == Strays::Remove {
+            self.remove_strays(&known);
+        }
         catalogue
     }
 

@@ -20,6 +20,7 @@ mod known;
 mod meter;
 mod orders;
 mod queue;
+mod take_up;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -47,7 +48,7 @@ use crate::process::Launcher;
 use crate::supervise::ChildSpec;
 use crate::tree;
 use catalogue::Catalogue;
-use files::Files;
+use files::{Files, Strays};
 
 /// Files examined at the same time.
 const PARALLEL_EXAMINATIONS: usize = 3;
@@ -164,7 +165,12 @@ impl Library {
         })?;
         let (items, renditions) = tokio::try_join!(store.all_media(), store.all_renditions())?;
         let known = files.clone();
-        let loaded = tokio::task::spawn_blocking(move || known.load(items, renditions));
+        // A copy may know less than there is: nothing is removed for its sake.
+        let strays = match store.is_taken_up() {
+            true => Strays::Remove,
+            false => Strays::Keep,
+        };
+        let loaded = tokio::task::spawn_blocking(move || known.load(items, renditions, strays));
         let mut catalogue = loaded.await.map_err(OpError::internal)?;
         catalogue.resume(config.default_profile.as_ref());
         let (facts, receiver) = mpsc::unbounded_channel();

@@ -32,15 +32,25 @@ pub(crate) struct Small {
     stream_keys: Vec<(DestinationId, DestinationKey)>,
 }
 
-/// Reaches the database and makes it ready.
+/// Reaches the database and makes it ready. One that nothing was ever in is not made ready where `expected`
+/// channels are kept outside it: it has been lost, or it is another one, and to begin anew would take them
+/// off air.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`]; [`StoreError::Setup`].
 pub(crate) async fn bring_up(
     config: &Config,
     master_key: &std::path::Path,
+    expected: usize,
 ) -> Result<Up, StoreError> {
     let mut client = database::reach(config).await?;
+    let empty = "SELECT to_regclass('migrations') IS NULL";
+    if expected > 0 && client.query_one(empty, &[]).await?.try_get(0)? {
+        return Err(StoreError::away(format!(
+            "the database is empty, and {expected} channels are known from before: restore it from a backup, or, \
+             to begin anew, stop the daemon and remove the copies: data_dir/standby, and copy:* in Redis"
+        )));
+    }
     migrate::migrate(&mut client).await?;
     let vault = open_vault(&client, master_key).await?;
     let small = Small::read(&client).await?;
@@ -81,7 +91,7 @@ impl Inner {
 
     /// Makes the database ready, when it is there at last.
     pub(crate) async fn bring_up(&self) -> Result<(), StoreError> {
-        let up = bring_up(&self.config, &self.master_key).await;
+        let up = bring_up(&self.config, &self.master_key, self.expected).await;
         let up = up.inspect_err(|error| {
             let condition = self.database.gate().condition();
             if let StoreError::Setup(why) = error

@@ -133,6 +133,14 @@ impl Store {
             .await
     }
 
+    /// When a channel was last known alive, as far as any store that answers knows.
+    pub async fn last_seen(&self, channel: ChannelId) -> Option<Timestamp> {
+        let (stored, hot) =
+            tokio::join!(self.heartbeats(channel, 1), self.hot().heartbeat(channel));
+        let stored = stored.ok().and_then(|beats| Some(beats.first()?.at));
+        stored.max(hot.ok().flatten().map(|beat| beat.at))
+    }
+
     /// Deletes heartbeats from before `before`, at most 10 000 at once; answers how many.
     pub async fn prune_heartbeats(&self, before: Timestamp) -> Result<u64, StoreError> {
         self.database()

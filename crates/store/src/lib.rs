@@ -117,6 +117,8 @@ struct Inner {
     /// How to reach the database besides its pool.
     config: tokio_postgres::Config,
     master_key: PathBuf,
+    /// So many channels the database should have at least one of.
+    expected: usize,
     database: Database,
     hot: Hot,
     /// Nothing until the master key was found.
@@ -154,18 +156,10 @@ impl Store {
         let postgres = database::settings(&config.database_url)?;
         let disk = config.standby.clone().map(Disk::at);
         let gate = Arc::new(Gate::of(Server::Redis));
-        let (up, hot) = tokio::join!(
-            bring_up::bring_up(&postgres, &config.master_key),
-            Hot::connect(gate, &config.redis_url, &config.key_prefix),
-        );
-        let hot = match (&up, hot) {
-            // What is wrong with the database is said first.
-            (Err(StoreError::Setup(_)), Err(_)) => {
-                return Err(up.err().unwrap_or(StoreError::NotFound));
-            }
-            (_, hot) => hot?,
-        };
+        let hot = Hot::connect(gate, &config.redis_url, &config.key_prefix).await?;
         let left = standby::latest(&hot, disk.as_ref()).await;
+        let expected = left.as_ref().map_or(0, Contents::channels);
+        let up = bring_up::bring_up(&postgres, &config.master_key, expected).await;
         let (up, gate) = match (up, &left) {
             (Ok(up), _) => (Some(up), Gate::of(Server::Postgres)),
             (Err(StoreError::Unavailable(away)), Some(_)) => {
@@ -180,6 +174,7 @@ impl Store {
             database: Database::new(Arc::new(gate), postgres.clone(), size, limit),
             config: postgres,
             master_key: config.master_key.clone(),
+            expected,
             hot,
             vault: OnceLock::new(),
             tokens: Tokens::default(),

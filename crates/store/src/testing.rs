@@ -120,6 +120,11 @@ impl TestStore {
         &self.config
     }
 
+    /// The same without proxies.
+    pub fn direct(&self) -> &StoreConfig {
+        &self.direct
+    }
+
     /// A folder that goes with the store; it holds the master key.
     pub fn folder(&self) -> &Path {
         &self.folder

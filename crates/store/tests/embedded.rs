@@ -177,6 +177,139 @@ async fn killed_servers_come_back_with_their_data() {
     servers.stop().await;
 }
 
+fn stop_hard(pid: u32) {
+    kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGSTOP).unwrap();
+}
+
+#[tokio::test]
+async fn hung_servers_are_killed_with_their_children_and_come_back_with_their_data() {
+    let folder = closed_folder();
+    let servers = Embedded::start(&config(&folder)).await.unwrap();
+    query(&servers, "CREATE TABLE kept AS SELECT 42 AS answer")
+        .await
+        .unwrap();
+    redis(&servers, "SET kept 42").await.unwrap();
+    let backends = "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity";
+    let backends = query(&servers, backends).await.unwrap();
+    let [postgres, its_redis] = servers.pids().map(Option::unwrap);
+    let backends = backends.split(' ').filter_map(|pid| pid.parse().ok());
+    let living: Vec<u32> = backends.filter(|pid| alive(*pid)).collect();
+    assert!(living.len() >= 3, "{living:?}");
+    living.iter().for_each(|pid| stop_hard(*pid));
+    stop_hard(postgres);
+    stop_hard(its_redis);
+    until("other processes", || async {
+        matches!(servers.pids(), [Some(a), Some(b)] if a != postgres && b != its_redis)
+    })
+    .await;
+    assert!(living.iter().all(|pid| !alive(*pid)), "a child hangs on");
+    assert_eq!(
+        query(&servers, "SELECT answer FROM kept").await.unwrap(),
+        "42"
+    );
+    assert!(redis(&servers, "GET kept").await.unwrap().contains("42"));
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_start_yet_is_not_waited_for_and_comes_later() {
+    let folder = closed_folder();
+    let mut config = config(&folder);
+    Embedded::start(&config).await.unwrap().stop().await;
+    let data = folder.path().join("data");
+    let (control, away) = (data.join("postgres/global/pg_control"), data.join("away"));
+    fs::rename(&control, &away).unwrap();
+    let error = refusal(&config).await;
+    assert!(
+        matches!(error, EmbeddedError::EndedAtStart { .. }),
+        "{error}"
+    );
+    config.may_come_later = Some(Duration::from_millis(200));
+    let servers = Embedded::start(&config).await.unwrap();
+    assert_eq!(servers.pids()[0], None);
+    assert!(query(&servers, "SELECT 7").await.is_err());
+    until("Redis, which is in order", || async {
+        redis(&servers, "PING")
+            .await
+            .is_ok_and(|pong| pong == "+PONG\r\n")
+    })
+    .await;
+    fs::rename(&away, &control).unwrap();
+    until("PostgreSQL, repaired", || async {
+        query(&servers, "SELECT 7")
+            .await
+            .is_ok_and(|seven| seven == "7")
+    })
+    .await;
+    servers.stop().await;
+}
+
+/// A small disk of its own; gone with the test. Only root can mount one.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    fn of(mib: u32) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let size = format!("size={mib}m,mode=0700");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(folder.path())
+            .status();
+        mounted
+            .is_ok_and(|status| status.success())
+            .then_some(Self(folder))
+    }
+
+    /// Takes all the room there is, until the file is removed.
+    fn fill(&self) -> std::path::PathBuf {
+        let path = self.0.path().join("filler");
+        let mut file = fs::File::create(&path).unwrap();
+        let chunk = vec![0; 1 << 16];
+        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a server may take a moment to be gone.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_a_server_waits_for_room_and_comes_back_with_its_data() {
+    let Some(disk) = SmallDisk::of(320) else {
+        println!("a small disk can be mounted by root only: not tested here");
+        return;
+    };
+    let mut config = EmbeddedConfig::new(disk.0.path().join("data"));
+    config.durability = Durability::Forgetful;
+    let servers = Embedded::start(&config).await.unwrap();
+    query(&servers, "CREATE TABLE kept AS SELECT 42 AS answer")
+        .await
+        .unwrap();
+    redis(&servers, "SET kept 42").await.unwrap();
+    let filler = disk.fill();
+    let pids = servers.pids().map(Option::unwrap);
+    pids.into_iter().for_each(kill_hard);
+    until("both are down", || async { servers.pids() == [None, None] }).await;
+    // Long enough for several starts, if any were tried.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        assert_eq!(servers.pids(), [None, None], "started on a full disk");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    fs::remove_file(filler).unwrap();
+    until("both are back", || async {
+        let seen = query(&servers, "SELECT answer FROM kept").await;
+        let kept = redis(&servers, "GET kept").await;
+        seen.is_ok_and(|answer| answer == "42") && kept.is_ok_and(|kept| kept.contains("42"))
+    })
+    .await;
+    servers.stop().await;
+}
+
 #[tokio::test]
 async fn a_second_daemon_is_refused_and_the_first_serves_on() {
     let folder = closed_folder();

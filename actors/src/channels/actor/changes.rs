@@ -55,13 +55,18 @@ impl Room {
             snapshot.airtime.plan = self.plan_from_now(&snapshot);
         }
         let airtime = (profile != old_profile).then_some(&snapshot.airtime);
+        let mut pen = handle.pen.lock().await;
         let saved = environment
             .store
             .update_channel(who, handle.id, old.version, &config, airtime)
             .await?;
+        if let Some(airtime) = airtime {
+            pen.airtime = Some(airtime.clone());
+        }
         let life = self.life.state().clone();
         snapshot.channel = Channel { life, ..saved };
         handle.replace(snapshot.clone());
+        drop(pen);
         self.life.recover_by(config.recovery);
         self.want_all();
         if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
@@ -95,10 +100,13 @@ impl Room {
                 message: "a channel can be deleted while it is STOPPED; stop it first".into(),
             });
         }
+        let mut pen = handle.pen.lock().await;
         environment
             .store
             .delete_channel(who, handle.id, if_match)
             .await?;
+        pen.gone = true;
+        drop(pen);
         self.publish("channel.deleted", json!({ "id": handle.id }));
         // What was published goes with the channel; what cannot be removed does no harm. The last
         // playout may still be writing.

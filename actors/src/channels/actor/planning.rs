@@ -49,13 +49,16 @@ impl Room {
             }
             None => snapshot.airtime.plan = self.plan_from_now(&snapshot),
         }
-        let id = self.args.handle.id;
+        let handle = std::sync::Arc::clone(&self.args.handle);
+        let mut pen = handle.pen.lock().await;
         self.args
             .environment
             .store
-            .save_airtime(Some(who), id, &snapshot.airtime)
+            .save_airtime(Some(who), handle.id, &snapshot.airtime)
             .await?;
-        self.args.handle.replace(snapshot.clone());
+        pen.airtime = Some(snapshot.airtime.clone());
+        handle.replace(snapshot.clone());
+        drop(pen);
         self.want_all();
         if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
@@ -98,29 +101,17 @@ impl Room {
             }
         };
         if changed {
-            self.change_plan(snapshot, None).await;
+            self.change_plan(snapshot);
         }
     }
 
-    /// Takes `snapshot`'s plan into use. The plan on air goes on where it cannot be recorded.
-    pub(super) async fn change_plan(&mut self, snapshot: Snapshot, who: Option<&Principal>) {
+    /// Takes `snapshot`'s plan into use; the recorder writes it down.
+    pub(super) fn change_plan(&mut self, snapshot: Snapshot) {
         // At once: what goes on air meanwhile would be missing from the new plan.
         if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
         self.args.handle.replace(snapshot);
-        self.save_airtime(who).await;
-    }
-
-    pub(super) async fn save_airtime(&mut self, who: Option<&Principal>) {
-        let id = self.args.handle.id;
-        let snapshot = self.args.handle.snapshot();
-        let store = &self.args.environment.store;
-        let saved = store.save_airtime(who, id, &snapshot.airtime).await;
-        if let Err(error) = &saved {
-            tracing::warn!(channel = %id, %error, "the plan is not recorded; it is on air all the same");
-        }
-        self.unsaved.airtime = saved.is_err();
     }
 
     /// The rotation with the lengths known now; what is faulty or not playable is passed over.

@@ -50,7 +50,7 @@ impl Store {
                 if !self.0.standby.is_loaded(Kind::Channel) {
                     return Err(StoreError::Unavailable(away));
                 }
-                self.from_copy(kept)
+                self.copied(kept)
             }
             Err(error) => return Err(error),
         };
@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// What is kept, with the orders that wait for the database.
-    fn from_copy(&self, kept: Vec<(ChannelId, Kept)>) -> Vec<ToAir> {
+    fn copied(&self, kept: Vec<(ChannelId, Kept)>) -> Vec<ToAir> {
         let lives = self.0.journal.lives();
         let mut to_air = Vec::new();
         for (id, mut kept) in kept {
@@ -108,6 +108,23 @@ impl Store {
         channel
     }
 
+    /// Takes a channel out of the copies that the database does not have.
+    pub async fn forget_copy(&self, id: ChannelId) {
+        self.forget_kept(id).await;
+        self.hot().forget_channel(id).await;
+    }
+
+    /// Returns when the copy on disk has everything up to now, or after `limit`.
+    pub async fn copies_written(&self, limit: std::time::Duration) {
+        let standby = &self.0.standby;
+        if standby.is_complete() && self.0.disk.is_some() {
+            let kept = standby.is_kept(Place::Disk);
+            if tokio::time::timeout(limit, kept).await.is_err() {
+                tracing::warn!("the copy on disk is not up to date");
+            }
+        }
+    }
+
     /// A channel that was deleted: a daemon that starts while the database is away must not find it.
     pub(super) async fn forget_kept(&self, id: ChannelId) {
         let standby = &self.0.standby;
@@ -115,12 +132,7 @@ impl Store {
         standby.remove_where(Kind::StreamKey, |_, key: &DestinationKey| {
             key.channel_id == id
         });
-        if standby.is_complete() && self.0.disk.is_some() {
-            let kept = standby.is_kept(Place::Disk);
-            if tokio::time::timeout(FORGOTTEN, kept).await.is_err() {
-                tracing::warn!(channel = %id, "the copy on disk still has a channel that was deleted");
-            }
-        }
+        self.copies_written(FORGOTTEN).await;
     }
 }
 

@@ -192,8 +192,7 @@ impl Store {
                 Box::pin(async move { changes::delete(tx, &who, id, expected).await })
             })
             .await?;
-        self.forget_kept(id).await;
-        self.hot().forget_channel(id).await;
+        self.forget_copy(id).await;
         Ok(())
     }
 }

@@ -24,10 +24,11 @@ pub(super) async fn note(tx: &Transaction<'_>, id: Uuid) -> Result<bool, StoreEr
 /// allowed when it was given, so no limit is asked again. Its channel may be gone by now: it is audited all
 /// the same. Its client may be gone: then it concerns nobody.
 pub(crate) async fn reconcile(tx: &Transaction<'_>, order: &Order) -> Result<(), StoreError> {
-    match LockedClient::lock(tx, order.client).await {
-        Err(StoreError::NotFound) => return Ok(()),
-        locked => drop(locked?),
+    let locked = LockedClient::lock(tx, order.client).await;
+    if matches!(locked, Err(StoreError::NotFound)) {
+        return Ok(());
     }
+    locked?;
     if !note(tx, order.id).await? {
         return Ok(());
     }

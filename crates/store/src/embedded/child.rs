@@ -120,7 +120,8 @@ fn start(order: &Order) -> io::Result<Child> {
         .env("TZ", "UTC")
         .stdin(Stdio::null())
         .stdout(out)
-        .stderr(err);
+        .stderr(err)
+        .kill_on_drop(matches!(order.attachment, Attachment::DiesWithUs(_)));
     if let Some(user) = &order.become_user {
         command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
     }

@@ -7,9 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::child::{self, Attachment, Log, Order};
-use super::{
-    Durability, EmbeddedConfig, EmbeddedError, make_database, percent_encoded, postgres, redis,
-};
+use super::{Durability, EmbeddedConfig, EmbeddedError, percent_encoded, postgres, redis};
 
 /// Waits for process `$1` to end, then ends the servers named in the folder `$2` and removes it. A
 /// zombie counts as ended: it may take its new parent a while to look.
@@ -79,9 +77,8 @@ pub(crate) async fn start(folder: &Path, until: u32) -> Result<Detached, Embedde
         server: "PostgreSQL",
         last_words: error.to_string(),
     };
-    make_database(&postgres.socket_folder)
-        .await
-        .map_err(refused)?;
+    let config = postgres::client_config(&postgres.socket_folder, "postgres");
+    postgres::make_database(&config).await.map_err(refused)?;
     Ok(Detached {
         postgres: format!(
             "postgresql://{}@{}:5432/",

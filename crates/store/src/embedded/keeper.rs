@@ -1,19 +1,23 @@
-//! Keeps one server running: starts it, waits until it answers, starts it again when it dies, ends it
-//! gently on request. The delays between starts are 0, 0.5, 1, 2, 4 … 10 s, from 0 again after a
-//! minute of health.
+//! Keeps one server running: starts it, waits until it answers, starts it again when it dies or hangs, ends it
+//! gently on request. The delays between starts are 0, 0.5, 1, 2, 4 … 10 s, from 0 again after a minute of
+//! health; on a full disk it waits until there is room.
+//!
+//! Frozen is a kind of dead: a server that five looks in a row, two seconds each, find silent is killed.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::child::{self, Order};
 use super::error::EmbeddedError;
 use super::log::{self, LastWords};
+use super::{EmbeddedConfig, postgres, redis};
 
 /// How to tell that a server answers.
 #[derive(Clone, Debug)]
@@ -33,6 +37,22 @@ pub(super) struct Recipe {
     pub(super) start_limit: Duration,
 }
 
+/// How to make the recipe of a server, anew for each start: folders, their owner, room on the disk.
+#[derive(Clone, Debug)]
+pub(super) enum Maker {
+    Postgres(EmbeddedConfig, PathBuf),
+    Redis(EmbeddedConfig, PathBuf),
+}
+
+/// What a failed first start means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FirstStart {
+    /// There is no server.
+    MustSucceed,
+    /// It is tried again, and nobody waits for it longer than this.
+    MayComeLater(Duration),
+}
+
 /// A server that is kept running until it is stopped or dropped.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -42,13 +62,33 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the server and returns once it answers.
-    pub(super) async fn start(recipe: Recipe) -> Result<Self, EmbeddedError> {
-        let child = recipe.launch().await?;
+    /// Starts the server and returns once it answers, or as `first` says.
+    pub(super) async fn start(maker: Maker, first: FirstStart) -> Result<Self, EmbeddedError> {
         let (stop, stopped) = watch::channel(false);
-        let (pid_out, pid) = watch::channel(child.id());
-        let task = tokio::spawn(keep(recipe, child, stopped, pid_out));
-        Ok(Self { stop, pid, task })
+        let (pid_out, pid) = watch::channel(None);
+        let (tell, started) = oneshot::channel();
+        let keep = Keep {
+            maker,
+            stopped,
+            pid: pid_out,
+            failures: 0,
+            told_full: false,
+        };
+        let task = tokio::spawn(keep.run(first, tell));
+        let keeper = Self { stop, pid, task };
+        // One that ended without a word has panicked.
+        let gone = || EmbeddedError::EndedAtStart {
+            server: "the keeper",
+            last_words: "it failed".to_owned(),
+        };
+        match first {
+            FirstStart::MustSucceed => started.await.unwrap_or_else(|_| Err(gone()))?,
+            FirstStart::MayComeLater(patience) => {
+                // What has failed is in the log and tried again.
+                drop(timeout(patience, started).await);
+            }
+        }
+        Ok(keeper)
     }
 
     /// The process that runs now; `None` between two starts.
@@ -63,40 +103,193 @@ impl Keeper {
     }
 }
 
-async fn keep(
-    recipe: Recipe,
-    mut child: Child,
-    mut stopped: watch::Receiver<bool>,
+struct Keep {
+    maker: Maker,
+    stopped: watch::Receiver<bool>,
     pid: watch::Sender<Option<u32>>,
-) {
-    let mut failures = 0_u32;
-    loop {
-        let since = Instant::now();
-        tokio::select! {
-            exit = child.wait() => {
-                pid.send_replace(None);
-                tracing::error!(server = recipe.server, ?exit, "an embedded server ended by itself and is started again");
-            }
-            _ = stopped.changed() => return end(&recipe, child).await,
-        }
-        if since.elapsed() > Duration::from_secs(60) {
-            failures = 0;
-        }
-        child = loop {
-            tokio::select! {
-                () = sleep(delay(failures)) => {}
-                _ = stopped.changed() => return,
-            }
-            failures = failures.saturating_add(1);
-            match recipe.launch().await {
-                Ok(started) => break started,
+    /// Starts that were not followed by a minute of health.
+    failures: u32,
+    /// Whether it was said that the disk is full.
+    told_full: bool,
+}
+
+impl Keep {
+    async fn run(mut self, first: FirstStart, tell: oneshot::Sender<Result<(), EmbeddedError>>) {
+        let mut tell = Some(tell);
+        loop {
+            let (recipe, child) = match self.launch().await {
+                Ok(Some(started)) => started,
+                Ok(None) => return,
                 Err(error) => {
-                    tracing::error!(server = recipe.server, %error, "an embedded server could not be started again")
+                    match (tell.take(), first) {
+                        (Some(tell), FirstStart::MustSucceed) => {
+                            drop(tell.send(Err(error))); // whoever asked may have left
+                            return;
+                        }
+                        _ => self.failed(&error),
+                    }
+                    continue;
                 }
+            };
+            self.told_full = false;
+            self.pid.send_replace(child.id());
+            match tell.take() {
+                Some(tell) => drop(tell.send(Ok(()))), // as above
+                None => tracing::info!(server = recipe.server, "the embedded server runs again"),
+            }
+            let since = Instant::now();
+            if !self.stay(&recipe, child).await {
+                return;
+            }
+            self.pid.send_replace(None);
+            if since.elapsed() > Duration::from_secs(60) {
+                self.failures = 0;
+            }
+        }
+    }
+
+    /// Starts the server when its time has come; nothing when it is not wanted any more.
+    async fn launch(&mut self) -> Result<Option<(Recipe, Child)>, EmbeddedError> {
+        tokio::select! {
+            () = sleep(delay(self.failures)) => {}
+            () = asked(&mut self.stopped) => return Ok(None),
+        }
+        self.failures = self.failures.saturating_add(1);
+        let launched = async {
+            let recipe = self.maker.recipe().await?;
+            let child = recipe.launch().await;
+            Ok::<_, EmbeddedError>((recipe, child))
+        };
+        let (recipe, child) = tokio::select! {
+            launched = launched => launched?,
+            // What has begun to start is killed.
+            () = asked(&mut self.stopped) => return Ok(None),
+        };
+        let (data_dir, server) = (&self.maker.config().data_dir, recipe.server);
+        let mut child = child.map_err(|error| error.or_disk_full(server, data_dir))?;
+        if let Err(error) = self.maker.finish(&recipe).await {
+            end(&recipe, &mut child).await;
+            return Err(error);
+        }
+        Ok(Some((recipe, child)))
+    }
+
+    fn failed(&mut self, error: &EmbeddedError) {
+        let full = matches!(
+            error,
+            EmbeddedError::NoRoom { .. } | EmbeddedError::DiskFull { .. }
+        );
+        if !full {
+            self.told_full = false;
+            tracing::error!(%error, "an embedded server could not be started; it is tried again");
+        } else if !std::mem::replace(&mut self.told_full, true) {
+            tracing::error!(%error, "an embedded server is started again when there is room");
+        }
+    }
+
+    /// Watches over a server that runs; `false` when it was ended because it is not wanted any more.
+    async fn stay(&mut self, recipe: &Recipe, mut child: Child) -> bool {
+        let hung = async {
+            let mut silent = 0;
+            while silent < SILENT_LOOKS {
+                sleep(LOOK_EVERY).await;
+                silent = if recipe.probe.lives().await {
+                    0
+                } else {
+                    silent + 1
+                };
             }
         };
-        pid.send_replace(child.id());
-        tracing::info!(server = recipe.server, "the embedded server runs again");
+        tokio::select! {
+            exit = child.wait() => {
+                tracing::error!(server = recipe.server, ?exit, "an embedded server ended by itself and is started again");
+                true
+            }
+            () = hung => {
+                tracing::error!(server = recipe.server, "an embedded server does not answer; it is killed and started again");
+                kill_family(&mut child).await;
+                true
+            }
+            () = asked(&mut self.stopped) => {
+                end(recipe, &mut child).await;
+                false
+            }
+        }
+    }
+}
+
+/// Returns when the server is not wanted any more.
+async fn asked(stopped: &mut watch::Receiver<bool>) {
+    // A keeper that is gone means the same.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}
+
+/// How long after one look at a server the next one begins.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long a look may take.
+const LOOK: Duration = Duration::from_secs(2);
+/// So many looks in a row without a word, and a server counts as hung.
+const SILENT_LOOKS: u32 = 5;
+/// How long what a killed server leaves behind may take to be gone.
+const GONE: Duration = Duration::from_secs(5);
+
+/// Ends a server that answers to nothing, and the processes that it has started: they may hang like it, and the
+/// next one cannot start beside them.
+async fn kill_family(child: &mut Child) {
+    let family = child.id().map(children).unwrap_or_default();
+    send(child, Signal::SIGKILL);
+    for pid in &family {
+        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL); // it may have ended by itself
+    }
+    drop(child.wait().await);
+    let begun = Instant::now();
+    let alive = |pid: &i32| kill(Pid::from_raw(*pid), None).is_ok();
+    while family.iter().any(alive) && begun.elapsed() < GONE {
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The processes that `parent` has started (proc(5), `/proc/pid/stat`).
+fn children(parent: u32) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let after_name = stat.rsplit_once(')').map(|(_, rest)| rest);
+        let its_parent = after_name.and_then(|rest| rest.split_whitespace().nth(1));
+        its_parent.and_then(|pid| pid.parse().ok()) == Some(parent)
+    })
+    .collect()
+}
+
+impl Maker {
+    fn config(&self) -> &EmbeddedConfig {
+        match self {
+            Self::Postgres(config, _) | Self::Redis(config, _) => config,
+        }
+    }
+
+    async fn recipe(&self) -> Result<Recipe, EmbeddedError> {
+        Ok(match self {
+            Self::Postgres(config, run) => postgres::prepare(config, run).await?.recipe,
+            Self::Redis(config, run) => redis::prepare(config, run).await?.recipe,
+        })
+    }
+
+    /// What is still to be done once the server answers.
+    async fn finish(&self, recipe: &Recipe) -> Result<(), EmbeddedError> {
+        let Probe::Postgres(config) = &recipe.probe else {
+            return Ok(());
+        };
+        postgres::make_database(config).await.map_err(|source| {
+            let last_words = source
+                .as_db_error()
+                .map_or_else(|| source.to_string(), |error| error.message().to_owned());
+            EmbeddedError::EndedAtStart {
+                server: recipe.server,
+                last_words,
+            }
+        })
     }
 }
 
@@ -109,15 +302,15 @@ fn delay(failures: u32) -> Duration {
     }
 }
 
-async fn end(recipe: &Recipe, mut child: Child) {
+async fn end(recipe: &Recipe, child: &mut Child) {
     for (signal, patience) in recipe.ending {
-        send(&child, *signal);
+        send(child, *signal);
         if timeout(*patience, child.wait()).await.is_ok() {
             return;
         }
         tracing::warn!(server = recipe.server, %signal, "the embedded server did not end in time");
     }
-    send(&child, Signal::SIGKILL);
+    send(child, Signal::SIGKILL);
     drop(child.wait().await);
 }
 
@@ -149,7 +342,7 @@ impl Recipe {
                 return Ok(child);
             }
             if begun.elapsed() > self.start_limit {
-                end(self, child).await;
+                end(self, &mut child).await;
                 let (server, waited) = (self.server, self.start_limit);
                 return Err(EmbeddedError::NotReady {
                     server,
@@ -179,8 +372,9 @@ impl Recipe {
 }
 
 impl Probe {
+    /// Whether the server does what is asked.
     pub(super) async fn answers(&self) -> bool {
-        timeout(Duration::from_secs(2), async {
+        timeout(LOOK, async {
             match self {
                 Self::Postgres(config) => match config.connect(tokio_postgres::NoTls).await {
                     Ok((client, connection)) => {
@@ -190,7 +384,22 @@ impl Probe {
                     }
                     Err(_) => false,
                 },
-                Self::Redis(socket) => super::redis::ping(socket).await.unwrap_or(false),
+                Self::Redis(socket) => redis::ping(socket).await.unwrap_or(false),
+            }
+        })
+        .await
+        .unwrap_or(false)
+    }
+
+    /// Whether the server says anything at all, be it that it is full or still coming up.
+    async fn lives(&self) -> bool {
+        timeout(LOOK, async {
+            match self {
+                Self::Postgres(config) => match config.connect(tokio_postgres::NoTls).await {
+                    Ok(_) => true,
+                    Err(error) => error.as_db_error().is_some(),
+                },
+                Self::Redis(socket) => redis::says_anything(socket).await.is_ok(),
             }
         })
         .await

@@ -2,8 +2,8 @@
 //!
 //! Both listen on Unix sockets only, in folders that nobody else may enter. Run by root they become an
 //! ordinary user; they reach their folders through inherited descriptors, so the data folder may lie
-//! where that user cannot go. They are kept running, ended gently by [`Embedded::stop`], and ended by
-//! the kernel when the daemon dies.
+//! where that user cannot go. They are kept running (one that hangs is killed, on a full disk they wait for
+//! room), ended gently by [`Embedded::stop`], and ended by the kernel when the daemon dies.
 //!
 //! Invariant: nothing on disk is removed but pid files and sockets of dead servers and our own
 //! half-made clusters.
@@ -21,7 +21,7 @@ mod programs;
 mod redis;
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub use self::error::EmbeddedError;
 pub use self::programs::Programs;
 
 use self::folder::Folder;
-use self::keeper::Keeper;
+use self::keeper::{FirstStart, Keeper, Maker};
 
 /// What the servers promise about power cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,9 @@ pub struct EmbeddedConfig {
     pub durability: Durability,
     /// How long a server may take until it answers (recovery after a crash included).
     pub start_limit: Duration,
+    /// How long a server is waited for that cannot be started yet, where the daemon can do without it for a
+    /// time: it is tried again for as long as it takes. Nothing: without it there is nothing to run for.
+    pub may_come_later: Option<Duration>,
     pub programs: Programs,
 }
 
@@ -70,6 +73,7 @@ impl EmbeddedConfig {
             which: Which::Both,
             durability: Durability::Durable,
             start_limit: Duration::from_secs(120),
+            may_come_later: None,
             programs: Programs::default(),
         }
     }
@@ -105,10 +109,10 @@ impl Embedded {
             config.which != Which::OnlyRedis,
             config.which != Which::OnlyPostgres,
         );
-        if wants_postgres {
+        if wants_postgres && config.may_come_later.is_none() {
             postgres::installed(&config.programs, &config.data_dir)?;
         }
-        if wants_redis {
+        if wants_redis && config.may_come_later.is_none() {
             programs::redis(&config.programs)?;
         }
         let run = config.data_dir.join("run");
@@ -190,75 +194,50 @@ async fn start_postgres(
     config: &EmbeddedConfig,
     run: &std::path::Path,
 ) -> Result<Running, EmbeddedError> {
-    let postgres::Postgres {
-        recipe,
-        sockets,
-        socket_folder,
-    } = postgres::prepare(config, run).await?;
-    let keeper = Keeper::start(recipe)
-        .await
-        .map_err(|error| error.or_disk_full("PostgreSQL", &config.data_dir))?;
-    if let Err(source) = make_database(&socket_folder).await {
-        keeper.stop().await;
-        let last_words = source
-            .as_db_error()
-            .map_or_else(|| source.to_string(), |error| error.message().to_owned());
-        return Err(EmbeddedError::EndedAtStart {
-            server: "PostgreSQL",
-            last_words,
-        });
-    }
+    let sockets = sockets(run, "postgres")?;
     let url = format!(
         "postgresql://{}@{}:5432/{}",
         postgres::USER,
-        percent_encoded(&socket_folder),
+        percent_encoded(&sockets.name_for_clients(postgres::SOCKET)),
         postgres::USER
     );
+    let maker = Maker::Postgres(config.clone(), run.to_owned());
     Ok(Running {
-        keeper,
+        keeper: Keeper::start(maker, first_start(config)).await?,
         url,
         _sockets: sockets,
     })
-}
-
-async fn make_database(socket_folder: &std::path::Path) -> Result<(), tokio_postgres::Error> {
-    let (client, connection) = postgres::client_config(socket_folder, "postgres")
-        .connect(tokio_postgres::NoTls)
-        .await?;
-    let connection = tokio::spawn(connection);
-    let known = client
-        .query_opt(
-            "SELECT 1 FROM pg_database WHERE datname = $1",
-            &[&postgres::USER],
-        )
-        .await?;
-    if known.is_none() {
-        client
-            .batch_execute(&format!("CREATE DATABASE {}", postgres::USER))
-            .await?;
-    }
-    drop(client);
-    drop(connection.await);
-    Ok(())
 }
 
 async fn start_redis(
     config: &EmbeddedConfig,
     run: &std::path::Path,
 ) -> Result<Running, EmbeddedError> {
-    let redis::Redis {
-        recipe,
-        socket,
-        sockets,
-    } = redis::prepare(config, run).await?;
-    let keeper = Keeper::start(recipe)
-        .await
-        .map_err(|error| error.or_disk_full("Redis", &config.data_dir))?;
+    let sockets = sockets(run, "redis")?;
+    let socket = sockets.name_for_clients(redis::SOCKET).join(redis::SOCKET);
+    let maker = Maker::Redis(config.clone(), run.to_owned());
     Ok(Running {
-        keeper,
+        keeper: Keeper::start(maker, first_start(config)).await?,
         url: format!("redis+unix://{}", socket.display()),
         _sockets: sockets,
     })
+}
+
+fn first_start(config: &EmbeddedConfig) -> FirstStart {
+    config
+        .may_come_later
+        .map_or(FirstStart::MustSucceed, FirstStart::MayComeLater)
+}
+
+/// The folder of a server's socket, there before the server is; whose it becomes is settled when that starts.
+fn sockets(run: &std::path::Path, name: &str) -> Result<Folder, EmbeddedError> {
+    let path = run.join(name);
+    match fs::DirBuilder::new().mode(0o700).create(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(EmbeddedError::io("make the folder", &path)(error))
+        }
+        _ => Folder::open(&path),
+    }
 }
 
 /// A path as the host of a connection URL.

@@ -22,7 +22,7 @@ use super::{Durability, EmbeddedConfig};
 const SERVER: &str = "PostgreSQL";
 /// The user and the database of the daemon; the socket's folder is what keeps others out.
 pub(super) const USER: &str = "playoutd";
-const SOCKET: &str = ".s.PGSQL.5432";
+pub(super) const SOCKET: &str = ".s.PGSQL.5432";
 const NEEDED_NEW_MIB: u64 = 160;
 const NEEDED_MIB: u64 = 32;
 const MARK: &str = "made-by-playoutd";
@@ -40,7 +40,8 @@ const ENDING: &[(Signal, Duration)] = &[
 /// PostgreSQL made ready to start.
 pub(super) struct Postgres {
     pub(super) recipe: Recipe,
-    pub(super) sockets: Folder,
+    /// For servers that outlive this process.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code))]
     pub(super) socket_folder: PathBuf,
 }
 
@@ -92,7 +93,6 @@ pub(super) async fn prepare(
     };
     Ok(Postgres {
         recipe,
-        sockets,
         socket_folder,
     })
 }
@@ -320,4 +320,23 @@ fn read_pid(file: &Path) -> Option<u32> {
 /// Refuses early, with the sentence, when nothing could ever start.
 pub(super) fn installed(programs: &Programs, data_dir: &Path) -> Result<(), EmbeddedError> {
     programs::postgres(programs, None, data_dir).map(drop)
+}
+
+/// Makes the daemon's database, if it is not there.
+pub(super) async fn make_database(
+    config: &tokio_postgres::Config,
+) -> Result<(), tokio_postgres::Error> {
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+    let connection = tokio::spawn(connection);
+    let known = client
+        .query_opt("SELECT 1 FROM pg_database WHERE datname = $1", &[&USER])
+        .await?;
+    if known.is_none() {
+        client
+            .batch_execute(&format!("CREATE DATABASE {USER}"))
+            .await?;
+    }
+    drop(client);
+    drop(connection.await);
+    Ok(())
 }

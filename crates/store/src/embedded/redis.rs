@@ -27,8 +27,9 @@ const ENDING: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(15
 /// Redis made ready to start.
 pub(super) struct Redis {
     pub(super) recipe: Recipe,
+    /// For servers that outlive this process.
+    #[cfg_attr(not(feature = "testing"), expect(dead_code))]
     pub(super) socket: PathBuf,
-    pub(super) sockets: Folder,
 }
 
 /// Makes the folders and the command line; starts nothing.
@@ -78,11 +79,7 @@ pub(super) async fn prepare(config: &EmbeddedConfig, run: &Path) -> Result<Redis
         ending: ENDING,
         start_limit: config.start_limit,
     };
-    Ok(Redis {
-        recipe,
-        socket,
-        sockets,
-    })
+    Ok(Redis { recipe, socket })
 }
 
 /// Redis unlinks a socket it finds, living or not: so look first. A server left by a killed daemon is
@@ -116,4 +113,12 @@ pub(super) async fn ping(socket: &Path) -> io::Result<bool> {
     let mut answer = [0; 7];
     stream.read_exact(&mut answer).await?;
     Ok(answer == *b"+PONG\r\n")
+}
+
+/// Returns when Redis has said anything, whatever it is.
+pub(super) async fn says_anything(socket: &Path) -> io::Result<()> {
+    let mut stream = UnixStream::connect(socket).await?;
+    // One that lets nobody in says so at once, and may have closed by now.
+    drop(stream.write_all(b"PING\r\n").await);
+    stream.read_u8().await.map(drop)
 }

@@ -98,6 +98,12 @@ pub(crate) struct Contents {
 }
 
 impl Contents {
+    /// How many channels are in it.
+    pub(crate) fn channels(&self) -> usize {
+        let kinds = self.records.keys().map(|(kind, _)| *kind);
+        kinds.filter(|kind| *kind == Kind::Channel).count()
+    }
+
     /// The records of a kind, read; what cannot be read is passed over and logged.
     pub(crate) fn of<T: DeserializeOwned>(&self, kind: Kind) -> Vec<(String, T)> {
         let mut found: Vec<(String, T)> = self

@@ -95,7 +95,7 @@ impl Store {
         }
         let elsewhere = match usable {
             Some(principal) => Some(principal),
-            None => self.from_redis(&digest).await,
+            None => self.known_to_redis(&digest).await,
         };
         match elsewhere {
             Some(principal) => Ok(Some(principal)),
@@ -152,7 +152,7 @@ impl Store {
         }
     }
 
-    async fn from_redis(&self, digest: &TokenDigest) -> Option<Principal> {
+    async fn known_to_redis(&self, digest: &TokenDigest) -> Option<Principal> {
         let key = self.token_key(digest);
         let json: Option<String> = self.hot().bounded(self.hot().now().get(key)).await.ok()?;
         let kept: KeptToken = serde_json::from_str(&json?).ok()?;

@@ -115,10 +115,13 @@ async fn assert_the_same(daemon: &Store, given: &Given) {
     let stored = &to_air[0].stored;
     assert_eq!(stored.channel, given.channel);
     assert_eq!(stored.airtime, given.airs);
-    assert_eq!(daemon.all_media().await.unwrap(), [given.item.clone()]);
+    assert_eq!(
+        daemon.all_media().await.unwrap(),
+        std::slice::from_ref(&given.item)
+    );
     assert_eq!(
         daemon.all_renditions().await.unwrap(),
-        [given.rendition.clone()]
+        std::slice::from_ref(&given.rendition)
     );
     let destination = given.channel.config.rtmp_destinations[0].id.unwrap();
     let key = daemon.stream_key(destination).await.unwrap().unwrap();
@@ -228,6 +231,29 @@ async fn the_later_copy_counts_whatever_either_missed() {
         })
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_database_that_lost_everything_is_not_begun_anew_under_channels_that_are_known() {
+    let (store, _proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    drop(daemon);
+    let session = store.session().await;
+    session
+        .batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        .await
+        .unwrap();
+    let daemon = Store::connect(&config).await.unwrap();
+    assert_the_same(&daemon, &given).await;
+    let refused = daemon.writable().unwrap_err().to_string();
+    assert!(
+        refused.contains("the database is empty, and 1 channels"),
+        "{refused}"
+    );
+    let tables = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
+    let tables: i64 = session.query_one(tables, &[]).await.unwrap().get(0);
+    assert_eq!(tables, 0);
 }
 
 #[tokio::test]

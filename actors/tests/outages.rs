@@ -1,0 +1,364 @@
+//! Channels while stores are away: orders are carried out and recorded later, what happens on air goes on, and a
+//! daemon that starts without PostgreSQL takes up what that has when it is there.
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use playout_actors::process::Tools;
+use playout_actors::{App, AppConfig, OpError, PlayoutSettings, SourceKind};
+use playout_domain::lifecycle::Operation;
+use playout_domain::limits::PlanLimits;
+use playout_domain::{ChannelId, ChannelStatus, Desired, Policy};
+use playout_store::testing::{self, Manner, Proxies, TestStore};
+use playout_store::{Condition, Principal, Server, Store, StoreConfig};
+use serde_json::json;
+
+/// Waits until something holds, a minute at most.
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let waited = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(60), waited).await;
+    waited.unwrap_or_else(|_| panic!("never seen: {what}"));
+}
+
+/// A daemon's living tier behind proxies, with a copy on disk.
+struct House {
+    store: TestStore,
+    proxies: Proxies,
+    config: StoreConfig,
+}
+
+impl House {
+    async fn new() -> Self {
+        let (store, proxies) = testing::behind_proxies().await;
+        let mut config = store.config().clone();
+        config.standby = Some(store.folder().join("standby"));
+        Self {
+            store,
+            proxies,
+            config,
+        }
+    }
+
+    async fn app(&self) -> App {
+        let store = Store::connect(&self.config).await.unwrap();
+        let config = AppConfig {
+            data_dir: self.store.folder().to_owned(),
+            tools: Tools::default(),
+            playout: PlayoutSettings {
+                source: SourceKind::Ffmpeg,
+                buffer: 8,
+                clock_origin: 10,
+                target_duration: 4,
+                window: 10,
+            },
+            policy: Policy {
+                allow_private_destinations: false,
+            },
+            media_roots: Vec::new(),
+            prepare_jobs: 1,
+            default_profile: None,
+        };
+        App::start(config, store).await.unwrap()
+    }
+
+    /// PostgreSQL behaves so, and that is known.
+    async fn postgres(&self, app: &App, manner: Manner) {
+        self.proxies.postgres.set(manner);
+        known(app, Server::Postgres, manner == Manner::Pass).await;
+    }
+
+    async fn audited(&self, who: &Principal, id: ChannelId) -> Vec<String> {
+        let entries = self.store.audit(who.client, 0, 100).await.unwrap();
+        let of_it = entries.iter().filter(|entry| entry.subject == id.uuid());
+        of_it.map(|entry| entry.operation.clone()).collect()
+    }
+}
+
+async fn known(app: &App, server: Server, works: bool) {
+    let mut condition = app.store.condition(server);
+    let known = condition.wait_for(|condition| condition.works() == works);
+    drop(
+        tokio::time::timeout(Duration::from_secs(30), known)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+}
+
+async fn channel(app: &App, who: &Principal, name: &str) -> ChannelId {
+    let config = json!({ "name": name, "resolution": "240p" });
+    app.channels.create(who, &config).await.unwrap().id
+}
+
+async fn status(app: &App, id: ChannelId) -> ChannelStatus {
+    let status = app.channels.status(&Principal::daemon(), id).await;
+    status.unwrap().status
+}
+
+#[tokio::test]
+async fn orders_are_carried_out_while_the_database_hangs_and_are_in_it_afterwards() {
+    let house = House::new().await;
+    let app = house.app().await;
+    let who = Principal::daemon();
+    let one = channel(&app, &who, "One").await;
+    let two = channel(&app, &who, "Two").await;
+    app.channels
+        .operate(&who, two, Operation::Start)
+        .await
+        .unwrap();
+    house.postgres(&app, Manner::Hang).await;
+    // Nothing that happens on air waits for the database.
+    let started = app
+        .channels
+        .operate(&who, one, Operation::Start)
+        .await
+        .unwrap();
+    assert_eq!(started.life.desired, Desired::Live);
+    until("the channel is LIVE", async || {
+        status(&app, one).await == ChannelStatus::Live
+    })
+    .await;
+    app.channels
+        .operate(&who, one, Operation::Restart)
+        .await
+        .unwrap();
+    let stopped = app
+        .channels
+        .operate(&who, two, Operation::Stop)
+        .await
+        .unwrap();
+    assert_eq!(stopped.life.status, ChannelStatus::Stopped);
+    assert_eq!(app.store.journaled(), 3);
+    // Everything else is refused.
+    let refused = app
+        .channels
+        .update(&who, one, &json!({ "name": "X" }), None)
+        .await;
+    assert!(
+        matches!(refused, Err(OpError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    until("the channel is LIVE", async || {
+        status(&app, one).await == ChannelStatus::Live
+    })
+    .await;
+    house.postgres(&app, Manner::Pass).await;
+    app.store.until_recordable().await;
+    until("what happened meanwhile is recorded", async || {
+        let stored = house.store.channel(one).await.unwrap().unwrap().channel;
+        stored.life.status == ChannelStatus::Live && stored.life.generation.0 == 2
+    })
+    .await;
+    let stored = house.store.channel(two).await.unwrap().unwrap().channel;
+    assert_eq!(stored.life.desired, Desired::Stopped);
+    assert_eq!(
+        house.audited(&who, one).await,
+        ["channel.create", "channel.start", "channel.restart"]
+    );
+    assert_eq!(
+        house.audited(&who, two).await,
+        ["channel.create", "channel.start", "channel.stop"]
+    );
+    app.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_plans_limit_holds_while_the_database_is_away() {
+    let house = House::new().await;
+    let limits = PlanLimits {
+        max_live: Some(1),
+        ..PlanLimits::UNLIMITED
+    };
+    let who = house.store.client("client", &limits).await;
+    let app = house.app().await;
+    let (one, two) = (
+        channel(&app, &who, "One").await,
+        channel(&app, &who, "Two").await,
+    );
+    house.postgres(&app, Manner::Refuse).await;
+    let start = |id| app.channels.operate(&who, id, Operation::Start);
+    let (first, second) = tokio::join!(start(one), start(two));
+    let refused: Vec<_> = [&first, &second]
+        .into_iter()
+        .filter(|done| done.is_err())
+        .collect();
+    assert!(
+        matches!(refused[..], [Err(OpError::Limit(_))]),
+        "{first:?} {second:?}"
+    );
+    let (live, other) = if first.is_ok() {
+        (one, two)
+    } else {
+        (two, one)
+    };
+    app.channels
+        .operate(&who, live, Operation::Stop)
+        .await
+        .unwrap();
+    start(other).await.unwrap();
+    app.shutdown().await;
+}
+
+#[tokio::test]
+async fn with_both_away_an_order_is_refused_and_changes_nothing() {
+    let house = House::new().await;
+    let app = house.app().await;
+    let who = Principal::daemon();
+    let (one, two) = (
+        channel(&app, &who, "One").await,
+        channel(&app, &who, "Two").await,
+    );
+    app.channels
+        .operate(&who, two, Operation::Start)
+        .await
+        .unwrap();
+    house.postgres(&app, Manner::Refuse).await;
+    house.proxies.redis.set(Manner::Refuse);
+    known(&app, Server::Redis, false).await;
+    for (id, operation) in [(one, Operation::Start), (two, Operation::Stop)] {
+        let refused = app.channels.operate(&who, id, operation).await;
+        assert!(
+            matches!(refused, Err(OpError::Unavailable { .. })),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(status(&app, one).await, ChannelStatus::Stopped);
+    until("the other goes on", async || {
+        status(&app, two).await == ChannelStatus::Live
+    })
+    .await;
+    house.postgres(&app, Manner::Pass).await;
+    app.channels
+        .operate(&who, one, Operation::Start)
+        .await
+        .unwrap();
+    app.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_starts_without_the_database_takes_up_what_it_has_later() {
+    let house = House::new().await;
+    let app = house.app().await;
+    let who = Principal::daemon();
+    let [kept, renamed, deleted] = [
+        channel(&app, &who, "Kept").await,
+        channel(&app, &who, "Renamed").await,
+        channel(&app, &who, "Deleted").await,
+    ];
+    for id in [kept, deleted] {
+        app.channels
+            .operate(&who, id, Operation::Start)
+            .await
+            .unwrap();
+    }
+    app.shutdown().await;
+    drop(app);
+    // Behind the daemon's back.
+    let other = Store::connect(house.store.direct()).await.unwrap();
+    let mut config = other
+        .channel(renamed)
+        .await
+        .unwrap()
+        .unwrap()
+        .channel
+        .config;
+    config.name = "Another name".to_owned();
+    other
+        .update_channel(&who, renamed, 1, &config, None)
+        .await
+        .unwrap();
+    other.delete_channel(&who, deleted, None).await.unwrap();
+    let mut made = other.channel(kept).await.unwrap().unwrap();
+    made.channel.id = ChannelId::from(uuid::Uuid::now_v7());
+    made.channel.life = Default::default();
+    let made = other
+        .insert_channel(&who, &made.channel, &made.airtime)
+        .await
+        .unwrap();
+
+    house.proxies.postgres.set(Manner::Refuse);
+    let app = house.app().await;
+    for id in [kept, deleted] {
+        until("it is on air", async || {
+            status(&app, id).await == ChannelStatus::Live
+        })
+        .await;
+    }
+    app.channels
+        .operate(&who, renamed, Operation::Start)
+        .await
+        .unwrap();
+    let name = async |id| {
+        app.channels
+            .get(&who, id)
+            .await
+            .map(|channel| channel.config.name)
+    };
+    assert_eq!(name(renamed).await.unwrap(), "Renamed");
+    house.postgres(&app, Manner::Pass).await;
+    app.store.until_recordable().await;
+    assert_eq!(name(renamed).await.unwrap(), "Another name");
+    assert_eq!(name(made.id).await.unwrap(), "Kept");
+    assert!(matches!(name(deleted).await, Err(OpError::NotFound(_))));
+    for id in [kept, renamed] {
+        until("it is on air", async || {
+            status(&app, id).await == ChannelStatus::Live
+        })
+        .await;
+        until("that is recorded", async || {
+            let stored = house.store.channel(id).await.unwrap().unwrap().channel;
+            stored.life.status == ChannelStatus::Live
+        })
+        .await;
+    }
+    let audited = house.audited(&who, renamed).await;
+    assert_eq!(
+        audited,
+        ["channel.create", "channel.update", "channel.start"]
+    );
+    app.channels
+        .update(&who, renamed, &json!({ "name": "A third" }), Some(2))
+        .await
+        .unwrap();
+    app.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_stores_come_and_go_and_a_channel_stays_on_air() {
+    let house = House::new().await;
+    let app = house.app().await;
+    let who = Principal::daemon();
+    let one = channel(&app, &who, "One").await;
+    app.channels
+        .operate(&who, one, Operation::Start)
+        .await
+        .unwrap();
+    until("the channel is LIVE", async || {
+        status(&app, one).await == ChannelStatus::Live
+    })
+    .await;
+    let generation = app.channels.get(&who, one).await.unwrap().life.generation;
+    for (postgres, redis) in [
+        (Manner::Hang, Manner::Pass),
+        (Manner::Refuse, Manner::Hang),
+        (Manner::Pass, Manner::Refuse),
+        (Manner::Pass, Manner::Pass),
+    ] {
+        house.proxies.redis.set(redis);
+        house.postgres(&app, postgres).await;
+        known(&app, Server::Redis, redis == Manner::Pass).await;
+        assert_eq!(status(&app, one).await, ChannelStatus::Live);
+    }
+    assert!(app.store.condition(Server::Postgres).borrow().works());
+    assert_eq!(
+        *app.store.condition(Server::Redis).borrow(),
+        Condition::Works
+    );
+    let now = app.channels.get(&who, one).await.unwrap().life.generation;
+    assert_eq!(now, generation, "it was restarted");
+    app.shutdown().await;
+}
