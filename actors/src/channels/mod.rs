@@ -5,6 +5,8 @@
 
 mod actor;
 mod handle;
+#[cfg(test)]
+mod tests;
 mod views;
 
 pub use views::{

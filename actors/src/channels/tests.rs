@@ -1,0 +1,131 @@
+//! A channel's actor on a real store, with nothing to play but the slate.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use playout_domain::lifecycle::Generation;
+use playout_store::testing::{self, TestStore};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::actor::Msg;
+use super::*;
+use crate::app::{App, AppConfig};
+use crate::hub::{Filter, kind};
+use crate::playout::{Fact, PlayoutSettings, SourceKind};
+use crate::process::Tools;
+
+/// The living tier in a folder of its own.
+struct House {
+    app: App,
+    store: TestStore,
+    _dir: TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = testing::fresh().await;
+        let config = AppConfig {
+            data_dir: dir.path().to_owned(),
+            tools: Tools::default(),
+            playout: PlayoutSettings {
+                source: SourceKind::Ffmpeg,
+                buffer: 8,
+                clock_origin: 0,
+                target_duration: 4,
+                window: 10,
+            },
+            policy: Default::default(),
+            media_roots: Vec::new(),
+            prepare_jobs: 1,
+            default_profile: None,
+        };
+        let app = App::start(config, (*store).clone()).await.unwrap();
+        Self {
+            app,
+            store,
+            _dir: dir,
+        }
+    }
+
+    async fn end(self) {
+        self.app.shutdown().await;
+        drop(self.store);
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(45);
+    while !holds().await {
+        assert!(Instant::now() < end, "waited too long until {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_playout_says_changes_nothing() {
+    let house = House::new().await;
+    let (channels, who) = (&house.app.channels, Principal::daemon());
+    let config = json!({ "name": "Slate", "resolution": "240p" });
+    let id = channels.create(&who, &config).await.unwrap().id;
+    channels.operate(&who, id, Operation::Start).await.unwrap();
+    let live = async || {
+        let status = channels.status(&who, id).await.unwrap();
+        status.status == playout_domain::ChannelStatus::Live
+    };
+    until("it is LIVE", live).await;
+    channels
+        .operate(&who, id, Operation::Restart)
+        .await
+        .unwrap();
+    until("it is LIVE again", live).await;
+    let life = channels.get(&who, id).await.unwrap().life;
+    let earlier = Generation(life.generation.0 - 1);
+    let mut events = house.app.hub.subscribe(Filter::default(), None);
+    let actor = channels.actor(id).unwrap();
+    let stale = [
+        Fact::Ended {
+            reason: "it was killed".into(),
+        },
+        Fact::OnAirChanged(OnAir {
+            kind: OnAirKind::Fallback,
+            media_id: None,
+            since: Timestamp::now(),
+            until: None,
+        }),
+        Fact::SourceFailed {
+            media: MediaId::from(uuid::Uuid::now_v7()),
+            error: "it was killed".into(),
+            attempt: 9,
+            delay: Duration::ZERO,
+        },
+        Fact::Healthy,
+        Fact::FirstOut,
+    ];
+    for fact in stale {
+        actor.cast(Msg::Told(earlier, fact)).unwrap();
+    }
+    // Orders and facts are taken one at a time: when this is answered, those were.
+    channels.operate(&who, id, Operation::Start).await.unwrap();
+    assert_eq!(channels.get(&who, id).await.unwrap().life, life);
+    house.app.hub.publish(HubEvent {
+        kind: "last",
+        client: None,
+        channel: None,
+        data: json!({}),
+    });
+    loop {
+        let event = events.next().await.unwrap();
+        let of_a_playout = [
+            kind::CHANNEL_ONAIR,
+            kind::CHANNEL_RECOVERY,
+            kind::CHANNEL_STATUS,
+        ];
+        assert!(!of_a_playout.contains(&event.kind), "{event:?}");
+        if event.kind == "last" {
+            break;
+        }
+    }
+    house.end().await;
+}
