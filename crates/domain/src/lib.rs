@@ -12,6 +12,7 @@ pub mod ids;
 pub mod lifecycle;
 pub mod limits;
 pub mod media;
+pub mod output;
 pub mod plan;
 mod profile;
 pub mod resolution;
