@@ -118,11 +118,24 @@ pub struct HlsSettings {
     pub window: Count<3, 1000>,
 }
 
-/// `[rtmp]`: where channels may be pushed to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// `[rtmp]`: where channels may be pushed to, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RtmpSettings {
     pub allow_private: bool,
+    pub authorities: PathBuf,
+    pub stalled_after: Seconds<2, 120>,
+    pub session_limits: SessionLimits,
+}
+
+/// `[rtmp.session_limits]`: how long a connection may last on each platform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionLimits {
+    pub youtube: Seconds<30, 172_800>,
+    pub facebook: Seconds<30, 172_800>,
+    pub twitch: Seconds<30, 172_800>,
+    pub custom: Seconds<30, 172_800>,
 }
 
 /// `[sse]`: live events.
@@ -199,6 +212,28 @@ impl Default for MediaSettings {
             roots: vec![PathBuf::from("/")],
             prepare_jobs: Count::of(0),
             prepare_on_import: true,
+        }
+    }
+}
+
+impl Default for RtmpSettings {
+    fn default() -> Self {
+        Self {
+            allow_private: false,
+            authorities: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
+            stalled_after: Seconds::of(10),
+            session_limits: SessionLimits::default(),
+        }
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            youtube: Seconds::of(43_200),
+            facebook: Seconds::of(28_800),
+            twitch: Seconds::of(86_400),
+            custom: Seconds::of(86_400),
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::hub::Hub;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
 use crate::process::{Launcher, Tools};
+use crate::rtmp::RtmpSettings;
 use crate::telemetry::Telemetry;
 use crate::tree::Tree;
 
@@ -26,6 +27,8 @@ pub struct AppConfig {
     pub playout: PlayoutSettings,
     /// What configurations may hold.
     pub policy: Policy,
+    /// How channels are pushed to platforms.
+    pub rtmp: RtmpSettings,
     /// Folders that media may be imported from, symbolic links resolved.
     pub media_roots: Vec<PathBuf>,
     /// Items prepared at the same time; at least one.
@@ -93,6 +96,7 @@ impl App {
             telemetry,
             studio: Arc::new(studio),
             policy: config.policy,
+            rtmp: config.rtmp,
         };
         let channels = Channels::start(
             environment,

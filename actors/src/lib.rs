@@ -7,6 +7,7 @@ pub mod hub;
 pub mod library;
 mod playout;
 pub mod process;
+pub mod rtmp;
 pub mod supervise;
 pub mod telemetry;
 pub mod tree;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use playout_actors::process::Tools;
+use playout_actors::rtmp::{RtmpSettings, SessionLimits};
 use playout_actors::{AppConfig, PlayoutSettings, SourceKind};
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::media::Profile;
@@ -74,6 +75,7 @@ pub(super) fn app(config: &Config, data_dir: &Path) -> AppConfig {
         policy: Policy {
             allow_private_destinations: config.rtmp.allow_private,
         },
+        rtmp: rtmp(&config.rtmp),
         media_roots: config
             .media
             .roots
@@ -88,6 +90,21 @@ pub(super) fn app(config: &Config, data_dir: &Path) -> AppConfig {
             .media
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
+    }
+}
+
+fn rtmp(config: &config::RtmpSettings) -> RtmpSettings {
+    let limits = &config.session_limits;
+    RtmpSettings {
+        allow_private: config.allow_private,
+        authorities: config.authorities.clone(),
+        stalled_after: config.stalled_after.duration(),
+        sessions: SessionLimits {
+            youtube: limits.youtube.duration(),
+            facebook: limits.facebook.duration(),
+            twitch: limits.twitch.duration(),
+            custom: limits.custom.duration(),
+        },
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use playout_actors::App;
 use playout_domain::lifecycle::Operation;
-use playout_domain::{ChannelId, MediaId};
+use playout_domain::{ChannelId, DestinationId, MediaId};
 use playout_store::Principal;
 use serde_json::Value;
 use tracing::Instrument;
@@ -18,7 +18,7 @@ use warp::reply::Response;
 
 use super::problem::{Problem, allow_header};
 use super::request::Request;
-use super::{Facade, answer, channels, events, media, tokens};
+use super::{Facade, answer, channels, destinations, events, media, tokens};
 
 /// A path of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub enum Resource {
     Processes(ChannelId),
     Outputs(ChannelId),
     OutputMetrics(ChannelId),
+    Destinations(ChannelId),
+    Destination(ChannelId, DestinationId),
     Rotation(ChannelId),
     Plan(ChannelId),
     MediaLibrary,
@@ -61,6 +63,10 @@ impl Resource {
                     ["processes"] => Self::Processes(id),
                     ["outputs"] => Self::Outputs(id),
                     ["outputs", "metrics"] => Self::OutputMetrics(id),
+                    ["destinations"] => Self::Destinations(id),
+                    ["destinations", destination] => {
+                        Self::Destination(id, self::id(destination, "destination")?)
+                    }
                     ["rotation"] => Self::Rotation(id),
                     ["plan"] => Self::Plan(id),
                     _ => return Err(Problem::not_found("route")),
@@ -78,8 +84,12 @@ impl Resource {
     /// The methods it takes, besides `HEAD` and `OPTIONS`.
     pub fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Channels | Self::MediaLibrary => &[Method::GET, Method::POST],
-            Self::Channel(_) => &[Method::GET, Method::PATCH, Method::DELETE],
+            Self::Channels | Self::MediaLibrary | Self::Destinations(_) => {
+                &[Method::GET, Method::POST]
+            }
+            Self::Channel(_) | Self::Destination(..) => {
+                &[Method::GET, Method::PATCH, Method::DELETE]
+            }
             Self::Operation(..) | Self::Tokens => &[Method::POST],
             Self::Rotation(_) => &[Method::GET, Method::PUT],
             Self::Media(_) => &[Method::GET, Method::DELETE],
@@ -238,6 +248,15 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Processes(id) => channels::processes(call, id).await,
         Resource::Outputs(id) => channels::outputs(call, id).await,
         Resource::OutputMetrics(id) => channels::output_metrics(call, id).await,
+        Resource::Destinations(id) if reads => destinations::list(call, id).await,
+        Resource::Destinations(id) => destinations::add(call, id).await,
+        Resource::Destination(id, destination) if reads => {
+            destinations::get(call, id, destination).await
+        }
+        Resource::Destination(id, destination) if method == Method::PATCH => {
+            destinations::change(call, id, destination).await
+        }
+        Resource::Destination(id, destination) => destinations::remove(call, id, destination).await,
         Resource::Rotation(id) if reads => channels::rotation(call, id).await,
         Resource::Rotation(id) => channels::set_rotation(call, id).await,
         Resource::Plan(id) => channels::plan(call, id).await,

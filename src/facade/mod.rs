@@ -10,6 +10,7 @@ pub mod accept;
 mod answer;
 pub mod api;
 mod channels;
+mod destinations;
 mod events;
 mod first_bytes;
 mod hls;

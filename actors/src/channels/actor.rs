@@ -4,6 +4,7 @@
 //! It owns the playout; when the actor ends, however it ends, the playout ends with it.
 
 mod changes;
+mod outputs;
 mod planning;
 
 pub(super) use changes::check_fallback;
@@ -16,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{Channel, ChannelStatus};
-use playout_domain::config::{Policy, RecoverySettings};
+use playout_domain::config::{DestinationEdit, Policy, RecoverySettings};
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
@@ -33,6 +34,8 @@ use crate::error::OpError;
 use crate::hub::{Event as HubEvent, Hub};
 use crate::library::LibraryFact;
 use crate::playout::{Fact, Facts, HlsOutput, Playout, Setup, Studio, View};
+use crate::process::Sampled;
+use crate::rtmp::{Outputs, RtmpSettings};
 use crate::telemetry::Telemetry;
 
 /// After this long an item that was given up is tried again.
@@ -50,6 +53,8 @@ pub(crate) enum Msg {
     Operate(Principal, Operation, Reply<Channel>),
     /// Change the configuration by merge patch.
     Update(Principal, Value, Option<u64>, Reply<Channel>),
+    /// Add, change or remove one RTMP destination.
+    EditDestination(Principal, DestinationEdit, Option<u64>, Reply<Channel>),
     /// Replace the rotation.
     SetRotation(Principal, Value, Reply<Rotation>),
     /// Delete the channel; whoever keeps the actors is told, and ends this one.
@@ -75,6 +80,7 @@ pub(crate) struct Environment {
     pub(crate) telemetry: Telemetry,
     pub(crate) studio: Arc<Studio>,
     pub(crate) policy: Policy,
+    pub(crate) rtmp: RtmpSettings,
 }
 
 /// The actor's behaviour.
@@ -94,6 +100,8 @@ pub(crate) struct Room {
     args: Args,
     life: Lifecycle,
     playout: Option<Playout>,
+    /// Where the channel is pushed to.
+    outputs: Outputs,
     /// The playout speaks into this; the other end is forwarded to the mailbox.
     facts: mpsc::UnboundedSender<(Generation, Fact)>,
     /// Items that failed twice at one place: passed over until they are forgiven.
@@ -129,6 +137,7 @@ impl Actor for ChannelActor {
             life: Lifecycle::from(snapshot.channel.life.clone()),
             args,
             playout: None,
+            outputs: Outputs::default(),
             facts,
             faulty: HashSet::new(),
             unsaved: Unsaved::default(),
@@ -154,6 +163,9 @@ impl Actor for ChannelActor {
             Msg::Update(who, patch, if_match, reply) => {
                 drop(reply.send(room.update(&who, &patch, if_match).await));
             }
+            Msg::EditDestination(who, edit, if_match, reply) => {
+                drop(reply.send(room.edit_destination(&who, &edit, if_match).await));
+            }
             Msg::SetRotation(who, rotation, reply) => {
                 drop(reply.send(room.set_rotation(&who, &rotation).await));
             }
@@ -162,6 +174,7 @@ impl Actor for ChannelActor {
             }
             Msg::Drain(done) => {
                 room.follow(&me, Event::Drain).await;
+                room.outputs.end().await;
                 // Whoever asked may have given up waiting.
                 let _ = done.send(());
             }
@@ -286,6 +299,7 @@ impl Room {
         for effect in effects {
             self.perform(me, effect).await;
         }
+        self.sync_outputs(&HashSet::new());
     }
 
     async fn perform(&mut self, me: &ActorRef<Msg>, effect: Effect) {
@@ -349,6 +363,7 @@ impl Room {
             output: output.clone(),
             spool_dir: handle.spool_dir.clone(),
             spool: Arc::clone(&handle.spool),
+            taps: Arc::clone(&handle.taps),
             view: view.clone(),
             facts: Facts {
                 generation,
@@ -455,16 +470,13 @@ impl Room {
         } = &self.args;
         let snapshot = handle.snapshot();
         let status = snapshot.channel.life.status;
-        let Some(on_air) = handle.on_air() else {
-            return;
-        };
         if !matches!(status, ChannelStatus::Live | ChannelStatus::Error) {
             return;
         }
         let health = handle.health(Timestamp::now());
-        let process = |sampled: crate::playout::Sampled| ProcessBeat {
-            pid: sampled.pid,
-            role: "source".into(),
+        let process = |sampled: Sampled| ProcessBeat {
+            pid: sampled.begun.pid,
+            role: sampled.begun.role.name().into(),
             cpu: sampled.cpu,
             memory: sampled.stats.rss,
             read_bytes: sampled.stats.read_bytes,
@@ -481,7 +493,7 @@ impl Room {
                 segments: health.segments,
                 bitrate: playout_domain::units::BitsPerSecond(health.current_bitrate),
                 restarts: health.restart_count,
-                processes: on_air.view.sample(true).into_iter().map(process).collect(),
+                processes: handle.sample(true).into_iter().map(process).collect(),
             },
         );
     }

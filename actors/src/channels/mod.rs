@@ -11,7 +11,7 @@ mod views;
 
 pub use views::{
     HealthView, HlsMetrics, OnAir, OnAirKind, OutputMetrics, OutputTarget, OutputView, PlannedView,
-    ProcessView, RungView, StatusView,
+    ProcessView, RtmpMetrics, RungView, StatusView,
 };
 
 use std::collections::BTreeMap;
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::channel::Channel;
-use playout_domain::config::ChannelConfig;
+use playout_domain::config::{ChannelConfig, DestinationEdit};
 use playout_domain::ids::{ChannelId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::plan::{Plan, Rotation};
@@ -207,6 +207,24 @@ impl Channels {
         let (who_too, patch) = (who.clone(), patch.clone());
         self.ask(who, id, |reply| {
             Msg::Update(who_too, patch, if_match, reply)
+        })
+        .await
+    }
+
+    /// Adds, changes or removes one RTMP destination; live, without touching the others.
+    ///
+    /// # Errors
+    /// There is none of that id; every violation; another version than `if_match`; a limit of the plan.
+    pub async fn edit_destination(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        edit: DestinationEdit,
+        if_match: Option<u64>,
+    ) -> Result<Channel, OpError> {
+        let who_too = who.clone();
+        self.ask(who, id, |reply| {
+            Msg::EditDestination(who_too, edit, if_match, reply)
         })
         .await
     }

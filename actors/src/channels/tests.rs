@@ -14,6 +14,9 @@ use crate::app::{App, AppConfig};
 use crate::hub::{Filter, kind};
 use crate::playout::{Fact, PlayoutSettings, SourceKind};
 use crate::process::Tools;
+use crate::rtmp::{RtmpSettings, SessionLimits};
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The living tier in a folder of its own.
 struct House {
@@ -37,6 +40,17 @@ impl House {
                 window: 10,
             },
             policy: Default::default(),
+            rtmp: RtmpSettings {
+                allow_private: true,
+                authorities: "/etc/ssl/certs/ca-certificates.crt".into(),
+                stalled_after: Duration::from_secs(10),
+                sessions: SessionLimits {
+                    youtube: DAY,
+                    facebook: DAY,
+                    twitch: DAY,
+                    custom: DAY,
+                },
+            },
             media_roots: Vec::new(),
             prepare_jobs: 1,
             default_profile: None,

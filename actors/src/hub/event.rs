@@ -25,6 +25,12 @@ pub mod kind {
     pub const CHANNEL_ONAIR: &str = "channel.onair";
     /// A failure was handled.
     pub const CHANNEL_RECOVERY: &str = "channel.recovery";
+    /// An RTMP output does something else.
+    pub const OUTPUT_STATUS: &str = "output.status";
+    /// An RTMP output failed too often and is tried slowly.
+    pub const OUTPUT_SUSPENDED: &str = "output.suspended";
+    /// An RTMP output that was suspended delivers again, or is not wanted any more.
+    pub const OUTPUT_RESUMED: &str = "output.resumed";
     /// An item was accepted into the library.
     pub const MEDIA_IMPORTED: &str = "media.imported";
     /// An item is being prepared.

@@ -344,7 +344,12 @@ impl Feeder {
             run: self.runs,
             input: input.to_string_lossy().into_owned(),
         };
-        Source::Ffmpeg(Box::new(FfmpegSource::start(launcher, gate, view, start)))
+        Source::Ffmpeg(Box::new(FfmpegSource::start(
+            launcher,
+            gate,
+            &view.processes,
+            start,
+        )))
     }
 
     fn recovery(&self) -> &RecoverySettings {

@@ -7,7 +7,7 @@
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::confine::{Birth, above};
 use super::group::{Child, Group};
 use super::running::Process;
-use super::spec::{Spec, Stdout, Tools};
+use super::spec::{Spec, Stdin, Stdout, Tools};
 
 /// How often children that were killed but have not ended yet are looked at.
 const REAP_EVERY: Duration = Duration::from_millis(20);
@@ -50,6 +50,7 @@ pub enum SpawnError {
 pub(super) struct Launched {
     pub(super) group: Group,
     pub(super) pidfd: OwnedFd,
+    pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
 }
@@ -85,7 +86,10 @@ impl Launcher {
             Tool::Ffmpeg => &self.tools.ffmpeg,
             Tool::Ffprobe => &self.tools.ffprobe,
         };
-        Spec::new(program, label).args(invocation.args)
+        Spec {
+            secret: invocation.secret,
+            ..Spec::new(program, label).args(invocation.args)
+        }
     }
 
     /// Starts a child. If the caller goes away meanwhile, the child is killed.
@@ -186,7 +190,21 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
             (Some(ours), above(theirs.as_fd())?)
         }
     };
-    let descriptors = [above(null.as_fd())?, stdout_end, above(stderr_end.as_fd())?];
+    let (stdin, stdin_end) = match spec.stdin {
+        Stdin::Null => (None, above(null.as_fd())?),
+        Stdin::Piped { bytes } => {
+            let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
+            enlarge(&ours, bytes);
+            (Some(ours), above(theirs.as_fd())?)
+        }
+    };
+    let mut descriptors = vec![stdin_end, stdout_end, above(stderr_end.as_fd())?];
+    if let Some(secret) = &spec.secret {
+        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
+        // It fits into the pipe, so nobody has to read yet.
+        File::from(ours).write_all(secret.reveal().as_bytes())?;
+        descriptors.push(above(theirs.as_fd())?);
+    }
     let strings = |strings: &mut dyn Iterator<Item = OsString>| {
         strings
             .map(|string| CString::new(string.as_bytes()))
@@ -212,6 +230,7 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
     Ok(Launched {
         group: Group::new(Child::new(pid)),
         pidfd,
+        stdin,
         stdout,
         stderr: Some(stderr),
     })

@@ -10,6 +10,7 @@
 mod confine;
 mod group;
 mod launcher;
+mod list;
 mod running;
 mod spec;
 mod stats;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use group::ExitKind;
 pub use launcher::{Launcher, SpawnError};
+pub(crate) use list::{Begun, Role, Running, Sampled, Shown};
 pub use running::Process;
-pub use spec::{Limits, Priority, Spec, Stderr, Stdout, Tools};
+pub use spec::{Limits, Priority, Spec, Stderr, Stdin, Stdout, Tools};
 pub use stats::{ProcessStats, stats};

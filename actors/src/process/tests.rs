@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -285,4 +285,17 @@ fn children_die_when_the_daemon_is_killed() {
     until("the child is dead", || {
         matches!(state(child), None | Some('Z'))
     });
+}
+
+#[tokio::test]
+async fn what_is_written_to_standard_input_arrives() {
+    let spec = Spec::new("/bin/cat", "cat")
+        .stdin(Stdin::Piped { bytes: 1 << 16 })
+        .stdout(Stdout::PIPED);
+    let mut process = launcher().spawn(spec).await.unwrap();
+    let mut stdin = process.take_stdin().unwrap();
+    stdin.write_all(b"one two").await.unwrap();
+    drop(stdin);
+    assert_eq!(read_all(&mut process).await, b"one two");
+    assert_eq!(process.wait().await, ExitKind::Code(0));
 }

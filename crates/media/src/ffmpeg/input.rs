@@ -54,6 +54,7 @@ pub fn probe(input: &Path) -> Invocation {
     Invocation {
         program: Tool::Ffprobe,
         args: Vec::new(),
+        secret: None,
     }
     .with([
         "-hide_banner",

@@ -16,16 +16,19 @@ mod filter;
 mod input;
 mod picture;
 mod progress;
+mod rtmp;
 mod slate;
 mod sound;
 mod thumbnail;
 mod transcode;
 
 use std::ffi::OsString;
+use std::fmt;
 
 pub use copy::copy;
 pub use input::probe;
 pub use progress::{Progress, Report};
+pub use rtmp::{Publish, publish};
 pub use slate::{slate, slate_gops};
 pub use thumbnail::thumbnail;
 pub use transcode::{live, prepare};
@@ -48,6 +51,25 @@ pub struct Invocation {
     pub program: Tool,
     /// Its arguments, without the program's name; not necessarily UTF-8.
     pub args: Vec<OsString>,
+    /// What it has to find on descriptor 3.
+    pub secret: Option<Secret>,
+}
+
+/// What a program is told where no list of processes shows it; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for the pipe it is written to.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 impl Invocation {
@@ -56,6 +78,7 @@ impl Invocation {
         Self {
             program: Tool::Ffmpeg,
             args: Vec::new(),
+            secret: None,
         }
         .with(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"])
     }
