@@ -408,9 +408,12 @@ impl Room {
                 self.faulty.insert(media);
                 let mut snapshot = self.snapshot();
                 let items = self.planned(&snapshot);
+                let fallback = snapshot.channel.config.fallback_video;
                 let plan = &mut snapshot.airtime.plan;
-                let skipped =
-                    plan.at(at).is_some_and(|entry| entry.media_id == media) && plan.skip(at);
+                // A fallback video fills the rest of the item; better an early start than dead air.
+                let skipped = fallback.is_none()
+                    && plan.at(at).is_some_and(|entry| entry.media_id == media)
+                    && plan.skip(at);
                 let changed = plan.replace_from(at.before(1), items);
                 let forgive = if plan.at(at).is_some() {
                     FORGIVE

@@ -16,6 +16,7 @@ pub mod output;
 pub mod plan;
 mod profile;
 pub mod resolution;
+pub mod source;
 pub mod units;
 pub mod violation;
 
