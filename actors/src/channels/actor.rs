@@ -425,6 +425,10 @@ impl Room {
                     self.change_plan(snapshot, None).await;
                 }
             }
+            Fact::EndedEarly { media, at } => {
+                tracing::info!(channel = %self.args.handle.id, %media, "an item is shorter than was planned");
+                self.end_entry(media, at).await;
+            }
             // A playout that was replaced within its generation may have spoken before.
             Fact::Ended { .. } if !self.playout.as_ref().is_some_and(Playout::has_ended) => {}
             Fact::Ended { reason } => {

@@ -189,11 +189,7 @@ impl Feeder {
         }
         match self.await_gop(&entry).await {
             Awaited::Came(Ok(Some(gop))) => self.take(entry, gop).await,
-            Awaited::Came(Ok(None)) => {
-                // The item is shorter than the plan says.
-                self.current = None;
-                self.spent = Some(entry.start);
-            }
+            Awaited::Came(Ok(None)) => self.over(&entry),
             Awaited::Came(Err(error)) => self.fail(&entry, &error),
             Awaited::Dry => {
                 self.equipment.view.update(|view| view.recovering = true);
@@ -202,6 +198,19 @@ impl Feeder {
             }
             Awaited::Retry => self.retry = None,
             Awaited::Replanned => self.replan(),
+        }
+    }
+
+    /// The item has nothing more, which may be earlier than the plan says.
+    fn over(&mut self, entry: &PlanEntry) {
+        self.current = None;
+        self.spent = Some(entry.start);
+        let gop = self.equipment.profile.frame_rate.gop_frames();
+        if entry.end.since(self.cursor) > gop {
+            self.equipment.facts.tell(Fact::EndedEarly {
+                media: entry.media_id,
+                at: self.cursor,
+            });
         }
     }
 
@@ -265,6 +274,7 @@ impl Feeder {
         }
         match self.start(entry, self.cursor).await {
             Ok(playing) => self.current = Some(playing),
+            Err(SourceError::Over) => self.over(&entry),
             Err(error) => self.fail(&entry, &error),
         }
     }
@@ -282,7 +292,7 @@ impl Feeder {
         } = &self.equipment;
         let (source, next, live) = match library.prepared(entry.media_id, profile) {
             Some(prepared) => {
-                let place = prepared.index.gop_from(item).ok_or(SourceError::Missing)?;
+                let place = prepared.index.gop_from(item).ok_or(SourceError::Over)?;
                 let source = match self.equipment.source {
                     SourceKind::Direct => {
                         Source::Direct(Box::new(DirectSource::open(prepared, place.number).await?))

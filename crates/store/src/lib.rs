@@ -11,6 +11,7 @@ pub mod embedded;
 mod error;
 mod heartbeats;
 mod hot;
+mod in_use;
 mod limits;
 mod master_key;
 mod media;

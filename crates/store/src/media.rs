@@ -15,6 +15,7 @@ use crate::Store;
 use crate::audit::{Change, record};
 use crate::columns::{self, bigint, count, length, micros, parsed, text, whole_micros};
 use crate::error::StoreError;
+use crate::in_use;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, Scope};
 
@@ -210,6 +211,7 @@ async fn delete(tx: &Transaction<'_>, who: &Principal, id: MediaId) -> Result<()
         return Err(StoreError::NotFound);
     }
     LockedClient::lock(tx, found.client_id).await?;
+    in_use::release(tx, id).await?;
     if tx
         .execute("DELETE FROM media WHERE id = $1", &[&id.uuid()])
         .await?

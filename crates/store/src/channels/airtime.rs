@@ -12,6 +12,7 @@ use crate::Store;
 use crate::audit::record;
 use crate::columns::{json, now};
 use crate::error::StoreError;
+use crate::in_use;
 use crate::principal::Principal;
 use crate::private_file::hex;
 
@@ -61,6 +62,9 @@ async fn save(
         )
         .await?;
     let owner = ClientId::from(channel.ok_or(StoreError::NotFound)?.try_get::<_, Uuid>(0)?);
+    if who.is_some() {
+        in_use::hold_rotation(tx, &airtime.rotation).await?;
+    }
     write(tx, id, airtime).await?;
     if let Some(who) = who {
         // A rotation may be thousands of items long: its digest tells whether it is a given one.

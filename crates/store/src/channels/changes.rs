@@ -12,6 +12,7 @@ use crate::Store;
 use crate::audit::{Change, record};
 use crate::columns::{bigint, count, now, parsed};
 use crate::error::StoreError;
+use crate::in_use;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
 
@@ -29,6 +30,7 @@ pub(super) async fn insert(
     if channel.life.desired == Desired::Live {
         client.check(tx, &Raise::StartChannel).await?;
     }
+    in_use::hold_fallback(tx, &channel.config).await?;
     rows::round(&mut channel);
     if !rows::insert(tx, &channel).await? {
         return Err(StoreError::Conflict(format!(
@@ -73,6 +75,7 @@ pub(super) async fn update(
         to: demand(&config),
     };
     client.check(tx, &raise).await?;
+    in_use::hold_fallback(tx, &config).await?;
     destinations::replace(store, tx, id, &mut config.rtmp_destinations).await?;
     let updated_at = now().max(before.updated_at);
     let channel = Channel {

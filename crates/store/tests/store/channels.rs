@@ -15,7 +15,10 @@ use crate::given::{airtime, channel, destination, stored};
 async fn a_created_channel_is_read_back_whole_with_one_audit_entry() {
     let store = testing::fresh().await;
     let who = Principal::daemon();
-    let (given, airs) = (channel(who.client, "One"), airtime());
+    let (mut given, airs) = (channel(who.client, "One"), airtime());
+    let fallback = crate::given::media(who.client, "/media/fallback.mp4");
+    store.insert_media(&who, &fallback).await.unwrap();
+    given.config.fallback_video = Some(fallback.id);
     let created = store.insert_channel(&who, &given, &airs).await.unwrap();
 
     assert_eq!(
@@ -41,7 +44,7 @@ async fn a_created_channel_is_read_back_whole_with_one_audit_entry() {
             < 1_000
     );
 
-    let entries = store.audit(who.client, 0, 10).await.unwrap();
+    let entries = store.audit(who.client, 1, 10).await.unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!(
         (entries[0].operation.as_str(), entries[0].subject),

@@ -16,7 +16,7 @@ use playout_domain::{
 use playout_store::{Airtime, Principal, Store};
 use uuid::Uuid;
 
-/// A channel with nothing left at its default.
+/// A channel with nothing left at its default, but the fallback: that has to be there.
 pub(crate) fn channel(client: ClientId, name: &str) -> Channel {
     let mut config = ChannelConfig::named(name);
     config.resolution = Resolution::P480;
@@ -24,7 +24,6 @@ pub(crate) fn channel(client: ClientId, name: &str) -> Channel {
     config.bitrate = config.resolution.default_bitrate(config.frame_rate);
     config.ladder[0].resolution = config.resolution;
     config.ladder[0].bitrate = config.bitrate;
-    config.fallback_video = Some(MediaId::from(Uuid::now_v7()));
     config.analytics_enabled = false;
     config.features = FeatureFlags {
         monetization: true,
