@@ -4,6 +4,9 @@
 //! Writes what a client says. Debug output shows the lengths of texts, never texts: a server may
 //! repeat a stream key.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// How deep values may lie within one another.

@@ -4,17 +4,17 @@
 //! Pure: bytes from the server in, bytes for it and progress out. Bounded in messages and bytes. Texts of
 //! the server are compared with what is known and never passed on: one could repeat the stream key.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use playout_domain::destination::StreamKey;
 
-use super::amf0::{self, Amf0Error, Reader, Value, write, write_text};
-use super::chunk::{ChunkError, ChunkReader, ChunkWriter, Message, kind};
+use super::amf0::{Reader, Value, write, write_text};
+use super::chunk::{ChunkReader, ChunkWriter, Message, kind};
+use super::fault::{Fault, MAX_BYTES, MAX_MESSAGES, known};
 
-/// Messages of the server at most; a usual dialogue has about ten.
-const MAX_MESSAGES: usize = 500;
-/// Bytes of the server at most.
-const MAX_BYTES: usize = 1024 * 1024;
 /// The size of our chunks once connected: what encoders use.
 const CHUNK_SIZE: u32 = 4096;
 /// What encoders call themselves; some servers ask for it.
@@ -49,64 +49,6 @@ pub(super) enum Progress {
     Published,
 }
 
-/// Why the dialogue ends before its aim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Fault {
-    /// The app does not take us.
-    #[error("the app was refused ({})", or_none(.0))]
-    App(Option<&'static str>),
-    /// The app takes only who has a user name and a password.
-    #[error("the app wants a user name and a password")]
-    Login,
-    /// The stream is not taken under this key.
-    #[error("the stream was refused ({})", or_none(.0))]
-    Stream(Option<&'static str>),
-    /// The server said `close`.
-    #[error("the server closed the connection")]
-    Closed,
-    /// Not RTMP's chunks.
-    #[error(transparent)]
-    Chunk(#[from] ChunkError),
-    /// Not AMF0.
-    #[error(transparent)]
-    Amf0(#[from] Amf0Error),
-    /// A command without a name.
-    #[error("a command without a name")]
-    NoCommand,
-    /// It talks without end.
-    #[error("the server sent more than {MAX_MESSAGES} messages or {MAX_BYTES} bytes")]
-    TooMuch,
-}
-
-fn or_none(code: &Option<&'static str>) -> &'static str {
-    code.unwrap_or("no code")
-}
-
-/// Status codes that are passed on; any other text of a server is not.
-const KNOWN_CODES: [&str; 17] = [
-    "NetConnection.Call.BadVersion",
-    "NetConnection.Call.Failed",
-    "NetConnection.Call.Prohibited",
-    "NetConnection.Connect.AppShutdown",
-    "NetConnection.Connect.Closed",
-    "NetConnection.Connect.Failed",
-    "NetConnection.Connect.InvalidApp",
-    "NetConnection.Connect.Rejected",
-    "NetStream.Authenticate.Failed",
-    "NetStream.Connect.Failed",
-    "NetStream.Connect.Rejected",
-    "NetStream.Failed",
-    "NetStream.Publish.BadName",
-    "NetStream.Publish.Denied",
-    "NetStream.Publish.Failed",
-    "NetStream.Publish.Rejected",
-    "NetStream.Publish.Unauthorized",
-];
-
-fn known(code: Option<&str>) -> Option<&'static str> {
-    KNOWN_CODES.into_iter().find(|known| Some(*known) == code)
-}
-
 /// The message stream to publish on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Stream {
@@ -127,7 +69,9 @@ pub(super) struct Dialogue {
     progress: Progress,
     /// The name under which a stream is to be published, once that was asked for.
     name: Option<StreamKey>,
+    /// What it is published on.
     stream: Stream,
+    /// Messages read.
     messages: usize,
     /// Bytes read, and how many of them were acknowledged (§5.4.3).
     bytes: usize,
@@ -260,7 +204,7 @@ impl Dialogue {
             "_error" if answers == Some(CONNECT) => Err(refused_app(&rest)),
             "_result" if answers == Some(CREATE_STREAM) => self.created(&rest),
             "_error" if answers == Some(CREATE_STREAM) || answers == Some(PUBLISH) => {
-                Err(Fault::Stream(code(&rest)))
+                Err(Fault::Stream(known(member(&rest, "code"))))
             }
             "onStatus" => self.status(&rest),
             "close" => Err(Fault::Closed),
@@ -346,7 +290,7 @@ impl Dialogue {
 
 fn command(name: &str, number: f64) -> Vec<u8> {
     let mut payload = Vec::new();
-    amf0::write_text(&mut payload, name);
+    write_text(&mut payload, name);
     write(&mut payload, &Value::Number(number));
     payload
 }
@@ -356,15 +300,11 @@ fn member<'a>(values: &'a [Value], name: &str) -> Option<&'a str> {
     values.iter().find_map(|value| value.text(name))
 }
 
-fn code(values: &[Value]) -> Option<&'static str> {
-    known(member(values, "code"))
-}
-
 /// Adobe's and Limelight's servers ask for a login in the description.
 fn refused_app(values: &[Value]) -> Fault {
     let description = member(values, "description").unwrap_or_default();
     if description.contains("authmod=") || description.contains("need auth") {
         return Fault::Login;
     }
-    Fault::App(code(values))
+    Fault::App(known(member(values, "code")))
 }

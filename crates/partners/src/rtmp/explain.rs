@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustls::CertificateError;
 
-use super::dialogue::Fault;
+use super::fault::Fault;
 use super::handshake::HandshakeError;
 use super::refusal::{Reason, Refusal, Step};
 use crate::address::Unresolved;

@@ -8,14 +8,11 @@
 //! - R3: a stream key is in no error, sentence or debug output.
 
 mod amf0;
-#[cfg(test)]
-mod amf0_tests;
 mod check;
 mod chunk;
 mod dialogue;
-#[cfg(test)]
-mod dialogue_tests;
 mod explain;
+mod fault;
 mod handshake;
 mod refusal;
 

@@ -1,10 +1,8 @@
 //! A dialogue against a server that is a script: what is asked, what is answered, and what never gets out.
 
-use super::amf0::{Reader, Value, write};
-use super::chunk::{ChunkReader, ChunkWriter, Message, kind};
-use super::dialogue::*;
-use super::explain::{Server, Trouble};
-use super::refusal::{Reason, Step};
+use super::*;
+use crate::rtmp::explain::{Server, Trouble};
+use crate::rtmp::refusal::{Reason, Step};
 use playout_domain::destination::StreamKey;
 use proptest::collection::vec;
 use proptest::prelude::*;

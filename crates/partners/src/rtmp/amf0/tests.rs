@@ -1,6 +1,6 @@
 //! R1, R2 of AMF0: what is written is read back; no bytes make the reader panic.
 
-use super::amf0::*;
+use super::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
