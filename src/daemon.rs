@@ -172,7 +172,7 @@ async fn start(
         .map_err(|error| error.to_string())?;
     let token = store.admin_token(&data_dir.join(ADMIN_TOKEN)).await;
     token.map_err(|error| error.to_string())?;
-    let settings = settings::app(config, data_dir);
+    let settings = settings::app(config, data_dir)?;
     App::start(settings, store)
         .await
         .map_err(|error| error.to_string())

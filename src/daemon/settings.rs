@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use playout_actors::process::Tools;
-use playout_actors::rtmp::{RtmpSettings, SessionLimits};
+use playout_actors::rtmp::{RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AppConfig, PlayoutSettings, SourceKind};
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::media::Profile;
@@ -57,9 +57,12 @@ pub(super) fn store(
 }
 
 /// What the living tier wants to know.
-pub(super) fn app(config: &Config, data_dir: &Path) -> AppConfig {
+///
+/// # Errors
+/// One sentence: the certificates of `rtmp.authorities` cannot be read.
+pub(super) fn app(config: &Config, data_dir: &Path) -> Result<AppConfig, String> {
     let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-    AppConfig {
+    Ok(AppConfig {
         data_dir: data_dir.to_owned(),
         tools: Tools::default(),
         playout: PlayoutSettings {
@@ -72,10 +75,8 @@ pub(super) fn app(config: &Config, data_dir: &Path) -> AppConfig {
             target_duration: seconds(config.hls.target_duration.duration()),
             window: config.hls.window.get(),
         },
-        policy: Policy {
-            allow_private_destinations: config.rtmp.allow_private,
-        },
-        rtmp: rtmp(&config.rtmp),
+        policy: policy(&config.rtmp),
+        rtmp: rtmp(&config.rtmp)?,
         media_roots: config
             .media
             .roots
@@ -90,14 +91,26 @@ pub(super) fn app(config: &Config, data_dir: &Path) -> AppConfig {
             .media
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
+    })
+}
+
+fn policy(config: &config::RtmpSettings) -> Policy {
+    Policy {
+        allow_private_destinations: config.allow_private,
     }
 }
 
-fn rtmp(config: &config::RtmpSettings) -> RtmpSettings {
+fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
     let limits = &config.session_limits;
-    RtmpSettings {
-        allow_private: config.allow_private,
+    let unusable = |why: String| {
+        let file = config.authorities.display();
+        format!("rtmp.authorities: the certificates in {file} cannot be used: {why}")
+    };
+    let pem = std::fs::read(&config.authorities).map_err(|error| unusable(error.to_string()))?;
+    Ok(RtmpSettings {
+        reach: policy(config).into(),
         authorities: config.authorities.clone(),
+        roots: TrustRoots::of(&pem).map_err(|error| unusable(error.to_string()))?,
         stalled_after: config.stalled_after.duration(),
         sessions: SessionLimits {
             youtube: limits.youtube.duration(),
@@ -105,7 +118,7 @@ fn rtmp(config: &config::RtmpSettings) -> RtmpSettings {
             twitch: limits.twitch.duration(),
             custom: limits.custom.duration(),
         },
-    }
+    })
 }
 
 /// What the facade wants to know.
@@ -193,7 +206,7 @@ mod tests {
 
     #[test]
     fn no_number_of_jobs_means_half_the_processors_and_never_none() {
-        let jobs = |text| app(&parse(text), Path::new("/data")).prepare_jobs;
+        let jobs = |text| app(&parse(text), Path::new("/data")).unwrap().prepare_jobs;
         assert_eq!(jobs(""), (processors() / 2).max(1));
         assert_eq!(jobs("[media]\nprepare_jobs = 7"), 7);
     }

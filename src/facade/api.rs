@@ -33,6 +33,7 @@ pub enum Resource {
     OutputMetrics(ChannelId),
     Destinations(ChannelId),
     Destination(ChannelId, DestinationId),
+    Validate(ChannelId, DestinationId),
     Rotation(ChannelId),
     Plan(ChannelId),
     MediaLibrary,
@@ -67,6 +68,9 @@ impl Resource {
                     ["destinations", destination] => {
                         Self::Destination(id, self::id(destination, "destination")?)
                     }
+                    ["destinations", destination, "validate"] => {
+                        Self::Validate(id, self::id(destination, "destination")?)
+                    }
                     ["rotation"] => Self::Rotation(id),
                     ["plan"] => Self::Plan(id),
                     _ => return Err(Problem::not_found("route")),
@@ -90,7 +94,7 @@ impl Resource {
             Self::Channel(_) | Self::Destination(..) => {
                 &[Method::GET, Method::PATCH, Method::DELETE]
             }
-            Self::Operation(..) | Self::Tokens => &[Method::POST],
+            Self::Operation(..) | Self::Validate(..) | Self::Tokens => &[Method::POST],
             Self::Rotation(_) => &[Method::GET, Method::PUT],
             Self::Media(_) => &[Method::GET, Method::DELETE],
             Self::Status(_)
@@ -257,6 +261,7 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
             destinations::change(call, id, destination).await
         }
         Resource::Destination(id, destination) => destinations::remove(call, id, destination).await,
+        Resource::Validate(id, destination) => destinations::validate(call, id, destination).await,
         Resource::Rotation(id) if reads => channels::rotation(call, id).await,
         Resource::Rotation(id) => channels::set_rotation(call, id).await,
         Resource::Plan(id) => channels::plan(call, id).await,

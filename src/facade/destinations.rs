@@ -62,6 +62,23 @@ pub(super) async fn remove(
     Ok(answer::nothing())
 }
 
+/// `POST …/validate?publish=true`: also an answer where the destination is not right.
+pub(super) async fn validate(
+    call: Call,
+    id: ChannelId,
+    destination: DestinationId,
+) -> Result<Response, Problem> {
+    let [publish] = call.request.query(["publish"])?;
+    let publish = match publish.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => return Err(Problem::bad_request("`publish` is `true` or `false`.")),
+    };
+    let channels = &call.app.channels;
+    let tested = channels.validate_destination(&call.who, id, destination, publish);
+    answer::ok(&tested.await?)
+}
+
 async fn edit(call: &Call, id: ChannelId, edit: DestinationEdit) -> Result<Channel, Problem> {
     let [] = call.request.query([])?;
     let version = if_match(&call.request)?;

@@ -46,15 +46,26 @@ impl Daemon {
 
     /// The same with more flags for `serve`.
     pub fn start_with(data: &Path, settings: &str, flags: &[&str]) -> Self {
-        Self::launch(data, settings, flags, None)
+        Self::launch(data, settings, flags, None, "info")
+    }
+
+    /// The same, with everything logged that can be.
+    pub fn start_talkative(data: &Path, settings: &str) -> Self {
+        Self::launch(data, settings, &[], None, "trace")
     }
 
     /// The same with programs of the test's own before all others.
     pub fn start_with_programs(data: &Path, settings: &str, programs: &Path) -> Self {
-        Self::launch(data, settings, &[], Some(programs))
+        Self::launch(data, settings, &[], Some(programs), "info")
     }
 
-    fn launch(data: &Path, settings: &str, flags: &[&str], programs: Option<&Path>) -> Self {
+    fn launch(
+        data: &Path,
+        settings: &str,
+        flags: &[&str],
+        programs: Option<&Path>,
+        level: &str,
+    ) -> Self {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = programs.map(Path::to_owned).into_iter();
         let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)));
@@ -73,6 +84,7 @@ impl Daemon {
             .arg("--data-dir")
             .arg(data)
             .args(flags)
+            .env("RUST_LOG", level)
             .env("PATH", path.expect("a search path"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))

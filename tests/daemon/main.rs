@@ -8,6 +8,8 @@ mod daemon;
 mod http;
 #[path = "../judge/mod.rs"]
 mod judge;
+#[path = "../receiver/mod.rs"]
+mod receiver;
 mod viewer;
 
 mod api;
@@ -17,4 +19,5 @@ mod inputs;
 mod live;
 mod on_air;
 mod recovery;
+mod rtmp;
 mod stores;

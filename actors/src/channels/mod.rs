@@ -22,7 +22,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::channel::Channel;
 use playout_domain::config::{ChannelConfig, DestinationEdit};
-use playout_domain::ids::{ChannelId, MediaId};
+use playout_domain::ids::{ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::plan::{Plan, Rotation};
 use playout_store::{Airtime, Principal};
@@ -34,6 +34,7 @@ use crate::error::OpError;
 use crate::hub::Event as HubEvent;
 use crate::library::LibraryFact;
 use crate::playout::HlsOutput;
+use crate::rtmp::{Validation, validate};
 use crate::supervise::{ChildError, ChildSpec, Supervisor};
 use crate::tree::CHANNEL;
 pub(crate) use actor::Environment;
@@ -227,6 +228,30 @@ impl Channels {
             Msg::EditDestination(who_too, edit, if_match, reply)
         })
         .await
+    }
+
+    /// Tests a destination: whether its server can be reached and takes the application, and with
+    /// `publish` the key.
+    ///
+    /// # Errors
+    /// There is no such destination; its key cannot be read.
+    pub async fn validate_destination(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        destination: DestinationId,
+        publish: bool,
+    ) -> Result<Validation, OpError> {
+        let snapshot = self.seen(who, id)?.snapshot();
+        let known = snapshot.channel.config.rtmp_destinations.iter();
+        let named = known.clone().find(|known| known.id == Some(destination));
+        let named = named.ok_or(OpError::NotFound("destination"))?;
+        let Environment { store, rtmp, .. } = &*self.inner.environment;
+        let key = match named.stream_key.is_set() && publish {
+            true => store.stream_key(destination).await?,
+            false => None,
+        };
+        Ok(validate(rtmp, &named.server_url, key.as_ref(), publish).await)
     }
 
     /// Deletes a channel that is STOPPED.

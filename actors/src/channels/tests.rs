@@ -14,7 +14,7 @@ use crate::app::{App, AppConfig};
 use crate::hub::{Filter, kind};
 use crate::playout::{Fact, PlayoutSettings, SourceKind};
 use crate::process::Tools;
-use crate::rtmp::{RtmpSettings, SessionLimits};
+use crate::rtmp::{Reach, RtmpSettings, SessionLimits, TrustRoots};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -41,8 +41,9 @@ impl House {
             },
             policy: Default::default(),
             rtmp: RtmpSettings {
-                allow_private: true,
+                reach: Reach::Anywhere,
                 authorities: "/etc/ssl/certs/ca-certificates.crt".into(),
+                roots: TrustRoots::nobody(),
                 stalled_after: Duration::from_secs(10),
                 sessions: SessionLimits {
                     youtube: DAY,

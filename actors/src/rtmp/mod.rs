@@ -11,23 +11,30 @@
 mod board;
 mod output;
 mod push;
+mod validate;
 
 pub(crate) use board::Board;
 pub use board::RtmpView;
 pub(crate) use output::{Outputs, Shared};
+pub use validate::Validation;
+pub(crate) use validate::validate;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use playout_domain::destination::Platform;
+pub use playout_partners::TrustRoots;
+pub use playout_partners::address::Reach;
 
 /// How channels are pushed to platforms.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RtmpSettings {
-    /// Whether destinations may be loopback, private or link-local addresses.
-    pub allow_private: bool,
+    /// Which addresses destinations may have.
+    pub reach: Reach,
     /// Certificates of the authorities that are trusted for `rtmps`, in PEM.
     pub authorities: PathBuf,
+    /// The same, read.
+    pub roots: TrustRoots,
     /// A server that takes nothing for so long has stalled.
     pub stalled_after: Duration,
     /// How long a connection may last on each platform, before it is made anew at the beginning of an

@@ -1,7 +1,7 @@
 //! One task for each destination: asks its state machine what follows, and does it.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use playout_domain::StreamKey;
 use playout_domain::backoff::Chance;
 use playout_domain::config::ChannelConfig;
-use playout_domain::destination::{Platform, ServerUrl, is_public_address};
+use playout_domain::destination::{Platform, ServerUrl};
 use playout_domain::ids::{ChannelId, ClientId, DestinationId};
 use playout_domain::output::{Connection, Effect, Event, FailureKind, OutputLife};
 use playout_domain::units::FrameRate;
+use playout_partners::address::resolve;
 use playout_store::Store;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
@@ -213,25 +214,10 @@ impl Shared {
         target: &Target,
     ) -> Result<Vec<SocketAddr>, (FailureKind, String)> {
         let (host, port) = (target.url.host(), target.url.port());
-        let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => match tokio::net::lookup_host((host, port)).await {
-                Ok(found) => found.collect(),
-                Err(error) => {
-                    let detail = format!("the name {host} cannot be resolved: {error}");
-                    return Err((FailureKind::Dns, detail));
-                }
-            },
-        };
-        let usable: Vec<SocketAddr> = found
-            .into_iter()
-            .filter(|found| self.settings.allow_private || is_public_address(found.ip()))
-            .collect();
-        if usable.is_empty() {
-            let detail = format!("the name {host} has no public address");
-            return Err((FailureKind::Dns, detail));
+        match resolve(host, port, self.settings.reach).await {
+            Ok(checked) => Ok(checked.all().to_vec()),
+            Err(error) => Err((FailureKind::Dns, format!("the host {host}: {error}"))),
         }
-        Ok(usable)
     }
 }
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use playout_domain::StreamKey;
 use playout_domain::output::{Connection, FailureKind};
 use playout_domain::units::FrameRate;
-use playout_media::ffmpeg::{Progress, Publish, publish};
+use playout_media::ffmpeg::{Progress, Publish, RtmpFailure, publish, rtmp_failure};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
@@ -188,7 +188,11 @@ impl Attempt {
         tokio::select! {
             biased;
             (exit, tail) = process.last_words() => {
-                (FailureKind::Unknown, last_line(&tail).unwrap_or_else(|| format!("FFmpeg {exit}")))
+                // What FFmpeg says may hold what the server said, and that the key.
+                match rtmp_failure(&tail) {
+                    Some(failure) => (kind(failure), failure.to_string()),
+                    None => (FailureKind::Unknown, format!("FFmpeg {exit}")),
+                }
             }
             failed = self.watch(progress, given) => failed,
             failed = self.feed(stdin, shown, &fed) => failed,
@@ -307,8 +311,13 @@ fn pace(aired: &Aired, rate: FrameRate, waiting: usize) -> Duration {
     if waiting > 1 { lasts / 2 } else { lasts }
 }
 
-/// The last line of what was said; earlier ones are often noise.
-fn last_line(tail: &str) -> Option<String> {
-    let line = tail.lines().rev().find(|line| !line.trim().is_empty())?;
-    Some(line.trim().chars().take(300).collect())
+fn kind(failure: RtmpFailure) -> FailureKind {
+    match failure {
+        RtmpFailure::Dns => FailureKind::Dns,
+        RtmpFailure::Refused => FailureKind::Refused,
+        RtmpFailure::Network => FailureKind::Network,
+        RtmpFailure::Tls => FailureKind::Tls,
+        RtmpFailure::Rejected => FailureKind::Rejected,
+        RtmpFailure::RemoteClosed => FailureKind::RemoteClosed,
+    }
 }

@@ -33,7 +33,7 @@ pub enum FailureKind {
     /// The connection could not be encrypted, or the certificate is not good.
     Tls,
     /// The server does not take the application or the stream key.
-    Key,
+    Rejected,
     /// The server ended the connection.
     RemoteClosed,
     /// The server stopped taking media.
