@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use jiff::Timestamp;
 use playout_domain::StreamKey;
 use playout_domain::output::{Connection, FailureKind};
@@ -106,8 +107,7 @@ impl Attempt {
                     _ = &mut stopped => None,
                     failed = self.drive(&mut open) => Some(failed),
                 };
-                // Without input it writes its last words to the server and ends.
-                drop(open.stdin.take());
+                open.finish().await;
                 if timeout(LEAVE, open.process.wait()).await.is_err() {
                     open.process.terminate(Duration::ZERO).await;
                 }
@@ -144,6 +144,7 @@ impl Attempt {
         Ok(Open {
             process,
             stdin: Some(stdin),
+            begun: Bytes::new(),
             progress,
             shown,
         })
@@ -178,6 +179,7 @@ impl Attempt {
         let Open {
             process,
             stdin,
+            begun,
             progress,
             shown,
         } = open;
@@ -195,7 +197,7 @@ impl Attempt {
                 }
             }
             failed = self.watch(progress, given) => failed,
-            failed = self.feed(stdin, shown, &fed) => failed,
+            failed = self.feed(stdin, begun, shown, &fed) => failed,
         }
     }
 
@@ -203,6 +205,7 @@ impl Attempt {
     async fn feed(
         &self,
         stdin: &mut pipe::Sender,
+        begun: &mut Bytes,
         shown: &Shown,
         fed: &tokio::sync::watch::Sender<Option<Instant>>,
     ) -> Failure {
@@ -226,16 +229,21 @@ impl Attempt {
                 lasts = Duration::ZERO;
             }
             let slices = (lasts.as_millis() / SLICE.as_millis()).max(1) as usize;
+            let slice = aired.stream.len().div_ceil(slices).max(1);
             let begin = free.max(Instant::now());
-            let pieces = aired
-                .stream
-                .chunks(aired.stream.len().div_ceil(slices).max(1));
-            for (n, piece) in (0..).zip(pieces) {
+            *begun = aired.stream.clone();
+            for n in 0.. {
+                if begun.is_empty() {
+                    break;
+                }
                 sleep_until(begin + SLICE * n).await;
-                let written =
-                    timeout(self.shared.settings.stalled_after, stdin.write_all(piece)).await;
-                match written {
-                    Ok(Ok(())) => shown.moved(piece.len() as u64, Timestamp::now()),
+                let left = begun.len().saturating_sub(slice);
+                let written = timeout(
+                    self.shared.settings.stalled_after,
+                    write(stdin, begun, left),
+                );
+                match written.await {
+                    Ok(Ok(bytes)) => shown.moved(bytes, Timestamp::now()),
                     // It has closed its input: how it ended tells why.
                     Ok(Err(_)) => return std::future::pending().await,
                     Err(_) => return stalled(),
@@ -301,8 +309,32 @@ impl Attempt {
 struct Open {
     process: Process,
     stdin: Option<pipe::Sender>,
+    /// What is left of the GOP that is being written.
+    begun: Bytes,
     progress: mpsc::Receiver<String>,
     shown: Shown,
+}
+
+impl Open {
+    /// Ends the stream with a whole GOP: without more input the process takes leave of the server, and ends.
+    async fn finish(&mut self) {
+        if let Some(mut stdin) = self.stdin.take() {
+            // A server that does not take it is left without.
+            let _ = timeout(LEAVE, write(&mut stdin, &mut self.begun, 0)).await;
+        }
+    }
+}
+
+/// Writes from `rest` until `left` bytes of it are left; answers how many were written. Cancel-safe: what was
+/// written is gone from `rest`.
+async fn write(stdin: &mut pipe::Sender, rest: &mut Bytes, left: usize) -> std::io::Result<u64> {
+    let before = rest.len();
+    while rest.len() > left {
+        let wanted = rest.len() - left;
+        let written = stdin.write(&rest[..wanted]).await?;
+        rest.advance(written);
+    }
+    Ok((before - rest.len()) as u64)
 }
 
 /// How long the pieces of a GOP are spread over: its own length, and half of it while more waits.
