@@ -194,7 +194,7 @@ async fn what_a_rotation_names_is_not_deleted_under_it() {
         .await
         .unwrap();
     for n in 0..20 {
-        let item = media(who.client, &OsString::from(format!("/media/{n}.mp4")));
+        let item = media(who.client, format!("/media/{n}.mp4"));
         store.insert_media(&who, &item).await.unwrap();
         airtime.rotation = Rotation {
             items: vec![RotationItem { media_id: item.id }],
