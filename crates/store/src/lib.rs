@@ -7,6 +7,7 @@ mod audit;
 mod channels;
 mod columns;
 mod database;
+mod digest;
 pub mod embedded;
 mod error;
 mod heartbeats;
@@ -31,7 +32,7 @@ use tokio::time::timeout;
 use tokio_postgres::Config;
 
 pub use audit::{AuditEntry, ChainState};
-pub use channels::{Airtime, Cause, StoredChannel};
+pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel};
 pub use error::StoreError;
 pub use heartbeats::{Heartbeat, ProcessBeat};
 pub use hot::Hot;
@@ -137,7 +138,9 @@ impl Store {
             .keepalives_idle(Duration::from_secs(30))
             .tcp_user_timeout(Duration::from_secs(15));
         let mut client = database::connect(&postgres).await.map_err(refusal)?;
-        migrate::migrate(&mut client).await?;
+        migrate::lock(&client).await?;
+        migrate::apply(&mut client).await?;
+        migrate::unlock(&client).await?;
         let vault = open_vault(&client, &config.master_key).await?;
         drop(client);
         let database = Database::new(postgres, config.pool_size, config.statement_timeout);

@@ -7,10 +7,14 @@ mod audit;
 mod channels;
 #[path = "store/connections.rs"]
 mod connections;
+#[path = "store/damage.rs"]
+mod damage;
 #[path = "store/given.rs"]
 mod given;
 #[path = "store/heartbeats.rs"]
 mod heartbeats;
+#[path = "store/integrity.rs"]
+mod integrity;
 #[path = "store/limits.rs"]
 mod limits;
 #[path = "store/media.rs"]

@@ -8,6 +8,7 @@ use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::changes::{change, lock_owner};
+use super::digests::AirtimeColumns;
 use crate::Store;
 use crate::audit::record;
 use crate::columns::{json, now};
@@ -82,11 +83,19 @@ pub(super) async fn write(
     id: ChannelId,
     airtime: &Airtime,
 ) -> Result<(), StoreError> {
+    let columns = AirtimeColumns::of(airtime, now())?;
     tx.execute(
-        "INSERT INTO airtime (channel_id, timeline, plan, rotation, updated_at) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO airtime (channel_id, timeline, plan, rotation, updated_at, digest) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (channel_id) DO UPDATE SET timeline = excluded.timeline, plan = excluded.plan,
-             rotation = excluded.rotation, updated_at = excluded.updated_at",
-        &[&id.uuid(), &json(&airtime.timeline)?, &json(&airtime.plan)?, &json(&airtime.rotation)?, &now()],
+             rotation = excluded.rotation, updated_at = excluded.updated_at, digest = excluded.digest",
+        &[
+            &id.uuid(),
+            &columns.timeline,
+            &columns.plan,
+            &columns.rotation,
+            &columns.updated_at,
+            &columns.digest(id).as_slice(),
+        ],
     )
     .await?;
     Ok(())

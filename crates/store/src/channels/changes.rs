@@ -7,7 +7,7 @@ use serde_json::json;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Airtime, StoredChannel, airtime, destinations, rows};
+use super::{Airtime, StoredChannel, airtime, destinations, digests, rows};
 use crate::Store;
 use crate::audit::{Change, record};
 use crate::columns::{bigint, count, now, parsed};
@@ -38,6 +38,7 @@ pub(super) async fn insert(
     }
     destinations::replace(store, tx, channel.id, &mut channel.config.rtmp_destinations).await?;
     airtime::write(tx, channel.id, airs).await?;
+    digests::stamp(tx, channel.id.uuid()).await?;
     let change = change(
         "channel.create",
         channel.id,
@@ -59,10 +60,7 @@ pub(super) async fn update(
     let client = lock_owner(tx, who, id).await?;
     let StoredChannel {
         channel: before, ..
-    } = rows::read(tx, Some(id))
-        .await?
-        .pop()
-        .ok_or(StoreError::NotFound)?;
+    } = rows::read_locked(tx, id).await?;
     if before.version != expected_version {
         return Err(StoreError::VersionMismatch {
             current: before.version,
@@ -87,6 +85,7 @@ pub(super) async fn update(
         &[&id.uuid(), &stored, &version, &updated_at],
     )
     .await?;
+    digests::stamp(tx, id.uuid()).await?;
     if let Some(airs) = airs {
         airtime::write(tx, id, airs).await?;
     }

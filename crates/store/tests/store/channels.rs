@@ -77,7 +77,7 @@ async fn a_refused_creation_leaves_nothing_behind() {
         .await
         .unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
-    assert_eq!(store.all_channels().await.unwrap().len(), 1);
+    assert_eq!(store.all_channels().await.unwrap().channels.len(), 1);
     assert_eq!(store.audit(who.client, 0, 10).await.unwrap().len(), 1);
 }
 
@@ -123,7 +123,7 @@ async fn an_audit_that_cannot_be_written_undoes_the_change() {
     };
     assert!(store.save_life(first.id, &live, cause).await.is_err());
 
-    let all = store.all_channels().await.unwrap();
+    let all = store.all_channels().await.unwrap().channels;
     assert_eq!(
         all.iter().map(|stored| &stored.channel).collect::<Vec<_>>(),
         [&first]
@@ -385,7 +385,10 @@ async fn everything_is_there_after_the_store_is_opened_again() {
         .await
         .unwrap();
     let again = playout_store::Store::connect(store.config()).await.unwrap();
-    assert_eq!(again.all_channels().await.unwrap()[0].channel, created);
+    assert_eq!(
+        again.all_channels().await.unwrap().channels[0].channel,
+        created
+    );
     assert_eq!(
         again
             .stream_key(created.config.rtmp_destinations[0].id.unwrap())
