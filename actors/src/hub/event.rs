@@ -15,6 +15,8 @@ pub mod kind {
     pub const CHANNEL_UPDATED: &str = "channel.updated";
     /// A channel was deleted.
     pub const CHANNEL_DELETED: &str = "channel.deleted";
+    /// A channel is stored damaged and was left off air.
+    pub const CHANNEL_QUARANTINED: &str = "channel.quarantined";
     /// A channel's status changed.
     pub const CHANNEL_STATUS: &str = "channel.status";
     /// A channel published a segment.

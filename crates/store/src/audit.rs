@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use playout_domain::{ClientId, TokenId};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
@@ -32,7 +32,8 @@ pub struct AuditEntry {
     pub subject_kind: String,
     /// To which.
     pub subject: Uuid,
-    /// What became of it.
+    /// `{"before": …, "after": …}`: what it was and what became of it, null where there was or is nothing.
+    /// Never a secret.
     pub detail: Value,
 }
 
@@ -56,7 +57,27 @@ pub(crate) struct Change {
     pub(crate) operation: &'static str,
     pub(crate) subject_kind: &'static str,
     pub(crate) subject: Uuid,
-    pub(crate) detail: Value,
+    /// `{"before": …, "after": …}`
+    detail: Value,
+}
+
+impl Change {
+    /// A change of a thing from `before` to `after`; one of the two is missing where it is made or ended.
+    /// No secret may be in them.
+    pub(crate) fn between(
+        operation: &'static str,
+        subject_kind: &'static str,
+        subject: Uuid,
+        before: Option<Value>,
+        after: Option<Value>,
+    ) -> Self {
+        Self {
+            operation,
+            subject_kind,
+            subject,
+            detail: json!({ "before": before, "after": after }),
+        }
+    }
 }
 
 const START: [u8; 32] = [0; 32];

@@ -147,6 +147,47 @@ impl ManageConnection for Sessions {
     }
 }
 
+/// How to connect to the database at `url`.
+///
+/// # Errors
+/// [`StoreError::Setup`] when it is no URL.
+pub(crate) fn settings(url: &str) -> Result<Config, StoreError> {
+    let mut config: Config = url.parse().map_err(|wrong| {
+        StoreError::Setup(format!("database.url is not valid: {}", sentence(&wrong)))
+    })?;
+    if config.get_application_name().is_none() {
+        config.application_name("playoutd");
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(Duration::from_secs(5));
+    }
+    config
+        .keepalives_idle(Duration::from_secs(30))
+        .tcp_user_timeout(Duration::from_secs(15));
+    Ok(config)
+}
+
+/// The first connection: whether the settings are right, and the moment.
+///
+/// # Errors
+/// [`StoreError::Setup`]; [`StoreError::Unavailable`].
+pub(crate) async fn reach(config: &Config) -> Result<Client, StoreError> {
+    connect(config).await.map_err(|error| {
+        let why = sentence(&error);
+        // Class 28 is authorisation, 3D an unknown database; TLS and settings have no code at all.
+        let of_settings = |code: &str| code.starts_with("28") || code.starts_with("3D");
+        match (
+            error.code().map(|code| of_settings(code.code())),
+            StoreError::from(error),
+        ) {
+            (Some(true), _) | (None, StoreError::Internal(_)) => {
+                StoreError::Setup(format!("database.url cannot be used: {why}"))
+            }
+            (_, other) => other,
+        }
+    })
+}
+
 /// A connection of its own, driven by a task until it is dropped.
 pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = config.connect(NoTls).await?;

@@ -1,25 +1,82 @@
-//! Seals secrets for their place in the database: XChaCha20-Poly1305 under the master key.
+//! Seals secrets for their place in the database: XChaCha20-Poly1305 under a master key.
 //!
 //! A sealed secret is bound to its table, column and row and to the key (the associated data), so it
 //! can neither be read elsewhere nor moved. Layout: version 1 · key id (8) · nonce (24) · ciphertext
 //! and tag.
+//!
+//! The vault opens what any of its keys has sealed. One that it does not know may be new: it reads the
+//! key file again before it gives up, so a daemon learns of a new key when it first needs it.
+
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
-use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
+
+use crate::master_key::{self, Key, KeySource, MasterKeyError};
+use crate::private_file::hex;
 
 const VERSION: u8 = 1;
 const KEY_ID: usize = 8;
 const NONCE: usize = 24;
 const HEADER: usize = 1 + KEY_ID + NONCE;
 
-/// Why a sealed secret cannot be read.
+/// Tells master keys apart without telling anything of them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyId([u8; KEY_ID]);
+
+impl KeyId {
+    pub(crate) fn of(key: &Key) -> Self {
+        let digest = Sha256::new()
+            .chain_update(b"playoutd master key id\0")
+            .chain_update(key.as_slice())
+            .finalize();
+        let mut id = [0; KEY_ID];
+        id.copy_from_slice(&digest[..KEY_ID]);
+        Self(id)
+    }
+
+    /// The id that a sealed secret names; none where it is no sealed secret.
+    pub(crate) fn of_sealed(sealed: &[u8]) -> Option<Self> {
+        let (header, _) = sealed.split_at_checked(HEADER)?;
+        let id = header[1..=KEY_ID].try_into().ok()?;
+        (header[0] == VERSION).then_some(Self(id))
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// As the row of a table.
+    pub(crate) fn uuid(self) -> Uuid {
+        Uuid::from_u64_pair(u64::from_be_bytes(self.0), 0)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// Why a secret cannot be sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum VaultError {
-    #[error("a secret was sealed under another master key than the present one")]
-    OtherKey,
+    #[error("sealing is done under another master key ({0}) than those at hand")]
+    OtherKey(KeyId),
     /// Or no sealed secret at all.
     #[error("a sealed secret was changed, or belongs to another place")]
     Forged,
@@ -33,44 +90,52 @@ pub(crate) struct Place {
     pub(crate) row: Uuid,
 }
 
-/// Seals and opens secrets.
-pub(crate) struct Vault {
-    cipher: XChaCha20Poly1305,
-    /// Tells keys apart without telling anything of them.
-    key_id: [u8; KEY_ID],
-}
+/// The keys of one reading of the key file; one at least.
+pub(crate) struct Keyring(Vec<(KeyId, XChaCha20Poly1305)>);
 
-impl Vault {
-    /// The vault of this master key.
-    pub(crate) fn new(key: &[u8; 32]) -> Self {
-        let digest = Sha256::new()
-            .chain_update(b"playoutd master key id\0")
-            .chain_update(key)
-            .finalize();
-        let mut key_id = [0; KEY_ID];
-        key_id.copy_from_slice(&digest[..KEY_ID]);
-        Self {
-            cipher: XChaCha20Poly1305::new(&Key::from(*key)),
-            key_id,
-        }
+impl Keyring {
+    pub(crate) fn new(keys: &[Key]) -> Self {
+        let cipher = |key: &Key| XChaCha20Poly1305::new(&CipherKey::from(**key));
+        Self(
+            keys.iter()
+                .map(|key| (KeyId::of(key), cipher(key)))
+                .collect(),
+        )
     }
 
-    /// `secret`, to be read at `place` alone.
-    pub(crate) fn seal(&self, place: Place, secret: &[u8]) -> Vec<u8> {
+    /// Their ids, in the order of the file.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = KeyId> {
+        self.0.iter().map(|(id, _)| *id)
+    }
+
+    pub(crate) fn holds(&self, id: KeyId) -> bool {
+        self.ids().any(|held| held == id)
+    }
+
+    fn cipher(&self, id: KeyId) -> Result<&XChaCha20Poly1305, VaultError> {
+        let found = self.0.iter().find(|(held, _)| *held == id);
+        found
+            .map(|(_, cipher)| cipher)
+            .ok_or(VaultError::OtherKey(id))
+    }
+
+    /// `secret`, sealed with key `id`, to be read at `place` alone.
+    pub(crate) fn seal(
+        &self,
+        id: KeyId,
+        place: Place,
+        secret: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        let cipher = self.cipher(id)?;
         let nonce = XNonce::generate();
-        let aad = self.associated_data(place);
+        let aad = associated_data(id, place);
+        let payload = Payload {
+            msg: secret,
+            aad: &aad,
+        };
         // It fails for secrets of more than 256 GiB only; an empty ciphertext never opens.
-        let sealed = self
-            .cipher
-            .encrypt(
-                &nonce,
-                Payload {
-                    msg: secret,
-                    aad: &aad,
-                },
-            )
-            .unwrap_or_default();
-        [&[VERSION], &self.key_id[..], &nonce[..], &sealed[..]].concat()
+        let sealed = cipher.encrypt(&nonce, payload).unwrap_or_default();
+        Ok([&[VERSION], &id.0[..], &nonce[..], &sealed[..]].concat())
     }
 
     /// The secret that was sealed for `place`.
@@ -79,47 +144,98 @@ impl Vault {
         place: Place,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let id = KeyId::of_sealed(sealed).ok_or(VaultError::Forged)?;
         let (header, ciphertext) = sealed.split_at_checked(HEADER).ok_or(VaultError::Forged)?;
-        if header[0] != VERSION {
-            return Err(VaultError::Forged);
-        }
-        if header[1..=KEY_ID] != self.key_id {
-            return Err(VaultError::OtherKey);
-        }
         let nonce = XNonce::try_from(&header[1 + KEY_ID..]).map_err(|_| VaultError::Forged)?;
-        let aad = self.associated_data(place);
-        let secret = self.cipher.decrypt(
-            &nonce,
-            Payload {
-                msg: ciphertext,
-                aad: &aad,
-            },
-        );
+        let aad = associated_data(id, place);
+        let payload = Payload {
+            msg: ciphertext,
+            aad: &aad,
+        };
+        let secret = self.cipher(id)?.decrypt(&nonce, payload);
         secret.map(Zeroizing::new).map_err(|_| VaultError::Forged)
-    }
-
-    /// Each part with its length before it, so that no two places give the same bytes.
-    fn associated_data(&self, place: Place) -> Vec<u8> {
-        let parts = [
-            place.table.as_bytes(),
-            place.column.as_bytes(),
-            place.row.as_bytes(),
-            &self.key_id,
-        ];
-        parts
-            .iter()
-            .flat_map(|part| {
-                (part.len() as u64)
-                    .to_be_bytes()
-                    .into_iter()
-                    .chain(part.iter().copied())
-            })
-            .collect()
     }
 }
 
-impl std::fmt::Debug for Vault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+/// Each part with its length before it, so that no two places give the same bytes.
+fn associated_data(id: KeyId, place: Place) -> Vec<u8> {
+    let parts = [
+        place.table.as_bytes(),
+        place.column.as_bytes(),
+        place.row.as_bytes(),
+        &id.0,
+    ];
+    parts
+        .iter()
+        .flat_map(|part| {
+            (part.len() as u64)
+                .to_be_bytes()
+                .into_iter()
+                .chain(part.iter().copied())
+        })
+        .collect()
+}
+
+/// Seals and opens secrets while keys come and go.
+pub(crate) struct Vault {
+    source: KeySource,
+    /// As last read.
+    ring: RwLock<Arc<Keyring>>,
+}
+
+impl Vault {
+    pub(crate) fn new(source: KeySource, ring: Keyring) -> Self {
+        Self {
+            source,
+            ring: RwLock::new(Arc::new(ring)),
+        }
+    }
+
+    /// Reads the keys anew: takes in those that came, and forgets those that went.
+    pub(crate) fn refresh(&self) -> Result<(), MasterKeyError> {
+        let ring = Keyring::new(&master_key::read(&self.source)?);
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        Ok(())
+    }
+
+    /// [`Keyring::seal`].
+    pub(crate) fn seal(
+        &self,
+        id: KeyId,
+        place: Place,
+        secret: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        self.with_keys(|ring| ring.seal(id, place, secret))
+    }
+
+    /// [`Keyring::open_sealed`].
+    pub(crate) fn open_sealed(
+        &self,
+        place: Place,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        self.with_keys(|ring| ring.open_sealed(place, sealed))
+    }
+
+    fn with_keys<T>(
+        &self,
+        work: impl Fn(&Keyring) -> Result<T, VaultError>,
+    ) -> Result<T, VaultError> {
+        let present = || Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner));
+        match work(&present()) {
+            Err(VaultError::OtherKey(id)) => {
+                if let Err(error) = self.refresh() {
+                    tracing::error!(%error, key = %id, "a master key is needed that is not at hand");
+                }
+                work(&present())
+            }
+            done => done,
+        }
+    }
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Vault(…)")
     }
 }
@@ -137,11 +253,21 @@ mod tests {
         }
     }
 
+    fn ring(keys: &[u8]) -> Keyring {
+        let keys: Vec<Key> = keys.iter().map(|byte| Key::new([*byte; 32])).collect();
+        Keyring::new(&keys)
+    }
+
+    fn sealed(ring: &Keyring, place: Place, secret: &[u8]) -> Vec<u8> {
+        ring.seal(ring.ids().next().unwrap(), place, secret)
+            .unwrap()
+    }
+
     #[test]
     fn a_secret_opens_in_its_place_only() {
-        let vault = Vault::new(&[7; 32]);
+        let vault = ring(&[7]);
         let here = place("rtmp_destinations", "stream_key", 1);
-        let sealed = vault.seal(here, b"live_sesame");
+        let sealed = sealed(&vault, here, b"live_sesame");
         assert_eq!(
             vault.open_sealed(here, &sealed).unwrap().as_slice(),
             b"live_sesame"
@@ -162,9 +288,9 @@ mod tests {
 
     #[test]
     fn no_bit_can_be_changed_and_no_end_be_cut() {
-        let vault = Vault::new(&[7; 32]);
+        let vault = ring(&[7]);
         let here = place("t", "c", 1);
-        let sealed = vault.seal(here, b"secret");
+        let sealed = sealed(&vault, here, b"secret");
         for bit in 0..sealed.len() * 8 {
             let mut changed = sealed.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
@@ -180,13 +306,55 @@ mod tests {
 
     #[test]
     fn the_same_secret_is_never_sealed_alike_and_another_key_is_told_apart() {
-        let (vault, other) = (Vault::new(&[7; 32]), Vault::new(&[8; 32]));
+        let (vault, other) = (ring(&[7]), ring(&[8]));
         let here = place("t", "c", 1);
-        let sealed = vault.seal(here, b"secret");
-        assert_ne!(sealed, vault.seal(here, b"secret"));
-        assert!(matches!(
-            other.open_sealed(here, &sealed),
-            Err(VaultError::OtherKey)
-        ));
+        let one = sealed(&vault, here, b"secret");
+        assert_ne!(one, sealed(&vault, here, b"secret"));
+        let id = vault.ids().next().unwrap();
+        assert_eq!(KeyId::of_sealed(&one), Some(id));
+        assert_eq!(
+            other.open_sealed(here, &one).unwrap_err(),
+            VaultError::OtherKey(id)
+        );
+        // Nor can a secret be passed off as another key's.
+        let both = ring(&[8, 7]);
+        assert!(both.open_sealed(here, &one).is_ok());
+        let mut forged = one;
+        forged[1..=KEY_ID].copy_from_slice(both.ids().next().unwrap().bytes());
+        assert_eq!(
+            both.open_sealed(here, &forged).unwrap_err(),
+            VaultError::Forged
+        );
+    }
+
+    #[test]
+    fn a_vault_learns_of_a_key_when_it_needs_it_and_forgets_one_that_went() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("master.key");
+        let source = KeySource::File(path.clone());
+        master_key::make(&path).unwrap();
+        let old = master_key::read(&source).unwrap();
+        let vault = Vault::new(source, Keyring::new(&old));
+        let new = master_key::random().unwrap();
+        let (old_id, new_id) = (KeyId::of(&old[0]), KeyId::of(&new));
+        let here = place("t", "c", 1);
+        let by_old = vault.seal(old_id, here, b"secret").unwrap();
+        assert_eq!(
+            vault.seal(new_id, here, b"secret").unwrap_err(),
+            VaultError::OtherKey(new_id)
+        );
+        let both = [old[0].clone(), new.clone()];
+        master_key::replace(&path, &both).unwrap();
+        let by_new = vault.seal(new_id, here, b"secret").unwrap();
+        for sealed in [&by_old, &by_new] {
+            assert_eq!(
+                vault.open_sealed(here, sealed).unwrap().as_slice(),
+                b"secret"
+            );
+        }
+        master_key::replace(&path, &both[1..]).unwrap();
+        vault.refresh().unwrap();
+        assert!(vault.open_sealed(here, &by_new).is_ok());
+        assert!(vault.open_sealed(here, &by_old).is_err());
     }
 }

@@ -19,6 +19,8 @@ mod integrity;
 mod limits;
 #[path = "store/media.rs"]
 mod media;
+#[path = "store/rotation.rs"]
+mod rotation;
 #[path = "store/schema.rs"]
 mod schema;
 #[path = "store/secrets.rs"]

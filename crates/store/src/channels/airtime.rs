@@ -2,8 +2,7 @@
 
 use playout_domain::{ChannelId, ClientId, Plan, Rotation, Timeline};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
@@ -14,7 +13,6 @@ use crate::audit::record;
 use crate::columns::{json, now};
 use crate::error::StoreError;
 use crate::principal::Principal;
-use crate::private_file::hex;
 
 /// Everything that makes what frame N shows, and when, a function of N.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,20 +60,27 @@ async fn save(
         )
         .await?;
     let owner = ClientId::from(channel.ok_or(StoreError::NotFound)?.try_get::<_, Uuid>(0)?);
-    write(tx, id, airtime).await?;
     if let Some(who) = who {
-        // A rotation may be thousands of items long: its digest tells whether it is a given one.
-        let rotation = json(&airtime.rotation)?.to_string();
-        let digest = hex(&Sha256::digest(rotation));
-        let detail = json!({
-            "rotationItems": airtime.rotation.items.len(),
-            "rotationSha256": digest,
-            "epoch": airtime.timeline.epoch,
-            "frameRate": airtime.timeline.frame_rate,
-        });
-        record(tx, owner, who, change("channel.airtime", id, detail)).await?;
+        let before = chosen(tx, id).await?;
+        let after =
+            json!({ "rotation": json(&airtime.rotation)?, "timeline": json(&airtime.timeline)? });
+        let change = change("channel.airtime", id, before, Some(after));
+        record(tx, owner, who, change).await?;
     }
-    Ok(())
+    write(tx, id, airtime).await
+}
+
+/// What a channel airs by choice, as it is stored: the plan follows from it.
+pub(super) async fn chosen(
+    tx: &Transaction<'_>,
+    id: ChannelId,
+) -> Result<Option<Value>, StoreError> {
+    let sql = "SELECT rotation, timeline FROM airtime WHERE channel_id = $1";
+    let Some(row) = tx.query_opt(sql, &[&id.uuid()]).await? else {
+        return Ok(None);
+    };
+    let (rotation, timeline): (Value, Value) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Some(json!({ "rotation": rotation, "timeline": timeline })))
 }
 
 pub(super) async fn write(

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::digest::Digest;
 use crate::error::StoreError;
+use crate::keys;
 use crate::vault::Place;
 
 impl Store {
@@ -47,7 +48,7 @@ impl Store {
     }
 }
 
-const fn place(id: DestinationId) -> Place {
+pub(super) const fn place(id: DestinationId) -> Place {
     Place {
         table: "rtmp_destinations",
         column: "stream_key",
@@ -134,6 +135,11 @@ pub(super) async fn replace(
 ) -> Result<(), StoreError> {
     let known = rows(tx, Some(channel.uuid())).await?;
     let known = known.get(&channel.uuid()).map_or(&[][..], Vec::as_slice);
+    let seals_anything = wanted.iter().any(|one| one.stream_key.given().is_some());
+    let sealing = match seals_anything {
+        true => Some(keys::sealing(tx).await?),
+        false => None,
+    };
     let mut kept = Vec::new();
     for (position, destination) in wanted.iter_mut().enumerate() {
         let before = destination
@@ -158,10 +164,12 @@ pub(super) async fn replace(
                 "destination {id} is named twice"
             )));
         }
-        let sealed = destination
-            .stream_key
-            .given()
-            .map(|key| store.vault().seal(place(id), key.reveal().as_bytes()));
+        let sealed = destination.stream_key.given().zip(sealing);
+        let sealed = sealed.map(|(key, sealing)| {
+            let secret = key.reveal().as_bytes();
+            store.vault().seal(sealing, place(id), secret)
+        });
+        let sealed = sealed.transpose().map_err(StoreError::internal)?;
         let position = i32::try_from(position).map_err(StoreError::internal)?;
         tx.execute(
             "INSERT INTO rtmp_destinations AS d (id, channel_id, position, server_url, platform, enabled, stream_key)

@@ -6,6 +6,7 @@ mod changes;
 mod destinations;
 mod digests;
 mod quarantine;
+mod reseal;
 mod rows;
 
 use playout_domain::lifecycle::{LifeState, Operation};
@@ -18,6 +19,7 @@ use crate::principal::Principal;
 pub use airtime::Airtime;
 pub(crate) use digests::stamp_all;
 pub use quarantine::{Loaded, Quarantined};
+pub(crate) use reseal::{Reseal, reseal};
 pub use rows::StoredChannel;
 
 /// Why the state of a channel's life changed.

@@ -7,6 +7,7 @@ use playout_domain::lifecycle::{Generation, LifeState, Operation};
 use playout_domain::limits::PlanLimits;
 use playout_domain::{Channel, ChannelId, ChannelStatus, Desired};
 use playout_store::{Cause, Principal, StoreError, StoredChannel, testing};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::given::{airtime, channel, destination, stored};
@@ -47,7 +48,8 @@ async fn a_created_channel_is_read_back_whole_with_one_audit_entry() {
         (entries[0].operation.as_str(), entries[0].subject),
         ("channel.create", given.id.uuid())
     );
-    assert_eq!(entries[0].detail, created.config.to_json_public());
+    let told = json!({ "before": null, "after": created.config.to_json_public() });
+    assert_eq!(entries[0].detail, told);
     assert!(!format!("{entries:?}").contains("live_sesame"));
 }
 
