@@ -25,6 +25,7 @@ mod rotate;
 pub mod testing;
 mod tokens;
 mod vault;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +33,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-pub use audit::{AuditEntry, ChainState};
+pub use audit::{
+    AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
+};
 pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel};
 pub use error::StoreError;
 pub use heartbeats::{Heartbeat, ProcessBeat};
@@ -44,6 +47,7 @@ pub use renditions::Rendition;
 pub use rotate::{KeyRotation, OldKey, Step};
 pub use tokens::NewToken;
 pub use vault::KeyId;
+pub use verify::{Fault, Verification, verify};
 
 use database::Database;
 use tokens::Tokens;

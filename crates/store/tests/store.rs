@@ -27,3 +27,5 @@ mod schema;
 mod secrets;
 #[path = "store/tokens.rs"]
 mod tokens;
+#[path = "store/verify.rs"]
+mod verify;

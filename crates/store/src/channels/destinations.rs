@@ -125,6 +125,33 @@ pub(super) async fn rows(
     Ok(found)
 }
 
+/// A stream key as it is stored.
+pub(crate) struct SealedKey {
+    pub(crate) channel: ChannelId,
+    pub(crate) destination: DestinationId,
+    pub(crate) place: Place,
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// Every stream key there is.
+pub(crate) async fn secrets(session: &impl GenericClient) -> Result<Vec<SealedKey>, StoreError> {
+    let all = rows(session, None).await?.into_iter();
+    let keys = all.flat_map(|(channel, rows)| {
+        rows.into_iter().filter_map(move |row| {
+            let destination = DestinationId::from(row.id);
+            Some(SealedKey {
+                channel: ChannelId::from(channel),
+                destination,
+                place: place(destination),
+                sealed: row.stream_key?,
+            })
+        })
+    });
+    let mut keys: Vec<SealedKey> = keys.collect();
+    keys.sort_unstable_by_key(|key| (key.channel, key.destination));
+    Ok(keys)
+}
+
 /// Puts `wanted` in the place of a channel's destinations: known ids keep their rows, the others get
 /// ids, what is not named goes. Afterwards `wanted` is what is stored, without any key.
 pub(super) async fn replace(

@@ -17,7 +17,9 @@ use crate::error::StoreError;
 use crate::principal::Principal;
 
 pub use airtime::Airtime;
+pub(crate) use destinations::secrets;
 pub(crate) use digests::stamp_all;
+pub(crate) use quarantine::load;
 pub use quarantine::{Loaded, Quarantined};
 pub(crate) use reseal::{Reseal, reseal};
 pub use rows::StoredChannel;

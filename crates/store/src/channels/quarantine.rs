@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::rows::{self, Beats, StoredChannel};
 use crate::Store;
+use crate::database::attempt;
 use crate::error::StoreError;
 
 /// A channel that is stored damaged and was therefore not loaded.
@@ -110,24 +111,5 @@ async fn ids(tx: &Transaction<'_>) -> Result<Vec<ChannelId>, StoreError> {
     match listed.await? {
         Ok(ids) => Ok(ids),
         Err(_) => list("SELECT channel_id FROM airtime ORDER BY channel_id").await,
-    }
-}
-
-/// Does `work`; damage that the server finds is an answer and leaves the transaction usable.
-async fn attempt<T>(
-    tx: &Transaction<'_>,
-    work: impl AsyncFnOnce() -> Result<T, StoreError>,
-) -> Result<Result<T, String>, StoreError> {
-    tx.batch_execute("SAVEPOINT attempt").await?;
-    match work().await {
-        Ok(done) => {
-            tx.batch_execute("RELEASE attempt").await?;
-            Ok(Ok(done))
-        }
-        Err(StoreError::Damaged(reason)) => {
-            tx.batch_execute("ROLLBACK TO attempt").await?;
-            Ok(Err(reason))
-        }
-        Err(other) => Err(other),
     }
 }
