@@ -39,6 +39,8 @@ pub mod kind {
     pub const MEDIA_REFUSED: &str = "media.refused";
     /// An item was deleted from the library.
     pub const MEDIA_DELETED: &str = "media.deleted";
+    /// The audit was tampered with.
+    pub const AUDIT_BROKEN: &str = "audit.broken";
     /// Events were lost: read everything anew.
     pub const RESET: &str = "reset";
 }

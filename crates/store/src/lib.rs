@@ -165,6 +165,20 @@ impl Store {
         &self.0.hot
     }
 
+    /// Forgets the master keys that nothing is sealed with any more.
+    pub async fn forget_retired_keys(&self) -> Result<(), StoreError> {
+        let known = self
+            .database()
+            .run(|session| Box::pin(async move { keys::known(&*session).await }))
+            .await?;
+        let retired = known
+            .iter()
+            .filter(|key| key.state == keys::KeyState::Retired);
+        let retired: Vec<KeyId> = retired.map(|key| key.id).collect();
+        self.vault().forget(&retired);
+        Ok(())
+    }
+
     fn database(&self) -> &Database {
         &self.0.database
     }

@@ -179,7 +179,7 @@ fn associated_data(id: KeyId, place: Place) -> Vec<u8> {
 /// Seals and opens secrets while keys come and go.
 pub(crate) struct Vault {
     source: KeySource,
-    /// As last read.
+    /// As last read, and what is not retired of what was read before.
     ring: RwLock<Arc<Keyring>>,
 }
 
@@ -191,11 +191,28 @@ impl Vault {
         }
     }
 
-    /// Reads the keys anew: takes in those that came, and forgets those that went.
-    pub(crate) fn refresh(&self) -> Result<(), MasterKeyError> {
-        let ring = Keyring::new(&master_key::read(&self.source)?);
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+    /// Reads the key file again and takes in what came. What is no longer there stays known: a file that
+    /// somebody damages takes nothing from a daemon that runs.
+    fn learn(&self) -> Result<(), MasterKeyError> {
+        let read = Keyring::new(&master_key::read(&self.source)?);
+        self.change(|known| {
+            let new = read.0.into_iter().filter(|(id, _)| !known.holds(*id));
+            known.0.iter().cloned().chain(new).collect()
+        });
         Ok(())
+    }
+
+    /// Forgets keys that nothing is sealed with any more.
+    pub(crate) fn forget(&self, retired: &[KeyId]) {
+        self.change(|known| {
+            let kept = known.0.iter().filter(|(id, _)| !retired.contains(id));
+            kept.cloned().collect()
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&Keyring) -> Vec<(KeyId, XChaCha20Poly1305)>) {
+        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+        *ring = Arc::new(Keyring(change(&ring)));
     }
 
     /// [`Keyring::seal`].
@@ -224,7 +241,7 @@ impl Vault {
         let present = || Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner));
         match work(&present()) {
             Err(VaultError::OtherKey(id)) => {
-                if let Err(error) = self.refresh() {
+                if let Err(error) = self.learn() {
                     tracing::error!(%error, key = %id, "a master key is needed that is not at hand");
                 }
                 work(&present())
@@ -328,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vault_learns_of_a_key_when_it_needs_it_and_forgets_one_that_went() {
+    fn a_vault_learns_of_a_key_when_it_needs_it_and_forgets_what_it_is_told_to() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("master.key");
         let source = KeySource::File(path.clone());
@@ -353,7 +370,8 @@ mod tests {
             );
         }
         master_key::replace(&path, &both[1..]).unwrap();
-        vault.refresh().unwrap();
+        assert!(vault.open_sealed(here, &by_old).is_ok());
+        vault.forget(&[old_id]);
         assert!(vault.open_sealed(here, &by_new).is_ok());
         assert!(vault.open_sealed(here, &by_old).is_err());
     }
