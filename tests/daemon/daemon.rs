@@ -46,6 +46,16 @@ impl Daemon {
 
     /// The same with more flags for `serve`.
     pub fn start_with(data: &Path, settings: &str, flags: &[&str]) -> Self {
+        Self::start_in(data, settings, flags, &[])
+    }
+
+    /// The same with paths in its environment.
+    pub fn start_in(
+        data: &Path,
+        settings: &str,
+        flags: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> Self {
         let config = data.with_extension("toml");
         let own = "[http]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[media]\nprepare_on_import = false\n";
         std::fs::write(&config, format!("{settings}\n{own}")).expect("writes the configuration");
@@ -61,6 +71,7 @@ impl Daemon {
             .arg("--data-dir")
             .arg(data)
             .args(flags)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)

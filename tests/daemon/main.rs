@@ -13,6 +13,7 @@ mod viewer;
 mod api;
 mod browser;
 mod inputs;
+mod integrity;
 mod live;
 mod on_air;
 mod recovery;

@@ -70,6 +70,7 @@ impl Quarantine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::Filter;
     use playout_domain::ids::ClientId;
     use uuid::Uuid;
 
@@ -82,8 +83,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_operator_is_told_why_the_owner_that_it_is_so_and_others_nothing() {
+    #[tokio::test]
+    async fn the_operator_is_told_why_the_owner_that_it_is_so_and_others_nothing() {
         let (hub, quarantine) = (Hub::default(), Quarantine::default());
         let id = ChannelId::from(Uuid::from_u128(7));
         let damaged = Quarantined {
@@ -92,7 +93,14 @@ mod tests {
             name: None,
             reason: "a bit is wrong".to_owned(),
         };
+        let mut events = hub.subscribe(Filter::default(), None);
         quarantine.admit(&hub, damaged);
+        let event = events.next().await.expect("an event");
+        assert_eq!(
+            (event.kind, event.client),
+            (kind::CHANNEL_QUARANTINED, None)
+        );
+        assert_eq!(event.data["reason"], "a bit is wrong");
         assert_eq!(quarantine.len(), 1);
         let refused = |who| quarantine.refusal(&who, id);
         let told = |reason: Option<&str>| {
