@@ -1,14 +1,10 @@
-//! Seals secrets for their place in the database: XChaCha20-Poly1305 under a master key.
+//! The keys of one reading of the key file, and what they seal.
 //!
 //! A sealed secret is bound to its table, column and row and to the key (the associated data), so it
 //! can neither be read elsewhere nor moved. Layout: version 1 · key id (8) · nonce (24) · ciphertext
 //! and tag.
-//!
-//! The vault opens what any of its keys has sealed. One that it does not know may be new: it reads the
-//! key file again before it gives up, so a daemon learns of a new key when it first needs it.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key as CipherKey, XChaCha20Poly1305, XNonce};
@@ -16,7 +12,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use crate::master_key::{self, Key, KeySource, MasterKeyError};
+use crate::master_key::Key;
 use crate::private_file::hex;
 
 const VERSION: u8 = 1;
@@ -112,6 +108,18 @@ impl Keyring {
         self.ids().any(|held| held == id)
     }
 
+    /// These, and those of `more` that are not among them.
+    pub(super) fn with(&self, more: Self) -> Self {
+        let new = more.0.into_iter().filter(|(id, _)| !self.holds(*id));
+        Self(self.0.iter().cloned().chain(new).collect())
+    }
+
+    /// These but for `gone`.
+    pub(super) fn without(&self, gone: &[KeyId]) -> Self {
+        let kept = self.0.iter().filter(|(id, _)| !gone.contains(id));
+        Self(kept.cloned().collect())
+    }
+
     fn cipher(&self, id: KeyId) -> Result<&XChaCha20Poly1305, VaultError> {
         let found = self.0.iter().find(|(held, _)| *held == id);
         found
@@ -174,87 +182,6 @@ fn associated_data(id: KeyId, place: Place) -> Vec<u8> {
                 .chain(part.iter().copied())
         })
         .collect()
-}
-
-/// Seals and opens secrets while keys come and go.
-pub(crate) struct Vault {
-    source: KeySource,
-    /// As last read, and what is not retired of what was read before.
-    ring: RwLock<Arc<Keyring>>,
-}
-
-impl Vault {
-    pub(crate) fn new(source: KeySource, ring: Keyring) -> Self {
-        Self {
-            source,
-            ring: RwLock::new(Arc::new(ring)),
-        }
-    }
-
-    /// Reads the key file again and takes in what came. What is no longer there stays known: a file that
-    /// somebody damages takes nothing from a daemon that runs.
-    fn learn(&self) -> Result<(), MasterKeyError> {
-        let read = Keyring::new(&master_key::read(&self.source)?);
-        self.change(|known| {
-            let new = read.0.into_iter().filter(|(id, _)| !known.holds(*id));
-            known.0.iter().cloned().chain(new).collect()
-        });
-        Ok(())
-    }
-
-    /// Forgets keys that nothing is sealed with any more.
-    pub(crate) fn forget(&self, retired: &[KeyId]) {
-        self.change(|known| {
-            let kept = known.0.iter().filter(|(id, _)| !retired.contains(id));
-            kept.cloned().collect()
-        });
-    }
-
-    fn change(&self, change: impl FnOnce(&Keyring) -> Vec<(KeyId, XChaCha20Poly1305)>) {
-        let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-        *ring = Arc::new(Keyring(change(&ring)));
-    }
-
-    /// [`Keyring::seal`].
-    pub(crate) fn seal(
-        &self,
-        id: KeyId,
-        place: Place,
-        secret: &[u8],
-    ) -> Result<Vec<u8>, VaultError> {
-        self.with_keys(|ring| ring.seal(id, place, secret))
-    }
-
-    /// [`Keyring::open_sealed`].
-    pub(crate) fn open_sealed(
-        &self,
-        place: Place,
-        sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        self.with_keys(|ring| ring.open_sealed(place, sealed))
-    }
-
-    fn with_keys<T>(
-        &self,
-        work: impl Fn(&Keyring) -> Result<T, VaultError>,
-    ) -> Result<T, VaultError> {
-        let present = || Arc::clone(&self.ring.read().unwrap_or_else(PoisonError::into_inner));
-        match work(&present()) {
-            Err(VaultError::OtherKey(id)) => {
-                if let Err(error) = self.learn() {
-                    tracing::error!(%error, key = %id, "a master key is needed that is not at hand");
-                }
-                work(&present())
-            }
-            done => done,
-        }
-    }
-}
-
-impl fmt::Debug for Vault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Vault(…)")
-    }
 }
 
 #[cfg(test)]
@@ -342,37 +269,5 @@ mod tests {
             both.open_sealed(here, &forged).unwrap_err(),
             VaultError::Forged
         );
-    }
-
-    #[test]
-    fn a_vault_learns_of_a_key_when_it_needs_it_and_forgets_what_it_is_told_to() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("master.key");
-        let source = KeySource::File(path.clone());
-        master_key::make(&path).unwrap();
-        let old = master_key::read(&source).unwrap();
-        let vault = Vault::new(source, Keyring::new(&old));
-        let new = master_key::random().unwrap();
-        let (old_id, new_id) = (KeyId::of(&old[0]), KeyId::of(&new));
-        let here = place("t", "c", 1);
-        let by_old = vault.seal(old_id, here, b"secret").unwrap();
-        assert_eq!(
-            vault.seal(new_id, here, b"secret").unwrap_err(),
-            VaultError::OtherKey(new_id)
-        );
-        let both = [old[0].clone(), new.clone()];
-        master_key::replace(&path, &both).unwrap();
-        let by_new = vault.seal(new_id, here, b"secret").unwrap();
-        for sealed in [&by_old, &by_new] {
-            assert_eq!(
-                vault.open_sealed(here, sealed).unwrap().as_slice(),
-                b"secret"
-            );
-        }
-        master_key::replace(&path, &both[1..]).unwrap();
-        assert!(vault.open_sealed(here, &by_old).is_ok());
-        vault.forget(&[old_id]);
-        assert!(vault.open_sealed(here, &by_new).is_ok());
-        assert!(vault.open_sealed(here, &by_old).is_err());
     }
 }
