@@ -51,7 +51,12 @@ CREATE TABLE channels (
     last_start_time       timestamptz,
     last_stop_time        timestamptz,
     created_at            timestamptz NOT NULL,
-    updated_at            timestamptz NOT NULL
+    updated_at            timestamptz NOT NULL,
+    -- SHA-256 over what the client chose: id, owner, config, version, these two times, and the rows of the
+    -- destinations with their sealed keys. A channel that does not match a digest is not put on air.
+    digest                bytea NOT NULL CHECK (octet_length(digest) = 32),
+    -- The same over desired … last_stop_time, which change often and by themselves.
+    life_digest           bytea NOT NULL CHECK (octet_length(life_digest) = 32)
 );
 CREATE INDEX channels_client ON channels (client_id);
 
@@ -74,7 +79,9 @@ CREATE TABLE airtime (
     timeline    jsonb NOT NULL,
     plan        jsonb NOT NULL,
     rotation    jsonb NOT NULL,
-    updated_at  timestamptz NOT NULL
+    updated_at  timestamptz NOT NULL,
+    -- SHA-256 over everything above.
+    digest      bytea NOT NULL CHECK (octet_length(digest) = 32)
 );
 
 -- The media library. A path is bytes, for a file name need not be text.
@@ -120,7 +127,8 @@ CREATE TABLE audit (
     operation     text NOT NULL,
     subject_kind  text NOT NULL,
     subject_id    uuid NOT NULL,
-    -- json, not jsonb: the hash is over the text as it stands.
+    -- {"before": …, "after": …}, null where there was or is nothing. Entries of version 1 hold one of the
+    -- two as it is. json, not jsonb: the hash is over the text as it stands.
     detail        json NOT NULL,
     -- SHA-256 over the hash before it and everything above.
     hash          bytea NOT NULL CHECK (octet_length(hash) = 32),
@@ -133,6 +141,19 @@ CREATE TABLE audit_heads (
     seq        bigint NOT NULL,
     hash       bytea NOT NULL CHECK (octet_length(hash) = 32)
 );
+
+-- The master keys there were, never the keys themselves.
+CREATE TABLE master_keys (
+    -- Tells keys apart; every sealed secret begins with version and key id.
+    key_id       bytea PRIMARY KEY CHECK (octet_length(key_id) = 8),
+    -- sealing: seals and opens. retiring: opens until everything is sealed anew. retired: not needed any more.
+    state        text NOT NULL CHECK (state IN ('sealing', 'retiring', 'retired')),
+    -- Sealed with the key: whether a key file holds it is known before anything is written.
+    check_value  bytea NOT NULL,
+    created_at   timestamptz NOT NULL,
+    retired_at   timestamptz
+);
+CREATE UNIQUE INDEX master_keys_sealing ON master_keys (state) WHERE state = 'sealing';
 
 -- How live channels did, every few seconds. Written in batches; refers to nothing, so that one late
 -- beat of a deleted channel does not lose a batch.

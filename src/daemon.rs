@@ -11,6 +11,7 @@
 
 mod lock;
 mod on_air;
+mod reach;
 mod settings;
 mod signals;
 
@@ -26,6 +27,7 @@ use playout_store::embedded::Embedded;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::reach::Reached;
 use self::signals::Signals;
 use crate::config::Config;
 use crate::facade::shutdown::Shutdown;

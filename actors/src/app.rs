@@ -9,12 +9,16 @@ use playout_store::Store;
 
 use crate::channels::{Channels, Environment};
 use crate::hub::Hub;
+use crate::integrity::Integrity;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
 use crate::process::{Launcher, Tools};
 use crate::rtmp::RtmpSettings;
 use crate::telemetry::Telemetry;
 use crate::tree::Tree;
+
+/// The file in `data_dir` that the heads of the audit are exported to.
+pub const AUDIT_HEADS: &str = "audit-heads.jsonl";
 
 /// What the living tier needs to know.
 #[derive(Debug, Clone)]
@@ -79,7 +83,9 @@ impl App {
             Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
                 .await
                 .map_err(|error| StartError(format!("the media library: {error}")))?;
-        let tree = Tree::grow(&telemetry, &library)
+        let heads = config.data_dir.join(AUDIT_HEADS);
+        let integrity = Integrity::new(store.clone(), Arc::clone(&hub), heads);
+        let tree = Tree::grow(&integrity, &telemetry, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);

@@ -4,6 +4,7 @@ pub mod app;
 pub mod channels;
 pub mod error;
 pub mod hub;
+pub mod integrity;
 pub mod library;
 mod playout;
 pub mod process;

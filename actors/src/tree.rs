@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! root                 one_for_one, 5 restarts in 60 s, then the daemon ends; stopped from the bottom
+//! ├─ integrity         exports the audit's heads, follows the audit once after a start
 //! ├─ heartbeats        batches to PostgreSQL
 //! ├─ hot copy          latest heartbeats to Redis
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
@@ -25,6 +26,7 @@ use std::time::Duration;
 use playout_domain::backoff::{BUDGET_FAILURES, BUDGET_TIME, SLOW_RETRY};
 use ractor::Actor;
 
+use crate::integrity::Integrity;
 use crate::library::Library;
 use crate::supervise::{
     ChildError, ChildSpec, Intensity, OnExhaustion, Policy, Restart, StopOrder, Stopping, Strategy,
@@ -56,6 +58,8 @@ pub const ROOT_POLICY: Policy = Policy {
     order: StopOrder::Reversed,
 };
 
+/// Watches over what is kept; the last to stop, so that everything done is in what it exports.
+pub const INTEGRITY: Row = permanent("integrity", 5);
 /// Batches to PostgreSQL.
 pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 /// Latest heartbeats to Redis.
@@ -80,7 +84,7 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 4] = [HEARTBEATS, HOT_COPY, LIBRARY, CHANNELS];
+pub const TABLE: [Row; 5] = [INTEGRITY, HEARTBEATS, HOT_COPY, LIBRARY, CHANNELS];
 
 const fn permanent(name: &'static str, shutdown: u64) -> Row {
     Row {
@@ -124,9 +128,14 @@ impl Tree {
     ///
     /// # Errors
     /// What did not start.
-    pub async fn grow(telemetry: &Telemetry, library: &Library) -> Result<Self, ChildError> {
+    pub async fn grow(
+        integrity: &Integrity,
+        telemetry: &Telemetry,
+        library: &Library,
+    ) -> Result<Self, ChildError> {
         let channels = Supervisor::planned(CHANNELS.name, CHANNELS_POLICY, Vec::new());
-        let mut children = telemetry.children();
+        let mut children = vec![integrity.child()];
+        children.extend(telemetry.children());
         children.push(library.child());
         children.push(channels.as_child(CHANNELS.restart, CHANNELS.shutdown));
         debug_assert!(

@@ -19,6 +19,19 @@ pub(super) struct Lock {
 /// # Errors
 /// One sentence: who holds it, or why the file cannot be used.
 pub(super) fn take(data_dir: &Path) -> Result<Lock, String> {
+    attempt(data_dir)?.map_err(|file| held(file, data_dir))
+}
+
+/// Takes the lock of `data_dir` where no daemon runs on it.
+///
+/// # Errors
+/// One sentence: why the file cannot be used.
+pub(super) fn free(data_dir: &Path) -> Result<Option<Lock>, String> {
+    Ok(attempt(data_dir)?.ok())
+}
+
+/// The lock, or the file that another process holds the lock of.
+fn attempt(data_dir: &Path) -> Result<Result<Lock, File>, String> {
     let path = data_dir.join("lock");
     let cannot = |error: &dyn std::fmt::Display| format!("cannot lock {}: {error}", path.display());
     let mut options = OpenOptions::new();
@@ -31,7 +44,7 @@ pub(super) fn take(data_dir: &Path) -> Result<Lock, String> {
     let file = options.open(&path).map_err(|error| cannot(&error))?;
     let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(file) => file,
-        Err((file, Errno::EWOULDBLOCK)) => return Err(held(file, data_dir)),
+        Err((file, Errno::EWOULDBLOCK)) => return Ok(Err(file)),
         Err((_, error)) => return Err(cannot(&error)),
     };
     // Only for people, and for the sentence above: the kernel's lock is what counts.
@@ -39,7 +52,7 @@ pub(super) fn take(data_dir: &Path) -> Result<Lock, String> {
         .set_len(0)
         .and_then(|()| writeln!(file, "{}", std::process::id()));
     noted.map_err(|error| cannot(&error))?;
-    Ok(Lock { _file: file })
+    Ok(Ok(Lock { _file: file }))
 }
 
 fn held(mut file: File, data_dir: &Path) -> String {
@@ -72,8 +85,10 @@ mod tests {
             "{refused}"
         );
         assert!(refused.contains("another data_dir"), "{refused}");
+        assert!(free(folder.path()).unwrap().is_none());
         drop(first);
         take(folder.path()).unwrap();
+        assert!(free(folder.path()).unwrap().is_some());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! From the configuration to what each part of the daemon wants to know.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -8,13 +9,16 @@ use playout_actors::rtmp::{RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AppConfig, PlayoutSettings, SourceKind};
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::media::Profile;
-use playout_store::StoreConfig;
 use playout_store::embedded::{Embedded, EmbeddedConfig, Which};
+use playout_store::{KeySource, StoreConfig};
 
 use crate::config::{self, Config};
 use crate::facade;
 use crate::facade::accept::ConnectionLimits;
 use crate::facade::request::BodyLimits;
+
+/// The name of the key in the data folder, and as a credential.
+const MASTER_KEY: &str = "master.key";
 
 /// The servers to run here: those that no URL is configured for.
 pub(super) fn embedded(config: &Config, data_dir: &Path) -> Option<EmbeddedConfig> {
@@ -52,8 +56,22 @@ pub(super) fn store(
         pool_size: u32::try_from(config.database.pool_size.get()).unwrap_or(u32::MAX),
         statement_timeout: config.database.statement_timeout.duration(),
         key_prefix: config.redis.prefix.clone(),
-        master_key: data_dir.join("master.key"),
+        master_key: master_key(data_dir),
     })
+}
+
+/// Where the master key is: the systemd credential of that name where the service was given one, else the
+/// file in the data folder.
+pub(super) fn master_key(data_dir: &Path) -> KeySource {
+    key_source(std::env::var_os("CREDENTIALS_DIRECTORY"), data_dir)
+}
+
+fn key_source(credentials: Option<OsString>, data_dir: &Path) -> KeySource {
+    let credential = credentials.map(|folder| Path::new(&folder).join(MASTER_KEY));
+    match credential {
+        Some(path) if path.exists() => KeySource::Credential(path),
+        _ => KeySource::File(data_dir.join(MASTER_KEY)),
+    }
 }
 
 /// What the living tier wants to know.
@@ -202,6 +220,24 @@ mod tests {
             let embedded = embedded(&parse(&text), Path::new("/data"));
             assert_eq!(embedded.map(|config| config.which), which, "{text}");
         }
+    }
+
+    #[test]
+    fn a_credential_goes_before_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeySource::File(PathBuf::from("/data/master.key"));
+        let of = |credentials: Option<&Path>| {
+            key_source(
+                credentials.map(|path| path.as_os_str().to_owned()),
+                Path::new("/data"),
+            )
+        };
+        assert_eq!(of(None), file);
+        // Of another service's credentials none is called so.
+        assert_eq!(of(Some(folder.path())), file);
+        let path = folder.path().join("master.key");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(of(Some(folder.path())), KeySource::Credential(path));
     }
 
     #[test]

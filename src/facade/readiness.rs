@@ -1,7 +1,8 @@
 //! `/healthz`: the process answers. `/readyz`: the daemon can do its work.
 //!
 //! Ready means that the channels are up and PostgreSQL answers. Without Redis everything works,
-//! only slower, so its state is told and decides nothing.
+//! only slower, so its state is told and decides nothing. Nor does a channel that is stored damaged:
+//! the others are on air.
 
 use std::sync::Arc;
 
@@ -28,9 +29,14 @@ pub(super) async fn readyz(facade: Arc<Facade>, request: &Request) -> Result<Res
         return Ok(response);
     }
     let [] = request.query([])?;
-    let store = facade.app()?.store.clone();
+    let app = facade.app()?;
+    let (store, quarantined) = (app.store.clone(), app.channels.quarantined());
     let health = api::task(async move { Ok(store.ping().await) }).await?;
-    let parts = json!({ "postgres": health.postgres, "redis": health.redis });
+    let parts = json!({
+        "postgres": health.postgres,
+        "redis": health.redis,
+        "quarantinedChannels": quarantined,
+    });
     if !health.postgres {
         return Err(Problem::not_ready("PostgreSQL does not answer.", parts));
     }

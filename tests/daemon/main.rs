@@ -16,6 +16,7 @@ mod api;
 mod browser;
 mod hls_output;
 mod inputs;
+mod integrity;
 mod live;
 mod on_air;
 mod recovery;

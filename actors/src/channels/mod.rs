@@ -5,6 +5,7 @@
 
 mod actor;
 mod handle;
+mod quarantine;
 #[cfg(test)]
 mod tests;
 mod views;
@@ -31,7 +32,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::OpError;
-use crate::hub::Event as HubEvent;
+use crate::hub::{Event as HubEvent, kind};
 use crate::library::LibraryFact;
 use crate::playout::HlsOutput;
 use crate::rtmp::{Validation, validate};
@@ -40,6 +41,7 @@ use crate::tree::CHANNEL;
 pub(crate) use actor::Environment;
 use actor::{Args, ChannelActor, Msg, Reply};
 use handle::{Handle, Snapshot};
+use quarantine::Quarantine;
 
 /// How long a channel may take to go off air when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -56,12 +58,14 @@ struct Inner {
     dir: PathBuf,
     supervisor: Supervisor,
     handles: RwLock<BTreeMap<ChannelId, Arc<Handle>>>,
+    /// Those that are stored damaged.
+    quarantine: Quarantine,
     /// Cloned into every actor: says when a channel was deleted.
     deleted: mpsc::UnboundedSender<ChannelId>,
 }
 
 impl Channels {
-    /// The channels of the store; those that should be live go on air.
+    /// The channels of the store; those that should be live go on air, damaged ones are quarantined.
     pub(crate) async fn start(
         environment: Environment,
         supervisor: Supervisor,
@@ -69,7 +73,7 @@ impl Channels {
         mut library: mpsc::UnboundedReceiver<LibraryFact>,
     ) -> Result<Self, OpError> {
         let (deleted, mut gone) = mpsc::unbounded_channel();
-        let stored = environment.store.all_channels().await?;
+        let loaded = environment.store.all_channels().await?;
         let environment = Arc::new(environment);
         let channels = Self {
             inner: Arc::new(Inner {
@@ -77,10 +81,19 @@ impl Channels {
                 dir,
                 supervisor,
                 handles: RwLock::default(),
+                quarantine: Quarantine::default(),
                 deleted,
             }),
         };
-        for stored in stored {
+        for damaged in loaded.quarantined {
+            let Inner {
+                quarantine,
+                environment,
+                ..
+            } = &*channels.inner;
+            quarantine.admit(&environment.hub, damaged);
+        }
+        for stored in loaded.channels {
             channels
                 .open(Snapshot {
                     channel: stored.channel,
@@ -254,7 +267,7 @@ impl Channels {
         Ok(validate(rtmp, &named.server_url, key.as_ref(), publish).await)
     }
 
-    /// Deletes a channel that is STOPPED.
+    /// Deletes a channel that is STOPPED, or quarantined.
     ///
     /// # Errors
     /// Another version than `if_match`; a channel that is not STOPPED.
@@ -264,11 +277,40 @@ impl Channels {
         id: ChannelId,
         if_match: Option<u64>,
     ) -> Result<(), OpError> {
+        if self.inner.quarantine.refusal(who, id).is_some() {
+            return self.delete_damaged(who, id, if_match).await;
+        }
         let who_too = who.clone();
         self.ask(who, id, |reply| Msg::Delete(who_too, if_match, reply))
             .await?;
         self.forget(id).await;
         Ok(())
+    }
+
+    /// Deletes a channel that no actor holds.
+    async fn delete_damaged(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        if_match: Option<u64>,
+    ) -> Result<(), OpError> {
+        let Environment { store, hub, .. } = &*self.inner.environment;
+        store.delete_channel(who, id, if_match).await?;
+        self.inner.quarantine.forget(id);
+        // What was published goes with the channel; what cannot be removed does no harm.
+        let _ = tokio::fs::remove_dir_all(self.inner.dir.join(id.to_string())).await;
+        hub.publish(HubEvent {
+            kind: kind::CHANNEL_DELETED,
+            client: None,
+            channel: Some(id),
+            data: serde_json::json!({ "id": id }),
+        });
+        Ok(())
+    }
+
+    /// How many channels are stored damaged and were left off air.
+    pub fn quarantined(&self) -> usize {
+        self.inner.quarantine.len()
     }
 
     /// Starts, stops, restarts, skips.
@@ -494,7 +536,10 @@ impl Channels {
     fn seen(&self, who: &Principal, id: ChannelId) -> Result<Arc<Handle>, OpError> {
         let handle = self.handles().get(&id).cloned();
         let seen = handle.filter(|handle| who.sees(handle.snapshot().channel.client_id));
-        seen.ok_or(OpError::NotFound("channel"))
+        seen.ok_or_else(|| {
+            let damaged = self.inner.quarantine.refusal(who, id);
+            damaged.unwrap_or(OpError::NotFound("channel"))
+        })
     }
 
     fn handles(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ChannelId, Arc<Handle>>> {

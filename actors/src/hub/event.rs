@@ -15,6 +15,8 @@ pub mod kind {
     pub const CHANNEL_UPDATED: &str = "channel.updated";
     /// A channel was deleted.
     pub const CHANNEL_DELETED: &str = "channel.deleted";
+    /// A channel is stored damaged and was left off air.
+    pub const CHANNEL_QUARANTINED: &str = "channel.quarantined";
     /// A channel's status changed.
     pub const CHANNEL_STATUS: &str = "channel.status";
     /// A channel published a segment.
@@ -43,6 +45,8 @@ pub mod kind {
     pub const MEDIA_REFUSED: &str = "media.refused";
     /// An item was deleted from the library.
     pub const MEDIA_DELETED: &str = "media.deleted";
+    /// The audit was tampered with.
+    pub const AUDIT_BROKEN: &str = "audit.broken";
     /// Events were lost: read everything anew.
     pub const RESET: &str = "reset";
 }

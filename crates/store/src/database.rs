@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pool: Pool<Sessions>,
+    /// How its connections are made.
+    config: Config,
     /// How long one piece of work may take; the server ends each statement earlier.
     limit: Duration,
 }
@@ -36,13 +38,19 @@ impl Database {
             .max_size(size.max(1))
             .connection_timeout(PATIENCE)
             .build_unchecked(Sessions {
-                postgres: PostgresConnectionManager::new(config, NoTls),
+                postgres: PostgresConnectionManager::new(config.clone(), NoTls),
                 statement_timeout,
             });
         Self {
             pool,
+            config,
             limit: statement_timeout * 2 + Duration::from_secs(10),
         }
+    }
+
+    /// A connection beside the pool, for work that takes its time.
+    pub(crate) async fn dedicated(&self) -> Result<Client, StoreError> {
+        Ok(connect(&self.config).await?)
     }
 
     /// Does `work` on a connection, to its end even if the caller goes away.
@@ -51,7 +59,7 @@ impl Database {
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut Client) -> Work<'c, T> + Send + 'static,
     {
-        let Self { pool, limit } = self.clone();
+        let Self { pool, limit, .. } = self.clone();
         let task = tokio::spawn(async move {
             let mut session = pool.get().await.map_err(|error| match error {
                 RunError::User(error) => StoreError::Unavailable(sentence(&error)),
@@ -87,6 +95,25 @@ impl Database {
             })
         })
         .await
+    }
+}
+
+/// Does `work`; damage that the server finds is an answer and leaves the transaction usable.
+pub(crate) async fn attempt<T>(
+    tx: &Transaction<'_>,
+    work: impl AsyncFnOnce() -> Result<T, StoreError>,
+) -> Result<Result<T, String>, StoreError> {
+    tx.batch_execute("SAVEPOINT attempt").await?;
+    match work().await {
+        Ok(done) => {
+            tx.batch_execute("RELEASE attempt").await?;
+            Ok(Ok(done))
+        }
+        Err(StoreError::Damaged(reason)) => {
+            tx.batch_execute("ROLLBACK TO attempt").await?;
+            Ok(Err(reason))
+        }
+        Err(other) => Err(other),
     }
 }
 
@@ -145,6 +172,47 @@ impl ManageConnection for Sessions {
     fn has_broken(&self, session: &mut Session) -> bool {
         session.busy || self.postgres.has_broken(&mut session.client)
     }
+}
+
+/// How to connect to the database at `url`.
+///
+/// # Errors
+/// [`StoreError::Setup`] when it is no URL.
+pub(crate) fn settings(url: &str) -> Result<Config, StoreError> {
+    let mut config: Config = url.parse().map_err(|wrong| {
+        StoreError::Setup(format!("database.url is not valid: {}", sentence(&wrong)))
+    })?;
+    if config.get_application_name().is_none() {
+        config.application_name("playoutd");
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(Duration::from_secs(5));
+    }
+    config
+        .keepalives_idle(Duration::from_secs(30))
+        .tcp_user_timeout(Duration::from_secs(15));
+    Ok(config)
+}
+
+/// The first connection: whether the settings are right, and the moment.
+///
+/// # Errors
+/// [`StoreError::Setup`]; [`StoreError::Unavailable`].
+pub(crate) async fn reach(config: &Config) -> Result<Client, StoreError> {
+    connect(config).await.map_err(|error| {
+        let why = sentence(&error);
+        // Class 28 is authorisation, 3D an unknown database; TLS and settings have no code at all.
+        let of_settings = |code: &str| code.starts_with("28") || code.starts_with("3D");
+        match (
+            error.code().map(|code| of_settings(code.code())),
+            StoreError::from(error),
+        ) {
+            (Some(true), _) | (None, StoreError::Internal(_)) => {
+                StoreError::Setup(format!("database.url cannot be used: {why}"))
+            }
+            (_, other) => other,
+        }
+    })
 }
 
 /// A connection of its own, driven by a task until it is dropped.

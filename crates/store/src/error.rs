@@ -21,6 +21,12 @@ pub enum StoreError {
     /// What is stored does not allow it: one sentence for the caller.
     #[error("{0}")]
     Conflict(String),
+    /// It is stored damaged, and nothing is built on it: a sentence for the operator.
+    #[error("it is stored damaged: {0}")]
+    Quarantined(String),
+    /// The server finds what it keeps damaged: a sentence for the log, not for the caller.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
     /// A server cannot be reached or is too slow; worth another try.
     #[error("the database is not available: {0}")]
     Unavailable(String),
@@ -43,7 +49,9 @@ impl From<tokio_postgres::Error> for StoreError {
         if let Some(refusal) = error.as_db_error() {
             // The sentence alone: the detail of a constraint may hold values.
             let sentence = format!("{} ({})", refusal.message(), refusal.code().code());
-            return if passes(refusal.code()) {
+            return if is_damage(refusal.code()) {
+                Self::Damaged(sentence)
+            } else if passes(refusal.code()) {
                 Self::Unavailable(sentence)
             } else {
                 Self::Internal(sentence)
@@ -58,6 +66,14 @@ impl From<tokio_postgres::Error> for StoreError {
             Self::Internal(sentence)
         }
     }
+}
+
+/// Whether a refusal tells of damage: a page, an index or a value that cannot be right, a file that cannot
+/// be read. It does not pass by itself, and it concerns what was asked for alone.
+fn is_damage(code: &SqlState) -> bool {
+    code.code().starts_with("XX")
+        || *code == SqlState::IO_ERROR
+        || *code == SqlState::UNDEFINED_FILE
 }
 
 /// Whether a refusal passes by itself: the server goes down or comes up, is full, or was too slow.

@@ -7,11 +7,13 @@ mod audit;
 mod channels;
 mod columns;
 mod database;
+mod digest;
 pub mod embedded;
 mod error;
 mod heartbeats;
 mod hot;
 mod in_use;
+mod keys;
 mod limits;
 mod master_key;
 mod media;
@@ -19,31 +21,38 @@ mod migrate;
 mod principal;
 mod private_file;
 mod renditions;
+mod rotate;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tokens;
 mod vault;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tokio_postgres::Config;
 
-pub use audit::{AuditEntry, ChainState};
-pub use channels::{Airtime, Cause, StoredChannel};
+pub use audit::{
+    AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
+};
+pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel};
 pub use error::StoreError;
 pub use heartbeats::{Heartbeat, ProcessBeat};
 pub use hot::Hot;
+pub use master_key::KeySource;
 pub use media::Inserted;
 pub use principal::{Principal, Scope, operator};
 pub use renditions::Rendition;
+pub use rotate::{KeyRotation, OldKey, Step};
 pub use tokens::NewToken;
+pub use vault::KeyId;
+pub use verify::{Fault, Verification, verify};
 
 use database::Database;
 use tokens::Tokens;
-use vault::Vault;
+use vault::{Keyring, Vault};
 
 /// Where everything is kept.
 #[derive(Clone)]
@@ -58,8 +67,8 @@ pub struct StoreConfig {
     pub statement_timeout: Duration,
     /// What every Redis key begins with.
     pub key_prefix: String,
-    /// The master key's file; made when there is none.
-    pub master_key: PathBuf,
+    /// Where the master key comes from.
+    pub master_key: KeySource,
 }
 
 impl StoreConfig {
@@ -75,7 +84,7 @@ impl StoreConfig {
             pool_size: 8,
             statement_timeout: Duration::from_secs(5),
             key_prefix: "playoutd:".to_owned(),
-            master_key: master_key.into(),
+            master_key: KeySource::File(master_key.into()),
         }
     }
 }
@@ -122,24 +131,10 @@ impl Store {
     /// [`StoreError::Setup`] when it cannot work as configured, [`StoreError::Unavailable`] when
     /// PostgreSQL is not there.
     pub async fn connect(config: &StoreConfig) -> Result<Self, StoreError> {
-        let mut postgres: Config = config.database_url.parse().map_err(|wrong| {
-            StoreError::Setup(format!(
-                "database.url is not valid: {}",
-                error::sentence(&wrong)
-            ))
-        })?;
-        if postgres.get_application_name().is_none() {
-            postgres.application_name("playoutd");
-        }
-        if postgres.get_connect_timeout().is_none() {
-            postgres.connect_timeout(Duration::from_secs(5));
-        }
-        postgres
-            .keepalives_idle(Duration::from_secs(30))
-            .tcp_user_timeout(Duration::from_secs(15));
-        let mut client = database::connect(&postgres).await.map_err(refusal)?;
-        migrate::migrate(&mut client).await?;
-        let vault = open_vault(&client, &config.master_key).await?;
+        let postgres = database::settings(&config.database_url)?;
+        let mut client = database::reach(&postgres).await?;
+        let ring = open(&mut client, &config.master_key).await?;
+        let vault = Vault::new(config.master_key.clone(), ring);
         drop(client);
         let database = Database::new(postgres, config.pool_size, config.statement_timeout);
         let hot = Hot::connect(&config.redis_url, &config.key_prefix).await?;
@@ -171,6 +166,20 @@ impl Store {
         &self.0.hot
     }
 
+    /// Forgets the master keys that nothing is sealed with any more.
+    pub async fn forget_retired_keys(&self) -> Result<(), StoreError> {
+        let known = self
+            .database()
+            .run(|session| Box::pin(async move { keys::known(&*session).await }))
+            .await?;
+        let retired = known
+            .iter()
+            .filter(|key| key.state == keys::KeyState::Retired);
+        let retired: Vec<KeyId> = retired.map(|key| key.id).collect();
+        self.vault().forget(&retired);
+        Ok(())
+    }
+
     fn database(&self) -> &Database {
         &self.0.database
     }
@@ -180,44 +189,17 @@ impl Store {
     }
 }
 
-/// What keeps a first connection from being made: the settings, or the moment.
-fn refusal(error: tokio_postgres::Error) -> StoreError {
-    let why = error::sentence(&error);
-    // Class 28 is authorisation, 3D an unknown database; TLS and settings have no code at all.
-    let of_settings = |code: &str| code.starts_with("28") || code.starts_with("3D");
-    match (
-        error.code().map(|code| of_settings(code.code())),
-        StoreError::from(error),
-    ) {
-        (Some(true), _) | (None, StoreError::Internal(_)) => {
-            StoreError::Setup(format!("database.url cannot be used: {why}"))
-        }
-        (_, other) => other,
-    }
-}
-
-/// A new key is made only while nothing is sealed: one that was lost is to be restored, not replaced.
-async fn open_vault(
-    client: &tokio_postgres::Client,
-    path: &std::path::Path,
-) -> Result<Vault, StoreError> {
-    if !path.exists() {
-        let sealed: i64 = client
-            .query_one(
-                "SELECT count(*) FROM rtmp_destinations WHERE stream_key IS NOT NULL",
-                &[],
-            )
-            .await?
-            .try_get(0)?;
-        if sealed > 0 {
-            return Err(StoreError::Setup(format!(
-                "the master key {} is missing, and {sealed} stream keys in the database were sealed with it: \
-                 restore it from a backup",
-                path.display()
-            )));
-        }
-    }
-    let key =
-        master_key::read_or_make(path).map_err(|error| StoreError::Setup(error.to_string()))?;
-    Ok(Vault::new(&key))
+/// Brings the database up, and answers the keys for it. A database of another build and a wrong key are
+/// found before anything is written.
+async fn open(
+    client: &mut tokio_postgres::Client,
+    source: &KeySource,
+) -> Result<Keyring, StoreError> {
+    migrate::lock(client).await?;
+    migrate::version(client).await?;
+    let ring = keys::check(client, source).await?;
+    migrate::apply(client).await?;
+    keys::note_first(client, &ring).await?;
+    migrate::unlock(client).await?;
+    Ok(ring)
 }

@@ -193,15 +193,8 @@ async fn insert(
             new.id
         )));
     }
-    let detail =
-        json!({ "path": new.path.to_string_lossy(), "title": new.title, "size": new.size });
-    record(
-        tx,
-        new.client_id,
-        who,
-        change("media.import", new.id, detail),
-    )
-    .await?;
+    let imported = change("media.import", new.id, None, Some(told(new)));
+    record(tx, new.client_id, who, imported).await?;
     Ok(Inserted::New)
 }
 
@@ -219,8 +212,8 @@ async fn delete(tx: &Transaction<'_>, who: &Principal, id: MediaId) -> Result<()
     {
         return Err(StoreError::NotFound);
     }
-    let detail = json!({ "path": found.path.to_string_lossy(), "title": found.title });
-    record(tx, found.client_id, who, change("media.delete", id, detail)).await
+    let deleted = change("media.delete", id, Some(told(&found)), None);
+    record(tx, found.client_id, who, deleted).await
 }
 
 async fn read_for_delete(
@@ -233,13 +226,18 @@ async fn read_for_delete(
     item(&row.ok_or(StoreError::NotFound)?)
 }
 
-fn change(operation: &'static str, id: MediaId, detail: Value) -> Change {
-    Change {
-        operation,
-        subject_kind: "media",
-        subject: id.uuid(),
-        detail,
-    }
+fn change(
+    operation: &'static str,
+    id: MediaId,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Change {
+    Change::between(operation, "media", id.uuid(), before, after)
+}
+
+/// What the audit tells of an item.
+fn told(item: &MediaItem) -> Value {
+    json!({ "path": item.path.to_string_lossy(), "title": item.title, "size": item.size })
 }
 
 fn probe(item: &MediaItem) -> Result<Option<Value>, StoreError> {

@@ -224,9 +224,7 @@ async fn start_or_join() -> Servers {
         .parse()
         .expect("a URL");
     let mut session = database::connect(&template).await.expect("a connection");
-    migrate::migrate(&mut session)
-        .await
-        .expect("the migrations");
+    migrate::apply(&mut session).await.expect("the migrations");
     drop(session);
     until_unused(&servers).await;
     let urls = json!({ "postgres": servers.postgres, "redis": servers.redis });

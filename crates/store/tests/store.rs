@@ -7,17 +7,25 @@ mod audit;
 mod channels;
 #[path = "store/connections.rs"]
 mod connections;
+#[path = "store/damage.rs"]
+mod damage;
 #[path = "store/given.rs"]
 mod given;
 #[path = "store/heartbeats.rs"]
 mod heartbeats;
+#[path = "store/integrity.rs"]
+mod integrity;
 #[path = "store/limits.rs"]
 mod limits;
 #[path = "store/media.rs"]
 mod media;
+#[path = "store/rotation.rs"]
+mod rotation;
 #[path = "store/schema.rs"]
 mod schema;
 #[path = "store/secrets.rs"]
 mod secrets;
 #[path = "store/tokens.rs"]
 mod tokens;
+#[path = "store/verify.rs"]
+mod verify;

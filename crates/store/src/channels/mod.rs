@@ -4,6 +4,9 @@
 mod airtime;
 mod changes;
 mod destinations;
+mod digests;
+mod quarantine;
+mod reseal;
 mod rows;
 
 use playout_domain::lifecycle::{LifeState, Operation};
@@ -14,6 +17,11 @@ use crate::error::StoreError;
 use crate::principal::Principal;
 
 pub use airtime::Airtime;
+pub(crate) use destinations::secrets;
+pub(crate) use digests::stamp_all;
+pub(crate) use quarantine::load;
+pub use quarantine::{Loaded, Quarantined};
+pub(crate) use reseal::{Reseal, reseal};
 pub use rows::StoredChannel;
 
 /// Why the state of a channel's life changed.
@@ -56,18 +64,19 @@ impl Store {
     }
 
     /// A channel, whoever owns it: compare [`Principal::sees`] with its client.
+    ///
+    /// # Errors
+    /// [`StoreError::Quarantined`] when it is stored damaged.
     pub async fn channel(&self, id: ChannelId) -> Result<Option<StoredChannel>, StoreError> {
         self.database()
-            .run(move |session| {
-                Box::pin(async move { Ok(rows::read(session, Some(id)).await?.pop()) })
+            .transact(move |tx| {
+                Box::pin(async move {
+                    tx.batch_execute(rows::ONE_MOMENT).await?;
+                    let read = rows::read(tx, Some(id), rows::Beats::With).await?.pop();
+                    read.transpose()
+                        .map_err(|damaged| StoreError::Quarantined(damaged.reason))
+                })
             })
-            .await
-    }
-
-    /// Every channel, oldest first.
-    pub async fn all_channels(&self) -> Result<Vec<StoredChannel>, StoreError> {
-        self.database()
-            .run(move |session| Box::pin(async move { rows::read(session, None).await }))
             .await
     }
 
@@ -76,7 +85,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::VersionMismatch`]; [`StoreError::Limit`]; [`StoreError::NotFound`];
-    /// [`StoreError::Conflict`] when it names a destination that the channel does not have.
+    /// [`StoreError::Conflict`] when it names a destination that the channel does not have;
+    /// [`StoreError::Quarantined`] when what is stored is damaged.
     pub async fn update_channel(
         &self,
         who: &Principal,

@@ -172,6 +172,44 @@ impl Embedded {
     }
 }
 
+/// The database of the servers that another process runs.
+#[derive(Debug)]
+pub struct Attached {
+    url: String,
+    /// Kept open: a long socket path is named through this descriptor.
+    _sockets: Folder,
+}
+
+impl Attached {
+    /// How to reach the database `playoutd` in this process, for as long as this lives.
+    pub fn database_url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Reaches the PostgreSQL that the daemon on `data_dir` runs. Whether it answers shows with the first
+/// connection.
+///
+/// # Errors
+/// [`EmbeddedError`] when its folder cannot be entered.
+pub fn attach(data_dir: &std::path::Path) -> Result<Attached, EmbeddedError> {
+    let sockets = Folder::open(&data_dir.join("run").join("postgres"))?;
+    let url = postgres_url(&sockets.name_for_clients(postgres::SOCKET));
+    Ok(Attached {
+        url,
+        _sockets: sockets,
+    })
+}
+
+fn postgres_url(socket_folder: &std::path::Path) -> String {
+    format!(
+        "postgresql://{}@{}:5432/{}",
+        postgres::USER,
+        percent_encoded(socket_folder),
+        postgres::USER
+    )
+}
+
 fn lock(run: &std::path::Path, config: &EmbeddedConfig) -> Result<Flock<File>, EmbeddedError> {
     let path = run.join("servers.lock");
     let file = OpenOptions::new()
@@ -208,15 +246,9 @@ async fn start_postgres(
             last_words,
         });
     }
-    let url = format!(
-        "postgresql://{}@{}:5432/{}",
-        postgres::USER,
-        percent_encoded(&socket_folder),
-        postgres::USER
-    );
     Ok(Running {
         keeper,
-        url,
+        url: postgres_url(&socket_folder),
         _sockets: sockets,
     })
 }

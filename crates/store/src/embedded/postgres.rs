@@ -22,7 +22,7 @@ use super::{Durability, EmbeddedConfig};
 const SERVER: &str = "PostgreSQL";
 /// The user and the database of the daemon; the socket's folder is what keeps others out.
 pub(super) const USER: &str = "playoutd";
-const SOCKET: &str = ".s.PGSQL.5432";
+pub(super) const SOCKET: &str = ".s.PGSQL.5432";
 const NEEDED_NEW_MIB: u64 = 160;
 const NEEDED_MIB: u64 = 32;
 const MARK: &str = "made-by-playoutd";
