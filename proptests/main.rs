@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod p01_creation;
+mod p02_destinations;
 mod p03_lifecycle;
 mod p06_timing;
 mod p08_integrity;

@@ -22,3 +22,4 @@ mod on_air;
 mod recovery;
 mod rtmp;
 mod stores;
+mod storm;
