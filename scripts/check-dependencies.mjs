@@ -1,5 +1,5 @@
-// Dependencies point one way: domain ← media; domain ← partners; domain ← store; all of these ← actors ← playoutd. And the pure
-// crates depend on nothing that has tasks, I/O, a clock or randomness for its purpose.
+// Dependencies point one way: domain ← media, partners, store; all of these ← actors ← playoutd. And the pure crates
+// depend on nothing that has tasks, I/O, a clock or randomness for its purpose.
 import { execFileSync } from "node:child_process";
 
 /** @type {Record<string, string[]>} */

@@ -1,7 +1,7 @@
 //! TLS before the receiver, for `rtmps`: decrypts and passes on.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use super::free_addresses;
 /// A TLS front; its connections end when it is dropped.
 pub struct TlsFront {
     address: SocketAddr,
+    local: SocketAddr,
     ca_file: PathBuf,
     ca: String,
     /// Its threads; taken when it is dropped.
@@ -40,16 +41,18 @@ impl TlsFront {
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener = std::net::TcpListener::bind(address).expect("listens");
-        listener.set_nonblocking(true).expect("does not block");
-        runtime.spawn(async move {
-            let listener = TcpListener::from_std(listener).expect("listens");
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass(acceptor.clone(), client, behind));
-            }
-        });
+        let listen = |address: SocketAddr| {
+            let listener = std::net::TcpListener::bind(address).expect("listens");
+            listener.set_nonblocking(true).expect("does not block");
+            let address = listener.local_addr().expect("an address");
+            runtime.spawn(serve(listener, acceptor.clone(), behind));
+            address
+        };
+        let address = listen(address);
+        let local = listen((Ipv4Addr::LOCALHOST, 0).into());
         Self {
             address,
+            local,
             ca_file,
             ca,
             runtime: Some(runtime),
@@ -64,6 +67,16 @@ impl TlsFront {
     /// The URL of `app` by the address; the certificate may be for another host.
     pub fn url_of(&self, app: &str) -> String {
         format!("rtmps://{}/{app}", self.address)
+    }
+
+    /// Where it listens, too: an address that has a name.
+    pub fn local_address(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The URL of `app` at `localhost`.
+    pub fn local_url_of(&self, app: &str) -> String {
+        format!("rtmps://localhost:{}/{app}", self.local.port())
     }
 
     /// The certificate of the authority that signed its own, as PEM.
@@ -82,6 +95,13 @@ impl Drop for TlsFront {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+}
+
+async fn serve(listener: std::net::TcpListener, acceptor: TlsAcceptor, behind: SocketAddr) {
+    let listener = TcpListener::from_std(listener).expect("listens");
+    while let Ok((client, _)) = listener.accept().await {
+        tokio::spawn(pass(acceptor.clone(), client, behind));
     }
 }
 

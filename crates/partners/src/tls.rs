@@ -1,5 +1,5 @@
 //! Whom an encrypted connection trusts: the certificate authorities that the operator names. FFmpeg is given
-//! the same file, so that a test and a push agree.
+//! the same file, so that a test and a push agree (docs/decisions/0011).
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,7 +29,8 @@ pub enum InvalidCertificates {
 }
 
 impl TrustRoots {
-    /// Those in `pem`, a text of one or more certificates.
+    /// Those in `pem`, a text of one or more certificates. One that cannot be used refuses them all: GnuTLS,
+    /// which FFmpeg uses, would trust none of them.
     ///
     /// # Errors
     /// [`InvalidCertificates`] when there is none in it, or one that cannot be used.

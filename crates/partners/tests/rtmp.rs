@@ -9,9 +9,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use playout_domain::destination::{ServerUrl, StreamKey};
-use playout_partners::TrustRoots;
 use playout_partners::address::Reach;
 use playout_partners::rtmp::{Check, Depth, Limits, Reason, Refusal, Report, Step, check};
+use playout_partners::{InvalidCertificates, TrustRoots};
 use receiver::Receiver;
 
 const KEY: &str = "live_sesame";
@@ -138,22 +138,25 @@ async fn a_key_that_is_in_use_is_refused() {
 async fn rtmps_is_verified_against_the_host_that_was_asked_for() {
     let receiver = Receiver::start();
     let front = receiver.tls("localhost");
-    let mut attempt = Attempt::at(front.url_of("live"));
-    let (step, reason) = attempt.refused().await;
-    assert_eq!((step, reason), (Step::Tls, Reason::Tls));
+    let mut attempt = Attempt::at(front.local_url_of("live"));
     let refusal = attempt.run().await.unwrap_err();
+    assert_eq!((refusal.step, refusal.reason), (Step::Tls, Reason::Tls));
     assert!(refusal.detail.contains("not trusted"), "{refusal}");
 
-    attempt.roots = TrustRoots::nobody().and(front.ca().as_bytes()).unwrap();
+    attempt.roots = TrustRoots::of(front.ca().as_bytes()).unwrap();
+    let report = attempt.run().await.unwrap();
+    assert_eq!(report.address, front.local_address());
+    assert!(steps(&report).contains(&Step::Tls));
+
+    attempt.url = front.url_of("live");
     let refusal = attempt.run().await.unwrap_err();
     assert_eq!((refusal.step, refusal.reason), (Step::Tls, Reason::Tls));
     assert!(refusal.detail.contains("another host"), "{refusal}");
 
-    let address = receiver.tls(&front.address().ip().to_string());
-    let mut attempt = Attempt::at(address.url_of("live"));
-    attempt.roots = TrustRoots::of(address.ca().as_bytes()).unwrap();
-    let report = attempt.run().await.unwrap();
-    assert!(steps(&report).contains(&Step::Tls));
+    let front = receiver.tls(&receiver.address().ip().to_string());
+    let mut attempt = Attempt::at(front.url_of("live"));
+    attempt.roots = TrustRoots::nobody().and(front.ca().as_bytes()).unwrap();
+    attempt.run().await.unwrap();
 }
 
 #[tokio::test]
@@ -181,10 +184,14 @@ async fn a_platform_that_is_gone_or_frozen_is_told() {
     receiver.freeze();
     let mut attempt = Attempt::at(receiver.url());
     attempt.limits.step = Duration::from_secs(1);
-    assert_eq!(attempt.refused().await, (Step::Handshake, Reason::Timeout));
+    let late = attempt.run().await.unwrap_err();
+    assert_eq!((late.step, late.reason), (Step::Handshake, Reason::Timeout));
+    assert!(late.detail.contains("within 1 s"), "{late}");
     attempt.limits.step = Duration::from_secs(20);
-    attempt.limits.whole = Duration::from_secs(1);
-    assert_eq!(attempt.refused().await, (Step::Handshake, Reason::Timeout));
+    attempt.limits.whole = Duration::from_secs(2);
+    let late = attempt.run().await.unwrap_err();
+    assert_eq!((late.step, late.reason), (Step::Handshake, Reason::Timeout));
+    assert!(late.detail.contains("within 2 s"), "{late}");
     receiver.thaw();
     receiver.kill();
     assert_eq!(attempt.refused().await, (Step::Connect, Reason::Refused));
@@ -222,11 +229,11 @@ async fn what_is_no_rtmp_is_told() {
 
 #[test]
 fn a_text_without_certificates_is_refused() {
-    let none = TrustRoots::nobody().and(b"hello").unwrap_err();
-    assert!(none.to_string().contains("no certificate"), "{none}");
+    let none = TrustRoots::of(b"hello").unwrap_err();
+    assert_eq!(none, InvalidCertificates::None);
     let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    let broken = TrustRoots::nobody().and(broken).unwrap_err();
-    assert!(broken.to_string().contains("certificate 1"), "{broken}");
+    let unusable = TrustRoots::of(broken).unwrap_err();
+    assert!(unusable.to_string().contains("certificate 1"), "{unusable}");
     assert!(TrustRoots::nobody().is_empty());
 }
 

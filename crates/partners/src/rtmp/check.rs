@@ -60,7 +60,7 @@ impl Default for Limits {
 pub struct Check<'a> {
     /// Where.
     pub server: &'a ServerUrl,
-    /// The key to publish under; without one, a stream without a name.
+    /// The key to publish under. Without one, the path of the URL names the stream, as FFmpeg reads it.
     pub key: Option<&'a StreamKey>,
     /// How far.
     pub depth: Depth,
@@ -101,13 +101,14 @@ pub async fn check(asked: &Check<'_>) -> Result<Report, Refusal> {
     run.step(Step::Handshake, async { Ok(shake(&mut stream).await?) })
         .await?;
 
-    let tc_url = asked.server.as_str().trim_end_matches('/');
-    let app = asked.server.app().trim_end_matches('/');
-    let mut dialogue = Dialogue::connect(app, tc_url);
+    let (app, name) = app_and_name(asked.server.app(), asked.key);
+    let before = asked.server.as_str().len() - asked.server.app().len();
+    let tc_url = format!("{}{app}", &asked.server.as_str()[..before]);
+    let mut dialogue = Dialogue::connect(app, &tc_url);
     let answered = talk(&mut stream, &mut dialogue, Progress::Connected);
     run.step(Step::App, answered).await?;
     if asked.depth == Depth::Publish {
-        dialogue.publish(asked.key);
+        dialogue.publish(name);
         let answered = talk(&mut stream, &mut dialogue, Progress::Published);
         run.step(Step::Publish, answered).await?;
     }
@@ -118,6 +119,23 @@ pub async fn check(asked: &Check<'_>) -> Result<Report, Refusal> {
         address,
         steps: run.steps,
     })
+}
+
+/// The app and the stream's name. Without a key both are in the path, and FFmpeg's rule says where one ends:
+/// an app has one part, or two where more follow.
+fn app_and_name<'a>(path: &'a str, key: Option<&'a StreamKey>) -> (&'a str, &'a str) {
+    let path = path.trim_end_matches('/');
+    if let Some(key) = key {
+        return (path, key.reveal());
+    }
+    let Some((app, name)) = path.split_once('/') else {
+        return (path, "");
+    };
+    match name.split_once('/') {
+        // What is before a colon is a kind of file, and begins the name.
+        Some((part, rest)) if !part.contains(':') => (&path[..app.len() + 1 + part.len()], rest),
+        _ => (app, name),
+    }
 }
 
 trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -145,13 +163,17 @@ impl Run<'_> {
         doing: impl Future<Output = Result<T, Trouble>>,
     ) -> Result<T, Refusal> {
         let (begun, within) = (Instant::now(), self.left());
+        let limit = match within == self.limits.step {
+            true => within,
+            false => self.limits.whole,
+        };
         let done = timeout(within, doing).await;
         match done.unwrap_or(Err(Trouble::Late)) {
             Ok(value) => {
                 self.steps.push((step, begun.elapsed()));
                 Ok(value)
             }
-            Err(trouble) => Err(self.server.refusal(step, &trouble, begun.elapsed())),
+            Err(trouble) => Err(self.server.refusal(step, &trouble, limit)),
         }
     }
 }
@@ -223,4 +245,23 @@ async fn part(stream: &mut Box<dyn Connection>, dialogue: &mut Dialogue) -> io::
     let mut buffer = [0; READ];
     while stream.read(&mut buffer).await? > 0 {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_key_the_path_names_the_stream() {
+        assert_eq!(app_and_name("live", None), ("live", ""));
+        assert_eq!(app_and_name("live/", None), ("live", ""));
+        assert_eq!(app_and_name("live/one", None), ("live", "one"));
+        assert_eq!(
+            app_and_name("live/inst/one?a=b/c", None),
+            ("live/inst", "one?a=b/c")
+        );
+        assert_eq!(app_and_name("live/mp4:a/b", None), ("live", "mp4:a/b"));
+        let key = StreamKey::new("k").unwrap();
+        assert_eq!(app_and_name("live/inst/", Some(&key)), ("live/inst", "k"));
+    }
 }

@@ -9,8 +9,6 @@ mod tests;
 
 use std::fmt;
 
-use playout_domain::destination::StreamKey;
-
 use super::amf0::{Reader, Value, write, write_text};
 use super::chunk::{ChunkReader, ChunkWriter, Message, kind};
 use super::fault::{Fault, MAX_BYTES, MAX_MESSAGES, known};
@@ -68,7 +66,7 @@ pub(super) struct Dialogue {
     out: Vec<u8>,
     progress: Progress,
     /// The name under which a stream is to be published, once that was asked for.
-    name: Option<StreamKey>,
+    name: String,
     /// What it is published on.
     stream: Stream,
     /// Messages read.
@@ -106,8 +104,8 @@ impl Dialogue {
     }
 
     /// Goes on, once connected: asks to publish a stream under `name`, which is empty where there is none.
-    pub(super) fn publish(&mut self, name: Option<&StreamKey>) {
-        self.name = name.cloned();
+    pub(super) fn publish(&mut self, name: &str) {
+        self.name = name.to_owned();
         self.stream = Stream::Asked;
         self.writer.set_chunk_size(&mut self.out, CHUNK_SIZE);
         for (command, number) in [("releaseStream", RELEASE_STREAM), ("FCPublish", FC_PUBLISH)] {
@@ -264,10 +262,7 @@ impl Dialogue {
     fn named(&self, name: &str, number: f64) -> Vec<u8> {
         let mut payload = command(name, number);
         write(&mut payload, &Value::Null);
-        write_text(
-            &mut payload,
-            self.name.as_ref().map_or("", StreamKey::reveal),
-        );
+        write_text(&mut payload, &self.name);
         payload
     }
 

@@ -60,12 +60,12 @@ pub(super) struct Server<'a> {
 }
 
 impl Server<'_> {
-    /// The refusal that `trouble` amounts to, which came up in `step` when it had taken `took`.
-    pub(super) fn refusal(&self, step: Step, trouble: &Trouble, took: Duration) -> Refusal {
+    /// The refusal that `trouble` amounts to, which came up in `step`, for which `limit` was the time.
+    pub(super) fn refusal(&self, step: Step, trouble: &Trouble, limit: Duration) -> Refusal {
         let (reason, detail) = match trouble {
             Trouble::Unresolved(why) => self.unresolved(why),
             Trouble::Connection(error) => self.broken(step, error),
-            Trouble::Late => self.late(step, took),
+            Trouble::Late => self.late(step, limit),
             Trouble::Ended => self.ended(step),
             Trouble::NotRtmp => (
                 Reason::Handshake,
@@ -162,7 +162,7 @@ impl Server<'_> {
         }
     }
 
-    fn late(&self, step: Step, took: Duration) -> (Reason, String) {
+    fn late(&self, step: Step, limit: Duration) -> (Reason, String) {
         let what = match step {
             Step::Resolve => "The host's name was not resolved",
             Step::Connect => "No connection was made",
@@ -171,10 +171,10 @@ impl Server<'_> {
             Step::App => "The server did not answer the request for the app",
             Step::Publish => "The server did not answer the request to publish",
         };
-        let seconds = took.as_secs_f64();
+        let seconds = limit.as_secs_f64();
         (
             Reason::Timeout,
-            format!("{what} within {seconds:.1} s ({self})."),
+            format!("{what} within {seconds} s ({self})."),
         )
     }
 

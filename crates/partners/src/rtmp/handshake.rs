@@ -93,9 +93,12 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_leaves_in_between_is_seen() {
         let (mut client, mut server) = duplex(8192);
-        server.write_all(&[3; 500]).await.unwrap();
-        drop(server);
-        let refused = shake(&mut client).await.unwrap_err();
+        let serve = async move {
+            server.read_exact(&mut [0; 1 + BLOCK]).await.unwrap();
+            server.write_all(&[3; 500]).await.unwrap();
+        };
+        let (shaken, ()) = tokio::join!(shake(&mut client), serve);
+        let refused = shaken.unwrap_err();
         assert!(
             matches!(refused, HandshakeError::Connection(_)),
             "{refused}"

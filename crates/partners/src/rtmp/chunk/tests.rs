@@ -51,6 +51,11 @@ fn message() -> impl Strategy<Value = Message> {
         })
 }
 
+/// Bytes as headers have them: mostly small numbers.
+fn small() -> impl Strategy<Value = u8> {
+    prop_oneof![6 => 0..4_u8, 1 => 0xc0..0xc4_u8, 1 => any::<u8>()]
+}
+
 /// Reads `bytes` in pieces of `sizes`, over and over.
 fn read(bytes: &[u8], sizes: &[usize]) -> Result<Vec<Message>, ChunkError> {
     let mut reader = ChunkReader::default();
@@ -93,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn r2_any_bytes_in_any_pieces_are_read_alike(bytes in vec(any::<u8>(), 0..600), sizes in vec(1..50_usize, 1..6)) {
+    fn r2_any_bytes_in_any_pieces_are_read_alike(bytes in vec(small(), 0..600), sizes in vec(1..50_usize, 1..6)) {
         prop_assert_eq!(read(&bytes, &sizes), read(&bytes, &[bytes.len().max(1)]));
     }
 
