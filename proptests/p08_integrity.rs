@@ -184,6 +184,7 @@ async fn whole() -> Whole {
                 .insert_channel(&client, &channel, &airtime)
                 .await
                 .unwrap();
+            store.put_in_library(&airtime).await;
             store
                 .save_airtime(Some(&client), channel.id, &airtime)
                 .await

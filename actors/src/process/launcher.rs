@@ -212,12 +212,14 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
     };
     let name = spec.program.clone().into_os_string();
     let args = strings(&mut [name].into_iter().chain(spec.args.iter().cloned()))?;
-    let environment = strings(&mut env::vars_os().map(|(name, value)| {
-        let mut pair = name;
-        pair.push("=");
-        pair.push(value);
-        pair
-    }))?;
+    let environment = strings(&mut env::vars_os().filter(|(name, _)| !is_proxy(name)).map(
+        |(name, value)| {
+            let mut pair = name;
+            pair.push("=");
+            pair.push(value);
+            pair
+        },
+    ))?;
     let birth = Birth {
         program: &CString::new(program.as_os_str().as_bytes())?,
         args: &args,
@@ -234,6 +236,13 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
         stdout,
         stderr: Some(stderr),
     })
+}
+
+/// A proxy meant for others: FFmpeg would send streams through it.
+fn is_proxy(name: &OsStr) -> bool {
+    name.to_string_lossy()
+        .to_ascii_lowercase()
+        .ends_with("_proxy")
 }
 
 /// The file of a program: a bare name is looked up in `PATH`.

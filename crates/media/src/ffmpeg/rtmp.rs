@@ -17,15 +17,17 @@ const PROBE_BYTES: &str = "1000000";
 const PROBE_TIME: &str = "500000";
 /// How long FFmpeg waits for the network, in microseconds, before it gives up by itself.
 const NETWORK_TIMEOUT: &str = "10000000";
-/// Milliseconds of media that the server is told to keep, in turns: some servers mind.
-const BUFFERS: [u32; 2] = [3_000, 10_000];
+/// Bytes that the kernel keeps for the server in every other attempt; else as many as it likes.
+const SEND_BUFFER: &str = "262144";
 
 /// Where to push, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Publish<'a> {
     /// The server and its application.
     pub url: &'a ServerUrl,
-    /// The address to connect to: the one that was checked, so that no second look-up finds another.
+    /// The address that was checked and is connected to, so that no second look-up finds another. An
+    /// `rtmps` server is connected to by name all the same: FFmpeg sends the name only of what it connects to,
+    /// and many servers choose their certificate by it. Whoever has no certificate for the name is left at once.
     pub address: SocketAddr,
     /// The key that names the stream there.
     pub key: Option<&'a StreamKey>,
@@ -50,11 +52,10 @@ pub fn publish(publish: &Publish<'_>) -> Invocation {
         // What else travels in the stream, FLV cannot hold.
         .with(["-map", "0:v:0", "-map", "0:a:0", "-c", "copy"])
         .with(["-f", "flv", "-flvflags", "no_duration_filesize"])
-        .with(["-rw_timeout", NETWORK_TIMEOUT])
-        .set(
-            "-rtmp_buffer",
-            BUFFERS[publish.variant as usize % BUFFERS.len()],
-        );
+        .with(["-rw_timeout", NETWORK_TIMEOUT]);
+    if publish.variant % 2 == 1 {
+        line = line.with(["-send_buffer_size", SEND_BUFFER]);
+    }
     let tc_url = format!("{scheme}://{}{}", bracketed(host), port(url));
     if split {
         line = line
@@ -64,14 +65,18 @@ pub fn publish(publish: &Publish<'_>) -> Invocation {
     if url.is_tls() {
         line = line
             .with(["-tls_verify", "1"])
-            .set("-verifyhost", host)
             .with(["-ca_file".as_ref(), publish.authorities.as_os_str()]);
     }
     if let Some(key) = publish.key {
         line = line.with(["-fpre", "/dev/fd/3"]);
         line.secret = Some(Secret(format!("rtmp_playpath={}\n", key.reveal())));
     }
-    line.with([format!("{scheme}://{address}/{app}")])
+    let server = if url.is_tls() {
+        format!("{}:{}", bracketed(host), url.port())
+    } else {
+        address.to_string()
+    };
+    line.with([format!("{scheme}://{server}/{app}")])
 }
 
 fn bracketed(host: &str) -> String {
@@ -129,12 +134,15 @@ mod tests {
     #[test]
     fn an_encrypted_connection_is_verified_against_the_name() {
         let (_, text) = line("rtmps://live.example.com:8443/app", Some("k"));
-        assert!(text.contains("-tls_verify 1 -verifyhost live.example.com -ca_file /etc/ca.pem"));
+        assert!(text.contains("-tls_verify 1 -ca_file /etc/ca.pem"));
         assert!(
             text.contains("-rtmp_tcurl rtmps://live.example.com:8443/app"),
             "{text}"
         );
-        assert!(text.ends_with("rtmps://192.0.2.7:1935/app"), "{text}");
+        assert!(
+            text.ends_with("rtmps://live.example.com:8443/app"),
+            "{text}"
+        );
     }
 
     #[test]

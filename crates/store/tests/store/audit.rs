@@ -206,6 +206,7 @@ async fn before_and_after_of_every_change_are_told_and_never_a_key() {
         .unwrap();
     let (first, second) = (airtime(), airtime());
     for airs in [&first, &second] {
+        store.put_in_library(airs).await;
         store
             .save_airtime(Some(&who), created.id, airs)
             .await

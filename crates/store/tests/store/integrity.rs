@@ -180,8 +180,10 @@ async fn every_writer_keeps_the_digests_right() {
         .await
         .unwrap();
     is_whole("a destination removed").await;
+    let airs = airtime();
+    store.put_in_library(&airs).await;
     store
-        .save_airtime(Some(&who), given.id, &airtime())
+        .save_airtime(Some(&who), given.id, &airs)
         .await
         .unwrap();
     is_whole("airtime").await;
