@@ -188,9 +188,27 @@ fn tampering_with_the_audit_is_named_while_the_daemon_runs_and_while_it_does_not
         "{told}"
     );
 
+    // The same database, as one that is configured.
+    let socket = data.path().join("run/postgres");
+    let socket = socket.to_str().unwrap().replace('/', "%2F");
+    let config = data.path().with_extension("configured.toml");
+    let url = format!("[database]\nurl = \"postgresql://playoutd@{socket}/playoutd\"\n");
+    fs::write(&config, url).unwrap();
+    let configured = run(
+        data.path(),
+        &["verify", "--config", config.to_str().unwrap()],
+    );
+    assert_eq!(String::from_utf8(configured.stdout).unwrap(), told);
+    fs::remove_file(config).unwrap();
+
     // Cut, and the head turned back to fit: what the daemon exported at its end tells.
     daemon.signal("TERM");
     assert!(daemon.ended().success());
+    let exported = data.path().join("audit-heads.jsonl");
+    let text = fs::read_to_string(&exported).unwrap();
+    assert!(text.lines().last().unwrap().contains("\"seq\":6"), "{text}");
+    let mode = fs::metadata(exported).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     assert_eq!(faults(data.path()), [] as [Value; 0], "without a daemon");
     drop(daemon);
     let again = Daemon::start(data.path(), "");
@@ -244,6 +262,26 @@ fn dump(data: &Path) -> String {
     })
 }
 
+/// The exit code of a start that is to fail, and what it says.
+fn refusal(data: &Path) -> (Option<i32>, String) {
+    let log = data.with_extension("refusal");
+    let mut child = command(data, &["serve", "--bind", "127.0.0.1:0"])
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let begun = std::time::Instant::now();
+    let mut ended = child.try_wait().unwrap();
+    while ended.is_none() && begun.elapsed() < BOUND {
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+        ended = child.try_wait().unwrap();
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    let told = fs::read_to_string(&log).unwrap();
+    fs::remove_file(log).unwrap();
+    (ended.and_then(|status| status.code()), told)
+}
+
 #[test]
 fn a_wrong_key_ends_the_start_before_anything_is_written() {
     let data = folder();
@@ -281,9 +319,8 @@ fn a_wrong_key_ends_the_start_before_anything_is_written() {
             }
             None => fs::remove_file(&key).unwrap(),
         }
-        let refused = run(data.path(), &["serve", "--bind", "127.0.0.1:0"]);
-        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert_eq!(refused.status.code(), Some(1), "{told}");
+        let (code, told) = refusal(data.path());
+        assert_eq!(code, Some(1), "{told}");
         assert!(told.contains(sentence), "{told}");
         assert_eq!(dump(data.path()), before, "{sentence}");
         assert_eq!(fs::read_to_string(&key).ok(), text);

@@ -32,7 +32,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::OpError;
-use crate::hub::{Event as HubEvent, kind};
+use crate::hub::Event as HubEvent;
 use crate::library::LibraryFact;
 use crate::playout::HlsOutput;
 use crate::rtmp::{Validation, validate};
@@ -86,12 +86,8 @@ impl Channels {
             }),
         };
         for damaged in loaded.quarantined {
-            let Inner {
-                quarantine,
-                environment,
-                ..
-            } = &*channels.inner;
-            quarantine.admit(&environment.hub, damaged);
+            let hub = &channels.inner.environment.hub;
+            channels.inner.quarantine.admit(hub, damaged);
         }
         for stored in loaded.channels {
             channels
@@ -285,32 +281,6 @@ impl Channels {
             .await?;
         self.forget(id).await;
         Ok(())
-    }
-
-    /// Deletes a channel that no actor holds.
-    async fn delete_damaged(
-        &self,
-        who: &Principal,
-        id: ChannelId,
-        if_match: Option<u64>,
-    ) -> Result<(), OpError> {
-        let Environment { store, hub, .. } = &*self.inner.environment;
-        store.delete_channel(who, id, if_match).await?;
-        self.inner.quarantine.forget(id);
-        // What was published goes with the channel; what cannot be removed does no harm.
-        let _ = tokio::fs::remove_dir_all(self.inner.dir.join(id.to_string())).await;
-        hub.publish(HubEvent {
-            kind: kind::CHANNEL_DELETED,
-            client: None,
-            channel: Some(id),
-            data: serde_json::json!({ "id": id }),
-        });
-        Ok(())
-    }
-
-    /// How many channels are stored damaged and were left off air.
-    pub fn quarantined(&self) -> usize {
-        self.inner.quarantine.len()
     }
 
     /// Starts, stops, restarts, skips.

@@ -10,6 +10,7 @@ use playout_domain::ids::ChannelId;
 use playout_store::{Principal, Quarantined, Scope};
 use serde_json::json;
 
+use super::{Channels, Environment};
 use crate::error::OpError;
 use crate::hub::{Event, Hub, kind};
 
@@ -37,11 +38,6 @@ impl Quarantine {
         self.write().insert(damaged.id, damaged);
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.read().len()
-    }
-
     /// Why nothing can be done with a channel, if it is in here and `who` may know of it.
     pub(super) fn refusal(&self, who: &Principal, id: ChannelId) -> Option<OpError> {
         let all = self.read();
@@ -53,17 +49,40 @@ impl Quarantine {
         })
     }
 
-    /// Lets go of a channel that was deleted.
-    pub(super) fn forget(&self, id: ChannelId) {
-        self.write().remove(&id);
-    }
-
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ChannelId, Quarantined>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<ChannelId, Quarantined>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Channels {
+    /// How many channels are stored damaged and were left off air.
+    pub fn quarantined(&self) -> usize {
+        self.inner.quarantine.read().len()
+    }
+
+    /// Deletes a channel that no actor holds.
+    pub(super) async fn delete_damaged(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        if_match: Option<u64>,
+    ) -> Result<(), OpError> {
+        let Environment { store, hub, .. } = &*self.inner.environment;
+        store.delete_channel(who, id, if_match).await?;
+        self.inner.quarantine.write().remove(&id);
+        // What was published goes with the channel; what cannot be removed does no harm.
+        let _ = tokio::fs::remove_dir_all(self.inner.dir.join(id.to_string())).await;
+        hub.publish(Event {
+            kind: kind::CHANNEL_DELETED,
+            client: None,
+            channel: Some(id),
+            data: json!({ "id": id }),
+        });
+        Ok(())
     }
 }
 
@@ -101,7 +120,6 @@ mod tests {
             (kind::CHANNEL_QUARANTINED, None)
         );
         assert_eq!(event.data["reason"], "a bit is wrong");
-        assert_eq!(quarantine.len(), 1);
         let refused = |who| quarantine.refusal(&who, id);
         let told = |reason: Option<&str>| {
             Some(OpError::Quarantined {
@@ -114,7 +132,5 @@ mod tests {
         );
         assert_eq!(refused(client(Scope::Client, 1)), told(None));
         assert_eq!(refused(client(Scope::Client, 2)), None);
-        quarantine.forget(id);
-        assert_eq!(refused(client(Scope::Admin, 9)), None);
     }
 }

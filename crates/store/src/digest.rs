@@ -146,12 +146,16 @@ mod tests {
             json!([[]]),
             json!([1, [2]]),
             json!([[1], 2]),
+            json!([[1, 2]]),
+            json!([1, 2]),
             json!(["ab"]),
             json!(["a", "b"]),
             json!({}),
             json!({ "a": null }),
             json!({ "a": { "b": 1 } }),
             json!({ "a": {}, "b": 1 }),
+            json!({ "a": { "b": 1, "c": 2 } }),
+            json!({ "a": { "b": 1 }, "c": 2 }),
         ];
         let digests: std::collections::HashSet<_> = values.iter().map(of).collect();
         assert_eq!(digests.len(), values.len());

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use playout_domain::destination::StreamKeySetting;
+use playout_domain::limits::PlanLimits;
 use playout_domain::{Channel, StreamKey};
 use playout_store::testing::TestStore;
 use playout_store::{KeyRotation, KeySource, OldKey, Principal, Step, Store, StoreError, testing};
@@ -22,6 +23,7 @@ async fn finish(mut rotation: KeyRotation) -> Vec<Step> {
     let mut steps = Vec::new();
     while let Some(step) = rotation.step().await.unwrap() {
         steps.push(step);
+        assert!(steps.len() < 20, "{steps:?}");
     }
     steps
 }
@@ -98,6 +100,7 @@ async fn everything_is_sealed_with_the_new_key_and_the_old_one_is_gone() {
 
     // A daemon that ran all the time, and one that starts now.
     let again = Store::connect(store.config()).await.unwrap();
+    store.forget_retired_keys().await.unwrap();
     for (n, channel) in channels.iter().enumerate() {
         for store in [&*store, &again] {
             assert_eq!(opened(store, channel).await.unwrap(), format!("key_{n}"));
@@ -212,6 +215,52 @@ async fn channels_are_changed_while_it_goes_on() {
     for channel in &channels {
         assert_eq!(opened(&store, channel).await.unwrap(), "key_19");
     }
+}
+
+/// A key that is being sealed with is not retired beneath it.
+#[tokio::test]
+async fn a_rotation_waits_for_who_is_sealing_with_the_old_key() {
+    let store = testing::fresh().await;
+    let who = store.client("one", &PlanLimits::UNLIMITED).await;
+    let mut given = channel(who.client, "One");
+    given.config.rtmp_destinations = vec![destination("rtmp://a.example.com/live", None)];
+    let given = store
+        .insert_channel(&who, &given, &airtime())
+        .await
+        .unwrap();
+
+    // Whoever changes the channel waits for this, its key sealed and nothing committed.
+    let session = store.session().await;
+    let hold = "BEGIN; SELECT FROM audit_heads FOR UPDATE";
+    session.batch_execute(hold).await.unwrap();
+    let changing = {
+        let (store, who, mut config) = ((*store).clone(), who.clone(), given.config.clone());
+        let key = StreamKey::new("sesame").unwrap();
+        config.rtmp_destinations[0].stream_key = StreamKeySetting::Given(key);
+        tokio::spawn(async move {
+            let changed = store.update_channel(&who, given.id, 1, &config, None).await;
+            changed.unwrap()
+        })
+    };
+    let watch = store.session().await;
+    // Until so many wait for a lock, or that is settled otherwise.
+    let waiting = async |many: i64, settled: &dyn Fn() -> bool| {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let begun = std::time::Instant::now();
+        while watch.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) < many && !settled() {
+            assert!(begun.elapsed().as_secs() < 30, "{many} never wait");
+            tokio::task::yield_now().await;
+        }
+    };
+    waiting(1, &|| false).await;
+    let rotation = begin(&store).await.unwrap();
+    let rotating = tokio::spawn(finish(rotation));
+    waiting(2, &|| rotating.is_finished()).await;
+    session.batch_execute("COMMIT").await.unwrap();
+    let changed = changing.await.unwrap();
+    rotating.await.unwrap();
+    let again = Store::connect(store.config()).await.unwrap();
+    assert_eq!(opened(&again, &changed).await.unwrap(), "sesame");
 }
 
 #[tokio::test]
