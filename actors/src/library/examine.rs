@@ -58,6 +58,10 @@ impl Inner {
         path: &Path,
     ) -> Result<(Findings, probe::Judged), NotAccepted> {
         let refused = |reason: String| NotAccepted::Refused(reason);
+        self.launcher
+            .may_read(path)
+            .await
+            .map_err(|error| refused(unread(&error)))?;
         let file = tokio::fs::metadata(path)
             .await
             .map_err(|error| refused(opened(&error).to_string()))?;
@@ -70,6 +74,9 @@ impl Inner {
                 let reason = format!("it took longer than {} s", PATIENCE.as_secs());
                 return Err(refused(Refusal::Unreadable(reason).to_string()));
             }
+            Err(Silent::NotStarted(
+                error @ (SpawnError::Outside { .. } | SpawnError::Unreachable { .. }),
+            )) => return Err(refused(unread(&error))),
             Err(silent) => return Err(NotAccepted::Failed(silent.to_string())),
         };
         let accepted = probe::parse(&answer.stdout, &answer.said)
@@ -167,6 +174,17 @@ impl Inner {
         }
         let (exit, said) = process.last_words().await;
         Ok(Answer { stdout, exit, said })
+    }
+}
+
+/// Why a program may not read a file, as a sentence.
+pub(super) fn unread(error: &SpawnError) -> String {
+    match error {
+        SpawnError::Outside { .. } => {
+            "The file has become a link to a place that media may not be read from.".to_owned()
+        }
+        SpawnError::Unreachable { source, .. } => opened(source).to_string(),
+        other => format!("{other}."),
     }
 }
 

@@ -55,7 +55,7 @@ impl Inner {
         who: &Principal,
         path: &Path,
     ) -> Result<ImportReport, OpError> {
-        let (wanted, roots) = (path.to_owned(), self.roots.clone());
+        let (wanted, roots) = (path.to_owned(), self.launcher.roots().clone());
         let found = tokio::task::spawn_blocking(move || walk::find(&wanted, &roots)).await;
         let found = found
             .map_err(OpError::internal)?

@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
-use super::examine::NotAccepted;
+use super::examine::{NotAccepted, unread};
 use super::files::{Partial, Stamp, write_whole};
 use super::known::Findings;
 use super::meter::Meter;
@@ -138,7 +138,7 @@ impl Inner {
             .launcher
             .spawn(spec)
             .await
-            .map_err(|error| Failure(format!("{error}.")))?;
+            .map_err(|error| Failure(unread(&error)))?;
         let (Some(mut stdout), Some(mut reports)) =
             (process.take_stdout(), process.take_progress())
         else {

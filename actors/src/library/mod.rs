@@ -10,6 +10,8 @@
 //! - L1: a prepared file is complete when its index is there; both appear by rename.
 //! - L2: what is in memory as prepared is on disk, of the size that the index says.
 //! - L3: nothing that fails here takes a channel off air: what is not prepared plays live.
+//! - L4: every program that reads an original is started by the launcher, which looks again where the
+//!   path leads: a file exchanged for a link to one outside the roots is not read.
 
 mod catalogue;
 mod examine;
@@ -61,8 +63,6 @@ pub struct LibraryConfig {
     pub dir: PathBuf,
     /// Items prepared at the same time; at least one.
     pub parallel_prepares: usize,
-    /// Folders that media may be imported from; nothing: any.
-    pub roots: Vec<PathBuf>,
     /// What everything imported is prepared into, before a channel asks; nothing: only what
     /// channels ask for is prepared.
     pub default_profile: Option<Profile>,
@@ -122,7 +122,6 @@ struct Inner {
     hub: Arc<Hub>,
     launcher: Launcher,
     files: Files,
-    roots: Vec<PathBuf>,
     parallel_prepares: usize,
     default_profile: Option<Profile>,
     catalogue: RwLock<Catalogue>,
@@ -139,7 +138,8 @@ struct Inner {
 
 impl Library {
     /// Reads the library from the store, forgets what is not on disk as it should be, and removes
-    /// what a crash has left there. Nothing is prepared before [`Library::child`] runs.
+    /// what a crash has left there. Nothing is prepared before [`Library::child`] runs. Media may be
+    /// imported from the launcher's [`Roots`](crate::process::Roots).
     ///
     /// # Errors
     /// The store or the disk does not answer.
@@ -173,7 +173,6 @@ impl Library {
             hub,
             launcher,
             files,
-            roots: walk::resolved(&config.roots),
             parallel_prepares: config.parallel_prepares.max(1),
             default_profile: config.default_profile,
             catalogue: RwLock::new(catalogue),

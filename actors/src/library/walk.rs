@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::import::RefusedFile;
+use crate::process::Roots;
 
 /// No folder is entered deeper than this.
 const DEEPEST: usize = 64;
@@ -24,17 +25,11 @@ pub(super) struct Found {
     pub(super) refused: Vec<RefusedFile>,
 }
 
-/// The roots as they really are. One that does not exist allows nothing.
-pub(super) fn resolved(roots: &[PathBuf]) -> Vec<PathBuf> {
-    let resolve = |root: &PathBuf| fs::canonicalize(root).unwrap_or_else(|_| root.clone());
-    roots.iter().map(resolve).collect()
-}
-
 /// Finds what `path` means.
 ///
 /// # Errors
 /// A sentence about `path` itself.
-pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
+pub(super) fn find(path: &Path, roots: &Roots) -> Result<Found, String> {
     let shown = path.display();
     if path.as_os_str().as_bytes().contains(&0) {
         return Err("a path cannot have a NUL character in it".to_owned());
@@ -49,8 +44,9 @@ pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
         io::ErrorKind::PermissionDenied => format!("reading {shown} is not allowed to the daemon"),
         _ => format!("{shown} cannot be read: {error}"),
     })?;
-    if !allowed(&real, roots) {
+    if !roots.hold(&real) {
         let roots: Vec<_> = roots
+            .folders()
             .iter()
             .map(|root| root.display().to_string())
             .collect();
@@ -77,12 +73,8 @@ pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
     Ok(walk.found)
 }
 
-fn allowed(real: &Path, roots: &[PathBuf]) -> bool {
-    roots.is_empty() || roots.iter().any(|root| real.starts_with(root))
-}
-
 struct Walk<'a> {
-    roots: &'a [PathBuf],
+    roots: &'a Roots,
     found: Found,
     /// Links can lead to the same thing twice, and round in circles.
     seen: HashSet<PathBuf>,
@@ -118,7 +110,7 @@ impl Walk<'_> {
         };
         let real = if kind.is_symlink() {
             match fs::canonicalize(path) {
-                Ok(real) if allowed(&real, self.roots) => real,
+                Ok(real) if self.roots.hold(&real) => real,
                 Ok(_) => {
                     let reason =
                         "It is a symbolic link to a place that media may not be imported from.";

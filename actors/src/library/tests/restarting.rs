@@ -1,8 +1,12 @@
 //! What a crash leaves behind, and what the next start makes of it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+
+use playout_media::ffmpeg;
 
 use super::*;
+use crate::process::SpawnError;
 
 #[tokio::test]
 async fn what_is_whole_is_kept_what_is_not_is_made_anew_and_strays_go() {
@@ -131,5 +135,53 @@ async fn a_file_that_became_another_is_prepared_as_it_is_now() {
     assert_eq!(house.library.frames(item.id, &PROFILE), Some(40));
     let known = house.library.original(item.id).unwrap().probed;
     assert_eq!(known.frames(PROFILE.frame_rate), Some(40));
+    house.queue.stop().await;
+}
+
+/// The file itself, moved outside, and another one: both are exchanged for links.
+#[tokio::test]
+async fn a_file_exchanged_for_a_link_to_one_outside_is_not_read_any_more() {
+    let mut house = House::new().await;
+    let (input, outside) = (house.input(), house.dir.path().join("outside"));
+    fs::create_dir(&outside).unwrap();
+    let names = ["moved.mp4", "other.mp4"];
+    for name in names {
+        clip(&input.join(name), 30);
+    }
+    let items = house.import(&input).await.accepted;
+    house.ready(&items).await;
+    let mut house = house
+        .restarted(|media| {
+            fs::remove_dir_all(media.join("prepared")).unwrap();
+            fs::remove_dir_all(media.join("thumbnails")).unwrap();
+            fs::rename(input.join("moved.mp4"), outside.join("moved.mp4")).unwrap();
+            clip(&outside.join("other.mp4"), 40);
+            fs::remove_file(input.join("other.mp4")).unwrap();
+            for name in names {
+                symlink(outside.join(name), input.join(name)).unwrap();
+            }
+        })
+        .await;
+    for _ in &items {
+        let event = house.event(kind::MEDIA_FAILED).await;
+        let reason = event.data["reason"].as_str().unwrap();
+        assert!(reason.contains("link to a place"), "{reason}");
+    }
+    assert_eq!(house.prepared_files(), [""; 0]);
+    let launcher = &house.library.inner.launcher;
+    for item in &items {
+        assert_eq!(house.view(item.id).await.item.status, MediaStatus::Failed);
+        assert_eq!(
+            house.library.thumbnail(&house.who, item.id).await,
+            Err(OpError::NotFound("thumbnail"))
+        );
+        let original = house.library.original(item.id).unwrap();
+        let live = ffmpeg::live(&original.path, &original.probed, &PROFILE, 0..10);
+        let started = launcher.spawn(launcher.spec(live, "live source")).await;
+        assert!(
+            matches!(started, Err(SpawnError::Outside { .. })),
+            "{started:?}"
+        );
+    }
     house.queue.stop().await;
 }
