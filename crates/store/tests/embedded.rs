@@ -15,6 +15,10 @@ use playout_store::embedded::{
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
+/// What a folder says in which we make a cluster.
+const MARK: &str =
+    "A PostgreSQL cluster is being made here by playoutd. This folder may be deleted.\n";
+
 /// A data folder inside one that nobody but we may enter (mode 0700, as root's home is).
 fn closed_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -280,11 +284,58 @@ async fn a_half_made_cluster_is_removed_only_if_it_is_ours() {
         "something of others was removed"
     );
 
-    let mark = "A PostgreSQL cluster is being made here by playoutd. This folder may be deleted.\n";
-    fs::write(workshop.join("made-by-playoutd"), mark).unwrap();
+    fs::write(workshop.join("made-by-playoutd"), MARK).unwrap();
     let servers = Embedded::start(&only_postgres(&folder)).await.unwrap();
     assert!(!workshop.exists());
     servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_half_made_cluster_in_which_somebody_is_still_at_work_is_removed_with_him() {
+    let folder = closed_folder();
+    let workshop = folder.path().join("data/postgres.being-made");
+    fs::create_dir_all(workshop.join("cluster")).unwrap();
+    fs::write(workshop.join("made-by-playoutd"), MARK).unwrap();
+    // Any program is taken by its name; this one writes new files as fast as it can.
+    let program = folder.path().join("postgres");
+    fs::copy("/bin/sh", &program).unwrap();
+    let mut orphan = Command::new(&program)
+        .args(["-c", "n=0; while :; do n=$((n + 1)); echo >$n; done"])
+        .current_dir(workshop.join("cluster"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the orphan works", || async {
+        workshop.join("cluster/100").exists()
+    })
+    .await;
+    let servers = Embedded::start(&only_postgres(&folder)).await;
+    let left = alive(orphan.id());
+    orphan.kill().unwrap();
+    orphan.wait().unwrap();
+    servers.unwrap().stop().await;
+    assert!(!left, "the orphan lives on");
+    assert!(!workshop.exists());
+}
+
+#[tokio::test]
+async fn a_daemon_killed_while_it_makes_the_cluster_is_followed_by_one_that_makes_it() {
+    for so_far in ["PG_VERSION", "global/pg_control", "base/1/PG_VERSION"] {
+        let folder = closed_folder();
+        let config = config(&folder);
+        let mut daemon = victim(&config.data_dir);
+        let begun = config.data_dir.join("postgres.being-made/cluster");
+        until("the cluster is half made", || async {
+            begun.join(so_far).exists()
+        })
+        .await;
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        // At once, while what makes the cluster may still be at work.
+        let servers = Embedded::start(&config).await.unwrap();
+        assert_eq!(query(&servers, "SELECT 7").await.unwrap(), "7");
+        servers.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -371,16 +422,21 @@ async fn daemon_to_be_killed() {
     std::future::pending::<()>().await;
 }
 
+/// Starts [`daemon_to_be_killed`] on a folder.
+fn victim(data_dir: &Path) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "daemon_to_be_killed"])
+        .env("DATA_DIR_OF_THE_VICTIM", data_dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn servers_die_with_a_killed_daemon_and_the_next_one_starts() {
     let folder = closed_folder();
     let config = config(&folder);
-    let mut daemon = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "daemon_to_be_killed"])
-        .env("DATA_DIR_OF_THE_VICTIM", &config.data_dir)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut daemon = victim(&config.data_dir);
     let told = config.data_dir.join("pids");
     until("the daemon's servers", || async {
         fs::read_to_string(&told).is_ok_and(|text| text.ends_with("done"))

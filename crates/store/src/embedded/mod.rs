@@ -15,6 +15,7 @@ mod error;
 mod folder;
 mod identity;
 mod keeper;
+mod leftover;
 mod log;
 mod postgres;
 mod programs;
