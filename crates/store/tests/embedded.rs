@@ -253,22 +253,107 @@ async fn a_socket_that_somebody_else_serves_is_refused_and_stays_theirs() {
 #[tokio::test]
 async fn a_server_that_ends_at_its_start_says_why() {
     let folder = closed_folder();
-    let config = EmbeddedConfig {
-        which: Which::OnlyRedis,
-        ..config(&folder)
-    };
+    let config = only_postgres(&folder);
     Embedded::start(&config).await.unwrap().stop().await;
-    // An append-only file with something else in it.
-    let manifest = folder
-        .path()
-        .join("data/redis/appendonlydir/appendonly.aof.manifest");
-    fs::write(&manifest, "no manifest").unwrap();
+    let settings = config.data_dir.join("postgres/postgresql.conf");
+    fs::write(&settings, "no settings").unwrap();
     let error = refusal(&config).await;
     assert!(
         matches!(&error, EmbeddedError::EndedAtStart { last_words, .. } if !last_words.contains("said nothing")),
         "{error}"
     );
-    assert_eq!(fs::read_to_string(&manifest).unwrap(), "no manifest");
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "no settings");
+}
+
+fn only_redis(folder: &TempDir) -> EmbeddedConfig {
+    EmbeddedConfig {
+        which: Which::OnlyRedis,
+        ..config(folder)
+    }
+}
+
+/// What Redis has put aside, oldest first.
+fn put_aside(config: &EmbeddedConfig) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(&config.data_dir).unwrap().flatten();
+    let mut aside: Vec<_> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().contains("unreadable"))
+        .map(|entry| entry.path())
+        .collect();
+    aside.sort();
+    aside
+}
+
+#[tokio::test]
+async fn what_redis_cannot_read_is_put_aside_and_it_begins_empty() {
+    let folder = closed_folder();
+    let config = only_redis(&folder);
+    let log = "appendonlydir/appendonly.aof.1.incr.aof";
+    let damage = b"\xde\xad\xbe\xef and no command";
+    for time in 1..=3 {
+        let servers = Embedded::start(&config).await.unwrap();
+        assert_eq!(redis(&servers, "GET kept").await.unwrap(), "$-1\r\n");
+        assert_eq!(put_aside(&config).len(), (time - 1).min(2));
+        redis(&servers, "SET kept 42").await.unwrap();
+        servers.stop().await;
+        let path = config.data_dir.join("redis").join(log);
+        let mut content = fs::read(&path).unwrap();
+        content.extend_from_slice(damage);
+        fs::write(&path, content).unwrap();
+    }
+    let servers = Embedded::start(&config).await.unwrap();
+    // It fills up again, also when it is killed.
+    redis(&servers, "SET kept 43").await.unwrap();
+    let [_, killed] = servers.pids().map(Option::unwrap_or_default);
+    kill_hard(killed);
+    until("another process", || async {
+        redis(&servers, "GET kept")
+            .await
+            .is_ok_and(|answer| answer.contains("43"))
+    })
+    .await;
+    servers.stop().await;
+    let aside = put_aside(&config);
+    assert_eq!(aside.len(), 2);
+    for folder in aside {
+        let content = fs::read(folder.join(log)).unwrap();
+        assert!(content.ends_with(damage) && content.len() > damage.len());
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_start_at_all_is_tried_on_and_keeps_its_data() {
+    let folder = closed_folder();
+    let mut config = only_redis(&folder);
+    let servers = Embedded::start(&config).await.unwrap();
+    redis(&servers, "SET kept 42").await.unwrap();
+    servers.stop().await;
+    // A folder that Redis' own user may enter.
+    let programs = tempfile::tempdir().unwrap();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(programs.path(), open.clone()).unwrap();
+    let (program, cured) = (
+        programs.path().join("redis-server"),
+        programs.path().join("cured"),
+    );
+    let script = format!(
+        "#!/bin/sh\n[ -e {} ] || {{ echo not today; exit 1; }}\nexec /usr/bin/redis-server \"$@\"\n",
+        cured.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, open).unwrap();
+    config.programs.path = programs.path().into();
+    let servers = Embedded::start(&config).await.unwrap();
+    assert_eq!(servers.pids(), [None, None]);
+    fs::write(cured, "").unwrap();
+    until("Redis answers", || async {
+        redis(&servers, "PING")
+            .await
+            .is_ok_and(|answer| answer == "+PONG\r\n")
+    })
+    .await;
+    assert!(redis(&servers, "GET kept").await.unwrap().contains("42"));
+    assert_eq!(put_aside(&config), [""; 0].map(std::path::PathBuf::from));
+    servers.stop().await;
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ pub(super) async fn prepare(
         probe: Probe::Postgres(Box::new(client_config(&socket_folder, "postgres"))),
         ending: ENDING,
         start_limit: config.start_limit,
+        rebuildable: None,
     };
     Ok(Postgres {
         recipe,
@@ -199,6 +200,7 @@ async fn make_cluster(
         probe,
         ending: &[],
         start_limit: limit,
+        rebuildable: None,
     };
     let mut child = recipe.spawn().await?;
     let words = LastWords::default();
