@@ -21,6 +21,7 @@ mod renditions;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tokens;
+pub mod urls;
 mod vault;
 
 use std::path::PathBuf;
