@@ -139,16 +139,17 @@ impl Inner {
         let item = MediaItem {
             id: MediaId::from(uuid::Uuid::now_v7()),
             client_id: who.client,
-            title: title(&judged, &path),
+            title: String::new(),
             path,
             duration: judged.duration,
             size: findings.probed.size,
-            probe: Some(judged.summary),
+            probe: None,
             status: MediaStatus::Preparing,
             reason: None,
             created_at: now,
             updated_at: now,
         };
+        let item = described(item, &findings, judged);
         match self.store.insert_media(who, &item).await? {
             Inserted::New => self.add(item, findings).await,
             Inserted::Existing(known) => {
@@ -200,7 +201,7 @@ impl Inner {
         Ok(item)
     }
 
-    async fn keep(&self, media: MediaId, findings: &Findings) {
+    pub(super) async fn keep(&self, media: MediaId, findings: &Findings) {
         let (files, findings) = (self.files.clone(), findings.clone());
         let kept =
             tokio::task::spawn_blocking(move || files.write_findings(media, &findings)).await;
@@ -214,6 +215,20 @@ impl Inner {
         if let Some(profile) = &self.default_profile {
             self.want(media, profile, false);
         }
+    }
+}
+
+/// An item as its file was found to be; nothing of that is prepared.
+pub(super) fn described(item: MediaItem, findings: &Findings, judged: Judged) -> MediaItem {
+    MediaItem {
+        title: title(&judged, &item.path),
+        duration: judged.duration,
+        size: findings.probed.size,
+        probe: Some(judged.summary),
+        status: MediaStatus::Preparing,
+        reason: None,
+        updated_at: Timestamp::now(),
+        ..item
     }
 }
 

@@ -185,3 +185,61 @@ async fn a_file_exchanged_for_a_link_to_one_outside_is_not_read_any_more() {
     }
     house.queue.stop().await;
 }
+
+#[tokio::test]
+async fn a_file_exchanged_before_its_turn_is_another_item_by_then() {
+    let mut house = House::new().await;
+    let path = house.input().join("clip.mp4");
+    clip(&path, 100);
+    let long = house.import_one(&path).await;
+    house.ready(std::slice::from_ref(&long)).await;
+    let picture = house.library.thumbnail(&house.who, long.id).await.unwrap();
+    // One profile is prepared, the other will be when the daemon runs again.
+    let other = Profile {
+        video_bitrate: BitsPerSecond(200_000),
+        ..PROFILE
+    };
+    let mut house = house
+        .restarted(|_| {
+            let source = "mandelbrot=s=160x120:r=25";
+            run_ffmpeg(&path, &["-f", "lavfi", "-i", source], 10);
+        })
+        .await;
+    house.library.want(long.id, &other);
+    until("both are prepared of what it is now", || {
+        let frames = |profile| {
+            house
+                .library
+                .prepared(long.id, profile)
+                .map(|p| p.index.frames)
+        };
+        [&PROFILE, &other].map(frames) == [Some(10); 2]
+    })
+    .await;
+    assert!(
+        house.facts.recv().await == Some(LibraryFact::Changed { media: long.id }),
+        "channels are told"
+    );
+    let size = fs::metadata(&path).unwrap().len();
+    let imported = house.event(kind::MEDIA_IMPORTED).await;
+    assert_eq!(
+        (&imported.data["duration"], &imported.data["size"]),
+        (&0.4.into(), &size.into())
+    );
+    let again = house.import_one(&path).await;
+    let view = house.view(long.id).await.item;
+    for item in [&again, &view] {
+        assert_eq!((item.id, item.size), (long.id, size));
+        assert_eq!(item.duration, Duration::from_millis(400));
+        assert_eq!(item.probe.as_ref().unwrap().audio_codec, None);
+    }
+    let now = house.library.thumbnail(&house.who, long.id).await.unwrap();
+    assert_ne!(now, picture, "of the file that is there");
+    house.queue.stop().await;
+    let stored = house.store.media(long.id).await.unwrap().unwrap();
+    assert_eq!((stored.duration, stored.size), (view.duration, size));
+    let house = house.restarted(|_| {}).await;
+    let known = house.library.original(long.id).unwrap().probed;
+    assert_eq!(known.frames(PROFILE.frame_rate), Some(10), "also on disk");
+    house.queue.stop().await;
+}
