@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::import::RefusedFile;
@@ -73,6 +74,17 @@ pub(super) fn find(path: &Path, roots: &Roots) -> Result<Found, String> {
     Ok(walk.found)
 }
 
+/// What is neither a file nor a folder.
+fn named(kind: fs::FileType) -> &'static str {
+    if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
 struct Walk<'a> {
     roots: &'a Roots,
     found: Found,
@@ -127,8 +139,12 @@ impl Walk<'_> {
         match fs::metadata(&real) {
             Ok(kind) if kind.is_dir() => self.folder(&real, depth + 1),
             Ok(kind) if kind.is_file() => self.file(real),
-            // Devices, sockets and pipes are not media.
-            Ok(_) => {}
+            Ok(other) => {
+                self.refuse(
+                    path,
+                    format!("It is {}, not a file.", named(other.file_type())),
+                );
+            }
             Err(error) => self.refuse(path, format!("The file cannot be opened: {error}.")),
         }
     }

@@ -40,7 +40,11 @@ async fn a_folder_is_imported_with_everything_in_it_and_prepared_and_left_as_it_
         .collect();
 
     let report = house.import(&input).await;
-    assert_eq!(report.refused, []);
+    let pipe = RefusedFile {
+        path: input.join("pipe.mp4"),
+        reason: "It is a pipe, not a file.".to_owned(),
+    };
+    assert_eq!(report.refused, [pipe]);
     let expected: std::collections::BTreeSet<PathBuf> =
         names.iter().map(|name| input.join(name)).collect();
     let accepted: Vec<&PathBuf> = report.accepted.iter().map(|item| &item.path).collect();
@@ -186,14 +190,44 @@ async fn a_path_that_may_not_be_imported_is_refused_by_its_pointer() {
         .iter()
         .map(|file| file.path.file_name().unwrap())
         .collect();
-    assert_eq!(refused, ["secret.mp4", "way-out"]);
-    assert!(
-        report
-            .refused
-            .iter()
-            .all(|file| file.reason.contains("symbolic link"))
-    );
+    assert_eq!(refused, ["secret.mp4", "socket", "way-out"]);
+    for (file, words) in report
+        .refused
+        .iter()
+        .zip(["symbolic link", "a socket", "symbolic link"])
+    {
+        assert!(file.reason.contains(words), "{file:?}");
+    }
     house.queue.stop().await;
+}
+
+#[test]
+fn what_is_no_file_is_refused_by_its_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let _bound = std::os::unix::net::UnixListener::bind(at("socket.mp4")).unwrap();
+    nix::unistd::mkfifo(&at("pipe.mp4"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    symlink("/dev/zero", at("zero.mp4")).unwrap();
+    symlink(at("pipe.mp4"), at("link.mp4")).unwrap();
+    let found = walk::find(folder.path(), &Roots::default()).unwrap();
+    assert_eq!(found.files, [""; 0].map(PathBuf::from));
+    let refused: Vec<_> = found
+        .refused
+        .iter()
+        .map(|file| {
+            (
+                file.path.file_name().unwrap().to_str(),
+                file.reason.as_str(),
+            )
+        })
+        .collect();
+    let expected = [
+        (Some("link.mp4"), "It is a pipe, not a file."),
+        (Some("pipe.mp4"), "It is a pipe, not a file."),
+        (Some("socket.mp4"), "It is a socket, not a file."),
+        (Some("zero.mp4"), "It is a device, not a file."),
+    ];
+    assert_eq!(refused, expected);
 }
 
 #[tokio::test]
