@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::examine::NotAccepted;
 use super::files::Stamp;
 use super::known::Findings;
-use super::{Inner, LibraryFact, PARALLEL_EXAMINATIONS, walk};
+use super::{Inner, LibraryFact, walk};
 use crate::error::OpError;
 use crate::hub::kind;
 
@@ -64,7 +64,7 @@ impl Inner {
         let mut waiting = found.files.into_iter().enumerate();
         let mut under_way: JoinSet<(usize, Result<Outcome, OpError>)> = JoinSet::new();
         loop {
-            while under_way.len() < PARALLEL_EXAMINATIONS
+            while under_way.len() < self.parallel_examinations
                 && let Some((at, file)) = waiting.next()
             {
                 let (inner, who) = (Arc::clone(&self), who.clone());

@@ -51,8 +51,6 @@ use crate::tree;
 use catalogue::Catalogue;
 use files::Files;
 
-/// Files examined at the same time.
-const PARALLEL_EXAMINATIONS: usize = 3;
 /// So long without any progress, and an FFmpeg that prepares is taken for hung.
 const HUNG: Duration = Duration::from_secs(60);
 
@@ -127,6 +125,8 @@ struct Inner {
     catalogue: RwLock<Catalogue>,
     /// Told when there is something to prepare, or to write to the store.
     work: Notify,
+    /// Files examined at the same time.
+    parallel_examinations: usize,
     examinations: Semaphore,
     facts: mpsc::UnboundedSender<LibraryFact>,
     in_use: RwLock<InUse>,
@@ -168,6 +168,8 @@ impl Library {
         let mut catalogue = loaded.await.map_err(OpError::internal)?;
         catalogue.resume(config.default_profile.as_ref());
         let (facts, receiver) = mpsc::unbounded_channel();
+        // One for each processor, and one that waits for its disk.
+        let parallel_examinations = std::thread::available_parallelism().map_or(1, usize::from) + 1;
         let inner = Inner {
             store,
             hub,
@@ -177,7 +179,8 @@ impl Library {
             default_profile: config.default_profile,
             catalogue: RwLock::new(catalogue),
             work: Notify::new(),
-            examinations: Semaphore::new(PARALLEL_EXAMINATIONS),
+            parallel_examinations,
+            examinations: Semaphore::new(parallel_examinations),
             facts,
             in_use: RwLock::new(Box::new(|_| None)),
             closing: watch::Sender::new(false),

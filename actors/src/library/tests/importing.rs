@@ -149,6 +149,41 @@ async fn what_is_no_video_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
+async fn no_ffprobe_is_started_for_what_a_glance_can_tell() {
+    let tools = tempfile::tempdir().unwrap();
+    let at = tools.path().display();
+    let ffprobe = stand_in(tools.path(), &format!("mkdir {at}/started.$$; exit 1")).ffmpeg;
+    let house = House::with(
+        Tools {
+            ffprobe,
+            ..Tools::default()
+        },
+        1,
+    )
+    .await;
+    let input = house.input();
+    for n in 0..300_u32 {
+        let noise: Vec<u8> = (n..n + 300)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        fs::write(input.join(format!("{n}.mp4")), noise).unwrap();
+    }
+    fs::write(input.join("text.mp4"), "This is not a video.\n".repeat(200)).unwrap();
+    let report = house.import(&input).await;
+    assert_eq!(report.refused.len(), 301);
+    let started = |folder: &Path| {
+        let names = names(folder).into_iter();
+        names.filter(|name| name.starts_with("started")).count()
+    };
+    assert_eq!(started(tools.path()), 0);
+    // What may be media is looked into.
+    fs::write(input.join("more.mp4"), [0; 600]).unwrap();
+    house.import(&input.join("more.mp4")).await;
+    assert_eq!(started(tools.path()), 1);
+    house.queue.stop().await;
+}
+
+#[tokio::test]
 async fn a_path_that_may_not_be_imported_is_refused_by_its_pointer() {
     let house = House::new().await;
     let (input, outside) = (house.input(), house.dir.path().join("outside"));
