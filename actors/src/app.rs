@@ -12,7 +12,7 @@ use crate::hub::Hub;
 use crate::integrity::Integrity;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
-use crate::process::{Launcher, Tools};
+use crate::process::{Launcher, Roots, Tools};
 use crate::rtmp::RtmpSettings;
 use crate::telemetry::Telemetry;
 use crate::tree::Tree;
@@ -33,7 +33,7 @@ pub struct AppConfig {
     pub policy: Policy,
     /// How channels are pushed to platforms.
     pub rtmp: RtmpSettings,
-    /// Folders that media may be imported from, symbolic links resolved.
+    /// Folders that media may be imported and read from.
     pub media_roots: Vec<PathBuf>,
     /// Items prepared at the same time; at least one.
     pub prepare_jobs: usize,
@@ -70,13 +70,13 @@ impl App {
     /// One sentence saying what is in the way.
     pub async fn start(config: AppConfig, store: Store) -> Result<Self, StartError> {
         let launcher = Launcher::new(config.tools.clone())
-            .map_err(|error| StartError(format!("no thread can be started: {error}")))?;
+            .map_err(|error| StartError(format!("no thread can be started: {error}")))?
+            .reading_within(Roots::new(config.media_roots));
         let hub = Arc::new(Hub::default());
         let telemetry = Telemetry::new(store.clone(), Arc::clone(&hub));
         let library = LibraryConfig {
             dir: config.data_dir.join("media"),
             parallel_prepares: config.prepare_jobs.max(1),
-            roots: config.media_roots,
             default_profile: config.default_profile,
         };
         let (library, facts) =

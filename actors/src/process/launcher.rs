@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use super::confine::{Birth, above};
 use super::group::{Child, Group};
+use super::roots::Roots;
 use super::running::Process;
 use super::spec::{Spec, Stdin, Stdout, Tools};
 
@@ -41,6 +42,20 @@ pub enum SpawnError {
     System {
         /// What was to be started.
         label: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file that it is to read is none of those that may be read.
+    #[error("{} does not lie in a folder that media may be read from", path.display())]
+    Outside {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that it is to read is not there, or not to be reached.
+    #[error("{} cannot be opened: {source}", path.display())]
+    Unreachable {
+        /// The file.
+        path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
@@ -65,10 +80,12 @@ enum Order {
 pub struct Launcher {
     tools: Arc<Tools>,
     orders: mpsc::Sender<Order>,
+    /// Where the strangers' files lie that children may be started to read.
+    roots: Roots,
 }
 
 impl Launcher {
-    /// A launcher using `tools` where an [`Invocation`] names one.
+    /// A launcher using `tools` where an [`Invocation`] names one, and whose children may read any file.
     ///
     /// # Errors
     /// The first call starts the launcher thread, which fails only when the system has no room
@@ -77,6 +94,35 @@ impl Launcher {
         Ok(Launcher {
             tools: Arc::new(tools),
             orders: thread()?,
+            roots: Roots::default(),
+        })
+    }
+
+    /// The same launcher, which starts nothing that reads a stranger's file outside `roots`.
+    #[must_use]
+    pub fn reading_within(self, roots: Roots) -> Launcher {
+        Launcher { roots, ..self }
+    }
+
+    /// Where the strangers' files lie that children may be started to read.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// Whether a child may be started to read `path`: by what it leads to now.
+    ///
+    /// # Errors
+    /// [`SpawnError::Outside`], [`SpawnError::Unreachable`].
+    pub async fn may_read(&self, path: &Path) -> Result<(), SpawnError> {
+        let (roots, path) = (self.roots.clone(), path.to_owned());
+        let asked = tokio::task::spawn_blocking(move || match roots.lead_to(&path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SpawnError::Outside { path }),
+            Err(source) => Err(SpawnError::Unreachable { path, source }),
+        });
+        asked.await.unwrap_or_else(|stopped| {
+            let (label, source) = ("a child".to_owned(), io::Error::other(stopped));
+            Err(SpawnError::System { label, source })
         })
     }
 
@@ -88,6 +134,7 @@ impl Launcher {
         };
         Spec {
             secret: invocation.secret,
+            reads: invocation.reads,
             ..Spec::new(program, label).args(invocation.args)
         }
     }
@@ -95,11 +142,15 @@ impl Launcher {
     /// Starts a child. If the caller goes away meanwhile, the child is killed.
     ///
     /// # Errors
-    /// [`SpawnError::Missing`] when the program is not installed, [`SpawnError::System`] otherwise.
+    /// [`SpawnError::Missing`] when the program is not installed, [`SpawnError::Outside`] and
+    /// [`SpawnError::Unreachable`] when it may not read what it is to read, [`SpawnError::System`] otherwise.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
+        if let Some(path) = &spec.reads {
+            self.may_read(path).await?;
+        }
         let (reply, answer) = oneshot::channel();
         let label = spec.label.clone();
         let stderr = spec.stderr;

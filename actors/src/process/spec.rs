@@ -131,6 +131,9 @@ pub struct Spec {
     pub stderr: Stderr,
     /// What it finds on descriptor 3, which is not there without.
     pub secret: Option<Secret>,
+    /// The stranger's file that it reads: looked at again right before the start, and refused where it leads
+    /// outside the launcher's [`Roots`](super::Roots).
+    pub reads: Option<PathBuf>,
     /// What it may use up.
     pub limits: Limits,
     /// What the child is, for logs: `source 7 of channel …`.
@@ -148,6 +151,7 @@ impl Spec {
             stdout: Stdout::default(),
             stderr: Stderr::default(),
             secret: None,
+            reads: None,
             limits: Limits::default(),
             label: label.into(),
         }

@@ -25,6 +25,7 @@ mod rotate;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tokens;
+pub mod urls;
 mod vault;
 mod verify;
 

@@ -25,6 +25,7 @@ mod transcode;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 
 pub use copy::copy;
 pub use input::probe;
@@ -55,6 +56,8 @@ pub struct Invocation {
     pub args: Vec<OsString>,
     /// What it has to find on descriptor 3.
     pub secret: Option<Secret>,
+    /// The stranger's file that it reads, if it reads one.
+    pub reads: Option<PathBuf>,
 }
 
 /// What a program is told where no list of processes shows it; never printed.
@@ -81,6 +84,7 @@ impl Invocation {
             program: Tool::Ffmpeg,
             args: Vec::new(),
             secret: None,
+            reads: None,
         }
         .with(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"])
     }

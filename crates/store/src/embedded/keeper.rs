@@ -1,9 +1,10 @@
 //! Keeps one server running: starts it, waits until it answers, starts it again when it dies, ends it
-//! gently on request. The delays between starts are 0, 0.5, 1, 2, 4 … 10 s, from 0 again after a
+//! gently on request. A server whose data can be rebuilt begins empty where it cannot read it. The delays between starts are 0, 0.5, 1, 2, 4 … 10 s, from 0 again after a
 //! minute of health.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::aside::{Aside, Rebuildable};
 use super::child::{self, Order};
 use super::error::EmbeddedError;
 use super::log::{self, LastWords};
@@ -31,6 +33,8 @@ pub(super) struct Recipe {
     /// Signals that end it, each with the time it is given; after the last comes SIGKILL.
     pub(super) ending: &'static [(Signal, Duration)],
     pub(super) start_limit: Duration,
+    /// Its data, where that can be rebuilt.
+    pub(super) rebuildable: Option<Rebuildable>,
 }
 
 /// A server that is kept running until it is stopped or dropped.
@@ -45,10 +49,19 @@ impl Keeper {
     /// Starts the server and returns once it answers.
     pub(super) async fn start(recipe: Recipe) -> Result<Self, EmbeddedError> {
         let child = recipe.launch().await?;
+        Ok(Self::of(recipe, Some(child)))
+    }
+
+    /// Keeps trying to start a server that did not start.
+    pub(super) fn try_on(recipe: Recipe) -> Self {
+        Self::of(recipe, None)
+    }
+
+    fn of(recipe: Recipe, child: Option<Child>) -> Self {
         let (stop, stopped) = watch::channel(false);
-        let (pid_out, pid) = watch::channel(child.id());
+        let (pid_out, pid) = watch::channel(child.as_ref().and_then(Child::id));
         let task = tokio::spawn(keep(recipe, child, stopped, pid_out));
-        Ok(Self { stop, pid, task })
+        Self { stop, pid, task }
     }
 
     /// The process that runs now; `None` between two starts.
@@ -65,24 +78,27 @@ impl Keeper {
 
 async fn keep(
     recipe: Recipe,
-    mut child: Child,
+    mut child: Option<Child>,
     mut stopped: watch::Receiver<bool>,
     pid: watch::Sender<Option<u32>>,
 ) {
-    let mut failures = 0_u32;
+    // One that did not start has failed once.
+    let mut failures = u32::from(child.is_none());
     loop {
-        let since = Instant::now();
-        tokio::select! {
-            exit = child.wait() => {
-                pid.send_replace(None);
-                tracing::error!(server = recipe.server, ?exit, "an embedded server ended by itself and is started again");
+        if let Some(mut child) = child.take() {
+            let since = Instant::now();
+            tokio::select! {
+                exit = child.wait() => {
+                    pid.send_replace(None);
+                    tracing::error!(server = recipe.server, ?exit, "an embedded server ended by itself and is started again");
+                }
+                _ = stopped.changed() => return end(&recipe, child).await,
             }
-            _ = stopped.changed() => return end(&recipe, child).await,
+            if since.elapsed() > Duration::from_secs(60) {
+                failures = 0;
+            }
         }
-        if since.elapsed() > Duration::from_secs(60) {
-            failures = 0;
-        }
-        child = loop {
+        let started = loop {
             tokio::select! {
                 () = sleep(delay(failures)) => {}
                 _ = stopped.changed() => return,
@@ -95,7 +111,8 @@ async fn keep(
                 }
             }
         };
-        pid.send_replace(child.id());
+        pid.send_replace(started.id());
+        child = Some(started);
         tracing::info!(server = recipe.server, "the embedded server runs again");
     }
 }
@@ -129,8 +146,43 @@ fn send(child: &Child, signal: Signal) {
 }
 
 impl Recipe {
-    /// Starts the process and waits until it answers; one that does not is ended.
+    /// Starts the process and waits until it answers; one that does not is ended. Where the server cannot
+    /// read its data and that can be rebuilt, it begins without.
     pub(super) async fn launch(&self) -> Result<Child, EmbeddedError> {
+        let failed = match self.attempt().await {
+            Err(failed @ EmbeddedError::EndedAtStart { .. }) => failed,
+            other => return other,
+        };
+        let Some(aside) = self.put_aside() else {
+            return Err(failed);
+        };
+        let server = self.server;
+        let Ok(child) = self.attempt().await else {
+            let data = aside.path().to_owned();
+            if let Err(error) = aside.put_back() {
+                tracing::error!(server, data = %data.display(), %error, "what was put aside cannot be put back");
+            }
+            return Err(failed);
+        };
+        tracing::error!(
+            server, aside = %aside.path().display(), %failed,
+            "an embedded server could not read what it kept: that is put aside, and it begins empty"
+        );
+        if let Err(error) = aside.forget_older() {
+            tracing::warn!(server, %error, "what was put aside before cannot be removed");
+        }
+        Ok(child)
+    }
+
+    fn put_aside(&self) -> Option<Aside> {
+        let aside = self.rebuildable.as_ref()?.put_aside(Timestamp::now());
+        aside.unwrap_or_else(|error| {
+            tracing::error!(server = self.server, %error, "its data cannot be put aside");
+            None
+        })
+    }
+
+    async fn attempt(&self) -> Result<Child, EmbeddedError> {
         let mut child = self.spawn().await?;
         let words = LastWords::default();
         let readers = log::follow(self.server, &mut child, &words);

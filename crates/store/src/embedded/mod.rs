@@ -5,9 +5,13 @@
 //! where that user cannot go. They are kept running, ended gently by [`Embedded::stop`], and ended by
 //! the kernel when the daemon dies.
 //!
-//! Invariant: nothing on disk is removed but pid files and sockets of dead servers and our own
-//! half-made clusters.
+//! Redis holds a copy that can be rebuilt, so nothing about it keeps a daemon from starting: where it does not
+//! start it is tried again, and what it cannot read is put aside.
+//!
+//! Invariant: nothing on disk is removed but pid files and sockets of dead servers, our own half-made
+//! clusters, and what was put aside except for the two newest.
 
+mod aside;
 mod child;
 #[cfg(feature = "testing")]
 pub(crate) mod detached;
@@ -15,6 +19,7 @@ mod error;
 mod folder;
 mod identity;
 mod keeper;
+mod leftover;
 mod log;
 mod postgres;
 mod programs;
@@ -93,7 +98,7 @@ struct Running {
 }
 
 impl Embedded {
-    /// Starts what is asked for and returns once it answers.
+    /// Starts what is asked for and returns once it answers; Redis need not.
     ///
     /// # Errors
     /// One sentence on what is missing, in the way, or occupied; nothing was destroyed.
@@ -283,9 +288,14 @@ async fn start_redis(
         socket,
         sockets,
     } = redis::prepare(config, run).await?;
-    let keeper = Keeper::start(recipe)
-        .await
-        .map_err(|error| error.or_disk_full("Redis", &config.data_dir))?;
+    let keeper = match Keeper::start(recipe.clone()).await {
+        Err(error @ (EmbeddedError::EndedAtStart { .. } | EmbeddedError::NotReady { .. })) => {
+            let error = error.or_disk_full("Redis", &config.data_dir);
+            tracing::error!(%error, "going on without Redis; it is tried again and again");
+            Keeper::try_on(recipe)
+        }
+        other => other?,
+    };
     Ok(Running {
         keeper,
         url: format!("redis+unix://{}", socket.display()),
