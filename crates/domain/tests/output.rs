@@ -1,15 +1,11 @@
-//! P4: what an RTMP output does, for any row of orders and facts.
+//! What an RTMP output does when it fails, is moved and is back (for any row of events: proptests/p04).
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::backoff::Chance;
-use playout_domain::output::{
-    Connection, Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPEND_AFTER,
-    SUSPENDED_RETRY,
-};
-use proptest::prelude::*;
+use playout_domain::output::{Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPEND_AFTER};
 
 const START: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -92,68 +88,4 @@ fn a_session_that_is_over_is_no_failure() {
     assert_eq!(effects[0], Effect::Disconnect);
     assert!(matches!(effects[1], Effect::Connect { variant: 0, .. }));
     assert!(life.connection() > first);
-}
-
-/// What may happen; a fact is of the latest connection or of one some steps before.
-fn event() -> impl Strategy<Value = (u8, u64, bool)> {
-    (0..7_u8, 0..3_u64, any::<bool>())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    /// The model: what is wanted, which connection is open, which retry waits.
-    #[test]
-    fn p4_an_output_does_what_is_wanted_and_never_more(events in prop::collection::vec((event(), 0..200_u64), 1..80)) {
-        let mut life = OutputLife::default();
-        let mut wanted = false;
-        let mut open: Option<Connection> = None;
-        let mut waiting: Option<Connection> = None;
-        let mut suspended = false;
-        let mut now = 0;
-        for ((what, before, yes), wait) in events {
-            now += wait;
-            let connection = Connection(life.connection().0.saturating_sub(before));
-            let event = match what {
-                0 => Event::Wanted(yes),
-                1 => Event::Redirected,
-                2 => Event::Delivering(connection),
-                3 | 4 => Event::Failed(connection, FailureKind::Network),
-                5 => Event::RetryDue(connection),
-                _ => Event::SessionOver(connection),
-            };
-            let stale = !matches!(event, Event::Wanted(_) | Event::Redirected) && connection != life.connection();
-            let unchanged = life.clone();
-            if let Event::Wanted(yes) = event {
-                wanted = yes;
-            }
-            if matches!(event, Event::Wanted(false) | Event::Redirected | Event::RetryDue(_)) && !stale {
-                waiting = None;
-            }
-            let effects = on(&mut life, event, now);
-            if stale {
-                prop_assert_eq!(&effects, &[]);
-                prop_assert_eq!(&life, &unchanged);
-            }
-            for effect in effects {
-                match effect {
-                    Effect::Connect { connection, .. } => {
-                        prop_assert_eq!(open, None, "one connection at a time");
-                        open = Some(connection);
-                    }
-                    Effect::Disconnect => {
-                        prop_assert!(open.take().is_some(), "there is one to end");
-                    }
-                    Effect::RetryAfter { connection, delay } => {
-                        prop_assert_eq!(waiting.replace(connection), None);
-                        prop_assert!(delay <= SUSPENDED_RETRY);
-                    }
-                    Effect::Suspended { .. } => prop_assert!(!std::mem::replace(&mut suspended, true)),
-                    Effect::Resumed => prop_assert!(std::mem::replace(&mut suspended, false)),
-                }
-            }
-            prop_assert_eq!(wanted, open.is_some() || waiting.is_some(), "it is connected or will be, or is not wanted");
-            prop_assert_eq!(!wanted, life.status() == OutputStatus::Off);
-        }
-    }
 }
