@@ -48,7 +48,7 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> {
     let mut signals = Signals::listen()?;
     let data_dir = data_dir(&config.data_dir)?;
-    let _lock = lock::take(&data_dir)?;
+    let _lock = lock::take(&data_dir).await?;
     settings::check_tools()?;
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         let bind = config.http.bind;

@@ -480,7 +480,8 @@ impl Room {
         if !matches!(status, ChannelStatus::Live | ChannelStatus::Error) {
             return;
         }
-        let health = handle.health(Timestamp::now());
+        let now = Timestamp::now();
+        let health = handle.health(now);
         let process = |sampled: Sampled| ProcessBeat {
             pid: sampled.begun.pid,
             role: sampled.begun.role.name().into(),
@@ -493,9 +494,9 @@ impl Room {
             snapshot.channel.client_id,
             Heartbeat {
                 channel: handle.id,
-                at: Timestamp::now(),
+                at: now,
                 status,
-                uptime: snapshot.channel.life.uptime_at(Timestamp::now()),
+                uptime: snapshot.channel.life.live_for(now),
                 last_segment: health.last_segment_time,
                 segments: health.segments,
                 bitrate: playout_domain::units::BitsPerSecond(health.current_bitrate),

@@ -117,12 +117,9 @@ impl Handle {
         let snapshot = self.snapshot();
         let life = &snapshot.channel.life;
         let state = self.state();
-        let uptime = life.live_since.map_or(0.0, |since| {
-            now.duration_since(since).as_secs_f64().max(0.0)
-        });
         HealthView {
             status: life.status,
-            uptime,
+            uptime: life.live_for(now).as_secs_f64(),
             last_segment_time: state.last_segment,
             segments: state.segments,
             restart_count: life.restarts_since_start,

@@ -144,3 +144,35 @@ async fn what_an_earlier_playout_says_changes_nothing() {
     }
     house.end().await;
 }
+
+/// How long it has been LIVE since it last went live, not all in all.
+#[tokio::test]
+async fn a_heartbeat_says_what_health_says() {
+    let house = House::new().await;
+    let (channels, who) = (&house.app.channels, Principal::daemon());
+    let often = json!({ "healthCheckInterval": 1 });
+    let config = json!({ "name": "Slate", "resolution": "240p", "recoverySettings": often });
+    let id = channels.create(&who, &config).await.unwrap().id;
+    let mut events = house.app.hub.subscribe(Filter::default(), None);
+    for _ in 0..2 {
+        channels.operate(&who, id, Operation::Start).await.unwrap();
+        until("it is LIVE", async || {
+            let status = channels.status(&who, id).await.unwrap();
+            status.status == playout_domain::ChannelStatus::Live
+        })
+        .await;
+        let since = channels.get(&who, id).await.unwrap().life.live_since;
+        let beat = loop {
+            let event = events.next().await.unwrap();
+            let at = event.data["at"].as_str().map(|at| at.parse::<Timestamp>());
+            if event.kind == kind::CHANNEL_HEARTBEAT && at.unwrap().unwrap() > since.unwrap() {
+                break event;
+            }
+        };
+        let health = channels.health(&who, id).await.unwrap();
+        let uptime = beat.data["uptime"].as_f64().unwrap();
+        assert!(uptime <= health.uptime, "{uptime} and {}", health.uptime);
+        channels.operate(&who, id, Operation::Stop).await.unwrap();
+    }
+    house.end().await;
+}

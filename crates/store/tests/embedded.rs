@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use playout_store::embedded::{
@@ -193,6 +194,21 @@ async fn a_second_daemon_is_refused_and_the_first_serves_on() {
     assert_eq!(query(&servers, "SELECT 7").await.unwrap(), "7");
     assert_eq!(redis(&servers, "PING").await.unwrap(), "+PONG\r\n");
     servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_is_going_is_waited_for() {
+    let folder = closed_folder();
+    let config = only_redis(&folder);
+    let run = config.data_dir.join("run");
+    fs::create_dir_all(&run).unwrap();
+    let file = fs::File::create(run.join("servers.lock")).unwrap();
+    let going = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+    let mut starting = std::pin::pin!(Embedded::start(&config));
+    let moment = tokio::time::timeout(Duration::from_millis(100), &mut starting).await;
+    assert!(moment.is_err(), "it did not wait: {moment:?}");
+    drop(going);
+    starting.await.unwrap().stop().await;
 }
 
 #[tokio::test]

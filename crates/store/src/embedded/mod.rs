@@ -31,12 +31,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use tokio::time::{Instant, sleep};
 
 pub use self::error::EmbeddedError;
 pub use self::programs::Programs;
 
 use self::folder::Folder;
 use self::keeper::Keeper;
+
+/// How long the lock of a daemon that is gone may last.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// What the servers promise about power cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +122,7 @@ impl Embedded {
         }
         let run = config.data_dir.join("run");
         fs::create_dir_all(&run).map_err(EmbeddedError::io("make the folder", &run))?;
-        let lock = lock(&run, &config)?;
+        let lock = lock(&run, &config).await?;
         let (postgres, redis) = tokio::join!(
             async {
                 if wants_postgres {
@@ -215,18 +219,32 @@ fn postgres_url(socket_folder: &std::path::Path) -> String {
     )
 }
 
-fn lock(run: &std::path::Path, config: &EmbeddedConfig) -> Result<Flock<File>, EmbeddedError> {
+/// One that was just killed holds its lock for a moment longer.
+async fn lock(
+    run: &std::path::Path,
+    config: &EmbeddedConfig,
+) -> Result<Flock<File>, EmbeddedError> {
     let path = run.join("servers.lock");
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(&path)
         .map_err(EmbeddedError::io("open", &path))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| EmbeddedError::AlreadyRunning {
-        path: config.data_dir.clone(),
-    })
+    let begun = Instant::now();
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, _)) if begun.elapsed() < LET_GO => file,
+            Err(_) => {
+                return Err(EmbeddedError::AlreadyRunning {
+                    path: config.data_dir.clone(),
+                });
+            }
+        };
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn start_postgres(
