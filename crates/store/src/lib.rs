@@ -3,6 +3,9 @@
 //! PostgreSQL holds the truth; every change and its audit entry are one transaction. Redis holds a hot
 //! copy, best effort: it is never waited for longer than a second and never decides anything.
 
+mod alert_deliveries;
+mod alert_routes;
+mod alerts;
 mod audit;
 mod channels;
 mod columns;
@@ -10,6 +13,7 @@ mod database;
 pub mod embedded;
 mod error;
 mod heartbeats;
+mod history;
 mod hot;
 mod limits;
 mod master_key;
@@ -30,10 +34,14 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tokio_postgres::Config;
 
+pub use alert_deliveries::DeliveryFilter;
+pub use alert_routes::StoredRoute;
+pub use alerts::AlertFilter;
 pub use audit::{AuditEntry, ChainState};
 pub use channels::{Airtime, Cause, StoredChannel};
 pub use error::StoreError;
 pub use heartbeats::{Heartbeat, ProcessBeat};
+pub use history::HistoryEntry;
 pub use hot::Hot;
 pub use media::Inserted;
 pub use principal::{Principal, Scope, operator};
@@ -203,14 +211,15 @@ async fn open_vault(
     if !path.exists() {
         let sealed: i64 = client
             .query_one(
-                "SELECT count(*) FROM rtmp_destinations WHERE stream_key IS NOT NULL",
+                "SELECT (SELECT count(*) FROM rtmp_destinations WHERE stream_key IS NOT NULL)
+                     + (SELECT count(*) FROM alert_routes WHERE secret IS NOT NULL)",
                 &[],
             )
             .await?
             .try_get(0)?;
         if sealed > 0 {
             return Err(StoreError::Setup(format!(
-                "the master key {} is missing, and {sealed} stream keys in the database were sealed with it: \
+                "the master key {} is missing, and {sealed} secrets in the database were sealed with it: \
                  restore it from a backup",
                 path.display()
             )));

@@ -23,7 +23,7 @@ macro_rules! migration {
 }
 
 /// In order; the first has version 1.
-const MIGRATIONS: &[Migration] = &[migration!("0001_spine")];
+const MIGRATIONS: &[Migration] = &[migration!("0001_spine"), migration!("0003_alerts")];
 
 /// The lock that migrating daemons take: "playoutd" in ASCII.
 const LOCK: i64 = 0x706c_6179_6f75_7464;

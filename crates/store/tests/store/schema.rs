@@ -84,7 +84,7 @@ async fn opening_again_changes_nothing_and_opening_at_once_works() {
     }
     let counts = "SELECT (SELECT count(*) FROM migrations), (SELECT count(*) FROM clients), (SELECT count(*) FROM plans)";
     let row = session.query_one(counts, &[]).await.unwrap();
-    assert_eq!([row.get::<_, i64>(0), row.get(1), row.get(2)], [1, 1, 1]);
+    assert_eq!([row.get::<_, i64>(0), row.get(1), row.get(2)], [2, 1, 1]);
     let daemon = Principal::daemon();
     assert!(daemon.client == operator() && daemon.scope == Scope::Admin);
 }
@@ -95,18 +95,18 @@ async fn a_database_of_a_newer_or_another_build_is_refused_in_a_sentence() {
     let session = store.session().await;
     session
         .batch_execute(
-            "INSERT INTO migrations (version, name, digest) VALUES (2, '0002_future', '')",
+            "INSERT INTO migrations (version, name, digest) VALUES (3, '0004_future', '')",
         )
         .await
         .unwrap();
     let refused = Store::connect(store.config()).await.unwrap_err();
     assert!(
-        matches!(&refused, StoreError::Setup(why) if why.contains("at version 2")),
+        matches!(&refused, StoreError::Setup(why) if why.contains("at version 3")),
         "{refused}"
     );
     session
         .batch_execute(
-            "DELETE FROM migrations WHERE version = 2; UPDATE migrations SET digest = 'x'",
+            "DELETE FROM migrations WHERE version = 3; UPDATE migrations SET digest = 'x'",
         )
         .await
         .unwrap();
