@@ -195,10 +195,13 @@ fn a_delivery_is_tried_seven_times_in_eight_hours_and_then_it_is_dead() {
 #[test]
 fn a_receiver_that_wants_nothing_is_not_asked_again() {
     let start = Timestamp::UNIX_EPOCH;
-    let mut delivery = delivery(1, 1, 1, start);
     let gone = Outcome::Unwanted("HTTP 410".to_owned());
-    delivery.attempted(&gone, &DELAYS, start, Chance::EVEN);
-    assert_eq!(delivery.state, DeliveryState::Dead);
+    let refused = Outcome::Refused("550 no such user".to_owned());
+    for outcome in [gone, refused] {
+        let mut delivery = delivery(1, 1, 1, start);
+        delivery.attempted(&outcome, &DELAYS, start, Chance::EVEN);
+        assert_eq!(delivery.state, DeliveryState::Dead);
+    }
 }
 
 #[test]

@@ -73,6 +73,8 @@ pub enum Outcome {
     Delivered,
     /// It did not get through, for this reason; worth another try.
     Failed(String),
+    /// The receiver does not take this one, whenever it is sent: no other try.
+    Refused(String),
     /// The receiver does not want to hear anything any more (410 Gone): the route is switched off.
     Unwanted(String),
 }
@@ -152,7 +154,9 @@ impl Delivery {
                 let delay = delay.mul_f64(chance.around_one(0.2));
                 self.next_at = now.checked_add(delay).unwrap_or(Timestamp::MAX);
             }
-            (Outcome::Failed(why) | Outcome::Unwanted(why), _) => self.give_up(why, now),
+            (Outcome::Failed(why) | Outcome::Refused(why) | Outcome::Unwanted(why), _) => {
+                self.give_up(why, now);
+            }
         }
     }
 
