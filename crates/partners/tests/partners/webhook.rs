@@ -126,7 +126,7 @@ async fn an_answer_without_end_is_not_read_to_it() {
     ))
     .await;
     assert!(matches!(refused, WebhookError::Http(_)), "{refused}");
-    let head = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(1 << 20));
+    let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(1 << 20));
     let refused = refusal(Behaviour::Answers(head)).await;
     assert!(matches!(refused, WebhookError::Http(_)), "{refused}");
 }
