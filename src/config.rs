@@ -5,6 +5,7 @@
 //! default, and a test holds it equal to [`Config::default`]. An unknown key, a wrong type and
 //! a value out of its bounds are refused with file, line, key and what is allowed.
 
+mod alerts;
 mod bounded;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use bounded::{Count, Seconds, Secret};
 
 /// Every setting of the daemon.
@@ -30,6 +32,7 @@ pub struct Config {
     pub playout: PlayoutSettings,
     pub hls: HlsSettings,
     pub rtmp: RtmpSettings,
+    pub alerts: AlertSettings,
     pub sse: SseSettings,
 }
 
@@ -145,6 +148,7 @@ impl Default for Config {
             playout: PlayoutSettings::default(),
             hls: HlsSettings::default(),
             rtmp: RtmpSettings::default(),
+            alerts: AlertSettings::default(),
             sse: SseSettings::default(),
         }
     }
@@ -283,7 +287,7 @@ impl Config {
                 format!("`{}` is not absolute", root.display()),
             ));
         }
-        Ok(())
+        self.alerts.smtp.check()
     }
 
     /// Where this daemon is reached by others, without a slash at the end.
@@ -348,7 +352,7 @@ impl ConfigError {
 
 /// The line, from 1, that sets `section.key`.
 fn line_of_key(text: &str, dotted: &str) -> Option<usize> {
-    let (section, key) = dotted.split_once('.')?;
+    let (section, key) = dotted.rsplit_once('.')?;
     let mut here = "";
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();

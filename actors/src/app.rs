@@ -7,6 +7,7 @@ use playout_domain::config::Policy;
 use playout_domain::media::Profile;
 use playout_store::Store;
 
+use crate::alerts::{AlertsConfig, ErrorHandler};
 use crate::channels::{Channels, Environment};
 use crate::hub::Hub;
 use crate::library::{Library, LibraryConfig};
@@ -32,6 +33,8 @@ pub struct AppConfig {
     pub prepare_jobs: usize,
     /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
     pub default_profile: Option<Profile>,
+    /// What alerts are raised by, and how they are told.
+    pub alerts: AlertsConfig,
 }
 
 /// Sources that may be starting at the same time for each core: one works while another waits for its file.
@@ -49,6 +52,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// The channels.
     pub channels: Channels,
+    /// Failures, and the alerts they raise.
+    pub alerts: ErrorHandler,
     /// The media library.
     pub library: Library,
     /// The truth.
@@ -66,6 +71,9 @@ impl App {
             .map_err(|error| StartError(format!("no thread can be started: {error}")))?;
         let hub = Arc::new(Hub::default());
         let telemetry = Telemetry::new(store.clone(), Arc::clone(&hub));
+        let alerts = ErrorHandler::start(config.alerts, store.clone(), Arc::clone(&hub))
+            .await
+            .map_err(|error| StartError(format!("the alerts: {error}")))?;
         let library = LibraryConfig {
             dir: config.data_dir.join("media"),
             parallel_prepares: config.prepare_jobs.max(1),
@@ -76,7 +84,7 @@ impl App {
             Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
                 .await
                 .map_err(|error| StartError(format!("the media library: {error}")))?;
-        let tree = Tree::grow(&telemetry, &library)
+        let tree = Tree::grow(&telemetry, &alerts, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -91,6 +99,7 @@ impl App {
             store: store.clone(),
             hub: Arc::clone(&hub),
             telemetry,
+            alerts: alerts.clone(),
             studio: Arc::new(studio),
             policy: config.policy,
         };
@@ -104,6 +113,7 @@ impl App {
         .map_err(|error| StartError(format!("the channels: {error}")))?;
         Ok(Self {
             hub,
+            alerts,
             channels,
             library,
             store,

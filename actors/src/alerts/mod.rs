@@ -16,6 +16,7 @@ mod courier;
 mod deliveries;
 mod desk;
 mod journal;
+mod mail;
 mod reads;
 mod report;
 mod routes;
@@ -103,6 +104,8 @@ struct Inner {
     desk: Mutex<Desk>,
     /// Every route, with its secret: in memory, so that alerts are told while PostgreSQL is away.
     routes: RwLock<Vec<StoredRoute>>,
+    /// Held while a route is changed in the store and in memory.
+    changing: tokio::sync::Mutex<()>,
     /// Held while memory is written to the store, and by who has to see what is there afterwards.
     writing: tokio::sync::Mutex<()>,
     /// Told when there is something to write.
@@ -120,11 +123,7 @@ impl ErrorHandler {
     ///
     /// # Errors
     /// The store does not answer.
-    pub async fn start(
-        config: AlertsConfig,
-        store: Store,
-        hub: Arc<Hub>,
-    ) -> Result<Self, OpError> {
+    pub async fn start(config: AlertsConfig, store: Store, hub: Arc<Hub>) -> Result<Self, OpError> {
         let (open, pending, routes) = tokio::try_join!(
             store.open_alerts(),
             store.pending_deliveries(),
@@ -139,6 +138,7 @@ impl ErrorHandler {
             hub,
             desk: Mutex::new(desk),
             routes: RwLock::new(routes),
+            changing: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
             to_write: Notify::new(),
             to_deliver: Notify::new(),
@@ -156,7 +156,10 @@ impl ErrorHandler {
     /// What writes, delivers and watches, to be run by the root.
     pub fn child(&self) -> ChildSpec {
         let inner = Arc::clone(&self.inner);
-        tree::ALERTS.task(move |stopping| run(Arc::clone(&inner), stopping))
+        tree::ALERTS.task(move |stopping| {
+            let inner = Arc::clone(&inner);
+            run(Self { inner }, stopping)
+        })
     }
 
     /// Sets who is asked whether the daemon is over its last stop: answers whether every channel that
@@ -170,15 +173,16 @@ impl ErrorHandler {
     }
 }
 
-async fn run(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(), String> {
+async fn run(handler: ErrorHandler, mut stopping: Stopping) -> Result<(), String> {
+    let inner = &handler.inner;
     // What an earlier child was delivering is delivered again.
     inner.desk().outbox.begin_anew();
     let work = async {
         tokio::join!(
-            write::run(&inner),
-            courier::run(&inner),
-            desk::run(&inner),
-            watch::run(&inner),
+            write::run(inner),
+            courier::run(inner),
+            desk::run(inner),
+            watch::run(&handler),
         )
     };
     tokio::select! {

@@ -24,9 +24,7 @@ impl ErrorHandler {
     ) -> Result<Vec<Alert>, OpError> {
         let stored = self.inner.store.alerts(who, filter, before, limit);
         match self.inner.after_writing(stored).await {
-            Err(OpError::Unavailable { .. }) => {
-                Ok(self.in_memory(who, filter, before, limit))
-            }
+            Err(OpError::Unavailable { .. }) => Ok(self.in_memory(who, filter, before, limit)),
             other => other,
         }
     }
@@ -38,10 +36,16 @@ impl ErrorHandler {
     pub async fn get(&self, who: &Principal, id: AlertId) -> Result<Alert, OpError> {
         let stored = self.inner.store.alert(who, id);
         match self.inner.after_writing(stored).await {
-            Err(OpError::Unavailable { message, retry_after }) => {
+            Err(OpError::Unavailable {
+                message,
+                retry_after,
+            }) => {
                 let known = self.in_memory(who, AlertFilter::default(), None, usize::MAX);
                 let known = known.into_iter().find(|alert| alert.id == id);
-                known.ok_or(OpError::Unavailable { message, retry_after })
+                known.ok_or(OpError::Unavailable {
+                    message,
+                    retry_after,
+                })
             }
             other => other.map_err(no_alert),
         }

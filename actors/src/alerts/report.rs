@@ -2,9 +2,7 @@
 
 use playout_domain::alert::recovery::{RecoveryAction, StreamFailure};
 use playout_domain::alert::{Key, Report, Service, Signal, Subject};
-use playout_domain::{
-    AlertKind, Channel, ChannelId, ClientId, DestinationId, HistoryId, MediaId,
-};
+use playout_domain::{AlertKind, Channel, ChannelId, ClientId, DestinationId, HistoryId, MediaId};
 use playout_store::{HistoryEntry, operator};
 use uuid::Uuid;
 
@@ -163,6 +161,21 @@ impl ErrorHandler {
         self.inner.signal(Signal::Gone(channel));
     }
 
+    /// Alerts on channels that nobody wants on air are over; not those on damaged ones, which nobody knows.
+    pub(crate) fn forget_unless(&self, is_wanted: impl Fn(ChannelId) -> bool) {
+        let gone: Vec<ChannelId> = self
+            .inner
+            .desk()
+            .open()
+            .filter(|alert| alert.kind() != AlertKind::Quarantined)
+            .filter_map(|alert| alert.key.subject.channel())
+            .filter(|channel| !is_wanted(*channel))
+            .collect();
+        for channel in gone {
+            self.channel_gone(channel);
+        }
+    }
+
     /// Something that the daemon leans on does not answer. Answers what is done meanwhile.
     pub fn handle_service_failure(&self, service: Service, error: &str) -> RecoveryAction {
         let action = service.action();
@@ -218,7 +231,9 @@ impl ErrorHandler {
             attempt = action.map(|action| action.attempt),
             max_attempts = action.map(|action| action.max_attempts),
             delay = action.map(|action| action.delay.as_secs_f64()),
-            fallback = action.and_then(|action| action.fallback_strategy).map(|to| to.name()),
+            fallback = action
+                .and_then(|action| action.fallback_strategy)
+                .map(|to| to.name()),
             "a failure was handled"
         );
     }
@@ -261,4 +276,3 @@ const fn of_channel(kind: AlertKind, channel: ChannelId) -> Key {
 const fn broken(channel: ChannelId, media: MediaId) -> Key {
     Key::new(AlertKind::ItemBroken, Subject::Item(channel, media))
 }
-

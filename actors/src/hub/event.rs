@@ -25,6 +25,14 @@ pub mod kind {
     pub const CHANNEL_ONAIR: &str = "channel.onair";
     /// A failure was handled.
     pub const CHANNEL_RECOVERY: &str = "channel.recovery";
+    /// An item that failed is delivered again.
+    pub const CHANNEL_RECOVERED: &str = "channel.recovered";
+    /// An alert was raised, or came back.
+    pub const ALERT_OPENED: &str = "alert.opened";
+    /// An alert happened once more, or somebody knows of it.
+    pub const ALERT_UPDATED: &str = "alert.updated";
+    /// An alert is over.
+    pub const ALERT_CLOSED: &str = "alert.closed";
     /// An item was accepted into the library.
     pub const MEDIA_IMPORTED: &str = "media.imported";
     /// An item is being prepared.

@@ -6,6 +6,8 @@
 
 pub mod address;
 pub mod smtp;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tls;
 pub mod webhook;
 

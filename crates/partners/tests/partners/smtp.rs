@@ -5,7 +5,7 @@ use playout_partners::smtp::{MailError, Mailer, SmtpConfig, SmtpTls};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
 
-use crate::mail_server::{Fault, MailServer};
+use playout_partners::testing::{Fault, MailServer};
 
 const PASSWORD: &str = "hunter2-sesame";
 

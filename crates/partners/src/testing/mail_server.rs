@@ -11,30 +11,39 @@ use tokio_rustls::TlsAcceptor;
 
 /// What it answers to one command instead of what it should.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Fault {
-    pub(crate) command: &'static str,
-    pub(crate) answer: &'static str,
+pub struct Fault {
+    /// The command, in capitals; empty: none.
+    pub command: &'static str,
+    /// The answer; empty: none ever comes.
+    pub answer: &'static str,
 }
 
 /// A mail that was taken.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Mail {
-    pub(crate) from: String,
-    pub(crate) to: String,
+pub struct Mail {
+    /// What came with MAIL.
+    pub from: String,
+    /// What came with RCPT.
+    pub to: String,
     /// What came with AUTH PLAIN, as it was sent.
-    pub(crate) login: Option<String>,
-    pub(crate) tls: bool,
-    pub(crate) text: String,
+    pub login: Option<String>,
+    /// Whether the connection was encrypted.
+    pub tls: bool,
+    /// Head and body.
+    pub text: String,
 }
 
-pub(crate) struct MailServer {
-    pub(crate) address: SocketAddr,
+/// See the module's head; it ends when it is dropped.
+pub struct MailServer {
+    /// Where it listens.
+    pub address: SocketAddr,
     taken: mpsc::UnboundedReceiver<Mail>,
     task: AbortHandle,
 }
 
 impl MailServer {
-    pub(crate) async fn start(fault: Fault, tls: Option<rustls::ServerConfig>) -> Self {
+    /// One that does everything right but what `fault` says; it offers STARTTLS where it has a `tls`.
+    pub async fn start(fault: Fault, tls: Option<rustls::ServerConfig>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, taken) = mpsc::unbounded_channel();
@@ -52,11 +61,13 @@ impl MailServer {
         }
     }
 
-    pub(crate) async fn next(&mut self) -> Mail {
+    /// The next mail that it takes.
+    pub async fn next(&mut self) -> Mail {
         self.taken.recv().await.unwrap()
     }
 
-    pub(crate) fn is_idle(&mut self) -> bool {
+    /// Whether it has taken nothing that was not looked at.
+    pub fn is_idle(&mut self) -> bool {
         self.taken.try_recv().is_err()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -12,7 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// What it does with a request that it has read.
 #[derive(Debug, Clone)]
-pub(crate) enum Behaviour {
+pub enum Behaviour {
     /// Sends this, to the letter.
     Answers(String),
     /// Sends this, again and again.
@@ -23,32 +23,58 @@ pub(crate) enum Behaviour {
     Leaves,
 }
 
-pub(crate) fn status(line: &str) -> Behaviour {
-    Behaviour::Answers(format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nok"))
+impl Behaviour {
+    /// Answers this status, such as `500 Internal Server Error`.
+    pub fn status(line: &str) -> Self {
+        Self::Answers(format!("HTTP/1.1 {line}\r\nContent-Length: 2\r\n\r\nok"))
+    }
 }
 
 /// A request as it came.
 #[derive(Debug)]
-pub(crate) struct Received {
+pub struct Received {
     /// Method, path and version.
-    pub(crate) line: String,
+    pub line: String,
     /// Names in lower case.
-    pub(crate) headers: HashMap<String, String>,
-    pub(crate) body: Vec<u8>,
+    pub headers: HashMap<String, String>,
+    /// Its body.
+    pub body: Vec<u8>,
 }
 
-pub(crate) struct Receiver {
-    pub(crate) address: SocketAddr,
+impl Received {
+    /// Whether it was signed with `secret`, by the reference implementation of Standard Webhooks.
+    pub fn is_signed_with(&self, secret: &str) -> bool {
+        let verifier = standardwebhooks::Webhook::new(secret).unwrap();
+        let mut headers = hyper::HeaderMap::new();
+        for name in ["webhook-id", "webhook-timestamp", "webhook-signature"] {
+            headers.insert(name, self.headers[name].parse().unwrap());
+        }
+        verifier.verify(&self.body, &headers).is_ok()
+    }
+
+    /// The body, which has to be JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+/// See the module's head; it ends when it is dropped.
+pub struct Receiver {
+    /// Where it listens.
+    pub address: SocketAddr,
+    behaviour: Arc<Mutex<Behaviour>>,
     received: mpsc::UnboundedReceiver<Received>,
     task: AbortHandle,
 }
 
 impl Receiver {
-    pub(crate) async fn start(behaviour: Behaviour) -> Self {
+    /// One that speaks plain HTTP.
+    pub async fn start(behaviour: Behaviour) -> Self {
         Self::listen(behaviour, None).await
     }
 
-    pub(crate) async fn with_tls(behaviour: Behaviour, tls: rustls::ServerConfig) -> Self {
+    /// One that speaks HTTPS.
+    pub async fn with_tls(behaviour: Behaviour, tls: rustls::ServerConfig) -> Self {
         Self::listen(behaviour, Some(TlsAcceptor::from(Arc::new(tls)))).await
     }
 
@@ -56,10 +82,12 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, received) = mpsc::unbounded_channel();
+        let behaviour = Arc::new(Mutex::new(behaviour));
+        let now = Arc::clone(&behaviour);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (behaviour, tell, tls) = (behaviour.clone(), tell.clone(), tls.clone());
+                let (behaviour, tell, tls) = (lock(&now).clone(), tell.clone(), tls.clone());
                 tokio::spawn(async move {
                     match tls {
                         None => serve(stream, behaviour, tell).await,
@@ -74,18 +102,24 @@ impl Receiver {
         });
         Self {
             address,
+            behaviour,
             received,
             task: task.abort_handle(),
         }
     }
 
+    /// Behaves otherwise from the next connection on.
+    pub fn behave(&self, behaviour: Behaviour) {
+        *lock(&self.behaviour) = behaviour;
+    }
+
     /// The next request.
-    pub(crate) async fn next(&mut self) -> Received {
+    pub async fn next(&mut self) -> Received {
         self.received.recv().await.unwrap()
     }
 
     /// Whether nothing has come that was not looked at.
-    pub(crate) fn is_idle(&mut self) -> bool {
+    pub fn is_idle(&mut self) -> bool {
         self.received.try_recv().is_err()
     }
 }
@@ -94,6 +128,10 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+fn lock(behaviour: &Mutex<Behaviour>) -> std::sync::MutexGuard<'_, Behaviour> {
+    behaviour.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn serve(
