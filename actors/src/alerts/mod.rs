@@ -40,6 +40,7 @@ use playout_partners::smtp::Mailer;
 use playout_partners::webhook::Webhooks;
 use playout_store::{Store, StoredRoute};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::error::OpError;
 use crate::hub::Hub;
@@ -108,6 +109,8 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     /// Held while memory is written to the store, and by who has to see what is there afterwards.
     writing: tokio::sync::Mutex<()>,
+    /// When the store was last found to be away; nothing: it was there.
+    away: Mutex<Option<Instant>>,
     /// Told when there is something to write.
     to_write: Notify,
     /// Told when there is something to deliver.
@@ -140,6 +143,7 @@ impl ErrorHandler {
             routes: RwLock::new(routes),
             changing: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
+            away: Mutex::default(),
             to_write: Notify::new(),
             to_deliver: Notify::new(),
             to_wait: Notify::new(),

@@ -1,6 +1,7 @@
 //! Writes what waits to PostgreSQL, and deletes there what is too old.
 
 use std::convert::Infallible;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,7 +50,7 @@ impl Inner {
     /// [`StoreError::Unavailable`]: what is left waits on.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
-        self.write().await
+        self.noted(self.write().await)
     }
 
     /// Does `work` on the store when everything that waited is written, and before more is.
@@ -61,10 +62,28 @@ impl Inner {
         work: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, OpError> {
         let away = || OpError::unavailable("the database is not available at the moment");
+        if self.is_away() {
+            return Err(away());
+        }
         let writing = timeout(PATIENCE, self.writing.lock()).await;
         let _writing = writing.map_err(|_| away())?;
-        self.write().await?;
-        Ok(work.await?)
+        let done = async {
+            self.write().await?;
+            work.await
+        };
+        Ok(self.noted(done.await)?)
+    }
+
+    /// Whether the database was away a moment ago: then nobody waits to be told so again.
+    fn is_away(&self) -> bool {
+        let away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        away.is_some_and(|since| since.elapsed() < RETRY)
+    }
+
+    fn noted<T>(&self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        let away = matches!(done, Err(StoreError::Unavailable(_)));
+        *self.away.lock().unwrap_or_else(PoisonError::into_inner) = away.then(Instant::now);
+        done
     }
 
     /// The caller holds `writing`.
