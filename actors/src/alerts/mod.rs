@@ -64,6 +64,8 @@ pub struct AlertsConfig {
     pub policy: RoutePolicy,
     /// Who sends mail; nothing: there are no routes by e-mail.
     pub mailer: Option<Mailer>,
+    /// How often the stores are asked whether they are there.
+    pub stores_every: Duration,
     /// The folder whose disk is watched; nothing: none is.
     pub disk: Option<PathBuf>,
     /// Fewer free bytes there are an alert.
@@ -80,6 +82,7 @@ impl Default for AlertsConfig {
             delays: delivery::DELAYS.to_vec(),
             policy: RoutePolicy::default(),
             mailer: None,
+            stores_every: Duration::from_secs(5),
             disk: None,
             min_free_disk: 1 << 30,
             unclean_stop: None,

@@ -16,8 +16,6 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{ErrorContext, ErrorHandler};
 use crate::hub::{Filter, Published, kind};
 
-/// How often the stores are asked.
-const STORES: Duration = Duration::from_secs(5);
 /// How often the disk is looked at.
 const DISK: Duration = Duration::from_secs(30);
 /// How often it is asked whether everything that should be live is.
@@ -39,7 +37,7 @@ pub(super) async fn run(handler: &ErrorHandler) -> Infallible {
 }
 
 async fn stores(handler: &ErrorHandler) -> Infallible {
-    let mut tick = every(STORES);
+    let mut tick = every(handler.inner.config.stores_every);
     loop {
         tick.tick().await;
         let health = handler.inner.store.ping().await;

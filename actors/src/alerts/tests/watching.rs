@@ -79,7 +79,11 @@ impl House {
 
 #[tokio::test]
 async fn a_database_that_does_not_answer_is_told_to_listeners_and_over_when_it_does() {
-    let house = House::new().await;
+    let house = House::with(AlertsConfig {
+        stores_every: Duration::from_millis(100),
+        ..fast()
+    })
+    .await;
     let mut events = house.events(None);
     house.store.go_away().await;
     let opened = event(&mut events, kind::ALERT_OPENED).await;
