@@ -5,6 +5,7 @@
 //! default, and a test holds it equal to [`Config::default`]. An unknown key, a wrong type and
 //! a value out of its bounds are refused with file, line, key and what is allowed.
 
+mod alerts;
 mod bounded;
 mod check;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use bounded::{Count, Seconds, Secret};
 
 /// Every setting of the daemon.
@@ -32,6 +34,7 @@ pub struct Config {
     pub playout: PlayoutSettings,
     pub hls: HlsSettings,
     pub rtmp: RtmpSettings,
+    pub alerts: AlertSettings,
     pub sse: SseSettings,
 }
 
@@ -160,6 +163,7 @@ impl Default for Config {
             playout: PlayoutSettings::default(),
             hls: HlsSettings::default(),
             rtmp: RtmpSettings::default(),
+            alerts: AlertSettings::default(),
             sse: SseSettings::default(),
         }
     }

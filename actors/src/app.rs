@@ -7,6 +7,7 @@ use playout_domain::config::Policy;
 use playout_domain::media::Profile;
 use playout_store::Store;
 
+use crate::alerts::{AlertsConfig, ErrorHandler};
 use crate::channels::{Channels, Environment};
 use crate::hub::Hub;
 use crate::integrity::Integrity;
@@ -39,6 +40,8 @@ pub struct AppConfig {
     pub prepare_jobs: usize,
     /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
     pub default_profile: Option<Profile>,
+    /// What alerts are raised by, and how they are told.
+    pub alerts: AlertsConfig,
 }
 
 /// Sources that may be starting at the same time for each core: one works while another waits for its file.
@@ -56,6 +59,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// The channels.
     pub channels: Channels,
+    /// Failures, and the alerts they raise.
+    pub alerts: ErrorHandler,
     /// The media library.
     pub library: Library,
     /// The truth.
@@ -74,6 +79,9 @@ impl App {
             .reading_within(Roots::new(config.media_roots));
         let hub = Arc::new(Hub::default());
         let telemetry = Telemetry::new(store.clone(), Arc::clone(&hub));
+        let alerts = ErrorHandler::start(config.alerts, store.clone(), Arc::clone(&hub))
+            .await
+            .map_err(|error| StartError(format!("the alerts: {error}")))?;
         let library = LibraryConfig {
             dir: config.data_dir.join("media"),
             parallel_prepares: config.prepare_jobs.max(1),
@@ -85,7 +93,7 @@ impl App {
                 .map_err(|error| StartError(format!("the media library: {error}")))?;
         let heads = config.data_dir.join(AUDIT_HEADS);
         let integrity = Integrity::new(store.clone(), Arc::clone(&hub), heads);
-        let tree = Tree::grow(&integrity, &telemetry, &library)
+        let tree = Tree::grow(&integrity, &telemetry, &alerts, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -100,6 +108,7 @@ impl App {
             store: store.clone(),
             hub: Arc::clone(&hub),
             telemetry,
+            alerts: alerts.clone(),
             studio: Arc::new(studio),
             policy: config.policy,
             rtmp: config.rtmp,
@@ -114,6 +123,7 @@ impl App {
         .map_err(|error| StartError(format!("the channels: {error}")))?;
         Ok(Self {
             hub,
+            alerts,
             channels,
             library,
             store,

@@ -1,5 +1,6 @@
 //! The living tier: everything that starts, dies and is supervised.
 
+pub mod alerts;
 pub mod app;
 pub mod channels;
 pub mod error;
@@ -13,6 +14,7 @@ pub mod supervise;
 pub mod telemetry;
 pub mod tree;
 
+pub use alerts::{AlertsConfig, ErrorHandler};
 pub use app::{App, AppConfig, StartError};
 pub use channels::Channels;
 pub use error::OpError;

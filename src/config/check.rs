@@ -34,7 +34,8 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
             return Err(("media.roots", sentence));
         }
     }
-    folder(&config.rtmp.authorities).map_err(of("rtmp.authorities"))
+    folder(&config.rtmp.authorities).map_err(of("rtmp.authorities"))?;
+    config.alerts.smtp.check()
 }
 
 fn folder(path: &Path) -> Result<(), String> {

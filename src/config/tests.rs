@@ -56,7 +56,14 @@ fn the_manual_names_every_setting_and_says_a_sentence_about_it() {
             continue;
         };
         for setting in known_keys(&key) {
-            assert!(section.contains_key(&setting), "no {key}.{setting}");
+            let value = section.get(&setting);
+            let value = value.unwrap_or_else(|| panic!("no {key}.{setting}"));
+            let Some(section) = value.as_table() else {
+                continue;
+            };
+            for inner in known_keys(&format!("{key}.{setting}")) {
+                assert!(section.contains_key(&inner), "no {key}.{setting}.{inner}");
+            }
         }
     }
     let lines: Vec<&str> = MANUAL.lines().collect();
@@ -114,6 +121,21 @@ fn a_wrong_value_is_refused_with_key_line_and_what_is_allowed() {
             "[media]\nroots = [\"films\"]",
             2,
             ["media.roots", "not absolute"],
+        ),
+        (
+            "[alerts.smtp]\nhost = \"mail\"",
+            2,
+            ["alerts.smtp.host", "alerts.smtp.from"],
+        ),
+        (
+            "[alerts.smtp]\nhost = \"mail\"\nfrom = \"x@y.z\"\nuser = \"tv\"",
+            4,
+            ["alerts.smtp.user", "password_file"],
+        ),
+        (
+            "[alerts.smtp]\nhost = \"m\"\nfrom = \"x@y.z\"\nuser = \"u\"\npassword_file = \"p\"\ntls = \"none\"",
+            6,
+            ["alerts.smtp.tls", "unencrypted"],
         ),
         ("[http\n", 1, ["", ""]),
     ] {

@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 
 use playout_actors::process::Tools;
 use playout_actors::rtmp::{RtmpSettings, SessionLimits, TrustRoots};
-use playout_actors::{AppConfig, PlayoutSettings, SourceKind};
+use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
+use playout_domain::alert::route::RoutePolicy;
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::media::Profile;
+use playout_partners::smtp::{Mailer, SmtpConfig, SmtpTls};
 use playout_store::embedded::{Embedded, EmbeddedConfig, Which};
 use playout_store::{KeySource, StoreConfig};
+use zeroize::Zeroizing;
 
+use super::mark::RunMark;
 use crate::config::{self, Config};
 use crate::facade;
 use crate::facade::accept::ConnectionLimits;
@@ -78,7 +82,11 @@ fn key_source(credentials: Option<OsString>, data_dir: &Path) -> KeySource {
 ///
 /// # Errors
 /// One sentence: the certificates of `rtmp.authorities` cannot be read.
-pub(super) fn app(config: &Config, data_dir: &Path) -> Result<AppConfig, String> {
+pub(super) fn app(
+    config: &Config,
+    data_dir: &Path,
+    alerts: AlertsConfig,
+) -> Result<AppConfig, String> {
     let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     Ok(AppConfig {
         data_dir: data_dir.to_owned(),
@@ -109,6 +117,7 @@ pub(super) fn app(config: &Config, data_dir: &Path) -> Result<AppConfig, String>
             .media
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
+        alerts,
     })
 }
 
@@ -137,6 +146,74 @@ fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
             custom: limits.custom.duration(),
         },
     })
+}
+
+/// What raises alerts, and how they are told.
+///
+/// # Errors
+/// One sentence: the mail server cannot be used as configured.
+pub(super) fn alerts(
+    config: &Config,
+    data_dir: &Path,
+    mark: &RunMark,
+) -> Result<AlertsConfig, String> {
+    let settings = &config.alerts;
+    Ok(AlertsConfig {
+        dead_air: settings.dead_air.duration(),
+        quiet: settings.quiet.duration(),
+        policy: RoutePolicy {
+            allow_private: settings.allow_private_webhooks,
+        },
+        mailer: mailer(&settings.smtp)?,
+        disk: Some(data_dir.to_owned()),
+        min_free_disk: settings.min_free_disk.get() as u64,
+        unclean_stop: mark.unclean.clone(),
+        ..AlertsConfig::default()
+    })
+}
+
+/// Who sends mail; nobody where no mail server is configured.
+fn mailer(smtp: &config::SmtpSettings) -> Result<Option<Mailer>, String> {
+    let (Some(host), Some(from)) = (&smtp.host, &smtp.from) else {
+        return Ok(None);
+    };
+    let credentials = match (&smtp.user, &smtp.password_file) {
+        (Some(user), Some(file)) => Some((user.clone(), password(file)?)),
+        _ => None,
+    };
+    let config = SmtpConfig {
+        host: host.clone(),
+        port: u16::try_from(smtp.port.get()).unwrap_or(u16::MAX),
+        tls: match smtp.tls {
+            config::SmtpTls::StartTls => SmtpTls::StartTls,
+            config::SmtpTls::Implicit => SmtpTls::Implicit,
+            config::SmtpTls::None => SmtpTls::None,
+        },
+        credentials,
+        from: from.clone(),
+        authority: None,
+    };
+    let mailer = Mailer::new(config).map_err(|error| format!("alerts.smtp: {error}"))?;
+    Ok(Some(mailer))
+}
+
+/// The first line of a file; of a systemd credential where the path is not absolute.
+fn password(file: &Path) -> Result<Zeroizing<String>, String> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let path = match credentials {
+        Some(folder) if file.is_relative() => Path::new(&folder).join(file),
+        _ => file.to_owned(),
+    };
+    let text = std::fs::read_to_string(&path).map(Zeroizing::new);
+    let text = text.map_err(|error| {
+        format!(
+            "alerts.smtp.password_file {} cannot be read: {error}",
+            path.display()
+        )
+    })?;
+    Ok(Zeroizing::new(
+        text.lines().next().unwrap_or_default().to_owned(),
+    ))
 }
 
 /// What the facade wants to know.
@@ -241,8 +318,36 @@ mod tests {
     }
 
     #[test]
+    fn mail_is_sent_where_a_server_is_named_and_its_password_is_read_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let mark = RunMark::look(folder.path());
+        let settings = |more: &str| {
+            let text = format!("[alerts.smtp]\n{more}");
+            alerts(&parse(&text), folder.path(), &mark)
+        };
+        assert!(settings("").unwrap().mailer.is_none());
+        let server = "host = \"smtp.example.org\"\nfrom = \"TV <tv@example.org>\"\n";
+        assert!(settings(server).unwrap().mailer.is_some());
+        let login = format!("{server}user = \"tv\"\npassword_file = {file:?}\n");
+        let refused = settings(&login).unwrap_err();
+        assert!(refused.contains("cannot be read"), "{refused}");
+        std::fs::write(&file, "hunter2\nmore\n").unwrap();
+        assert_eq!(*password(&file).unwrap(), "hunter2");
+        let config = settings(&login).unwrap();
+        assert!(config.mailer.is_some() && !format!("{config:?}").contains("hunter2"));
+        let refused = settings("host = \"h\"\nfrom = \"nobody\"").unwrap_err();
+        assert!(refused.starts_with("alerts.smtp: from is"), "{refused}");
+    }
+
+    #[test]
     fn no_number_of_jobs_means_half_the_processors_and_never_none() {
-        let jobs = |text| app(&parse(text), Path::new("/data")).unwrap().prepare_jobs;
+        let alerts = AlertsConfig::default;
+        let jobs = |text| {
+            app(&parse(text), Path::new("/data"), alerts())
+                .unwrap()
+                .prepare_jobs
+        };
         assert_eq!(jobs(""), (processors() / 2).max(1));
         assert_eq!(jobs("[media]\nprepare_jobs = 7"), 7);
     }

@@ -7,6 +7,8 @@
 //! in tasks of their own, and a client that leaves only misses the answer.
 
 pub mod accept;
+mod alert_routes;
+mod alerts;
 mod answer;
 pub mod api;
 mod channels;

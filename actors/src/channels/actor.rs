@@ -6,6 +6,7 @@
 mod changes;
 mod outputs;
 mod planning;
+mod recovery;
 
 pub(super) use changes::check_fallback;
 pub(super) use planning::new_timeline;
@@ -28,10 +29,12 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use planning::programme;
+use recovery::Airing;
 
 use super::handle::{Handle, OnAirNow, Snapshot};
+use crate::alerts::ErrorHandler;
 use crate::error::OpError;
-use crate::hub::{Event as HubEvent, Hub};
+use crate::hub::{Event as HubEvent, Hub, kind};
 use crate::library::LibraryFact;
 use crate::playout::{Fact, Facts, HlsOutput, Playout, Setup, Studio, View};
 use crate::process::Sampled;
@@ -78,6 +81,7 @@ pub(crate) struct Environment {
     pub(crate) store: Store,
     pub(crate) hub: Arc<Hub>,
     pub(crate) telemetry: Telemetry,
+    pub(crate) alerts: ErrorHandler,
     pub(crate) studio: Arc<Studio>,
     pub(crate) policy: Policy,
     pub(crate) rtmp: RtmpSettings,
@@ -106,6 +110,8 @@ pub(crate) struct Room {
     facts: mpsc::UnboundedSender<(Generation, Fact)>,
     /// Items that failed twice at one place: passed over until they are forgiven.
     faulty: HashSet<MediaId>,
+    /// What viewers see, for who wants to know whether it came through.
+    airing: Airing,
     /// What could not be recorded when it changed, and is recorded at a later beat.
     unsaved: Unsaved,
 }
@@ -140,6 +146,7 @@ impl Actor for ChannelActor {
             outputs: Outputs::default(),
             facts,
             faulty: HashSet::new(),
+            airing: Airing::default(),
             unsaved: Unsaved::default(),
         };
         room.life.recover_by(room.recovery());
@@ -295,6 +302,7 @@ impl Room {
         }
         if before.status != now.status || before.desired != now.desired {
             self.publish("channel.status", json!(self.args.handle.status()));
+            self.tell_status();
         }
         for effect in effects {
             self.perform(me, effect).await;
@@ -371,6 +379,7 @@ impl Room {
             },
         };
         handle.set_on_air(Some(OnAirNow { view, output }));
+        self.airing = Airing::default();
         self.playout = Some(Playout::start(Arc::clone(&environment.studio), setup));
     }
 
@@ -380,8 +389,17 @@ impl Room {
         }
         match fact {
             Fact::FirstOut => self.follow(me, Event::FirstSegment { generation }).await,
-            Fact::Healthy => self.follow(me, Event::Healthy { generation }).await,
-            Fact::OnAirChanged(on_air) => self.publish("channel.onair", json!(on_air)),
+            Fact::Healthy => {
+                self.args
+                    .environment
+                    .alerts
+                    .stream_healthy(self.args.handle.id);
+                self.follow(me, Event::Healthy { generation }).await;
+            }
+            Fact::OnAirChanged(on_air) => {
+                self.publish("channel.onair", json!(on_air));
+                self.tell_on_air(on_air);
+            }
             Fact::SegmentPublished {
                 sequence,
                 starts,
@@ -397,14 +415,13 @@ impl Room {
                 attempt,
                 delay,
             } => {
-                tracing::warn!(channel = %self.args.handle.id, %media, error, attempt, "a source failed");
-                self.tell_recovery("restart", media, Some(&error), Some((attempt, delay)));
+                self.source_failed(media, &error, attempt, delay);
                 self.follow(me, Event::SourceRestarted { generation }).await;
             }
-            Fact::Recovered { media } => self.tell_recovery("recovered", media, None, None),
+            Fact::Recovered { media } => {
+                self.publish(kind::CHANNEL_RECOVERED, json!({ "mediaId": media }));
+            }
             Fact::ItemBroken { media, at } => {
-                tracing::warn!(channel = %self.args.handle.id, %media, "an item cannot be played on; it is passed over");
-                self.tell_recovery("skip", media, None, None);
                 self.faulty.insert(media);
                 let mut snapshot = self.snapshot();
                 let items = self.planned(&snapshot);
@@ -415,12 +432,10 @@ impl Room {
                     && plan.at(at).is_some_and(|entry| entry.media_id == media)
                     && plan.skip(at);
                 let changed = plan.replace_from(at.before(1), items);
-                let forgive = if plan.at(at).is_some() {
-                    FORGIVE
-                } else {
-                    FORGIVE_ALL
-                };
+                let plan_goes_on = plan.at(at).is_some();
+                let forgive = if plan_goes_on { FORGIVE } else { FORGIVE_ALL };
                 drop(me.send_after(forgive, || Msg::Forgive));
+                self.item_broken(media, plan_goes_on, forgive);
                 if skipped || changed {
                     self.change_plan(snapshot, None).await;
                 }
@@ -432,32 +447,10 @@ impl Room {
             // A playout that was replaced within its generation may have spoken before.
             Fact::Ended { .. } if !self.playout.as_ref().is_some_and(Playout::has_ended) => {}
             Fact::Ended { reason } => {
-                tracing::error!(channel = %self.args.handle.id, reason, "the playout ended; it is started again");
-                self.publish(
-                    "channel.recovery",
-                    json!({ "action": "restart", "error": reason }),
-                );
                 self.follow(me, Event::PlayoutFailed { generation }).await;
+                self.playout_failed(&reason);
             }
         }
-    }
-
-    fn tell_recovery(
-        &self,
-        action: &str,
-        media: MediaId,
-        error: Option<&str>,
-        attempt: Option<(u32, Duration)>,
-    ) {
-        let data = json!({
-            "action": action,
-            "mediaId": media,
-            "error": error,
-            "attempt": attempt.map(|(attempt, _)| attempt),
-            "maxAttempts": self.recovery().max_restarts,
-            "delay": attempt.map(|(_, delay)| delay.as_secs_f64()),
-        });
-        self.publish("channel.recovery", data);
     }
 
     fn recovery(&self) -> RecoverySettings {

@@ -21,7 +21,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_domain::channel::Channel;
+use playout_domain::channel::{Channel, ChannelStatus, Desired};
 use playout_domain::config::{ChannelConfig, DestinationEdit};
 use playout_domain::ids::{ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
@@ -126,6 +126,7 @@ impl Channels {
                     .upgrade()
                     .and_then(|inner| Self { inner }.user_of(media))
             });
+        channels.answer_to_alerts();
         Ok(channels)
     }
 
@@ -392,6 +393,31 @@ impl Channels {
     /// What the public page may know of a channel's state.
     pub fn public_status(&self, id: ChannelId) -> Option<StatusView> {
         Some(self.handles().get(&id)?.status())
+    }
+
+    /// Alerts on channels that are off air or not there are over, and whoever watches the daemon's start may
+    /// ask how far it is.
+    fn answer_to_alerts(&self) {
+        let alerts = &self.inner.environment.alerts;
+        alerts.forget_unless(|channel| {
+            let known = self.handles().get(&channel).cloned();
+            known.is_some_and(|handle| handle.snapshot().channel.life.desired == Desired::Live)
+        });
+        let inner = Arc::downgrade(&self.inner);
+        alerts.set_settled(move || {
+            inner
+                .upgrade()
+                .is_some_and(|inner| Self { inner }.are_as_wanted())
+        });
+    }
+
+    /// Whether every channel that should be live is, be it in ERROR.
+    fn are_as_wanted(&self) -> bool {
+        self.handles().values().all(|handle| {
+            let life = &handle.snapshot().channel.life;
+            life.desired == Desired::Stopped
+                || matches!(life.status, ChannelStatus::Live | ChannelStatus::Error)
+        })
     }
 
     /// Takes every channel off air; what should be live stays so.

@@ -40,6 +40,7 @@ impl House {
                 window: 10,
             },
             policy: Default::default(),
+            alerts: Default::default(),
             rtmp: RtmpSettings {
                 reach: Reach::Anywhere,
                 authorities: "/etc/ssl/certs/ca-certificates.crt".into(),

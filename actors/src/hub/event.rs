@@ -33,6 +33,14 @@ pub mod kind {
     pub const OUTPUT_SUSPENDED: &str = "output.suspended";
     /// An RTMP output that was suspended delivers again, or is not wanted any more.
     pub const OUTPUT_RESUMED: &str = "output.resumed";
+    /// An item that failed is delivered again.
+    pub const CHANNEL_RECOVERED: &str = "channel.recovered";
+    /// An alert was raised, or came back.
+    pub const ALERT_OPENED: &str = "alert.opened";
+    /// An alert happened once more, or somebody knows of it.
+    pub const ALERT_UPDATED: &str = "alert.updated";
+    /// An alert is over.
+    pub const ALERT_CLOSED: &str = "alert.closed";
     /// An item was accepted into the library.
     pub const MEDIA_IMPORTED: &str = "media.imported";
     /// An item is being prepared.

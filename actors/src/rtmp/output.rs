@@ -6,13 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_domain::StreamKey;
+use playout_domain::alert::recovery::StreamFailure;
+use playout_domain::alert::{Key, Subject};
 use playout_domain::backoff::Chance;
 use playout_domain::config::ChannelConfig;
 use playout_domain::destination::{Platform, ServerUrl};
-use playout_domain::ids::{ChannelId, ClientId, DestinationId};
-use playout_domain::output::{Connection, Effect, Event, FailureKind, OutputLife};
+use playout_domain::ids::DestinationId;
+use playout_domain::output::{Connection, Effect, Event, FailureKind, OutputLife, SUSPEND_AFTER};
 use playout_domain::units::FrameRate;
+use playout_domain::{AlertKind, Channel, StreamKey};
 use playout_partners::address::resolve;
 use playout_store::Store;
 use serde_json::json;
@@ -23,6 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use super::RtmpSettings;
 use super::board::{Board, FailureView};
 use super::push::{Push, Said};
+use crate::alerts::{ErrorHandler, StreamError};
 use crate::hub::{self, Hub, kind};
 use crate::playout::Taps;
 use crate::process::Launcher;
@@ -41,8 +44,10 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) launcher: Launcher,
     pub(crate) settings: RtmpSettings,
-    pub(crate) client: ClientId,
-    pub(crate) channel: ChannelId,
+    /// Takes failures and recoveries.
+    pub(crate) alerts: ErrorHandler,
+    /// The channel as it was when the output began: whose it is, and what it is called.
+    pub(crate) of: Channel,
     pub(crate) taps: Arc<Taps>,
     pub(crate) board: Board,
     pub(crate) rate: FrameRate,
@@ -165,7 +170,7 @@ async fn keep(
         match running.join().await {
             Ok(()) => return,
             Err(fault) => {
-                tracing::error!(channel = %shared.channel, destination = %id, %fault, "an RTMP output has a fault; it begins anew");
+                tracing::error!(channel = %shared.of.id, destination = %id, %fault, "an RTMP output has a fault; it begins anew");
                 tokio::time::sleep(AFTER_A_FAULT).await;
             }
         }
@@ -305,17 +310,37 @@ impl Output {
                 if connection != self.life.connection() {
                     return;
                 }
-                tracing::warn!(channel = %self.shared.channel, destination = %id, ?kind, detail, "an RTMP output failed");
                 self.shared.board.update(id, |view| {
                     view.last_failure = Some(FailureView {
                         kind,
-                        detail,
+                        detail: detail.clone(),
                         at: Timestamp::now(),
                     });
                 });
                 self.follow(Event::Failed(connection, kind));
+                self.tell_failure(&detail);
             }
         }
+    }
+
+    /// The state has followed already.
+    fn tell_failure(&self, detail: &str) {
+        let delay = self.retry.map_or(Duration::ZERO, |(at, _)| {
+            at.saturating_duration_since(Instant::now())
+        });
+        let attempt = self.life.failures();
+        self.shared.alerts.handle_stream_failure(StreamError {
+            channel: &self.shared.of,
+            failure: StreamFailure::Output {
+                attempt,
+                delay,
+                most: SUSPEND_AFTER,
+                spent: attempt >= SUSPEND_AFTER,
+            },
+            media: None,
+            destination: Some(self.target.id),
+            error: detail,
+        });
     }
 
     /// The platform's limit is near.
@@ -368,7 +393,12 @@ impl Output {
                     json!({ "failures": failures, "kind": kind }),
                 );
             }
-            Effect::Resumed => self.publish(kind::OUTPUT_RESUMED, json!({})),
+            Effect::Resumed => {
+                self.publish(kind::OUTPUT_RESUMED, json!({}));
+                let output = Subject::Output(self.shared.of.id, self.target.id);
+                let suspended = Key::new(AlertKind::OutputSuspended, output);
+                self.shared.alerts.recovered(suspended);
+            }
         }
     }
 
@@ -394,8 +424,8 @@ impl Output {
         data["platform"] = json!(self.target.platform);
         self.shared.hub.publish(hub::Event {
             kind,
-            client: Some(self.shared.client),
-            channel: Some(self.shared.channel),
+            client: Some(self.shared.of.client_id),
+            channel: Some(self.shared.of.id),
             data,
         });
     }

@@ -165,7 +165,7 @@ impl Attempt {
             authorities: &settings.authorities,
             variant: self.variant,
         });
-        let label = format!("push {} of {}", self.connection.0, self.shared.channel);
+        let label = format!("push {} of {}", self.connection.0, self.shared.of.id);
         let spec = launcher
             .spec(invocation, label)
             .stdin(Stdin::Piped { bytes: PIPE })

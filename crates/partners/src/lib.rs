@@ -6,6 +6,10 @@
 
 pub mod address;
 pub mod rtmp;
+pub mod smtp;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tls;
+pub mod webhook;
 
 pub use tls::{InvalidCertificates, TrustRoots};

@@ -1,5 +1,6 @@
-//! Whom an encrypted connection trusts: the certificate authorities that the operator names. FFmpeg is given
-//! the same file, so that a test and a push agree (docs/decisions/0011).
+//! Whom an encrypted connection trusts. An RTMP server: the certificate authorities that the operator names; FFmpeg is
+//! given the same file, so that a test and a push agree (docs/decisions/0011). A webhook's server: those that the
+//! machine trusts.
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,14 @@ impl TrustRoots {
     /// [`InvalidCertificates`] when there is none in it, or one that cannot be used.
     pub fn of(pem: &[u8]) -> Result<Self, InvalidCertificates> {
         Self::nobody().and(pem)
+    }
+
+    /// The authorities that this machine trusts. Reads files, once, some 150 certificates; those that
+    /// cannot be used are passed over.
+    pub fn system() -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        Self(Arc::new(roots))
     }
 
     /// No authority at all: every certificate is refused.

@@ -3,6 +3,9 @@
 //! PostgreSQL holds the truth; every change and its audit entry are one transaction. Redis holds a hot
 //! copy, best effort: it is never waited for longer than a second and never decides anything.
 
+mod alert_deliveries;
+mod alert_routes;
+mod alerts;
 mod audit;
 mod channels;
 mod columns;
@@ -11,6 +14,7 @@ mod digest;
 pub mod embedded;
 mod error;
 mod heartbeats;
+mod history;
 mod hot;
 mod in_use;
 mod keys;
@@ -35,12 +39,16 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+pub use alert_deliveries::DeliveryFilter;
+pub use alert_routes::StoredRoute;
+pub use alerts::AlertFilter;
 pub use audit::{
     AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
 };
 pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel};
 pub use error::StoreError;
 pub use heartbeats::{Heartbeat, ProcessBeat};
+pub use history::HistoryEntry;
 pub use hot::Hot;
 pub use master_key::KeySource;
 pub use media::Inserted;

@@ -24,7 +24,11 @@ macro_rules! migration {
 }
 
 /// In order; the first has version 1.
-const MIGRATIONS: &[Migration] = &[migration!("0001_spine"), migration!("0002_integrity")];
+const MIGRATIONS: &[Migration] = &[
+    migration!("0001_spine"),
+    migration!("0002_integrity"),
+    migration!("0003_alerts"),
+];
 
 /// The version with which channels have digests.
 const DIGESTS: usize = 2;

@@ -123,6 +123,28 @@ impl TestStore {
         }
     }
 
+    /// Its database takes no connections any more, and those there are end.
+    ///
+    /// # Panics
+    /// When the server itself is away.
+    pub async fn go_away(&self) {
+        let name = &self.database;
+        let sql = format!(
+            "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        servers().await.admin(&sql).await;
+    }
+
+    /// Its database takes connections again.
+    ///
+    /// # Panics
+    /// When the server itself is away.
+    pub async fn come_back(&self) {
+        let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.database);
+        servers().await.admin(&sql).await;
+    }
+
     /// The Redis keys that it has, sorted.
     pub async fn redis_keys(&self) -> Vec<String> {
         let redis = redis(&self.config.redis_url).await;

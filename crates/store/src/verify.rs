@@ -3,10 +3,11 @@
 
 use std::fmt;
 
-use playout_domain::{ChannelId, DestinationId};
+use playout_domain::{AlertRouteId, ChannelId, DestinationId};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
+use crate::alert_routes;
 use crate::audit::{self, AuditFault, ExportedHeads};
 use crate::channels::{Quarantined, load, secrets};
 use crate::database::attempt;
@@ -29,6 +30,13 @@ pub enum Fault {
         channel: ChannelId,
         /// Of which of its destinations.
         destination: DestinationId,
+        /// Why.
+        reason: String,
+    },
+    /// The sealed secret of an alert route does not open.
+    RouteSecret {
+        /// Which route.
+        route: AlertRouteId,
         /// Why.
         reason: String,
     },
@@ -67,6 +75,12 @@ impl Fault {
                 "reason": reason,
                 "message": message,
             }),
+            Self::RouteSecret { route, reason } => json!({
+                "kind": "secret",
+                "alertRouteId": route,
+                "reason": reason,
+                "message": message,
+            }),
             Self::Secrets(_) => json!({ "kind": "secret", "message": message }),
             Self::Audit(fault) => json!({
                 "kind": "audit",
@@ -101,6 +115,9 @@ impl fmt::Display for Fault {
                 f,
                 "channel {channel}: the stream key of destination {destination}: {reason}"
             ),
+            Self::RouteSecret { route, reason } => {
+                write!(f, "alert route {route}: its secret: {reason}")
+            }
             Self::Audit(fault) => fault.fmt(f),
             Self::ExportedHead { line } => {
                 write!(f, "exported audit heads: line {line} is not readable")
@@ -213,31 +230,42 @@ async fn look_at_secrets(
             "a rotation of the master key was cut short: `playoutd rotate-key` goes on with it";
         report.notes.push(note.to_owned());
     }
-    let sealed = match attempt(tx, async || secrets(tx).await).await? {
-        Ok(sealed) => sealed,
-        Err(damage) => {
-            let sentence = format!("the sealed stream keys cannot be read: {damage}");
-            report.faults.push(Fault::Secrets(sentence));
-            return Ok(());
-        }
-    };
-    report.secrets = sealed.len() as u64;
-    for secret in sealed {
-        let named = KeyId::of_sealed(&secret.sealed);
-        let told = named.is_some_and(|id| {
+    let unreadable =
+        |damage: String| Fault::Secrets(format!("the sealed secrets cannot be read: {damage}"));
+    // One fault for a key that is not at hand, not one for everything that it has sealed.
+    let told = |sealed: &[u8]| {
+        KeyId::of_sealed(sealed).is_some_and(|id| {
             !ring.holds(id) && !retired(id) && known.iter().any(|key| key.id == id)
-        });
-        // One fault for a key that is not at hand, not one for everything that it has sealed.
-        if told {
-            continue;
+        })
+    };
+    match attempt(tx, async || secrets(tx).await).await? {
+        Ok(sealed) => {
+            report.secrets += sealed.len() as u64;
+            for secret in sealed.into_iter().filter(|secret| !told(&secret.sealed)) {
+                if let Err(error) = ring.open_sealed(secret.place, &secret.sealed) {
+                    report.faults.push(Fault::Secret {
+                        channel: secret.channel,
+                        destination: secret.destination,
+                        reason: error.to_string(),
+                    });
+                }
+            }
         }
-        if let Err(error) = ring.open_sealed(secret.place, &secret.sealed) {
-            report.faults.push(Fault::Secret {
-                channel: secret.channel,
-                destination: secret.destination,
-                reason: error.to_string(),
-            });
+        Err(damage) => report.faults.push(unreadable(damage.to_string())),
+    }
+    match attempt(tx, async || alert_routes::secrets(tx).await).await? {
+        Ok(sealed) => {
+            report.secrets += sealed.len() as u64;
+            for secret in sealed.into_iter().filter(|secret| !told(&secret.sealed)) {
+                if let Err(error) = ring.open_sealed(secret.place, &secret.sealed) {
+                    report.faults.push(Fault::RouteSecret {
+                        route: secret.route,
+                        reason: error.to_string(),
+                    });
+                }
+            }
         }
+        Err(damage) => report.faults.push(unreadable(damage.to_string())),
     }
     Ok(())
 }

@@ -1,6 +1,10 @@
 //! The store on real servers: what it keeps, what it refuses, and that a change is all or nothing.
 #![allow(clippy::unwrap_used)]
 
+#[path = "store/alert_routes.rs"]
+mod alert_routes;
+#[path = "store/alerts.rs"]
+mod alerts;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/channels.rs"]
@@ -13,6 +17,8 @@ mod damage;
 mod given;
 #[path = "store/heartbeats.rs"]
 mod heartbeats;
+#[path = "store/history.rs"]
+mod history;
 #[path = "store/integrity.rs"]
 mod integrity;
 #[path = "store/limits.rs"]

@@ -132,6 +132,7 @@ impl Room {
             .delete_channel(who, handle.id, if_match)
             .await?;
         self.publish("channel.deleted", json!({ "id": handle.id }));
+        environment.alerts.channel_gone(handle.id);
         // What was published goes with the channel; what cannot be removed does no harm. The last
         // playout may still be writing.
         let _written = handle.spool.lock().await;

@@ -60,6 +60,7 @@ impl Room {
         if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
+        self.tell_items();
         self.publish(
             "channel.updated",
             snapshot.channel.to_json(Timestamp::now(), ""),

@@ -19,6 +19,7 @@ use serde_json::json;
 use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
+use crate::alert_routes;
 use crate::audit::{Change, record};
 use crate::channels::{Reseal, reseal};
 use crate::columns::{count, now};
@@ -267,7 +268,14 @@ impl KeyRotation {
             }
         }
         if rows.is_empty() {
-            return self.retire(old).await;
+            let tx = self.client.transaction().await?;
+            let routes = alert_routes::reseal(&tx, ring, self.old).await?;
+            tx.commit().await?;
+            self.stuck.extend(routes.stuck);
+            if routes.secrets + routes.given_up == 0 {
+                return self.retire(old).await;
+            }
+            (secrets, given_up) = (routes.secrets, routes.given_up);
         }
         Ok(Step::Resealed {
             secrets,
@@ -312,6 +320,7 @@ impl KeyRotation {
 }
 
 async fn sealed_with(client: &impl GenericClient, keys: &[&[u8]]) -> Result<u64, StoreError> {
-    let sql = "SELECT count(*) AS secrets FROM rtmp_destinations WHERE substring(stream_key FROM 2 FOR 8) = ANY ($1)";
+    let sql = "SELECT (SELECT count(*) FROM rtmp_destinations WHERE substring(stream_key FROM 2 FOR 8) = ANY ($1))
+                    + (SELECT count(*) FROM alert_routes WHERE substring(secret FROM 2 FOR 8) = ANY ($1)) AS secrets";
     count(&client.query_one(sql, &[&keys]).await?, "secrets")
 }

@@ -95,7 +95,7 @@ async fn a_database_of_a_newer_or_another_build_is_refused_in_a_sentence() {
     let session = store.session().await;
     session
         .batch_execute(
-            "INSERT INTO migrations (version, name, digest) VALUES (3, '0003_future', '')",
+            "INSERT INTO migrations (version, name, digest) VALUES (4, '0004_future', '')",
         )
         .await
         .unwrap();
