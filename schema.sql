@@ -51,7 +51,12 @@ CREATE TABLE channels (
     last_start_time       timestamptz,
     last_stop_time        timestamptz,
     created_at            timestamptz NOT NULL,
-    updated_at            timestamptz NOT NULL
+    updated_at            timestamptz NOT NULL,
+    -- SHA-256 over what the client chose: id, owner, config, version, these two times, and the rows of the
+    -- destinations with their sealed keys. A channel that does not match a digest is not put on air.
+    digest                bytea NOT NULL CHECK (octet_length(digest) = 32),
+    -- The same over desired … last_stop_time, which change often and by themselves.
+    life_digest           bytea NOT NULL CHECK (octet_length(life_digest) = 32)
 );
 CREATE INDEX channels_client ON channels (client_id);
 
@@ -74,7 +79,9 @@ CREATE TABLE airtime (
     timeline    jsonb NOT NULL,
     plan        jsonb NOT NULL,
     rotation    jsonb NOT NULL,
-    updated_at  timestamptz NOT NULL
+    updated_at  timestamptz NOT NULL,
+    -- SHA-256 over everything above.
+    digest      bytea NOT NULL CHECK (octet_length(digest) = 32)
 );
 
 -- The media library. A path is bytes, for a file name need not be text.
@@ -120,7 +127,8 @@ CREATE TABLE audit (
     operation     text NOT NULL,
     subject_kind  text NOT NULL,
     subject_id    uuid NOT NULL,
-    -- json, not jsonb: the hash is over the text as it stands.
+    -- {"before": …, "after": …}, null where there was or is nothing. Entries of version 1 hold one of the
+    -- two as it is. json, not jsonb: the hash is over the text as it stands.
     detail        json NOT NULL,
     -- SHA-256 over the hash before it and everything above.
     hash          bytea NOT NULL CHECK (octet_length(hash) = 32),
@@ -133,6 +141,19 @@ CREATE TABLE audit_heads (
     seq        bigint NOT NULL,
     hash       bytea NOT NULL CHECK (octet_length(hash) = 32)
 );
+
+-- The master keys there were, never the keys themselves.
+CREATE TABLE master_keys (
+    -- Tells keys apart; every sealed secret begins with version and key id.
+    key_id       bytea PRIMARY KEY CHECK (octet_length(key_id) = 8),
+    -- sealing: seals and opens. retiring: opens until everything is sealed anew. retired: not needed any more.
+    state        text NOT NULL CHECK (state IN ('sealing', 'retiring', 'retired')),
+    -- Sealed with the key: whether a key file holds it is known before anything is written.
+    check_value  bytea NOT NULL,
+    created_at   timestamptz NOT NULL,
+    retired_at   timestamptz
+);
+CREATE UNIQUE INDEX master_keys_sealing ON master_keys (state) WHERE state = 'sealing';
 
 -- How live channels did, every few seconds. Written in batches; refers to nothing, so that one late
 -- beat of a deleted channel does not lose a batch.
@@ -149,6 +170,97 @@ CREATE TABLE heartbeats (
     PRIMARY KEY (channel_id, at)
 );
 CREATE INDEX heartbeats_at ON heartbeats USING brin (at);
+
+-- Troubles, from their beginning to their end. Written from the daemon's memory, late where PostgreSQL was
+-- away; refers to nothing, for an alert outlives what it tells of.
+CREATE TABLE alerts (
+    id               uuid PRIMARY KEY,
+    -- Whose it is: the operator's where it is the daemon's own.
+    client_id        uuid NOT NULL,
+    kind             text NOT NULL,
+    -- What it is about, as `channel/<id>` or `channel/<id>/item/<id>`; the channel besides, to find it.
+    subject          text NOT NULL,
+    channel_id       uuid,
+    -- What people called it.
+    name             text,
+    -- The latest cause.
+    detail           text NOT NULL,
+    occurrences      bigint NOT NULL CHECK (occurrences > 0),
+    reopened         bigint NOT NULL,
+    opened_at        timestamptz NOT NULL,
+    last_at          timestamptz NOT NULL,
+    acknowledged_at  timestamptz,
+    acknowledged_by  text,
+    closed_at        timestamptz,
+    -- Whether the last that routes were told is that it is open.
+    told             boolean NOT NULL,
+    CHECK ((acknowledged_at IS NULL) = (acknowledged_by IS NULL))
+);
+-- One trouble is one alert.
+CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE closed_at IS NULL;
+CREATE INDEX alerts_client ON alerts (client_id, id);
+CREATE INDEX alerts_channel ON alerts (channel_id, id);
+
+-- Where a client, or the operator, wants alerts to be told.
+CREATE TABLE alert_routes (
+    id               uuid PRIMARY KEY,
+    client_id        uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    type             text NOT NULL CHECK (type IN ('webhook', 'email')),
+    -- The URL or the address.
+    target           text NOT NULL,
+    -- What webhooks are signed with. Sealed by the vault for this row; never plain.
+    secret           bytea,
+    -- The least severity, and the kinds; none: every kind.
+    minimum          text NOT NULL CHECK (minimum IN ('info', 'warning', 'critical')),
+    kinds            text[] NOT NULL,
+    enabled          boolean NOT NULL,
+    -- Why the daemon has switched it off, where it has.
+    disabled_reason  text,
+    created_at       timestamptz NOT NULL,
+    updated_at       timestamptz NOT NULL,
+    CHECK ((type = 'webhook') = (secret IS NOT NULL))
+);
+CREATE INDEX alert_routes_client ON alert_routes (client_id, id);
+
+-- One telling of one alert by one route. The dead ones are the dead-letter list.
+CREATE TABLE alert_deliveries (
+    id           uuid PRIMARY KEY,
+    route_id     uuid NOT NULL REFERENCES alert_routes ON DELETE CASCADE,
+    client_id    uuid NOT NULL,
+    alert_id     uuid NOT NULL,
+    event        text NOT NULL,
+    payload      jsonb NOT NULL,
+    state        text NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+    attempts     bigint NOT NULL,
+    next_at      timestamptz NOT NULL,
+    created_at   timestamptz NOT NULL,
+    finished_at  timestamptz,
+    -- Why the last attempt failed.
+    error        text
+);
+CREATE INDEX alert_deliveries_client ON alert_deliveries (client_id, id);
+CREATE INDEX alert_deliveries_route ON alert_deliveries (route_id, id);
+CREATE INDEX alert_deliveries_pending ON alert_deliveries (id) WHERE state = 'pending';
+
+-- What failed on a channel, and what was done about it. Written in batches; refers to nothing.
+CREATE TABLE channel_history (
+    id              uuid PRIMARY KEY,
+    channel_id      uuid NOT NULL,
+    at              timestamptz NOT NULL,
+    -- What failed: source, item, playout, output, preparing.
+    failure         text NOT NULL,
+    media_id        uuid,
+    destination_id  uuid,
+    error           text NOT NULL,
+    action          text NOT NULL CHECK (action IN ('restart', 'fallback', 'escalate', 'ignore')),
+    delay_us        bigint NOT NULL,
+    attempt         bigint NOT NULL,
+    max_attempts    bigint NOT NULL,
+    -- What took the place.
+    fallback        text
+);
+CREATE INDEX channel_history_channel ON channel_history (channel_id, id);
+CREATE INDEX channel_history_at ON channel_history USING brin (at);
 
 -- One row, written to find out whether the database takes anything.
 CREATE TABLE pulse (

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod p01_creation;
+mod p02_destinations;
 mod p03_lifecycle;
+mod p04_automatic_recovery;
 mod p06_timing;
+mod p08_integrity;
 #[path = "../crates/media/tests/support/mod.rs"]
 mod support;
 

@@ -1,14 +1,15 @@
-// Dependencies point one way: domain ← media; domain ← store; all of these ← actors ← playoutd. And the pure
-// crates depend on nothing that has tasks, I/O, a clock or randomness for its purpose.
+// Dependencies point one way: domain ← media, partners, store; all of these ← actors ← playoutd. And the pure crates
+// depend on nothing that has tasks, I/O, a clock or randomness for its purpose.
 import { execFileSync } from "node:child_process";
 
 /** @type {Record<string, string[]>} */
 const MAY_USE = {
   "playout-domain": [],
   "playout-media": ["playout-domain"],
+  "playout-partners": ["playout-domain"],
   "playout-store": ["playout-domain"],
-  "playout-actors": ["playout-domain", "playout-media", "playout-store"],
-  playoutd: ["playout-domain", "playout-media", "playout-store", "playout-actors"],
+  "playout-actors": ["playout-domain", "playout-media", "playout-partners", "playout-store"],
+  playoutd: ["playout-domain", "playout-media", "playout-partners", "playout-store", "playout-actors"],
 };
 const PURE = ["playout-domain", "playout-media"];
 const IMPURE = /^(tokio|async|futures|hyper|warp|reqwest|ractor|nix|libc|rand|getrandom|fastrand|fred|redis|bb8|mio|rustix|tempfile|procfs|socket2)([-_]|$)/;

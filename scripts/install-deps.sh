@@ -2,7 +2,7 @@
 # Installs from Debian's packages what this project needs and the machine lacks:
 #
 #   scripts/install-deps.sh build   a C linker for cargo, nodejs, npm
-#   scripts/install-deps.sh run     build, and ffmpeg, postgresql, redis-server
+#   scripts/install-deps.sh run     build, and ffmpeg, postgresql, redis-server, ca-certificates
 #   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium
 #
 # Rust itself it only looks for, and says where to get it. Looks for the programs themselves, not for packages, so a Node or FFmpeg from elsewhere is respected.
@@ -57,6 +57,8 @@ check_run() {
   # initdb and postgres lie beside each other, and on Debian not in PATH.
   { have initdb && have postgres; } || any_file '/usr/lib/postgresql/*/bin/initdb' || need postgresql
   have redis-server || need redis-server
+  # Where the certificates of platforms are checked against.
+  any_file '/etc/ssl/certs/ca-certificates.crt' || need ca-certificates
 }
 check_test() {
   check_run

@@ -5,7 +5,9 @@
 //! default, and a test holds it equal to [`Config::default`]. An unknown key, a wrong type and
 //! a value out of its bounds are refused with file, line, key and what is allowed.
 
+mod alerts;
 mod bounded;
+mod check;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
 
+pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use bounded::{Count, Seconds, Secret};
 
 /// Every setting of the daemon.
@@ -30,6 +34,7 @@ pub struct Config {
     pub playout: PlayoutSettings,
     pub hls: HlsSettings,
     pub rtmp: RtmpSettings,
+    pub alerts: AlertSettings,
     pub sse: SseSettings,
 }
 
@@ -118,11 +123,24 @@ pub struct HlsSettings {
     pub window: Count<3, 1000>,
 }
 
-/// `[rtmp]`: where channels may be pushed to.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+/// `[rtmp]`: where channels may be pushed to, and how.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RtmpSettings {
     pub allow_private: bool,
+    pub authorities: PathBuf,
+    pub stalled_after: Seconds<2, 120>,
+    pub session_limits: SessionLimits,
+}
+
+/// `[rtmp.session_limits]`: how long a connection may last on each platform.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SessionLimits {
+    pub youtube: Seconds<30, 172_800>,
+    pub facebook: Seconds<30, 172_800>,
+    pub twitch: Seconds<30, 172_800>,
+    pub custom: Seconds<30, 172_800>,
 }
 
 /// `[sse]`: live events.
@@ -145,6 +163,7 @@ impl Default for Config {
             playout: PlayoutSettings::default(),
             hls: HlsSettings::default(),
             rtmp: RtmpSettings::default(),
+            alerts: AlertSettings::default(),
             sse: SseSettings::default(),
         }
     }
@@ -203,6 +222,28 @@ impl Default for MediaSettings {
     }
 }
 
+impl Default for RtmpSettings {
+    fn default() -> Self {
+        Self {
+            allow_private: false,
+            authorities: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
+            stalled_after: Seconds::of(10),
+            session_limits: SessionLimits::default(),
+        }
+    }
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            youtube: Seconds::of(43_200),
+            facebook: Seconds::of(28_800),
+            twitch: Seconds::of(86_400),
+            custom: Seconds::of(86_400),
+        }
+    }
+}
+
 impl Default for PlayoutSettings {
     fn default() -> Self {
         Self {
@@ -252,38 +293,12 @@ impl Config {
     pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
         let config: Self =
             toml::from_str(text).map_err(|error| ConfigError::from_toml(error, text, file))?;
-        config.check().map_err(|(key, message)| ConfigError {
+        check::check(&config).map_err(|(key, message)| ConfigError {
             file: file.to_owned(),
             line: line_of_key(text, key),
             message: format!("{key}: {message}"),
         })?;
         Ok(config)
-    }
-
-    /// What a type cannot say.
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        if let Some(url) = &self.http.public_url {
-            let rest = url
-                .strip_prefix("http://")
-                .or_else(|| url.strip_prefix("https://"));
-            if !rest.is_some_and(|host| !host.is_empty() && !host.starts_with('/')) {
-                return Err((
-                    "http.public_url",
-                    "has to begin with http:// or https:// and a host".into(),
-                ));
-            }
-        }
-        crate::telemetry::filter(&self.log.level).map_err(|message| ("log.level", message))?;
-        if self.media.roots.is_empty() {
-            return Err(("media.roots", "has to name one folder at least".into()));
-        }
-        if let Some(root) = self.media.roots.iter().find(|root| !root.is_absolute()) {
-            return Err((
-                "media.roots",
-                format!("`{}` is not absolute", root.display()),
-            ));
-        }
-        Ok(())
     }
 
     /// Where this daemon is reached by others, without a slash at the end.
@@ -346,21 +361,16 @@ impl ConfigError {
     }
 }
 
-/// The line, from 1, that sets `section.key`.
+/// The line, from 1, that sets a key as in `http.bind`.
 fn line_of_key(text: &str, dotted: &str) -> Option<usize> {
-    let (section, key) = dotted.split_once('.')?;
-    let mut here = "";
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
-            here = name;
-        } else if here == section
-            && line
-                .strip_prefix(key)
-                .is_some_and(|rest| rest.trim_start().starts_with('='))
-        {
-            return Some(index + 1);
+    let document = DeTable::parse(text).ok()?;
+    let mut table = document.get_ref();
+    let mut parts = dotted.split('.').peekable();
+    loop {
+        let (key, value) = table.get_key_value(parts.next()?)?;
+        if parts.peek().is_none() {
+            return Some(text[..key.span().start].matches('\n').count() + 1);
         }
+        table = value.get_ref().as_table()?;
     }
-    None
 }

@@ -10,7 +10,9 @@
 //! outlives it either way.
 
 mod lock;
+mod mark;
 mod on_air;
+mod reach;
 mod settings;
 mod signals;
 
@@ -20,12 +22,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use playout_actors::App;
+use jiff::Timestamp;
+use playout_actors::{AlertsConfig, App};
 use playout_store::Store;
 use playout_store::embedded::Embedded;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use self::mark::RunMark;
+pub(crate) use self::reach::Reached;
 use self::signals::Signals;
 use crate::config::Config;
 use crate::facade::shutdown::Shutdown;
@@ -46,8 +51,10 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> {
     let mut signals = Signals::listen()?;
     let data_dir = data_dir(&config.data_dir)?;
-    let _lock = lock::take(&data_dir)?;
+    let _lock = lock::take(&data_dir).await?;
+    let mark = RunMark::look(&data_dir);
     settings::check_tools()?;
+    let alerts = settings::alerts(&config, &data_dir, &mark)?;
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         let bind = config.http.bind;
         format!("cannot listen on {bind}: {error}; http.bind sets the address and port")
@@ -67,6 +74,8 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
     let daemon = Daemon {
         config,
         data_dir,
+        alerts,
+        mark,
         on_air,
         facade,
         shutdown,
@@ -84,6 +93,8 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
 struct Daemon {
     config: Config,
     data_dir: PathBuf,
+    alerts: AlertsConfig,
+    mark: RunMark,
     on_air: Option<PathBuf>,
     facade: Arc<Facade>,
     shutdown: Shutdown,
@@ -94,12 +105,16 @@ struct Daemon {
 impl Daemon {
     /// From the database to the end of the living tier.
     async fn run(mut self, servers: Option<&Embedded>) -> Result<(), String> {
+        let alerts = self.alerts.clone();
         let started = tokio::select! {
-            started = start(&self.config, &self.data_dir, servers) => Some(started),
+            started = start(&self.config, &self.data_dir, alerts, servers) => Some(started),
             () = self.signals.next() => None,
         };
         let app = match started {
-            Some(Ok(app)) => Some(app),
+            Some(Ok(app)) => {
+                self.mark.begin(Timestamp::now());
+                Some(app)
+            }
             Some(Err(sentence)) => {
                 self.end(None).await;
                 return Err(sentence);
@@ -149,6 +164,7 @@ impl Daemon {
         }
         if let Some(app) = app {
             bounded("the channels", LEAVE_AIR, app.shutdown()).await;
+            self.mark.end();
         }
     }
 }
@@ -166,6 +182,7 @@ async fn servers(config: &Config, data_dir: &Path) -> Result<Option<Embedded>, S
 async fn start(
     config: &Config,
     data_dir: &Path,
+    alerts: AlertsConfig,
     servers: Option<&Embedded>,
 ) -> Result<App, String> {
     let settings = settings::store(config, data_dir, servers)?;
@@ -179,7 +196,7 @@ async fn start(
     } else {
         tokio::spawn(admin_token_later(store.clone(), token));
     }
-    let settings = settings::app(config, data_dir);
+    let settings = settings::app(config, data_dir, alerts)?;
     App::start(settings, store)
         .await
         .map_err(|error| error.to_string())

@@ -7,14 +7,20 @@ use playout_domain::config::Policy;
 use playout_domain::media::Profile;
 use playout_store::Store;
 
+use crate::alerts::{AlertsConfig, ErrorHandler};
 use crate::channels::{Channels, Environment, Live};
 use crate::hub::Hub;
+use crate::integrity::Integrity;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
-use crate::process::{Launcher, Tools};
+use crate::process::{Launcher, Roots, Tools};
+use crate::rtmp::RtmpSettings;
 use crate::stores::{self, Takers};
 use crate::telemetry::Telemetry;
 use crate::tree::Tree;
+
+/// The file in `data_dir` that the heads of the audit are exported to.
+pub const AUDIT_HEADS: &str = "audit-heads.jsonl";
 
 /// What the living tier needs to know.
 #[derive(Debug, Clone)]
@@ -27,12 +33,16 @@ pub struct AppConfig {
     pub playout: PlayoutSettings,
     /// What configurations may hold.
     pub policy: Policy,
-    /// Folders that media may be imported from, symbolic links resolved.
+    /// How channels are pushed to platforms.
+    pub rtmp: RtmpSettings,
+    /// Folders that media may be imported and read from.
     pub media_roots: Vec<PathBuf>,
     /// Items prepared at the same time; at least one.
     pub prepare_jobs: usize,
     /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
     pub default_profile: Option<Profile>,
+    /// What alerts are raised by, and how they are told.
+    pub alerts: AlertsConfig,
 }
 
 /// Sources that may be starting at the same time for each core: one works while another waits for its file.
@@ -53,6 +63,8 @@ pub struct App {
     pub hub: Arc<Hub>,
     /// The channels.
     pub channels: Channels,
+    /// Failures, and the alerts they raise.
+    pub alerts: ErrorHandler,
     /// The media library.
     pub library: Library,
     /// The truth.
@@ -69,13 +81,16 @@ impl App {
     /// One sentence saying what is in the way.
     pub async fn start(config: AppConfig, store: Store) -> Result<Self, StartError> {
         let launcher = Launcher::new(config.tools.clone())
-            .map_err(|error| StartError(format!("no thread can be started: {error}")))?;
+            .map_err(|error| StartError(format!("no thread can be started: {error}")))?
+            .reading_within(Roots::new(config.media_roots));
         let hub = Arc::new(Hub::default());
         let telemetry = Telemetry::new(store.clone(), Arc::clone(&hub));
+        let alerts = ErrorHandler::start(config.alerts, store.clone(), Arc::clone(&hub))
+            .await
+            .map_err(|error| StartError(format!("the alerts: {error}")))?;
         let library = LibraryConfig {
             dir: config.data_dir.join("media"),
             parallel_prepares: config.prepare_jobs.max(1),
-            roots: config.media_roots,
             default_profile: config.default_profile,
         };
         let (library, facts) =
@@ -84,7 +99,9 @@ impl App {
                 .map_err(|error| StartError(format!("the media library: {error}")))?;
         let takers = Takers::default();
         let stores = stores::child(&store, &hub, &takers);
-        let tree = Tree::grow(stores, &telemetry, &library)
+        let heads = config.data_dir.join(AUDIT_HEADS);
+        let integrity = Integrity::new(store.clone(), Arc::clone(&hub), heads);
+        let tree = Tree::grow(stores, &integrity, &telemetry, &alerts, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -99,9 +116,11 @@ impl App {
             store: store.clone(),
             hub: Arc::clone(&hub),
             telemetry,
+            alerts: alerts.clone(),
             studio: Arc::new(studio),
             policy: config.policy,
             live: Live::default(),
+            rtmp: config.rtmp,
         };
         let channels = Channels::start(
             environment,
@@ -112,10 +131,12 @@ impl App {
         .await
         .map_err(|error| StartError(format!("the channels: {error}")))?;
         if !store.is_taken_up() {
-            takers.send_replace(Some((channels.clone(), library.clone())));
+            let takes = (channels.clone(), library.clone(), alerts.clone());
+            takers.send_replace(Some(takes));
         }
         Ok(Self {
             hub,
+            alerts,
             channels,
             library,
             store,

@@ -34,6 +34,12 @@ pub enum OpError {
     /// The plan's limit is reached.
     #[error("{0}")]
     Limit(LimitExceeded),
+    /// It is stored damaged.
+    #[error("it is stored damaged, and is left as it is")]
+    Quarantined {
+        /// What is wrong with it: one sentence, for the operator alone.
+        reason: Option<String>,
+    },
     /// Not possible at the moment.
     #[error("{message}")]
     Unavailable {
@@ -95,7 +101,13 @@ impl From<StoreError> for OpError {
                     retry_after: away.retry_after(),
                 }
             }
-            StoreError::Setup(cause) | StoreError::Internal(cause) => Self::internal(cause),
+            StoreError::Quarantined(reason) => {
+                tracing::error!(reason, "what is stored is damaged");
+                Self::Quarantined { reason: None }
+            }
+            StoreError::Setup(cause) | StoreError::Internal(cause) | StoreError::Damaged(cause) => {
+                Self::internal(cause)
+            }
         }
     }
 }

@@ -1,17 +1,21 @@
 //! The living tier: everything that starts, dies and is supervised.
 
+pub mod alerts;
 pub mod app;
 pub mod channels;
 pub mod error;
 pub mod hub;
+pub mod integrity;
 pub mod library;
 mod playout;
 pub mod process;
+pub mod rtmp;
 pub mod stores;
 pub mod supervise;
 pub mod telemetry;
 pub mod tree;
 
+pub use alerts::{AlertsConfig, ErrorHandler};
 pub use app::{App, AppConfig, StartError};
 pub use channels::Channels;
 pub use error::OpError;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::alerts::ErrorHandler;
 use crate::channels::Channels;
 use crate::hub::{Event, Hub, kind};
 use crate::library::Library;
@@ -18,7 +19,7 @@ use crate::supervise::ChildSpec;
 use crate::tree;
 
 /// Whoever takes up what the database has; nobody until everything has started.
-pub(crate) type Takers = watch::Sender<Option<(Channels, Library)>>;
+pub(crate) type Takers = watch::Sender<Option<(Channels, Library, ErrorHandler)>>;
 
 /// How long after a failure the database's contents are read again.
 const AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
@@ -41,7 +42,7 @@ pub(crate) fn child(store: &Store, hub: &Arc<Hub>, takers: &Takers) -> ChildSpec
 /// Has what the database holds taken up by what runs, if it was not there at the start.
 async fn take_up(
     store: Store,
-    mut takers: watch::Receiver<Option<(Channels, Library)>>,
+    mut takers: watch::Receiver<Option<(Channels, Library, ErrorHandler)>>,
 ) -> Result<(), String> {
     while !store.is_taken_up() {
         store.until_reached().await;
@@ -52,10 +53,11 @@ async fn take_up(
         else {
             break;
         };
-        let Some((channels, library)) = takers else {
+        let Some((channels, library, alerts)) = takers else {
             break;
         };
         let taken = async {
+            alerts.take_up().await?;
             library.take_up().await?;
             let stored = store.all_channels().await?;
             channels.take_up(stored).await

@@ -4,15 +4,17 @@
 //!
 //! ```text
 //! root                 one_for_one, 5 restarts in 60 s, then the daemon ends; stopped from the bottom
-//! ├─ store guard        tells whether PostgreSQL and Redis work
+//! ├─ store guard       tells whether PostgreSQL and Redis work
+//! ├─ integrity         exports the audit's heads, follows the audit once after a start
 //! ├─ heartbeats        batches to PostgreSQL
 //! ├─ hot copy          latest heartbeats to Redis
+//! ├─ alerts            what fails: written, told by webhook and mail; the history of channels
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
 //! └─ channels          one_for_one, dynamic, stopped together
 //!     └─ channel …     10 restarts in 300 s, then parked and tried every 60 s; never a sibling's harm
 //! ```
 //!
-//! A child is restarted alone because none holds what another needs to go on: reports wait in
+//! A child is restarted alone because none holds what another needs to go on: reports and alerts wait in
 //! memory, the library answers from memory, a channel's truth is in the store. Stopping goes from
 //! the bottom: channels first, so that what they report last is still written.
 //!
@@ -26,6 +28,8 @@ use std::time::Duration;
 use playout_domain::backoff::{BUDGET_FAILURES, BUDGET_TIME, SLOW_RETRY};
 use ractor::Actor;
 
+use crate::alerts::ErrorHandler;
+use crate::integrity::Integrity;
 use crate::library::Library;
 use crate::supervise::{
     ChildError, ChildSpec, Intensity, OnExhaustion, Policy, Restart, StopOrder, Stopping, Strategy,
@@ -59,10 +63,14 @@ pub const ROOT_POLICY: Policy = Policy {
 
 /// Tells whether the stores work.
 pub const STORE_GUARD: Row = permanent("store guard", 2);
+/// Watches over what is kept; the last to stop, so that everything done is in what it exports.
+pub const INTEGRITY: Row = permanent("integrity", 5);
 /// Batches to PostgreSQL.
 pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 /// Latest heartbeats to Redis.
 pub const HOT_COPY: Row = permanent("hot copy", 2);
+/// What fails.
+pub const ALERTS: Row = permanent("alerts", 5);
 /// The prepare queue.
 pub const LIBRARY: Row = permanent("library", 5);
 
@@ -83,7 +91,15 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 5] = [STORE_GUARD, HEARTBEATS, HOT_COPY, LIBRARY, CHANNELS];
+pub const TABLE: [Row; 7] = [
+    STORE_GUARD,
+    INTEGRITY,
+    HEARTBEATS,
+    HOT_COPY,
+    ALERTS,
+    LIBRARY,
+    CHANNELS,
+];
 
 const fn permanent(name: &'static str, shutdown: u64) -> Row {
     Row {
@@ -129,12 +145,15 @@ impl Tree {
     /// What did not start.
     pub async fn grow(
         stores: ChildSpec,
+        integrity: &Integrity,
         telemetry: &Telemetry,
+        alerts: &ErrorHandler,
         library: &Library,
     ) -> Result<Self, ChildError> {
         let channels = Supervisor::planned(CHANNELS.name, CHANNELS_POLICY, Vec::new());
-        let mut children = vec![stores];
+        let mut children = vec![stores, integrity.child()];
         children.extend(telemetry.children());
+        children.push(alerts.child());
         children.push(library.child());
         children.push(channels.as_child(CHANNELS.restart, CHANNELS.shutdown));
         debug_assert!(

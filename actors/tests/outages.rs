@@ -5,13 +5,16 @@
 use std::time::Duration;
 
 use playout_actors::process::Tools;
-use playout_actors::{App, AppConfig, OpError, PlayoutSettings, SourceKind};
+use playout_actors::rtmp::{Reach, RtmpSettings, SessionLimits, TrustRoots};
+use playout_actors::{AlertsConfig, App, AppConfig, OpError, PlayoutSettings, SourceKind};
 use playout_domain::lifecycle::Operation;
 use playout_domain::limits::PlanLimits;
 use playout_domain::{ChannelId, ChannelStatus, Desired, Policy};
 use playout_store::testing::{self, Manner, Proxies, TestStore};
 use playout_store::{Condition, Principal, Server, Store, StoreConfig};
 use serde_json::json;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Waits until something holds, a minute at most.
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
@@ -57,6 +60,19 @@ impl House {
             },
             policy: Policy {
                 allow_private_destinations: false,
+            },
+            alerts: AlertsConfig::default(),
+            rtmp: RtmpSettings {
+                reach: Reach::Anywhere,
+                authorities: "/etc/ssl/certs/ca-certificates.crt".into(),
+                roots: TrustRoots::nobody(),
+                stalled_after: Duration::from_secs(10),
+                sessions: SessionLimits {
+                    youtube: DAY,
+                    facebook: DAY,
+                    twitch: DAY,
+                    custom: DAY,
+                },
             },
             media_roots: Vec::new(),
             prepare_jobs: 1,

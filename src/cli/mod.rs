@@ -1,11 +1,13 @@
 //! The command line: one subcommand per job, and exit codes that scripts can rely on.
 //!
-//! 0: done. 1: it could not be done, one sentence on stderr says why. 2: the command line or the
+//! 0: done. 1: it could not be done, one sentence on stderr says why; of `verify`: something is wrong. 2: the command line or the
 //! configuration is not what it should be.
 
 mod client;
 mod import;
+mod rotate;
 mod token;
+mod verify;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use playout_store::OldKey;
 
 use crate::config::{Config, reachable};
 use crate::daemon::{self, ADMIN_TOKEN};
@@ -39,6 +42,30 @@ enum Command {
     /// Access tokens of the running daemon.
     #[command(subcommand)]
     Token(Token),
+    /// Look for damage and tampering in what is kept: channels, sealed secrets, audit, master key. Nothing is
+    /// written, and a daemon may run meanwhile.
+    Verify(Verify),
+    /// Make a new master key and seal everything anew with it. A daemon may run meanwhile; cut short, it goes
+    /// on when it is run again.
+    RotateKey(RotateKey),
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// Answer one JSON document in place of lines.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct RotateKey {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// The old key is lost for good: give up the stream keys that it has sealed. They have to be entered again.
+    #[arg(long)]
+    lost_key: bool,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +176,17 @@ pub fn main() -> ExitCode {
         Command::Token(Token::Create { daemon, name }) => daemon
             .client()
             .and_then(|client| block_on(token::create(client, &name))),
+        Command::Verify(verify) => verify
+            .configuration
+            .load()
+            .and_then(|config| block_on(verify::run(&config, verify.json))),
+        Command::RotateKey(rotate) => rotate.configuration.load().and_then(|config| {
+            let old = match rotate.lost_key {
+                true => OldKey::Lost,
+                false => OldKey::AtHand,
+            };
+            block_on(rotate::run(&config, old))
+        }),
     };
     let (code, sentence) = match done {
         Ok(()) => return ExitCode::SUCCESS,
@@ -185,7 +223,7 @@ fn check_config(configuration: &Configuration) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a command that only speaks to a daemon.
+/// Runs a command beside the daemon.
 fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -56,7 +56,14 @@ fn the_manual_names_every_setting_and_says_a_sentence_about_it() {
             continue;
         };
         for setting in known_keys(&key) {
-            assert!(section.contains_key(&setting), "no {key}.{setting}");
+            let value = section.get(&setting);
+            let value = value.unwrap_or_else(|| panic!("no {key}.{setting}"));
+            let Some(section) = value.as_table() else {
+                continue;
+            };
+            for inner in known_keys(&format!("{key}.{setting}")) {
+                assert!(section.contains_key(&inner), "no {key}.{setting}.{inner}");
+            }
         }
     }
     let lines: Vec<&str> = MANUAL.lines().collect();
@@ -115,6 +122,21 @@ fn a_wrong_value_is_refused_with_key_line_and_what_is_allowed() {
             2,
             ["media.roots", "not absolute"],
         ),
+        (
+            "[alerts.smtp]\nhost = \"mail\"",
+            2,
+            ["alerts.smtp.host", "alerts.smtp.from"],
+        ),
+        (
+            "[alerts.smtp]\nhost = \"mail\"\nfrom = \"x@y.z\"\nuser = \"tv\"",
+            4,
+            ["alerts.smtp.user", "password_file"],
+        ),
+        (
+            "[alerts.smtp]\nhost = \"m\"\nfrom = \"x@y.z\"\nuser = \"u\"\npassword_file = \"p\"\ntls = \"none\"",
+            6,
+            ["alerts.smtp.tls", "unencrypted"],
+        ),
         ("[http\n", 1, ["", ""]),
     ] {
         let refusal = refusal(text);
@@ -126,6 +148,112 @@ fn a_wrong_value_is_refused_with_key_line_and_what_is_allowed() {
         for part in parts {
             assert!(refusal.contains(part), "{part} not in: {refusal}");
         }
+    }
+}
+
+#[test]
+fn what_cannot_be_right_is_refused_with_key_and_line_and_without_a_password() {
+    for (text, line, parts) in [
+        ("\ndata_dir = \"\"", 2, ["data_dir", "empty"]),
+        ("data_dir = \"a\\u0000b\"", 1, ["data_dir", "NUL"]),
+        (
+            "[media]\nroots = [\"/a\\u0000b\"]",
+            2,
+            ["media.roots", "NUL"],
+        ),
+        (
+            "[log]\nlevel = \"loud\"",
+            2,
+            ["log.level", "`loud` is no level"],
+        ),
+        ("[log]\nlevel = \"info,hyper\"", 2, ["log.level", "`hyper`"]),
+        ("[log]\nlevel = \"\"", 2, ["log.level", "no level"]),
+        (
+            "[log]\nlevel = \"hyper=loud\"",
+            2,
+            ["log.level", "not understood"],
+        ),
+        (
+            "[database]\nurl = \"mysql://me:hunter2@db/x\"",
+            2,
+            ["database.url", "no URL of PostgreSQL"],
+        ),
+        (
+            "[database]\n\nurl = \"postgres://me:hunter2@db:notaport/x\"",
+            3,
+            ["database.url", "`port`"],
+        ),
+        (
+            "[redis]\nurl = \"http://:hunter2@r\"",
+            2,
+            ["redis.url", "no URL of Redis"],
+        ),
+        ("redis.url = 12345", 1, ["redis.url", "text in quotes"]),
+        (
+            "[http]\npublic_url = \"http://user:hunter2@x/y?z#q\"",
+            2,
+            ["http.public_url", "password"],
+        ),
+        (
+            "http = { public_url = \"http://x/y?z\" }",
+            1,
+            ["http.public_url", "query"],
+        ),
+        (
+            "http.public_url = \"https://x/#y\"",
+            1,
+            ["http.public_url", "fragment"],
+        ),
+        (
+            "[http]\npublic_url = \"ftp://x\"",
+            2,
+            ["http.public_url", "http://"],
+        ),
+        (
+            "[http]\npublic_url = \"http://\"",
+            2,
+            ["http.public_url", "URL"],
+        ),
+        (
+            "[http]\npublic_url = \"http:///y\"",
+            2,
+            ["http.public_url", "URL"],
+        ),
+        (
+            "[http]\npublic_url = \"http://:80\"",
+            2,
+            ["http.public_url", "host"],
+        ),
+        (
+            "[http]\npublic_url = \"http://x:99999\"",
+            2,
+            ["http.public_url", "port"],
+        ),
+        (
+            "[http]\npublic_url = \"http://x y\"",
+            2,
+            ["http.public_url", "URL"],
+        ),
+    ] {
+        let refusal = refusal(text);
+        assert!(
+            refusal.starts_with(&format!("my.toml, line {line}: ")),
+            "{refusal}"
+        );
+        for part in parts {
+            assert!(refusal.contains(part), "{part} not in: {refusal}");
+        }
+        for secret in ["hunter2", "12345"] {
+            assert!(!refusal.contains(secret), "{refusal}");
+        }
+    }
+    for right in [
+        "[http]\npublic_url = \"https://tv.example.org:8443/on/air/\"",
+        "[http]\npublic_url = \"http://[::1]:80\"",
+        "[log]\nlevel = \"INFO,playout_actors=debug,[import{file=a}]=trace\"",
+        "[database]\nurl = \"host=/run/postgresql user=me\"",
+    ] {
+        parse(right).unwrap();
     }
 }
 

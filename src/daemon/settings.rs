@@ -1,20 +1,29 @@
 //! From the configuration to what each part of the daemon wants to know.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use playout_actors::process::Tools;
-use playout_actors::{AppConfig, PlayoutSettings, SourceKind};
+use playout_actors::rtmp::{RtmpSettings, SessionLimits, TrustRoots};
+use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
+use playout_domain::alert::route::RoutePolicy;
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::media::Profile;
-use playout_store::StoreConfig;
+use playout_partners::smtp::{Mailer, SmtpConfig, SmtpTls};
 use playout_store::embedded::{Embedded, EmbeddedConfig, Which};
+use playout_store::{KeySource, StoreConfig};
+use zeroize::Zeroizing;
 
+use super::mark::RunMark;
 use crate::config::{self, Config};
 use crate::facade;
 use crate::facade::accept::ConnectionLimits;
 use crate::facade::request::BodyLimits;
+
+/// The name of the key in the data folder, and as a credential.
+const MASTER_KEY: &str = "master.key";
 
 /// The folder in `data_dir` with the copy of what is needed to air.
 const STANDBY: &str = "standby";
@@ -60,15 +69,36 @@ pub(super) fn store(
         pool_size: u32::try_from(config.database.pool_size.get()).unwrap_or(u32::MAX),
         statement_timeout: config.database.statement_timeout.duration(),
         key_prefix: config.redis.prefix.clone(),
-        master_key: data_dir.join("master.key"),
+        master_key: master_key(data_dir),
         standby: Some(data_dir.join(STANDBY)),
     })
 }
 
+/// Where the master key is: the systemd credential of that name where the service was given one, else the
+/// file in the data folder.
+pub(super) fn master_key(data_dir: &Path) -> KeySource {
+    key_source(std::env::var_os("CREDENTIALS_DIRECTORY"), data_dir)
+}
+
+fn key_source(credentials: Option<OsString>, data_dir: &Path) -> KeySource {
+    let credential = credentials.map(|folder| Path::new(&folder).join(MASTER_KEY));
+    match credential {
+        Some(path) if path.exists() => KeySource::Credential(path),
+        _ => KeySource::File(data_dir.join(MASTER_KEY)),
+    }
+}
+
 /// What the living tier wants to know.
-pub(super) fn app(config: &Config, data_dir: &Path) -> AppConfig {
+///
+/// # Errors
+/// One sentence: the certificates of `rtmp.authorities` cannot be read.
+pub(super) fn app(
+    config: &Config,
+    data_dir: &Path,
+    alerts: AlertsConfig,
+) -> Result<AppConfig, String> {
     let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
-    AppConfig {
+    Ok(AppConfig {
         data_dir: data_dir.to_owned(),
         tools: Tools::default(),
         playout: PlayoutSettings {
@@ -81,9 +111,8 @@ pub(super) fn app(config: &Config, data_dir: &Path) -> AppConfig {
             target_duration: seconds(config.hls.target_duration.duration()),
             window: config.hls.window.get(),
         },
-        policy: Policy {
-            allow_private_destinations: config.rtmp.allow_private,
-        },
+        policy: policy(&config.rtmp),
+        rtmp: rtmp(&config.rtmp)?,
         media_roots: config
             .media
             .roots
@@ -98,7 +127,103 @@ pub(super) fn app(config: &Config, data_dir: &Path) -> AppConfig {
             .media
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
+        alerts,
+    })
+}
+
+fn policy(config: &config::RtmpSettings) -> Policy {
+    Policy {
+        allow_private_destinations: config.allow_private,
     }
+}
+
+fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
+    let limits = &config.session_limits;
+    let unusable = |why: String| {
+        let file = config.authorities.display();
+        format!("rtmp.authorities: the certificates in {file} cannot be used: {why}")
+    };
+    let pem = std::fs::read(&config.authorities).map_err(|error| unusable(error.to_string()))?;
+    Ok(RtmpSettings {
+        reach: policy(config).into(),
+        authorities: config.authorities.clone(),
+        roots: TrustRoots::of(&pem).map_err(|error| unusable(error.to_string()))?,
+        stalled_after: config.stalled_after.duration(),
+        sessions: SessionLimits {
+            youtube: limits.youtube.duration(),
+            facebook: limits.facebook.duration(),
+            twitch: limits.twitch.duration(),
+            custom: limits.custom.duration(),
+        },
+    })
+}
+
+/// What raises alerts, and how they are told.
+///
+/// # Errors
+/// One sentence: the mail server cannot be used as configured.
+pub(super) fn alerts(
+    config: &Config,
+    data_dir: &Path,
+    mark: &RunMark,
+) -> Result<AlertsConfig, String> {
+    let settings = &config.alerts;
+    Ok(AlertsConfig {
+        dead_air: settings.dead_air.duration(),
+        quiet: settings.quiet.duration(),
+        policy: RoutePolicy {
+            allow_private: settings.allow_private_webhooks,
+        },
+        mailer: mailer(&settings.smtp)?,
+        disk: Some(data_dir.to_owned()),
+        min_free_disk: settings.min_free_disk.get() as u64,
+        unclean_stop: mark.unclean.clone(),
+        ..AlertsConfig::default()
+    })
+}
+
+/// Who sends mail; nobody where no mail server is configured.
+fn mailer(smtp: &config::SmtpSettings) -> Result<Option<Mailer>, String> {
+    let (Some(host), Some(from)) = (&smtp.host, &smtp.from) else {
+        return Ok(None);
+    };
+    let credentials = match (&smtp.user, &smtp.password_file) {
+        (Some(user), Some(file)) => Some((user.clone(), password(file)?)),
+        _ => None,
+    };
+    let config = SmtpConfig {
+        host: host.clone(),
+        port: u16::try_from(smtp.port.get()).unwrap_or(u16::MAX),
+        tls: match smtp.tls {
+            config::SmtpTls::StartTls => SmtpTls::StartTls,
+            config::SmtpTls::Implicit => SmtpTls::Implicit,
+            config::SmtpTls::None => SmtpTls::None,
+        },
+        credentials,
+        from: from.clone(),
+        authority: None,
+    };
+    let mailer = Mailer::new(config).map_err(|error| format!("alerts.smtp: {error}"))?;
+    Ok(Some(mailer))
+}
+
+/// The first line of a file; of a systemd credential where the path is not absolute.
+fn password(file: &Path) -> Result<Zeroizing<String>, String> {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    let path = match credentials {
+        Some(folder) if file.is_relative() => Path::new(&folder).join(file),
+        _ => file.to_owned(),
+    };
+    let text = std::fs::read_to_string(&path).map(Zeroizing::new);
+    let text = text.map_err(|error| {
+        format!(
+            "alerts.smtp.password_file {} cannot be read: {error}",
+            path.display()
+        )
+    })?;
+    Ok(Zeroizing::new(
+        text.lines().next().unwrap_or_default().to_owned(),
+    ))
 }
 
 /// What the facade wants to know.
@@ -185,8 +310,54 @@ mod tests {
     }
 
     #[test]
+    fn a_credential_goes_before_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = KeySource::File(PathBuf::from("/data/master.key"));
+        let of = |credentials: Option<&Path>| {
+            key_source(
+                credentials.map(|path| path.as_os_str().to_owned()),
+                Path::new("/data"),
+            )
+        };
+        assert_eq!(of(None), file);
+        // Of another service's credentials none is called so.
+        assert_eq!(of(Some(folder.path())), file);
+        let path = folder.path().join("master.key");
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(of(Some(folder.path())), KeySource::Credential(path));
+    }
+
+    #[test]
+    fn mail_is_sent_where_a_server_is_named_and_its_password_is_read_from_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("password");
+        let mark = RunMark::look(folder.path());
+        let settings = |more: &str| {
+            let text = format!("[alerts.smtp]\n{more}");
+            alerts(&parse(&text), folder.path(), &mark)
+        };
+        assert!(settings("").unwrap().mailer.is_none());
+        let server = "host = \"smtp.example.org\"\nfrom = \"TV <tv@example.org>\"\n";
+        assert!(settings(server).unwrap().mailer.is_some());
+        let login = format!("{server}user = \"tv\"\npassword_file = {file:?}\n");
+        let refused = settings(&login).unwrap_err();
+        assert!(refused.contains("cannot be read"), "{refused}");
+        std::fs::write(&file, "hunter2\nmore\n").unwrap();
+        assert_eq!(*password(&file).unwrap(), "hunter2");
+        let config = settings(&login).unwrap();
+        assert!(config.mailer.is_some() && !format!("{config:?}").contains("hunter2"));
+        let refused = settings("host = \"h\"\nfrom = \"nobody\"").unwrap_err();
+        assert!(refused.starts_with("alerts.smtp: from is"), "{refused}");
+    }
+
+    #[test]
     fn no_number_of_jobs_means_half_the_processors_and_never_none() {
-        let jobs = |text| app(&parse(text), Path::new("/data")).prepare_jobs;
+        let alerts = AlertsConfig::default;
+        let jobs = |text| {
+            app(&parse(text), Path::new("/data"), alerts())
+                .unwrap()
+                .prepare_jobs
+        };
         assert_eq!(jobs(""), (processors() / 2).max(1));
         assert_eq!(jobs("[media]\nprepare_jobs = 7"), 7);
     }

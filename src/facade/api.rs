@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use playout_actors::App;
 use playout_domain::lifecycle::Operation;
-use playout_domain::{ChannelId, MediaId};
+use playout_domain::{AlertId, AlertRouteId, ChannelId, DeliveryId, DestinationId, MediaId};
 use playout_store::{Principal, Server, StoreError};
 use serde_json::Value;
 use tracing::Instrument;
@@ -18,7 +18,9 @@ use warp::reply::Response;
 
 use super::problem::{Problem, allow_header};
 use super::request::Request;
-use super::{Facade, answer, channels, events, media, readiness, tokens};
+use super::{
+    Facade, alert_routes, alerts, answer, channels, destinations, events, media, readiness, tokens,
+};
 
 /// A path of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +33,20 @@ pub enum Resource {
     Processes(ChannelId),
     Outputs(ChannelId),
     OutputMetrics(ChannelId),
+    Destinations(ChannelId),
+    Destination(ChannelId, DestinationId),
+    Validate(ChannelId, DestinationId),
     Rotation(ChannelId),
     Plan(ChannelId),
+    History(ChannelId),
+    Alerts,
+    Alert(AlertId),
+    Acknowledge(AlertId),
+    AlertRoutes,
+    AlertRoute(AlertRouteId),
+    AlertRouteTest(AlertRouteId),
+    AlertDeliveries,
+    RetryDelivery(DeliveryId),
     MediaLibrary,
     Media(MediaId),
     Thumbnail(MediaId),
@@ -61,10 +75,28 @@ impl Resource {
                     ["processes"] => Self::Processes(id),
                     ["outputs"] => Self::Outputs(id),
                     ["outputs", "metrics"] => Self::OutputMetrics(id),
+                    ["destinations"] => Self::Destinations(id),
+                    ["destinations", destination] => {
+                        Self::Destination(id, self::id(destination, "destination")?)
+                    }
+                    ["destinations", destination, "validate"] => {
+                        Self::Validate(id, self::id(destination, "destination")?)
+                    }
                     ["rotation"] => Self::Rotation(id),
                     ["plan"] => Self::Plan(id),
+                    ["history"] => Self::History(id),
                     _ => return Err(Problem::not_found("route")),
                 }
+            }
+            ["alerts"] => Self::Alerts,
+            ["alerts", id] => Self::Alert(self::id(id, "alert")?),
+            ["alerts", id, "acknowledge"] => Self::Acknowledge(self::id(id, "alert")?),
+            ["alert-routes"] => Self::AlertRoutes,
+            ["alert-routes", id] => Self::AlertRoute(self::id(id, "alert route")?),
+            ["alert-routes", id, "test"] => Self::AlertRouteTest(self::id(id, "alert route")?),
+            ["alert-deliveries"] => Self::AlertDeliveries,
+            ["alert-deliveries", id, "retry"] => {
+                Self::RetryDelivery(self::id(id, "alert delivery")?)
             }
             ["media"] => Self::MediaLibrary,
             ["media", id] => Self::Media(self::id(id, "media item")?),
@@ -78,9 +110,18 @@ impl Resource {
     /// The methods it takes, besides `HEAD` and `OPTIONS`.
     pub fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Channels | Self::MediaLibrary => &[Method::GET, Method::POST],
-            Self::Channel(_) => &[Method::GET, Method::PATCH, Method::DELETE],
-            Self::Operation(..) | Self::Tokens => &[Method::POST],
+            Self::Channels | Self::MediaLibrary | Self::Destinations(_) | Self::AlertRoutes => {
+                &[Method::GET, Method::POST]
+            }
+            Self::Channel(_) | Self::Destination(..) | Self::AlertRoute(_) => {
+                &[Method::GET, Method::PATCH, Method::DELETE]
+            }
+            Self::Operation(..)
+            | Self::Validate(..)
+            | Self::Tokens
+            | Self::Acknowledge(_)
+            | Self::AlertRouteTest(_)
+            | Self::RetryDelivery(_) => &[Method::POST],
             Self::Rotation(_) => &[Method::GET, Method::PUT],
             Self::Media(_) => &[Method::GET, Method::DELETE],
             Self::Status(_)
@@ -89,6 +130,10 @@ impl Resource {
             | Self::Outputs(_)
             | Self::OutputMetrics(_)
             | Self::Plan(_)
+            | Self::History(_)
+            | Self::Alerts
+            | Self::Alert(_)
+            | Self::AlertDeliveries
             | Self::Thumbnail(_)
             | Self::Events => &[Method::GET],
         }
@@ -266,9 +311,31 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Processes(id) => channels::processes(call, id).await,
         Resource::Outputs(id) => channels::outputs(call, id).await,
         Resource::OutputMetrics(id) => channels::output_metrics(call, id).await,
+        Resource::Destinations(id) if reads => destinations::list(call, id).await,
+        Resource::Destinations(id) => destinations::add(call, id).await,
+        Resource::Destination(id, destination) if reads => {
+            destinations::get(call, id, destination).await
+        }
+        Resource::Destination(id, destination) if method == Method::PATCH => {
+            destinations::change(call, id, destination).await
+        }
+        Resource::Destination(id, destination) => destinations::remove(call, id, destination).await,
+        Resource::Validate(id, destination) => destinations::validate(call, id, destination).await,
         Resource::Rotation(id) if reads => channels::rotation(call, id).await,
         Resource::Rotation(id) => channels::set_rotation(call, id).await,
         Resource::Plan(id) => channels::plan(call, id).await,
+        Resource::History(id) => alerts::history(call, id).await,
+        Resource::Alerts => alerts::list(call).await,
+        Resource::Alert(id) => alerts::get(call, id).await,
+        Resource::Acknowledge(id) => alerts::acknowledge(call, id).await,
+        Resource::AlertRoutes if reads => alert_routes::list(call).await,
+        Resource::AlertRoutes => alert_routes::create(call).await,
+        Resource::AlertRoute(id) if reads => alert_routes::get(call, id).await,
+        Resource::AlertRoute(id) if method == Method::PATCH => alert_routes::update(call, id).await,
+        Resource::AlertRoute(id) => alert_routes::delete(call, id).await,
+        Resource::AlertRouteTest(id) => alert_routes::test(call, id).await,
+        Resource::AlertDeliveries => alerts::deliveries(call).await,
+        Resource::RetryDelivery(id) => alerts::retry(call, id).await,
         Resource::MediaLibrary if reads => media::list(call).await,
         Resource::MediaLibrary => media::import(call).await,
         Resource::Media(id) if reads => media::get(call, id).await,

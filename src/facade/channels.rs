@@ -15,9 +15,9 @@ use super::page::Page;
 use super::problem::Problem;
 use super::representation::if_match;
 
-const JSON: &[&str] = &["application/json"];
+pub(super) const JSON: &[&str] = &["application/json"];
 /// RFC 7396 names the first; the second is what everybody sends.
-const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
+pub(super) const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 /// Longest stretch of a plan that is answered at once.
 const MAX_PLAN: Duration = Duration::from_secs(24 * 60 * 60);
@@ -177,7 +177,7 @@ fn one(call: &Call, channel: &Channel) -> Result<Response, Problem> {
 }
 
 /// The version is the tag that `If-Match` takes.
-fn versioned(mut response: Response, channel: &Channel) -> Response {
+pub(super) fn versioned(mut response: Response, channel: &Channel) -> Response {
     answer::set(
         &mut response,
         header::ETAG,

@@ -7,9 +7,12 @@
 //! in tasks of their own, and a client that leaves only misses the answer.
 
 pub mod accept;
+mod alert_routes;
+mod alerts;
 mod answer;
 pub mod api;
 mod channels;
+mod destinations;
 mod events;
 mod first_bytes;
 mod hls;

@@ -1,7 +1,7 @@
 //! Cursor pagination: `?limit=` and `?cursor=`, where the cursor is what the page before answered.
 //!
 //! The cursor is the id of the last item: ids are in order of age, so what is created meanwhile
-//! comes later and what is deleted is not missed.
+//! comes later (or, in lists that begin with the newest, before) and what is deleted is not missed.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ const MAX_LIMIT: usize = 500;
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page<I> {
-    /// The items after this one.
+    /// The items that follow this one.
     pub(super) after: Option<I>,
     /// So many at most.
     limit: usize,
@@ -28,6 +28,14 @@ impl<I: FromStr + Display + Copy> Page<I> {
     /// 400: a limit out of bounds, or a cursor that no list has answered.
     pub(super) fn of(request: &Request) -> Result<Self, Problem> {
         let [limit, cursor] = request.query(["limit", "cursor"])?;
+        Self::read(limit, cursor)
+    }
+
+    /// The same, where the query holds more.
+    ///
+    /// # Errors
+    /// As [`Page::of`].
+    pub(super) fn read(limit: Option<String>, cursor: Option<String>) -> Result<Self, Problem> {
         let limit = limit.map_or(Ok(DEFAULT_LIMIT), |text| limit_of(&text))?;
         let after = cursor.map(|text| text.parse::<I>()).transpose();
         let after = after.map_err(|_| {

@@ -132,6 +132,17 @@ impl Problem {
         Self::new(Kind::Conflict, detail).member("state", state.into())
     }
 
+    /// 409: it is stored damaged; what is wrong with it is for the operator alone.
+    pub fn quarantined(reason: Option<&str>) -> Self {
+        let detail = "What is stored of it does not match its digest, so it is off air and left as it \
+            is until it is restored or deleted.";
+        let problem = Self::new(Kind::Quarantined, detail).member("state", "QUARANTINED");
+        match reason {
+            Some(reason) => problem.member("reason", sentence(reason)),
+            None => problem,
+        }
+    }
+
     /// 412: `current` is the version that is there now.
     pub fn version_mismatch(current: Option<u64>) -> Self {
         let detail = match current {
@@ -286,6 +297,7 @@ impl From<OpError> for Problem {
             OpError::NotFound(what) => Self::not_found(what),
             OpError::Invalid(violations) => Self::invalid(&violations.0),
             OpError::Conflict { state, message } => Self::conflict(state, sentence(&message)),
+            OpError::Quarantined { reason } => Self::quarantined(reason.as_deref()),
             OpError::VersionMismatch { current } => Self::version_mismatch(Some(current)),
             OpError::Limit(exceeded) => Self::limit_exceeded(&exceeded),
             OpError::Unavailable {
@@ -364,6 +376,7 @@ mod tests {
                 422,
             ),
             (conflict(), 409),
+            (OpError::Quarantined { reason: None }, 409),
             (OpError::VersionMismatch { current: 7 }, 412),
             (OpError::Limit(limit), 402),
             (

@@ -1,7 +1,8 @@
 //! `/healthz`: the process answers. `/readyz`: the daemon can do its work.
 //!
 //! Ready means that the channels are up and PostgreSQL answers. Without Redis everything works,
-//! only slower, so its state is told and decides nothing.
+//! only slower, so its state is told and decides nothing. Nor does a channel that is stored damaged:
+//! the others are on air.
 
 use playout_actors::stores;
 use playout_store::{Condition, Server};
@@ -28,13 +29,14 @@ pub(super) fn readyz(facade: &Facade, request: &Request) -> Result<Response, Pro
         return Ok(response);
     }
     let [] = request.query([])?;
-    let store = &facade.app()?.store;
-    let condition = |server| store.condition(server).borrow().clone();
+    let app = facade.app()?;
+    let condition = |server| app.store.condition(server).borrow().clone();
     let (postgres, redis) = (condition(Server::Postgres), condition(Server::Redis));
     let parts = json!({
         "postgres": postgres.works(),
         "redis": redis.works(),
         "conditions": { "postgres": stores::name(&postgres), "redis": stores::name(&redis) },
+        "quarantinedChannels": app.channels.quarantined(),
     });
     if !postgres.works() {
         return Err(Problem::not_ready(read_only(&postgres), parts));

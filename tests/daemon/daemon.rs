@@ -46,18 +46,30 @@ impl Daemon {
 
     /// The same with more flags for `serve`.
     pub fn start_with(data: &Path, settings: &str, flags: &[&str]) -> Self {
-        Self::launch(data, settings, flags, None)
+        Self::start_in(data, settings, flags, &[])
+    }
+
+    /// The same, with everything logged that can be.
+    pub fn start_talkative(data: &Path, settings: &str) -> Self {
+        Self::start_in(data, settings, &[], &[("RUST_LOG", Path::new("trace"))])
     }
 
     /// The same with programs of the test's own before all others.
     pub fn start_with_programs(data: &Path, settings: &str, programs: &Path) -> Self {
-        Self::launch(data, settings, &[], Some(programs))
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = [programs.to_owned()].into_iter();
+        let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)));
+        let path = PathBuf::from(path.expect("a search path"));
+        Self::start_in(data, settings, &[], &[("PATH", &path)])
     }
 
-    fn launch(data: &Path, settings: &str, flags: &[&str], programs: Option<&Path>) -> Self {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = programs.map(Path::to_owned).into_iter();
-        let path = std::env::join_paths(folders.chain(std::env::split_paths(&path)));
+    /// The same with more in its environment.
+    pub fn start_in(
+        data: &Path,
+        settings: &str,
+        flags: &[&str],
+        environment: &[(&str, &Path)],
+    ) -> Self {
         let config = data.with_extension("toml");
         let own = "[http]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[media]\nprepare_on_import = false\n";
         std::fs::write(&config, format!("{settings}\n{own}")).expect("writes the configuration");
@@ -73,7 +85,7 @@ impl Daemon {
             .arg("--data-dir")
             .arg(data)
             .args(flags)
-            .env("PATH", path.expect("a search path"))
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)

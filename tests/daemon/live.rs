@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::clips::clip;
+use super::clips::{clip, ffmpeg, make};
 use super::daemon::{BOUND, Daemon, folder, until};
 use super::viewer::Viewer;
 
@@ -158,4 +158,40 @@ fn a_live_transcode_that_cannot_keep_up_is_given_up_for_what_can_be_played() {
         last.iter().rev().take(200).all(Option::is_some),
         "only what plays is on air"
     );
+}
+
+#[test]
+fn a_file_that_breaks_off_gives_way_to_the_next_item() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    // It says at its beginning that it is 60 s long, and has about 12.
+    let cut = make("cut-60s.mp4", |out| {
+        let whole = clip(4, 1_500);
+        let faststart = out.with_extension("whole");
+        let made = ffmpeg(&["-i", &whole.display().to_string()])
+            .args(["-c", "copy", "-movflags", "+faststart", "-f", "mp4"])
+            .arg(&faststart)
+            .status()
+            .expect("ffmpeg runs");
+        let bytes = std::fs::read(&faststart).expect("a file");
+        std::fs::write(out, &bytes[..bytes.len() / 5]).expect("writes");
+        std::fs::remove_file(&faststart).expect("removes");
+        made.success()
+    });
+    let cut = daemon.import(&cut);
+    let good = daemon.import(&clip(7, 150));
+    let channel = daemon.channel(&[&cut, &good]);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    let item = || daemon.get(&format!("/channels/{channel}/status"))["onAir"]["mediaId"].clone();
+    let long_before_the_claimed_end = Duration::from_secs(40);
+    viewer.follow(
+        "the next item is on air",
+        long_before_the_claimed_end,
+        |_| item() == json!(good),
+    );
+    let seen = viewer.seconds;
+    viewer.watch(seen + 8.0);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
 }

@@ -8,13 +8,18 @@ mod daemon;
 mod http;
 #[path = "../judge/mod.rs"]
 mod judge;
+#[path = "../receiver/mod.rs"]
+mod receiver;
 mod viewer;
 
 mod api;
 mod browser;
 mod hls_output;
 mod inputs;
+mod integrity;
 mod live;
 mod on_air;
 mod recovery;
+mod rtmp;
 mod stores;
+mod storm;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, is_running, signal_process, until};
 use super::viewer::Viewer;
@@ -112,6 +114,51 @@ fn a_killed_daemon_takes_its_children_along_and_goes_on_where_it_was() {
         viewer.discontinuities, 0,
         "so short an absence is caught up with"
     );
+}
+
+#[test]
+fn damage_in_the_middle_costs_the_damaged_stretch_and_the_next_item_starts_on_time() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media =
+        [(1, 900), (2, 250), (3, 150)].map(|(seed, frames)| daemon.import(&clip(seed, frames)));
+    let channel = daemon.channel(&[&media[0], &media[1]]);
+    let path = format!("/channels/{channel}");
+    daemon.api("PATCH", &path, &json!({ "fallbackVideo": media[2] }));
+    media.iter().for_each(|media| daemon.prepared(media));
+    let files = media.each_ref().map(|media| daemon.prepared_file(media));
+    let whole = std::fs::read(&files[0]).expect("a prepared file");
+    let mut damaged = whole.clone();
+    let hole = whole.len() * 4 / 10..whole.len() / 2;
+    damaged[hole].fill(0);
+    std::fs::write(&files[0], &damaged).expect("damages it");
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(44.0);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+    std::fs::write(&files[0], &whole).expect("makes it whole");
+    let shown = viewer.shown(&[&files[0], &files[1], &files[2]]);
+    let place = |frame| shown.iter().position(|picture| *picture == Some(frame));
+    let (begins, next) = (place((0, 0)), place((1, 0)));
+    let (Some(begins), Some(next)) = (begins, next) else {
+        panic!("both items are on air: {begins:?} {next:?}");
+    };
+    assert_eq!(next - begins, 900, "the next item starts on time");
+    let of = |file| {
+        shown[begins..next]
+            .iter()
+            .flatten()
+            .filter(|(f, _)| *f == file)
+            .count()
+    };
+    assert_eq!(of(0) + of(2), 900, "its own pictures, and the fallback's");
+    assert!(
+        of(2) >= 50 && of(0) >= 450,
+        "only the damaged stretch is lost: {} of 900 are left",
+        of(0)
+    );
+    assert!(place((0, 899)).is_some(), "it goes on behind the damage");
 }
 
 /// The last look at a daemon that is gone finds nobody.

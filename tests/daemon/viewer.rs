@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::daemon::{Daemon, until};
@@ -170,51 +170,64 @@ impl<'a> Viewer<'a> {
 
 /// Decodes a transport stream; any error is a failure. Answers what it writes.
 fn decode(stream: &[u8], output: &[&str]) -> String {
-    let mut ffmpeg = Command::new("ffmpeg")
-        .args([
-            "-nostdin",
-            "-hide_banner",
-            "-loglevel",
-            "warning",
-            "-xerror",
-            "-f",
-            "mpegts",
-            "-i",
-            "pipe:0",
-        ])
+    let mut ffmpeg = decoder(&["-f", "mpegts", "-i", "pipe:0"], output);
+    let mut stdin = ffmpeg.stdin.take().expect("piped");
+    let stream = stream.to_vec();
+    let feeding = std::thread::spawn(move || stdin.write_all(&stream));
+    let text = decoded(ffmpeg);
+    feeding.join().expect("fed").expect("fed");
+    text
+}
+
+fn decoder(input: &[&str], output: &[&str]) -> Child {
+    let quiet = [
+        "-nostdin",
+        "-hide_banner",
+        "-loglevel",
+        "warning",
+        "-xerror",
+    ];
+    Command::new("ffmpeg")
+        .args(quiet)
+        .args(input)
         .args(output)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("ffmpeg runs");
-    let mut stdin = ffmpeg.stdin.take().expect("piped");
-    let stream = stream.to_vec();
-    let feeding = std::thread::spawn(move || stdin.write_all(&stream));
+        .expect("ffmpeg runs")
+}
+
+fn decoded(ffmpeg: Child) -> String {
     let done = ffmpeg.wait_with_output().expect("ffmpeg ends");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert!(
-        done.status.success() && feeding.join().expect("fed").is_ok(),
-        "ffmpeg -xerror: {said}"
-    );
+    assert!(done.status.success(), "ffmpeg -xerror: {said}");
     String::from_utf8(done.stdout).expect("text")
+}
+
+const FINGERPRINTS: [&str; 7] = [
+    "-map",
+    "0:v:0",
+    "-fps_mode",
+    "passthrough",
+    "-f",
+    "framemd5",
+    "-",
+];
+
+/// The fingerprint of every picture of a file of any format.
+pub fn pictures_of_file(path: &Path) -> Vec<String> {
+    let path = path.to_str().expect("a plain name");
+    fingerprints(&decoded(decoder(&["-i", path], &FINGERPRINTS)))
 }
 
 /// The fingerprint of every picture of a stream.
 fn pictures(stream: &[u8]) -> Vec<String> {
-    let text = decode(
-        stream,
-        &[
-            "-map",
-            "0:v:0",
-            "-fps_mode",
-            "passthrough",
-            "-f",
-            "framemd5",
-            "-",
-        ],
-    );
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    fingerprints(&decode(stream, &FINGERPRINTS))
+}
+
+fn fingerprints(framemd5: &str) -> Vec<String> {
+    let lines = framemd5.lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| Some(line.rsplit(',').next()?.trim().to_owned()))
         .collect()

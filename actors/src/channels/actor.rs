@@ -6,8 +6,10 @@
 
 mod changes;
 mod orders;
+mod outputs;
 mod planning;
 mod recorder;
+mod recovery;
 mod take_up;
 
 pub(super) use changes::check_fallback;
@@ -21,7 +23,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{Channel, ChannelStatus};
-use playout_domain::config::{Policy, RecoverySettings};
+use playout_domain::config::{DestinationEdit, Policy, RecoverySettings};
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
@@ -33,13 +35,17 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use planning::programme;
+use recovery::Airing;
 
 use super::handle::{Handle, OnAirNow, Snapshot};
 use super::live::Live;
+use crate::alerts::ErrorHandler;
 use crate::error::OpError;
-use crate::hub::{Event as HubEvent, Hub};
+use crate::hub::{Event as HubEvent, Hub, kind};
 use crate::library::LibraryFact;
 use crate::playout::{Fact, Facts, HlsOutput, Playout, Setup, Studio, View};
+use crate::process::Sampled;
+use crate::rtmp::{Outputs, RtmpSettings};
 use crate::telemetry::Telemetry;
 
 /// After this long an item that was given up is tried again.
@@ -57,6 +63,8 @@ pub(crate) enum Msg {
     Operate(Principal, Operation, Reply<Channel>),
     /// Change the configuration by merge patch.
     Update(Principal, Value, Option<u64>, Reply<Channel>),
+    /// Add, change or remove one RTMP destination.
+    EditDestination(Principal, DestinationEdit, Option<u64>, Reply<Channel>),
     /// Replace the rotation.
     SetRotation(Principal, Value, Reply<Rotation>),
     /// Delete the channel; whoever keeps the actors is told, and ends this one.
@@ -82,9 +90,11 @@ pub(crate) struct Environment {
     pub(crate) store: Store,
     pub(crate) hub: Arc<Hub>,
     pub(crate) telemetry: Telemetry,
+    pub(crate) alerts: ErrorHandler,
     pub(crate) studio: Arc<Studio>,
     pub(crate) policy: Policy,
     pub(crate) live: Live,
+    pub(crate) rtmp: RtmpSettings,
 }
 
 /// The actor's behaviour.
@@ -104,10 +114,14 @@ pub(crate) struct Room {
     args: Args,
     life: Lifecycle,
     playout: Option<Playout>,
+    /// Where the channel is pushed to.
+    outputs: Outputs,
     /// The playout speaks into this; the other end is forwarded to the mailbox.
     facts: mpsc::UnboundedSender<(Generation, Fact)>,
     /// Items that failed twice at one place: passed over until they are forgiven.
     faulty: HashSet<MediaId>,
+    /// What viewers see, for who wants to know whether it came through.
+    airing: Airing,
     /// Writes down what happens; ends with the actor.
     recorder: AbortHandle,
 }
@@ -141,8 +155,10 @@ impl Actor for ChannelActor {
             life: Lifecycle::from(snapshot.channel.life.clone()),
             args,
             playout: None,
+            outputs: Outputs::default(),
             facts,
             faulty: HashSet::new(),
+            airing: Airing::default(),
             recorder,
         };
         room.life.recover_by(room.recovery());
@@ -166,6 +182,9 @@ impl Actor for ChannelActor {
             Msg::Update(who, patch, if_match, reply) => {
                 drop(reply.send(room.update(&who, &patch, if_match).await));
             }
+            Msg::EditDestination(who, edit, if_match, reply) => {
+                drop(reply.send(room.edit_destination(&who, &edit, if_match).await));
+            }
             Msg::SetRotation(who, rotation, reply) => {
                 drop(reply.send(room.set_rotation(&who, &rotation).await));
             }
@@ -175,6 +194,7 @@ impl Actor for ChannelActor {
             Msg::Drain(done) => {
                 room.follow(&me, Event::Drain).await;
                 recorder::record_now(&room.args.environment.store, &room.args.handle).await;
+                room.outputs.end().await;
                 // Whoever asked may have given up waiting.
                 let _ = done.send(());
             }
@@ -235,10 +255,12 @@ impl Room {
         self.note_live(now);
         if before.status != now.status || before.desired != now.desired {
             self.publish("channel.status", json!(self.args.handle.status()));
+            self.tell_status();
         }
         for effect in effects {
             self.perform(me, effect).await;
         }
+        self.sync_outputs(&HashSet::new());
     }
 
     async fn perform(&mut self, me: &ActorRef<Msg>, effect: Effect) {
@@ -302,6 +324,7 @@ impl Room {
             output: output.clone(),
             spool_dir: handle.spool_dir.clone(),
             spool: Arc::clone(&handle.spool),
+            taps: Arc::clone(&handle.taps),
             view: view.clone(),
             facts: Facts {
                 generation,
@@ -309,6 +332,7 @@ impl Room {
             },
         };
         handle.set_on_air(Some(OnAirNow { view, output }));
+        self.airing = Airing::default();
         self.playout = Some(Playout::start(Arc::clone(&environment.studio), setup));
     }
 
@@ -318,8 +342,17 @@ impl Room {
         }
         match fact {
             Fact::FirstOut => self.follow(me, Event::FirstSegment { generation }).await,
-            Fact::Healthy => self.follow(me, Event::Healthy { generation }).await,
-            Fact::OnAirChanged(on_air) => self.publish("channel.onair", json!(on_air)),
+            Fact::Healthy => {
+                self.args
+                    .environment
+                    .alerts
+                    .stream_healthy(self.args.handle.id);
+                self.follow(me, Event::Healthy { generation }).await;
+            }
+            Fact::OnAirChanged(on_air) => {
+                self.publish("channel.onair", json!(on_air));
+                self.tell_on_air(on_air);
+            }
             Fact::SegmentPublished {
                 sequence,
                 starts,
@@ -335,60 +368,42 @@ impl Room {
                 attempt,
                 delay,
             } => {
-                tracing::warn!(channel = %self.args.handle.id, %media, error, attempt, "a source failed");
-                self.tell_recovery("restart", media, Some(&error), Some((attempt, delay)));
+                self.source_failed(media, &error, attempt, delay);
                 self.follow(me, Event::SourceRestarted { generation }).await;
             }
-            Fact::Recovered { media } => self.tell_recovery("recovered", media, None, None),
+            Fact::Recovered { media } => {
+                self.publish(kind::CHANNEL_RECOVERED, json!({ "mediaId": media }));
+            }
             Fact::ItemBroken { media, at } => {
-                tracing::warn!(channel = %self.args.handle.id, %media, "an item cannot be played on; it is passed over");
-                self.tell_recovery("skip", media, None, None);
                 self.faulty.insert(media);
                 let mut snapshot = self.snapshot();
                 let items = self.planned(&snapshot);
+                let fallback = snapshot.channel.config.fallback_video;
                 let plan = &mut snapshot.airtime.plan;
-                let skipped =
-                    plan.at(at).is_some_and(|entry| entry.media_id == media) && plan.skip(at);
+                // A fallback video fills the rest of the item; better an early start than dead air.
+                let skipped = fallback.is_none()
+                    && plan.at(at).is_some_and(|entry| entry.media_id == media)
+                    && plan.skip(at);
                 let changed = plan.replace_from(at.before(1), items);
-                let forgive = if plan.at(at).is_some() {
-                    FORGIVE
-                } else {
-                    FORGIVE_ALL
-                };
+                let plan_goes_on = plan.at(at).is_some();
+                let forgive = if plan_goes_on { FORGIVE } else { FORGIVE_ALL };
                 drop(me.send_after(forgive, || Msg::Forgive));
+                self.item_broken(media, plan_goes_on, forgive);
                 if skipped || changed {
                     self.change_plan(snapshot);
                 }
             }
+            Fact::EndedEarly { media, at } => {
+                tracing::info!(channel = %self.args.handle.id, %media, "an item is shorter than was planned");
+                self.end_entry(media, at);
+            }
             // A playout that was replaced within its generation may have spoken before.
             Fact::Ended { .. } if !self.playout.as_ref().is_some_and(Playout::has_ended) => {}
             Fact::Ended { reason } => {
-                tracing::error!(channel = %self.args.handle.id, reason, "the playout ended; it is started again");
-                self.publish(
-                    "channel.recovery",
-                    json!({ "action": "restart", "error": reason }),
-                );
                 self.follow(me, Event::PlayoutFailed { generation }).await;
+                self.playout_failed(&reason);
             }
         }
-    }
-
-    fn tell_recovery(
-        &self,
-        action: &str,
-        media: MediaId,
-        error: Option<&str>,
-        attempt: Option<(u32, Duration)>,
-    ) {
-        let data = json!({
-            "action": action,
-            "mediaId": media,
-            "error": error,
-            "attempt": attempt.map(|(attempt, _)| attempt),
-            "maxAttempts": self.recovery().max_restarts,
-            "delay": attempt.map(|(_, delay)| delay.as_secs_f64()),
-        });
-        self.publish("channel.recovery", data);
     }
 
     fn recovery(&self) -> RecoverySettings {
@@ -408,16 +423,14 @@ impl Room {
         } = &self.args;
         let snapshot = handle.snapshot();
         let status = snapshot.channel.life.status;
-        let Some(on_air) = handle.on_air() else {
-            return;
-        };
         if !matches!(status, ChannelStatus::Live | ChannelStatus::Error) {
             return;
         }
-        let health = handle.health(Timestamp::now());
-        let process = |sampled: crate::playout::Sampled| ProcessBeat {
-            pid: sampled.pid,
-            role: "source".into(),
+        let now = Timestamp::now();
+        let health = handle.health(now);
+        let process = |sampled: Sampled| ProcessBeat {
+            pid: sampled.begun.pid,
+            role: sampled.begun.role.name().into(),
             cpu: sampled.cpu,
             memory: sampled.stats.rss,
             read_bytes: sampled.stats.read_bytes,
@@ -427,14 +440,14 @@ impl Room {
             snapshot.channel.client_id,
             Heartbeat {
                 channel: handle.id,
-                at: Timestamp::now(),
+                at: now,
                 status,
-                uptime: snapshot.channel.life.uptime_at(Timestamp::now()),
+                uptime: snapshot.channel.life.live_for(now),
                 last_segment: health.last_segment_time,
                 segments: health.segments,
                 bitrate: playout_domain::units::BitsPerSecond(health.current_bitrate),
                 restarts: health.restart_count,
-                processes: on_air.view.sample(true).into_iter().map(process).collect(),
+                processes: handle.sample(true).into_iter().map(process).collect(),
             },
         );
     }

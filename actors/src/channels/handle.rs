@@ -15,9 +15,11 @@ use tokio::sync::{Mutex, Notify};
 use super::actor::Pen;
 use super::views::{
     HealthView, HlsMetrics, OutputMetrics, OutputTarget, OutputView, PlannedView, ProcessView,
-    RungView, StatusView,
+    RtmpMetrics, RungView, StatusView,
 };
-use crate::playout::{HlsOutput, PlayoutSettings, Spool, State, View};
+use crate::playout::{HlsOutput, PlayoutSettings, Spool, State, Taps, View};
+use crate::process::{Role, Sampled};
+use crate::rtmp::Board;
 
 /// Entries that one look at the plan answers at most.
 const MAX_PLANNED: usize = 1_000;
@@ -47,6 +49,10 @@ pub(crate) struct Handle {
     /// The folder of what was published.
     pub(crate) spool_dir: PathBuf,
     pub(crate) spool: Arc<Mutex<Option<Spool>>>,
+    /// Where outputs get what goes on air.
+    pub(crate) taps: Arc<Taps>,
+    /// What the RTMP outputs show.
+    pub(crate) board: Board,
     /// Held by whoever writes about the channel.
     pub(crate) pen: Mutex<Pen>,
     /// Told when the snapshot was replaced.
@@ -64,6 +70,8 @@ impl Handle {
             id: snapshot.channel.id,
             spool_dir,
             spool: Arc::default(),
+            taps: Arc::default(),
+            board: Board::default(),
             snapshot: RwLock::new(Arc::new(snapshot)),
             on_air: RwLock::default(),
         }
@@ -123,12 +131,9 @@ impl Handle {
         let snapshot = self.snapshot();
         let life = &snapshot.channel.life;
         let state = self.state();
-        let uptime = life.live_since.map_or(0.0, |since| {
-            now.duration_since(since).as_secs_f64().max(0.0)
-        });
         HealthView {
             status: life.status,
-            uptime,
+            uptime: life.live_for(now).as_secs_f64(),
             last_segment_time: state.last_segment,
             segments: state.segments,
             restart_count: life.restarts_since_start,
@@ -140,38 +145,62 @@ impl Handle {
         }
     }
 
+    /// Its processes, sources first; `keep` makes this sample the one that the next is compared with.
+    pub(super) fn sample(&self, keep: bool) -> Vec<Sampled> {
+        let sources = self.on_air().map(|on_air| on_air.view.processes);
+        let mut sampled = sources.map_or_else(Vec::new, |sources| sources.sample(keep));
+        sampled.extend(self.board.processes.sample(keep));
+        sampled
+    }
+
     pub(crate) fn processes(&self) -> Vec<ProcessView> {
-        let Some(on_air) = self.on_air() else {
-            return Vec::new();
-        };
         let State {
             errors, recovering, ..
-        } = on_air.view.read();
+        } = self.state();
         let recovery = self.snapshot().channel.config.recovery;
         let now = Timestamp::now();
-        let view = |sampled: crate::playout::Sampled| ProcessView {
-            id: format!("{}-{}", self.id, sampled.run),
-            channel_id: self.id,
-            ffmpeg_pid: sampled.pid,
-            status: match recovering || now.duration_since(sampled.delivered) < WAITING_AFTER {
-                true => "RUNNING",
-                false => "WAITING",
-            },
-            start_time: sampled.started,
-            last_heartbeat: sampled.delivered,
-            input_source: sampled.input,
-            output_targets: vec![OutputTarget { kind: "splicer" }],
-            cpu_usage: sampled.cpu,
-            memory_usage: sampled.stats.rss,
-            read_bytes: sampled.stats.read_bytes,
-            write_bytes: sampled.stats.write_bytes,
-            network_bandwidth: sampled.bandwidth.get(),
-            error_count: errors,
-            max_restarts: recovery.max_restarts,
-            restart_delay: recovery.restart_delay.as_secs_f64(),
-            health_check_interval: recovery.health_check_interval.as_secs_f64(),
+        let view = |sampled: Sampled| {
+            let (id, output_targets, error_count) = match sampled.begun.role {
+                Role::Source => {
+                    let id = format!("{}-{}", self.id, sampled.begun.run);
+                    (id, OutputTarget::Splicer, errors)
+                }
+                Role::Rtmp(destination) => {
+                    let id = format!("{}-{destination}-{}", self.id, sampled.begun.run);
+                    let failures = self.board.of(destination).failures;
+                    (
+                        id,
+                        OutputTarget::Rtmp {
+                            destination_id: destination,
+                        },
+                        failures.into(),
+                    )
+                }
+            };
+            ProcessView {
+                id,
+                channel_id: self.id,
+                ffmpeg_pid: sampled.begun.pid,
+                status: match recovering || now.duration_since(sampled.moved) < WAITING_AFTER {
+                    true => "RUNNING",
+                    false => "WAITING",
+                },
+                start_time: sampled.started,
+                last_heartbeat: sampled.moved,
+                input_source: sampled.begun.input,
+                output_targets: vec![output_targets],
+                cpu_usage: sampled.cpu,
+                memory_usage: sampled.stats.rss,
+                read_bytes: sampled.stats.read_bytes,
+                write_bytes: sampled.stats.write_bytes,
+                network_bandwidth: sampled.bandwidth.get(),
+                error_count,
+                max_restarts: recovery.max_restarts,
+                restart_delay: recovery.restart_delay.as_secs_f64(),
+                health_check_interval: recovery.health_check_interval.as_secs_f64(),
+            }
         };
-        on_air.view.sample(false).into_iter().map(view).collect()
+        self.sample(false).into_iter().map(view).collect()
     }
 
     pub(crate) fn outputs(&self, settings: &PlayoutSettings) -> Vec<OutputView> {
@@ -184,14 +213,26 @@ impl Handle {
             resolution: rung.resolution,
             bitrate: rung.bitrate.get(),
         };
-        vec![OutputView::Hls {
+        let hls = OutputView::Hls {
             enabled: channel.config.hls_enabled,
             active: output.is_some_and(|output| output.master().is_some()),
             endpoint: channel.hls_path(),
             rungs: channel.config.ladder.iter().map(rung).collect(),
             target_duration: settings.target_duration,
             window: settings.window,
-        }]
+        };
+        let rtmp = channel.config.rtmp_destinations.iter();
+        let rtmp = rtmp.filter_map(|destination| {
+            let id = destination.id?;
+            Some(OutputView::Rtmp {
+                destination_id: id,
+                platform: destination.platform,
+                server_url: destination.server_url.as_str().to_owned(),
+                enabled: destination.enabled,
+                output: self.board.of(id),
+            })
+        });
+        [hls].into_iter().chain(rtmp).collect()
     }
 
     pub(crate) fn output_metrics(&self) -> OutputMetrics {
@@ -208,7 +249,25 @@ impl Handle {
                 discontinuities: state.discontinuities,
                 silent_audio_units: state.silent_units,
             },
+            rtmp: self.rtmp_metrics(),
         }
+    }
+
+    fn rtmp_metrics(&self) -> Vec<RtmpMetrics> {
+        let snapshot = self.snapshot();
+        let ids = snapshot.channel.config.rtmp_destinations.iter();
+        let of = |destination_id| {
+            let output = self.board.of(destination_id);
+            RtmpMetrics {
+                destination_id,
+                bytes: output.bytes,
+                connections: output.connections,
+                failures: output.failures,
+            }
+        };
+        ids.filter_map(|destination| destination.id)
+            .map(of)
+            .collect()
     }
 
     /// The plan between two times: whole entries, and what lies between them.

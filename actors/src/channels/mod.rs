@@ -6,12 +6,15 @@
 mod actor;
 mod handle;
 mod live;
+mod quarantine;
 mod take_up;
+#[cfg(test)]
+mod tests;
 mod views;
 
 pub use views::{
     HealthView, HlsMetrics, OnAir, OnAirKind, OutputMetrics, OutputTarget, OutputView, PlannedView,
-    ProcessView, RungView, StatusView,
+    ProcessView, RtmpMetrics, RungView, StatusView,
 };
 
 use std::collections::BTreeMap;
@@ -20,9 +23,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_domain::channel::{Channel, Desired};
-use playout_domain::config::ChannelConfig;
-use playout_domain::ids::{ChannelId, MediaId};
+use playout_domain::channel::{Channel, ChannelStatus, Desired};
+use playout_domain::config::{ChannelConfig, DestinationEdit};
+use playout_domain::ids::{ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::plan::{Plan, Rotation};
 use playout_store::{Airtime, Principal, ToAir};
@@ -34,12 +37,14 @@ use crate::error::OpError;
 use crate::hub::Event as HubEvent;
 use crate::library::LibraryFact;
 use crate::playout::HlsOutput;
+use crate::rtmp::{Validation, validate};
 use crate::supervise::{ChildError, ChildSpec, Supervisor};
 use crate::tree::CHANNEL;
 pub(crate) use actor::Environment;
 use actor::{Args, ChannelActor, Msg, Pen, Reply};
 use handle::{Handle, Snapshot};
 pub(crate) use live::Live;
+use quarantine::Quarantine;
 
 /// How long a channel may take to go off air when the daemon ends.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -56,12 +61,14 @@ struct Inner {
     dir: PathBuf,
     supervisor: Supervisor,
     handles: RwLock<BTreeMap<ChannelId, Arc<Handle>>>,
+    /// Those that are stored damaged.
+    quarantine: Quarantine,
     /// Cloned into every actor: says when a channel was deleted.
     deleted: mpsc::UnboundedSender<ChannelId>,
 }
 
 impl Channels {
-    /// The channels of the store; those that should be live go on air.
+    /// The channels of the store; those that should be live go on air, damaged ones are quarantined.
     pub(crate) async fn start(
         environment: Environment,
         supervisor: Supervisor,
@@ -69,7 +76,7 @@ impl Channels {
         mut library: mpsc::UnboundedReceiver<LibraryFact>,
     ) -> Result<Self, OpError> {
         let (deleted, mut gone) = mpsc::unbounded_channel();
-        let to_air = environment.store.channels_to_air().await?;
+        let (to_air, quarantined) = environment.store.channels_to_air().await?;
         let environment = Arc::new(environment);
         let channels = Self {
             inner: Arc::new(Inner {
@@ -77,9 +84,14 @@ impl Channels {
                 dir,
                 supervisor,
                 handles: RwLock::default(),
+                quarantine: Quarantine::default(),
                 deleted,
             }),
         };
+        for damaged in quarantined {
+            let hub = &channels.inner.environment.hub;
+            channels.inner.quarantine.admit(hub, damaged);
+        }
         for ToAir { stored, recorded } in to_air {
             let snapshot = Snapshot {
                 channel: stored.channel,
@@ -116,6 +128,7 @@ impl Channels {
                     .upgrade()
                     .and_then(|inner| Self { inner }.user_of(media))
             });
+        channels.answer_to_alerts();
         Ok(channels)
     }
 
@@ -211,7 +224,49 @@ impl Channels {
         .await
     }
 
-    /// Deletes a channel that is STOPPED.
+    /// Adds, changes or removes one RTMP destination; live, without touching the others.
+    ///
+    /// # Errors
+    /// There is none of that id; every violation; another version than `if_match`; a limit of the plan.
+    pub async fn edit_destination(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        edit: DestinationEdit,
+        if_match: Option<u64>,
+    ) -> Result<Channel, OpError> {
+        let who_too = who.clone();
+        self.ask(who, id, |reply| {
+            Msg::EditDestination(who_too, edit, if_match, reply)
+        })
+        .await
+    }
+
+    /// Tests a destination: whether its server can be reached and takes the application, and with
+    /// `publish` the key.
+    ///
+    /// # Errors
+    /// There is no such destination; its key cannot be read.
+    pub async fn validate_destination(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        destination: DestinationId,
+        publish: bool,
+    ) -> Result<Validation, OpError> {
+        let snapshot = self.seen(who, id)?.snapshot();
+        let known = snapshot.channel.config.rtmp_destinations.iter();
+        let named = known.clone().find(|known| known.id == Some(destination));
+        let named = named.ok_or(OpError::NotFound("destination"))?;
+        let Environment { store, rtmp, .. } = &*self.inner.environment;
+        let key = match named.stream_key.is_set() && publish {
+            true => store.stream_key(destination).await?,
+            false => None,
+        };
+        Ok(validate(rtmp, &named.server_url, key.as_ref(), publish).await)
+    }
+
+    /// Deletes a channel that is STOPPED, or quarantined.
     ///
     /// # Errors
     /// Another version than `if_match`; a channel that is not STOPPED.
@@ -221,6 +276,9 @@ impl Channels {
         id: ChannelId,
         if_match: Option<u64>,
     ) -> Result<(), OpError> {
+        if self.inner.quarantine.refusal(who, id).is_some() {
+            return self.delete_damaged(who, id, if_match).await;
+        }
         let who_too = who.clone();
         self.ask(who, id, |reply| Msg::Delete(who_too, if_match, reply))
             .await?;
@@ -337,6 +395,31 @@ impl Channels {
     /// What the public page may know of a channel's state.
     pub fn public_status(&self, id: ChannelId) -> Option<StatusView> {
         Some(self.handles().get(&id)?.status())
+    }
+
+    /// Alerts on channels that are off air or not there are over, and whoever watches the daemon's start may
+    /// ask how far it is.
+    fn answer_to_alerts(&self) {
+        let alerts = &self.inner.environment.alerts;
+        alerts.forget_unless(|channel| {
+            let known = self.handles().get(&channel).cloned();
+            known.is_some_and(|handle| handle.snapshot().channel.life.desired == Desired::Live)
+        });
+        let inner = Arc::downgrade(&self.inner);
+        alerts.set_settled(move || {
+            inner
+                .upgrade()
+                .is_some_and(|inner| Self { inner }.are_as_wanted())
+        });
+    }
+
+    /// Whether every channel that should be live is, be it in ERROR.
+    fn are_as_wanted(&self) -> bool {
+        self.handles().values().all(|handle| {
+            let life = &handle.snapshot().channel.life;
+            life.desired == Desired::Stopped
+                || matches!(life.status, ChannelStatus::Live | ChannelStatus::Error)
+        })
     }
 
     /// Takes every channel off air; what should be live stays so.
@@ -469,7 +552,10 @@ impl Channels {
     fn seen(&self, who: &Principal, id: ChannelId) -> Result<Arc<Handle>, OpError> {
         let handle = self.handles().get(&id).cloned();
         let seen = handle.filter(|handle| who.sees(handle.snapshot().channel.client_id));
-        seen.ok_or(OpError::NotFound("channel"))
+        seen.ok_or_else(|| {
+            let damaged = self.inner.quarantine.refusal(who, id);
+            damaged.unwrap_or(OpError::NotFound("channel"))
+        })
     }
 
     fn handles(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<ChannelId, Arc<Handle>>> {

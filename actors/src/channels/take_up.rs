@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use playout_domain::ids::ChannelId;
-use playout_store::StoredChannel;
+use playout_store::Loaded;
 use serde_json::json;
 use tokio::sync::oneshot;
 
@@ -15,15 +15,29 @@ use crate::hub::{Event, kind};
 
 impl Channels {
     /// Compares with what the database has: a channel that it does not have leaves the air, one that only it
-    /// has goes on air as it should, and those that both have take up what is new in it.
+    /// has goes on air as it should, and those that both have take up what is new in it. One that is damaged there
+    /// stays on air from the copy for as long as the daemon runs.
     ///
     /// # Errors
     /// A channel that cannot be opened.
-    pub(crate) async fn take_up(&self, stored: Vec<StoredChannel>) -> Result<(), OpError> {
-        let theirs: HashSet<ChannelId> = stored.iter().map(|stored| stored.channel.id).collect();
+    pub(crate) async fn take_up(&self, loaded: Loaded) -> Result<(), OpError> {
+        let Loaded {
+            channels: stored,
+            quarantined,
+        } = loaded;
+        let known = stored.iter().map(|stored| stored.channel.id);
+        let damaged = quarantined.iter().map(|damaged| damaged.id);
+        let theirs: HashSet<ChannelId> = known.chain(damaged).collect();
         let ours: Vec<ChannelId> = self.handles().keys().copied().collect();
         for id in ours.iter().filter(|id| !theirs.contains(id)) {
             self.drop_deleted(*id).await;
+        }
+        for damaged in quarantined {
+            let hub = &self.inner.environment.hub;
+            match ours.contains(&damaged.id) {
+                true => super::quarantine::tell_on_air(hub, &damaged),
+                false => self.inner.quarantine.admit(hub, damaged),
+            }
         }
         for stored in stored {
             let id = stored.channel.id;
@@ -44,6 +58,7 @@ impl Channels {
                 return Err(OpError::unavailable("a channel's actor is being restarted"));
             }
         }
+        self.answer_to_alerts();
         Ok(())
     }
 

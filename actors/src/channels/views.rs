@@ -2,9 +2,12 @@
 //! one core, memory bytes.
 
 use jiff::Timestamp;
-use playout_domain::ids::{ChannelId, MediaId};
+use playout_domain::destination::Platform;
+use playout_domain::ids::{ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{ChannelStatus, Desired};
 use serde::Serialize;
+
+use crate::rtmp::RtmpView;
 
 /// What viewers see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -118,10 +121,19 @@ pub struct ProcessView {
 
 /// Where a process' output goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct OutputTarget {
-    /// `splicer`: the channel's own clock, inside the daemon.
-    pub kind: &'static str,
+#[serde(
+    tag = "kind",
+    rename_all = "lowercase",
+    rename_all_fields = "camelCase"
+)]
+pub enum OutputTarget {
+    /// The channel's own clock, inside the daemon.
+    Splicer,
+    /// A platform.
+    Rtmp {
+        /// Which of the channel's destinations.
+        destination_id: DestinationId,
+    },
 }
 
 /// `GET /channels/{id}/outputs`: one output of a channel.
@@ -147,6 +159,20 @@ pub enum OutputView {
         /// Segments in the playlist.
         window: usize,
     },
+    /// One RTMP output.
+    Rtmp {
+        /// The destination.
+        destination_id: DestinationId,
+        /// What kind of server it is.
+        platform: Platform,
+        /// Where it is.
+        server_url: String,
+        /// Whether the client wants it.
+        enabled: bool,
+        /// What it does.
+        #[serde(flatten)]
+        output: RtmpView,
+    },
 }
 
 /// One rung of an output.
@@ -171,6 +197,22 @@ pub struct OutputMetrics {
     pub channel_id: ChannelId,
     /// Of the HLS output.
     pub hls: HlsMetrics,
+    /// Of each RTMP output.
+    pub rtmp: Vec<RtmpMetrics>,
+}
+
+/// What one RTMP output has done since the channel went on air.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RtmpMetrics {
+    /// The destination.
+    pub destination_id: DestinationId,
+    /// Bytes that the server took.
+    pub bytes: u64,
+    /// Connections made.
+    pub connections: u64,
+    /// Failures in a row.
+    pub failures: u32,
 }
 
 /// What the HLS output has done since the start.

@@ -15,6 +15,8 @@ pub mod kind {
     pub const CHANNEL_UPDATED: &str = "channel.updated";
     /// A channel was deleted.
     pub const CHANNEL_DELETED: &str = "channel.deleted";
+    /// A channel is stored damaged and was left off air.
+    pub const CHANNEL_QUARANTINED: &str = "channel.quarantined";
     /// A channel's status changed.
     pub const CHANNEL_STATUS: &str = "channel.status";
     /// A channel published a segment.
@@ -25,6 +27,20 @@ pub mod kind {
     pub const CHANNEL_ONAIR: &str = "channel.onair";
     /// A failure was handled.
     pub const CHANNEL_RECOVERY: &str = "channel.recovery";
+    /// An RTMP output does something else.
+    pub const OUTPUT_STATUS: &str = "output.status";
+    /// An RTMP output failed too often and is tried slowly.
+    pub const OUTPUT_SUSPENDED: &str = "output.suspended";
+    /// An RTMP output that was suspended delivers again, or is not wanted any more.
+    pub const OUTPUT_RESUMED: &str = "output.resumed";
+    /// An item that failed is delivered again.
+    pub const CHANNEL_RECOVERED: &str = "channel.recovered";
+    /// An alert was raised, or came back.
+    pub const ALERT_OPENED: &str = "alert.opened";
+    /// An alert happened once more, or somebody knows of it.
+    pub const ALERT_UPDATED: &str = "alert.updated";
+    /// An alert is over.
+    pub const ALERT_CLOSED: &str = "alert.closed";
     /// An item was accepted into the library.
     pub const MEDIA_IMPORTED: &str = "media.imported";
     /// An item is being prepared.
@@ -37,6 +53,8 @@ pub mod kind {
     pub const MEDIA_REFUSED: &str = "media.refused";
     /// An item was deleted from the library.
     pub const MEDIA_DELETED: &str = "media.deleted";
+    /// The audit was tampered with.
+    pub const AUDIT_BROKEN: &str = "audit.broken";
     /// A store is away or takes nothing new.
     pub const STORE_DEGRADED: &str = "store.degraded";
     /// A store works again.

@@ -129,6 +129,9 @@ impl Catalogue {
             job: None,
         };
         known.renditions.insert(rendition.profile.key(), entry);
+        if known.measure(&rendition.profile, rendition.frames) {
+            self.unsaved.insert(rendition.media_id);
+        }
     }
 
     /// Brings items to where they were when the daemon ended.
@@ -174,9 +177,12 @@ impl Catalogue {
             .get(&media)
             .filter(|known| known.item.status.is_playable())?;
         match &known.findings {
-            Some(findings) => findings.probed.frames(profile.frame_rate),
-            None => {
-                Some(profile.frame_rate.frames_at(known.item.duration)).filter(|frames| *frames > 0)
+            Some(findings) if !known.is_measured() => findings.probed.frames(profile.frame_rate),
+            // The item's own length is exact, or all that is known.
+            _ => {
+                let rate = profile.frame_rate;
+                let length = known.item.duration + rate.duration(1) / 2;
+                Some(rate.frames_at(length)).filter(|frames| *frames > 0)
             }
         }
     }

@@ -1,14 +1,17 @@
 //! Looks into files by FFprobe and takes pictures of them by FFmpeg, in bounded time and memory.
 
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::fcntl::OFlag;
 use playout_domain::ids::MediaId;
 use playout_media::ffmpeg::{self, Invocation};
-use playout_media::probe::{self, Refusal};
+use playout_media::probe::{self, GLANCE, Refusal};
 use tokio::io::AsyncReadExt;
 use tokio::time::sleep;
 
@@ -58,11 +61,19 @@ impl Inner {
         path: &Path,
     ) -> Result<(Findings, probe::Judged), NotAccepted> {
         let refused = |reason: String| NotAccepted::Refused(reason);
-        let file = tokio::fs::metadata(path)
+        self.launcher
+            .may_read(path)
             .await
-            .map_err(|error| refused(opened(&error).to_string()))?;
+            .map_err(|error| refused(unread(&error)))?;
+        let at = path.to_owned();
+        let looked = tokio::task::spawn_blocking(move || look(&at)).await;
+        let looked = looked.map_err(|stopped| NotAccepted::Failed(stopped.to_string()))?;
+        let (file, head) = looked.map_err(|error| refused(opened(&error).to_string()))?;
         if file.len() == 0 {
             return Err(refused("The file is empty.".to_owned()));
+        }
+        if let Some(refusal) = probe::glance(file.len(), &head) {
+            return Err(refused(refusal.to_string()));
         }
         let answer = match self.ask(ffmpeg::probe(path), "examination").await {
             Ok(answer) => answer,
@@ -70,6 +81,9 @@ impl Inner {
                 let reason = format!("it took longer than {} s", PATIENCE.as_secs());
                 return Err(refused(Refusal::Unreadable(reason).to_string()));
             }
+            Err(Silent::NotStarted(
+                error @ (SpawnError::Outside { .. } | SpawnError::Unreachable { .. }),
+            )) => return Err(refused(unread(&error))),
             Err(silent) => return Err(NotAccepted::Failed(silent.to_string())),
         };
         let accepted = probe::parse(&answer.stdout, &answer.said)
@@ -167,6 +181,31 @@ impl Inner {
         }
         let (exit, said) = process.last_words().await;
         Ok(Answer { stdout, exit, said })
+    }
+}
+
+/// A file's state, and how it begins. Blocks, but not on a pipe that has taken its place.
+fn look(path: &Path) -> io::Result<(Metadata, Vec<u8>)> {
+    let mut options = File::options();
+    options.read(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let file = options.open(path)?;
+    let state = file.metadata()?;
+    if !state.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut head = Vec::with_capacity(GLANCE);
+    file.take(GLANCE as u64).read_to_end(&mut head)?;
+    Ok((state, head))
+}
+
+/// Why a program may not read a file, as a sentence.
+pub(super) fn unread(error: &SpawnError) -> String {
+    match error {
+        SpawnError::Outside { .. } => {
+            "The file has become a link to a place that media may not be read from.".to_owned()
+        }
+        SpawnError::Unreachable { source, .. } => opened(source).to_string(),
+        other => format!("{other}."),
     }
 }
 

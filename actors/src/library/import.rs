@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::examine::NotAccepted;
 use super::files::Stamp;
 use super::known::Findings;
-use super::{Inner, LibraryFact, PARALLEL_EXAMINATIONS, walk};
+use super::{Inner, LibraryFact, walk};
 use crate::error::OpError;
 use crate::hub::kind;
 
@@ -55,7 +55,7 @@ impl Inner {
         who: &Principal,
         path: &Path,
     ) -> Result<ImportReport, OpError> {
-        let (wanted, roots) = (path.to_owned(), self.roots.clone());
+        let (wanted, roots) = (path.to_owned(), self.launcher.roots().clone());
         let found = tokio::task::spawn_blocking(move || walk::find(&wanted, &roots)).await;
         let found = found
             .map_err(OpError::internal)?
@@ -64,7 +64,7 @@ impl Inner {
         let mut waiting = found.files.into_iter().enumerate();
         let mut under_way: JoinSet<(usize, Result<Outcome, OpError>)> = JoinSet::new();
         loop {
-            while under_way.len() < PARALLEL_EXAMINATIONS
+            while under_way.len() < self.parallel_examinations
                 && let Some((at, file)) = waiting.next()
             {
                 let (inner, who) = (Arc::clone(&self), who.clone());
@@ -139,16 +139,17 @@ impl Inner {
         let item = MediaItem {
             id: MediaId::from(uuid::Uuid::now_v7()),
             client_id: who.client,
-            title: title(&judged, &path),
+            title: String::new(),
             path,
             duration: judged.duration,
             size: findings.probed.size,
-            probe: Some(judged.summary),
+            probe: None,
             status: MediaStatus::Preparing,
             reason: None,
             created_at: now,
             updated_at: now,
         };
+        let item = described(item, &findings, judged);
         match self.store.insert_media(who, &item).await? {
             Inserted::New => self.add(item, findings).await,
             Inserted::Existing(known) => {
@@ -200,7 +201,7 @@ impl Inner {
         Ok(item)
     }
 
-    async fn keep(&self, media: MediaId, findings: &Findings) {
+    pub(super) async fn keep(&self, media: MediaId, findings: &Findings) {
         let (files, findings) = (self.files.clone(), findings.clone());
         let kept =
             tokio::task::spawn_blocking(move || files.write_findings(media, &findings)).await;
@@ -214,6 +215,20 @@ impl Inner {
         if let Some(profile) = &self.default_profile {
             self.want(media, profile, false);
         }
+    }
+}
+
+/// An item as its file was found to be; nothing of that is prepared.
+pub(super) fn described(item: MediaItem, findings: &Findings, judged: Judged) -> MediaItem {
+    MediaItem {
+        title: title(&judged, &item.path),
+        duration: judged.duration,
+        size: findings.probed.size,
+        probe: Some(judged.summary),
+        status: MediaStatus::Preparing,
+        reason: None,
+        updated_at: Timestamp::now(),
+        ..item
     }
 }
 

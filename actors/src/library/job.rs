@@ -3,17 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
-use playout_domain::ids::RenditionId;
+use playout_domain::ids::{MediaId, RenditionId};
+use playout_domain::media::MediaItem;
 use playout_media::ffmpeg;
 use playout_media::index::GopIndex;
 use playout_media::prepare::{PrepareError, Preparer};
+use playout_store::StoreError;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
-use super::examine::NotAccepted;
+use super::examine::{NotAccepted, unread};
 use super::files::{Partial, Stamp, write_whole};
+use super::import::described;
 use super::known::Findings;
 use super::meter::Meter;
 use super::orders::Order;
@@ -76,6 +79,7 @@ impl Inner {
         let mut data = json!({ "id": media, "title": item.title, "profile": profile.key() });
         match failed {
             None => {
+                data["duration"] = item.duration.as_secs_f64().into();
                 self.tell(LibraryFact::Prepared {
                     media: *media,
                     profile: *profile,
@@ -98,21 +102,56 @@ impl Inner {
         let findings = match self.read(|catalogue| catalogue.findings(order.media)) {
             Some(findings) if now.is_none_or(|now| now == findings.stamp) => findings,
             // Lost, or found in what is another file by now.
-            _ => self.find_again(order, &item.path).await?,
+            known => {
+                self.find_again(order, item.clone(), known.is_some())
+                    .await?
+            }
         };
         // A picture of it, while it is at hand; there may be none.
         drop(self.thumbnail(order.media).await);
         self.encode(order, &item.path, &findings).await
     }
 
-    async fn find_again(&self, order: &Order, path: &std::path::Path) -> Result<Findings, Failure> {
-        match self.examine(path).await {
-            Ok((findings, _)) => {
-                self.write(|catalogue| catalogue.examined(order.media, findings.clone()));
-                Ok(findings)
+    /// Examines an item's file anew. One that is `another` file by now, or cannot be the same by its size,
+    /// makes another item of it, as if it had been imported again.
+    async fn find_again(
+        &self,
+        order: &Order,
+        item: MediaItem,
+        another: bool,
+    ) -> Result<Findings, Failure> {
+        let (findings, judged) = match self.examine(&item.path).await {
+            Ok(found) => found,
+            Err(NotAccepted::Refused(reason) | NotAccepted::Failed(reason)) => {
+                return Err(Failure(reason));
             }
-            Err(NotAccepted::Refused(reason) | NotAccepted::Failed(reason)) => Err(Failure(reason)),
+        };
+        let another = another || item.size != findings.probed.size;
+        let item = described(item, &findings, judged);
+        if !another {
+            self.write(|catalogue| catalogue.examined(item.id, findings.clone()));
+        } else if self.write(|catalogue| catalogue.exchanged(order, &item, &findings)) {
+            self.forget_prepared(item.id).await;
+            self.tell(LibraryFact::Changed { media: item.id });
+            self.publish(kind::MEDIA_IMPORTED, item.client_id, item.to_json());
+            self.work.notify_one();
         }
+        self.keep(item.id, &findings).await;
+        Ok(findings)
+    }
+
+    /// What was made of the file that an item was before.
+    async fn forget_prepared(&self, media: MediaId) {
+        match self.store.delete_renditions(media).await {
+            Ok(()) | Err(StoreError::NotFound) => {}
+            // Without their files they count for nothing at the next start.
+            Err(error) => {
+                tracing::warn!(%media, %error, "the store still has renditions of another file");
+            }
+        }
+        let files = self.files.clone();
+        // What is left is overwritten, or a stray at the next start.
+        let _ = spawn_blocking(move || files.remove(media)).await;
     }
 
     async fn encode(
@@ -138,7 +177,7 @@ impl Inner {
             .launcher
             .spawn(spec)
             .await
-            .map_err(|error| Failure(format!("{error}.")))?;
+            .map_err(|error| Failure(unread(&error)))?;
         let (Some(mut stdout), Some(mut reports)) =
             (process.take_stdout(), process.take_progress())
         else {

@@ -82,6 +82,28 @@ impl Known {
         }
     }
 
+    /// Whether the item's length was measured by preparing it.
+    pub(super) fn is_measured(&self) -> bool {
+        self.ready() > 0
+    }
+
+    fn ready(&self) -> usize {
+        let ready = |entry: &&Entry| matches!(entry.work, Work::Ready { .. });
+        self.renditions.values().filter(ready).count()
+    }
+
+    /// The first rendition that is ready says exactly how long the item is; what a probe says is a claim of
+    /// the file. Answers whether it is another length now, of those that the store can tell apart.
+    pub(super) fn measure(&mut self, profile: &Profile, frames: u64) -> bool {
+        let length = profile.frame_rate.duration(frames);
+        if self.ready() > 1 || self.item.duration.as_micros() == length.as_micros() {
+            return false;
+        }
+        self.item.duration = length;
+        self.item.updated_at = Timestamp::now();
+        true
+    }
+
     /// The status of an item follows from its renditions; answers whether it is another now.
     pub(super) fn settle(&mut self) -> bool {
         let works = || self.renditions.values().map(|entry| &entry.work);

@@ -10,6 +10,8 @@
 //! - L1: a prepared file is complete when its index is there; both appear by rename.
 //! - L2: what is in memory as prepared is on disk, of the size that the index says.
 //! - L3: nothing that fails here takes a channel off air: what is not prepared plays live.
+//! - L4: every program that reads an original is started by the launcher, which looks again where the
+//!   path leads: a file exchanged for a link to one outside the roots is not read.
 
 mod catalogue;
 mod examine;
@@ -50,8 +52,6 @@ use crate::tree;
 use catalogue::Catalogue;
 use files::{Files, Strays};
 
-/// Files examined at the same time.
-const PARALLEL_EXAMINATIONS: usize = 3;
 /// So long without any progress, and an FFmpeg that prepares is taken for hung.
 const HUNG: Duration = Duration::from_secs(60);
 
@@ -62,8 +62,6 @@ pub struct LibraryConfig {
     pub dir: PathBuf,
     /// Items prepared at the same time; at least one.
     pub parallel_prepares: usize,
-    /// Folders that media may be imported from; nothing: any.
-    pub roots: Vec<PathBuf>,
     /// What everything imported is prepared into, before a channel asks; nothing: only what
     /// channels ask for is prepared.
     pub default_profile: Option<Profile>,
@@ -123,12 +121,13 @@ struct Inner {
     hub: Arc<Hub>,
     launcher: Launcher,
     files: Files,
-    roots: Vec<PathBuf>,
     parallel_prepares: usize,
     default_profile: Option<Profile>,
     catalogue: RwLock<Catalogue>,
     /// Told when there is something to prepare, or to write to the store.
     work: Notify,
+    /// Files examined at the same time.
+    parallel_examinations: usize,
     examinations: Semaphore,
     facts: mpsc::UnboundedSender<LibraryFact>,
     in_use: RwLock<InUse>,
@@ -140,7 +139,8 @@ struct Inner {
 
 impl Library {
     /// Reads the library from the store, forgets what is not on disk as it should be, and removes
-    /// what a crash has left there. Nothing is prepared before [`Library::child`] runs.
+    /// what a crash has left there. Nothing is prepared before [`Library::child`] runs. Media may be
+    /// imported from the launcher's [`Roots`](crate::process::Roots).
     ///
     /// # Errors
     /// The store or the disk does not answer.
@@ -174,17 +174,19 @@ impl Library {
         let mut catalogue = loaded.await.map_err(OpError::internal)?;
         catalogue.resume(config.default_profile.as_ref());
         let (facts, receiver) = mpsc::unbounded_channel();
+        // One for each processor, and one that waits for its disk.
+        let parallel_examinations = std::thread::available_parallelism().map_or(1, usize::from) + 1;
         let inner = Inner {
             store,
             hub,
             launcher,
             files,
-            roots: walk::resolved(&config.roots),
             parallel_prepares: config.parallel_prepares.max(1),
             default_profile: config.default_profile,
             catalogue: RwLock::new(catalogue),
             work: Notify::new(),
-            examinations: Semaphore::new(PARALLEL_EXAMINATIONS),
+            parallel_examinations,
+            examinations: Semaphore::new(parallel_examinations),
             facts,
             in_use: RwLock::new(Box::new(|_| None)),
             closing: watch::Sender::new(false),

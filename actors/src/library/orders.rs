@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Prepared;
 use super::catalogue::Catalogue;
-use super::known::{Entry, Work, patience};
+use super::known::{Entry, Findings, Work, patience};
 
 /// Something to prepare, and of which edition.
 #[derive(Debug, Clone)]
@@ -60,6 +60,39 @@ impl Catalogue {
         };
         queue.push_back((media, *profile));
         self.settle(media);
+        true
+    }
+
+    /// The job of an order has found another file than the item was: that is what the item is from now on, and
+    /// the job goes on with it. What else was made of the old one, or is being made, is made anew. Answers
+    /// whether the order still counts.
+    pub(super) fn exchanged(
+        &mut self,
+        order: &Order,
+        item: &MediaItem,
+        findings: &Findings,
+    ) -> bool {
+        if self.entry(order).is_none() {
+            return false;
+        }
+        let Some(known) = self.items.get_mut(&order.media) else {
+            return false;
+        };
+        known.item = item.clone();
+        known.findings = Some(findings.clone());
+        let own = order.profile.key();
+        for (_, entry) in known.renditions.iter_mut().filter(|(key, _)| **key != own) {
+            if matches!(entry.work, Work::Waiting { .. }) {
+                continue;
+            }
+            if let Some(job) = entry.job.take() {
+                job.abort();
+            }
+            entry.work = Work::Waiting { urgent: true };
+            entry.failures = 0;
+            self.urgent.push_back((order.media, entry.profile));
+        }
+        self.unsaved.insert(order.media);
         true
     }
 
@@ -128,6 +161,10 @@ impl Catalogue {
                     at: Instant::now(),
                 };
             }
+        }
+        let prepared = self.prepared(order.media, &order.profile);
+        if let (Some(known), Some(prepared)) = (self.items.get_mut(&order.media), prepared) {
+            known.measure(&order.profile, prepared.index.frames);
         }
         self.settle(order.media);
         self.unsaved.insert(order.media);

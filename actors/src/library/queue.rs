@@ -8,9 +8,9 @@ use playout_store::StoreError;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Inner;
 use super::catalogue::Catalogue;
 use super::orders::Order;
-use super::{Inner, PARALLEL_EXAMINATIONS};
 use crate::supervise::Stopping;
 
 /// How often what the store did not take is tried again.
@@ -57,7 +57,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(),
     drop(
         inner
             .examinations
-            .acquire_many(PARALLEL_EXAMINATIONS as u32)
+            .acquire_many(inner.parallel_examinations as u32)
             .await,
     );
     save(&inner).await;

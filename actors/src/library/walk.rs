@@ -6,9 +6,11 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::import::RefusedFile;
+use crate::process::Roots;
 
 /// No folder is entered deeper than this.
 const DEEPEST: usize = 64;
@@ -24,17 +26,11 @@ pub(super) struct Found {
     pub(super) refused: Vec<RefusedFile>,
 }
 
-/// The roots as they really are. One that does not exist allows nothing.
-pub(super) fn resolved(roots: &[PathBuf]) -> Vec<PathBuf> {
-    let resolve = |root: &PathBuf| fs::canonicalize(root).unwrap_or_else(|_| root.clone());
-    roots.iter().map(resolve).collect()
-}
-
 /// Finds what `path` means.
 ///
 /// # Errors
 /// A sentence about `path` itself.
-pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
+pub(super) fn find(path: &Path, roots: &Roots) -> Result<Found, String> {
     let shown = path.display();
     if path.as_os_str().as_bytes().contains(&0) {
         return Err("a path cannot have a NUL character in it".to_owned());
@@ -49,8 +45,9 @@ pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
         io::ErrorKind::PermissionDenied => format!("reading {shown} is not allowed to the daemon"),
         _ => format!("{shown} cannot be read: {error}"),
     })?;
-    if !allowed(&real, roots) {
+    if !roots.hold(&real) {
         let roots: Vec<_> = roots
+            .folders()
             .iter()
             .map(|root| root.display().to_string())
             .collect();
@@ -77,12 +74,19 @@ pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<Found, String> {
     Ok(walk.found)
 }
 
-fn allowed(real: &Path, roots: &[PathBuf]) -> bool {
-    roots.is_empty() || roots.iter().any(|root| real.starts_with(root))
+/// What is neither a file nor a folder.
+fn named(kind: fs::FileType) -> &'static str {
+    if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
 }
 
 struct Walk<'a> {
-    roots: &'a [PathBuf],
+    roots: &'a Roots,
     found: Found,
     /// Links can lead to the same thing twice, and round in circles.
     seen: HashSet<PathBuf>,
@@ -118,7 +122,7 @@ impl Walk<'_> {
         };
         let real = if kind.is_symlink() {
             match fs::canonicalize(path) {
-                Ok(real) if allowed(&real, self.roots) => real,
+                Ok(real) if self.roots.hold(&real) => real,
                 Ok(_) => {
                     let reason =
                         "It is a symbolic link to a place that media may not be imported from.";
@@ -135,8 +139,12 @@ impl Walk<'_> {
         match fs::metadata(&real) {
             Ok(kind) if kind.is_dir() => self.folder(&real, depth + 1),
             Ok(kind) if kind.is_file() => self.file(real),
-            // Devices, sockets and pipes are not media.
-            Ok(_) => {}
+            Ok(other) => {
+                self.refuse(
+                    path,
+                    format!("It is {}, not a file.", named(other.file_type())),
+                );
+            }
             Err(error) => self.refuse(path, format!("The file cannot be opened: {error}.")),
         }
     }

@@ -23,6 +23,7 @@ use super::facts::{Fact, Facts};
 use super::hls_output::HlsOutput;
 use super::queue::{Fed, Queue, Shows};
 use super::spool::{Record, Spool, SpoolError};
+use super::taps::{Aired, Taps};
 use super::view::View;
 use crate::channels::{OnAir, OnAirKind};
 
@@ -61,6 +62,7 @@ pub(super) struct Air {
     pub(super) splicer: Splicer,
     /// `None` where the channel is not served as HLS.
     pub(super) hls: Option<Hls>,
+    pub(super) taps: Arc<Taps>,
     pub(super) view: View,
     pub(super) facts: Facts,
     /// Whether anything went out yet.
@@ -94,12 +96,20 @@ impl Air {
 
     async fn release(&mut self, fed: Fed) {
         self.note_what_shows(&fed);
+        let begins_item = fed.shows.entry.is_some_and(|(start, _)| start == fed.at);
         let before = self.splicer.counters();
         let spliced = self.splicer.splice(fed.gop, fed.at, fed.source);
         let silent = u64::from(spliced.silent_units);
         self.view.update(|view| view.silent_units += silent);
         let sets_before = std::mem::replace(&mut self.sets, spliced.parameter_sets.clone());
         let (start, end) = (spliced.start, spliced.start + u64::from(spliced.frames));
+        let aired = Aired {
+            at: start,
+            frames: spliced.frames,
+            stream: spliced.streams.first().cloned().unwrap_or_default(),
+            begins_item,
+        };
+        self.taps.send(aired, self.clock.instant(end) > self.begun);
         let closed = self.segment(spliced);
         for segment in closed {
             // Recorded is what holds where the segment ends: before this GOP, or behind it.

@@ -51,6 +51,13 @@ pub(crate) enum Fact {
         /// The frame of the channel at which it failed.
         at: Frame,
     },
+    /// An item is shorter than the plan says, by more than a GOP.
+    EndedEarly {
+        /// The item.
+        media: MediaId,
+        /// The frame of the channel at which it ended.
+        at: Frame,
+    },
     /// Scheduled media went out without a failure for a minute.
     Healthy,
     /// The playout has ended by itself.

@@ -5,17 +5,16 @@
 //! frame that is missing; meanwhile what was read ahead plays, and when that would run dry, filler, GOP
 //! by GOP. A GOP that comes after its time is dropped. So nothing ever shifts: frame N is frame N.
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_domain::backoff::{self, Budget, Chance};
+use playout_domain::backoff::Chance;
 use playout_domain::config::RecoverySettings;
-use playout_domain::ids::MediaId;
 use playout_domain::media::Profile;
 use playout_domain::plan::{Plan, PlanEntry};
+use playout_domain::source::{Cause, SourceFailures, Then};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_media::ffmpeg::{self, Invocation};
 use playout_media::gop::Gop;
@@ -45,6 +44,8 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(6);
 const CATCH_UP: Duration = Duration::from_secs(20);
 /// A source that is so many GOPs behind what is on air is started again where that is.
 const TOO_LATE: u64 = 4;
+/// GOPs that are passed over at a time where an item cannot be read: ten seconds.
+const PASSED_OVER: u64 = 5;
 
 /// What the feeder works with.
 pub(super) struct Equipment {
@@ -85,11 +86,9 @@ pub(super) struct Feeder {
     ahead: Option<Playing>,
     /// Numbers the sources.
     runs: u64,
-    budget: Budget,
-    /// Where the last failure was, and how many there were at that place.
-    failed: Option<(Frame, u32)>,
-    /// Items that were found too slow to be transcoded live, once.
-    slow: HashSet<MediaId>,
+    failures: SourceFailures,
+    /// Up to where filler stands in for what cannot be played.
+    passed_over: Option<Frame>,
     /// When the source may be started again.
     retry: Option<Instant>,
     /// The entry of which nothing more is to be had, by its first frame.
@@ -127,10 +126,9 @@ impl Feeder {
             current: None,
             ahead: None,
             runs: 0,
-            budget: plan.recovery.budget(),
+            failures: SourceFailures::new(plan.recovery),
             plan,
-            failed: None,
-            slow: HashSet::new(),
+            passed_over: None,
             retry: None,
             spent: None,
             catching_up: Some(Instant::now() + CATCH_UP),
@@ -160,6 +158,10 @@ impl Feeder {
             return self.stand_in(room).await;
         };
         self.show_buffer();
+        if let Some(behind) = self.passed_over.filter(|behind| *behind > self.cursor) {
+            return self.stand_in(behind.since(self.cursor)).await;
+        }
+        self.passed_over = None;
         if self
             .current
             .as_ref()
@@ -187,11 +189,7 @@ impl Feeder {
         }
         match self.await_gop(&entry).await {
             Awaited::Came(Ok(Some(gop))) => self.take(entry, gop).await,
-            Awaited::Came(Ok(None)) => {
-                // The item is shorter than the plan says.
-                self.current = None;
-                self.spent = Some(entry.start);
-            }
+            Awaited::Came(Ok(None)) => self.over(&entry),
             Awaited::Came(Err(error)) => self.fail(&entry, &error),
             Awaited::Dry => {
                 self.equipment.view.update(|view| view.recovering = true);
@@ -200,6 +198,19 @@ impl Feeder {
             }
             Awaited::Retry => self.retry = None,
             Awaited::Replanned => self.replan(),
+        }
+    }
+
+    /// The item has nothing more, which may be earlier than the plan says.
+    fn over(&mut self, entry: &PlanEntry) {
+        self.current = None;
+        self.spent = Some(entry.start);
+        let gop = self.equipment.profile.frame_rate.gop_frames();
+        if entry.end.since(self.cursor) > gop {
+            self.equipment.facts.tell(Fact::EndedEarly {
+                media: entry.media_id,
+                at: self.cursor,
+            });
         }
     }
 
@@ -263,6 +274,7 @@ impl Feeder {
         }
         match self.start(entry, self.cursor).await {
             Ok(playing) => self.current = Some(playing),
+            Err(SourceError::Over) => self.over(&entry),
             Err(error) => self.fail(&entry, &error),
         }
     }
@@ -280,7 +292,7 @@ impl Feeder {
         } = &self.equipment;
         let (source, next, live) = match library.prepared(entry.media_id, profile) {
             Some(prepared) => {
-                let place = prepared.index.gop_from(item).ok_or(SourceError::Missing)?;
+                let place = prepared.index.gop_from(item).ok_or(SourceError::Over)?;
                 let source = match self.equipment.source {
                     SourceKind::Direct => {
                         Source::Direct(Box::new(DirectSource::open(prepared, place.number).await?))
@@ -344,7 +356,12 @@ impl Feeder {
             run: self.runs,
             input: input.to_string_lossy().into_owned(),
         };
-        Source::Ffmpeg(Box::new(FfmpegSource::start(launcher, gate, view, start)))
+        Source::Ffmpeg(Box::new(FfmpegSource::start(
+            launcher,
+            gate,
+            &view.processes,
+            start,
+        )))
     }
 
     fn recovery(&self) -> &RecoverySettings {
@@ -435,18 +452,19 @@ impl Feeder {
         if self.equipment.clock.instant(self.cursor) > now {
             self.catching_up = None;
         }
-        self.recovered(entry.media_id);
+        self.recovered(&entry);
         self.look_ahead(&entry).await;
     }
 
-    fn recovered(&mut self, media: MediaId) {
-        self.failed = None;
+    fn recovered(&mut self, entry: &PlanEntry) {
+        self.failures.delivered(entry);
         let mut was = false;
         self.equipment
             .view
             .update(|view| was = std::mem::take(&mut view.recovering) || view.errors > 0);
         if was {
             self.equipment.view.update(|view| view.errors = 0);
+            let media = entry.media_id;
             self.equipment.facts.tell(Fact::Recovered { media });
         }
     }
@@ -466,28 +484,20 @@ impl Feeder {
         }
     }
 
-    /// A source failed: it is started again where it stopped, after a delay; at the second failure at
-    /// one place the item is given up, and when it is found too slow a second time.
+    /// A source failed.
     fn fail(&mut self, entry: &PlanEntry, error: &SourceError) {
         self.current = None;
-        let hopeless = if matches!(error, SourceError::TooSlow { .. }) {
-            // Once may be the fault of a busy moment.
-            !self.slow.insert(entry.media_id) && self.slow.remove(&entry.media_id)
-        } else {
-            let here = match self.failed {
-                Some((at, count)) if at == self.cursor => count + 1,
-                _ => 1,
-            };
-            self.failed = Some((self.cursor, here));
-            here >= 2
+        let cause = match error {
+            SourceError::TooSlow { .. } => Cause::TooSlow,
+            SourceError::Missing => Cause::Missing,
+            _ => Cause::Failed,
         };
-        let now = Timestamp::now();
-        let attempt = self.budget.failed(now);
-        let delay = if self.budget.is_spent(now) {
-            backoff::SLOW_RETRY
-        } else {
-            self.recovery().delay(attempt, chance())
-        };
+        let stretch = PASSED_OVER * self.equipment.profile.frame_rate.gop_frames();
+        let (at, now) = (self.cursor, Timestamp::now());
+        let verdict = self
+            .failures
+            .failed(entry, at, cause, stretch, now, chance());
+        let (attempt, delay) = (verdict.attempt, verdict.delay);
         self.retry = (!delay.is_zero()).then(|| Instant::now() + delay);
         self.equipment.view.update(|view| {
             view.errors = u64::from(attempt);
@@ -500,12 +510,16 @@ impl Feeder {
             attempt,
             delay,
         });
-        if hopeless {
-            self.spent = Some(entry.start);
-            self.equipment.facts.tell(Fact::ItemBroken {
-                media,
-                at: self.cursor,
-            });
+        match verdict.then {
+            Then::Restart => {}
+            Then::PassOver(behind) => {
+                self.equipment.view.update(|view| view.recovering = true);
+                self.passed_over = Some(behind);
+            }
+            Then::GiveUp => {
+                self.spent = Some(entry.start);
+                self.equipment.facts.tell(Fact::ItemBroken { media, at });
+            }
         }
     }
 
@@ -513,7 +527,8 @@ impl Feeder {
     fn replan(&mut self) {
         self.plan = Arc::clone(&self.programme.borrow_and_update());
         self.filler.use_fallback(self.plan.fallback);
-        self.budget.resize(self.plan.recovery.max_restarts as usize);
+        self.failures.recover_by(self.plan.recovery);
+        self.passed_over = None;
         let plan = &self.plan.plan;
         if let Some(from) = self.equipment.queue.cut(|fed| stays(plan, fed)) {
             self.cursor = from;
@@ -540,7 +555,6 @@ impl Feeder {
             .is_none_or(|entry| Some(entry.start) != self.spent)
         {
             self.retry = None;
-            self.failed = None;
         }
     }
 

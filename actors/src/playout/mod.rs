@@ -21,6 +21,7 @@ mod resume;
 mod slate;
 mod source;
 mod spool;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -30,7 +31,8 @@ pub(crate) use gate::StartGate;
 pub use hls_output::{HlsOutput, Served};
 pub(crate) use slate::Slates;
 pub(crate) use spool::Spool;
-pub(crate) use view::{Sampled, State, View};
+pub(crate) use taps::{Aired, Taps};
+pub(crate) use view::{State, View};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -117,6 +119,8 @@ pub(crate) struct Setup {
     pub(crate) spool_dir: PathBuf,
     /// The spool in it, shared by all playouts of the channel so that only one writes.
     pub(crate) spool: Arc<Mutex<Option<Spool>>>,
+    /// Where outputs outside of the playout get what goes on air.
+    pub(crate) taps: Arc<Taps>,
     pub(crate) view: View,
     pub(crate) facts: Facts,
 }
@@ -225,6 +229,7 @@ async fn run(
         queue,
         splicer,
         hls,
+        taps: setup.taps,
         view: setup.view,
         facts: setup.facts,
         out: false,

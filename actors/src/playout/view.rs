@@ -3,13 +3,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use jiff::Timestamp;
 use playout_domain::units::{BitsPerSecond, FrameRate, Ticks90k};
 
 use crate::channels::OnAir;
-use crate::process::{self, ProcessStats};
+use crate::process::Running;
 
 /// The segments over which the bitrate is taken.
 const RECENT: usize = 10;
@@ -18,6 +17,8 @@ const RECENT: usize = 10;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
     inner: Arc<Mutex<State>>,
+    /// Its source processes.
+    pub(crate) processes: Running,
 }
 
 /// What there is to show.
@@ -47,7 +48,6 @@ pub(crate) struct State {
     pub(crate) buffered: Ticks90k,
     /// Bytes and frames of the newest segments.
     recent: VecDeque<(u64, u64)>,
-    processes: Vec<Running>,
 }
 
 impl State {
@@ -72,54 +72,18 @@ impl State {
     }
 }
 
-/// A source process.
-#[derive(Debug, Clone)]
-struct Running {
-    run: u64,
-    pid: u32,
-    input: String,
-    started: Timestamp,
-    /// When it last delivered media.
-    delivered: Timestamp,
-    /// Bytes it delivered.
-    bytes: u64,
-    /// The last sample, from which rates are taken.
-    last: Option<(Instant, ProcessStats, u64)>,
-}
-
-/// One source process as it was sampled.
-#[derive(Debug, Clone)]
-pub(crate) struct Sampled {
-    /// The number of the run.
-    pub(crate) run: u64,
-    /// Its process id.
-    pub(crate) pid: u32,
-    /// The file it reads.
-    pub(crate) input: String,
-    /// When it was started.
-    pub(crate) started: Timestamp,
-    /// When it last delivered media.
-    pub(crate) delivered: Timestamp,
-    /// Fraction of a core since the last sample (since its start for the first).
-    pub(crate) cpu: f64,
-    /// Bits/s piped since the last sample.
-    pub(crate) bandwidth: BitsPerSecond,
-    /// Memory and I/O.
-    pub(crate) stats: ProcessStats,
-}
-
 impl View {
     /// The view of a playout that follows this one's: what was published since the start is counted on,
     /// what was going on is over.
     pub(crate) fn followed(&self) -> Self {
         let mut state = self.read();
-        state.processes.clear();
         state.on_air = None;
         state.recovering = false;
         state.errors = 0;
         state.buffered = Ticks90k::default();
         Self {
             inner: Arc::new(Mutex::new(state)),
+            processes: Running::default(),
         }
     }
 
@@ -138,94 +102,7 @@ impl View {
         change(&mut self.lock());
     }
 
-    /// Shows a source process for as long as the answer lives.
-    pub(super) fn show(&self, run: u64, pid: u32, input: String, now: Timestamp) -> Shown {
-        let running = Running {
-            run,
-            pid,
-            input,
-            started: now,
-            delivered: now,
-            bytes: 0,
-            last: None,
-        };
-        self.lock().processes.push(running);
-        Shown {
-            view: self.clone(),
-            run,
-        }
-    }
-
-    /// Samples the source processes; `keep` makes this sample the one that the next is compared with.
-    pub(crate) fn sample(&self, keep: bool) -> Vec<Sampled> {
-        let now = Instant::now();
-        let wall = Timestamp::now();
-        let mut state = self.lock();
-        let sample = |running: &mut Running| {
-            let stats = process::stats(running.pid)?;
-            let (since, cpu_before, bytes_before) = match &running.last {
-                Some((at, stats, bytes)) => (now.duration_since(*at), stats.cpu_time, *bytes),
-                None => (
-                    wall.duration_since(running.started)
-                        .try_into()
-                        .unwrap_or_default(),
-                    Default::default(),
-                    0,
-                ),
-            };
-            let cpu = stats.cpu_time.saturating_sub(cpu_before).as_secs_f64()
-                / since.as_secs_f64().max(0.001);
-            let bandwidth = BitsPerSecond::of(running.bytes - bytes_before, since);
-            if keep {
-                running.last = Some((now, stats, running.bytes));
-            }
-            Some(Sampled {
-                run: running.run,
-                pid: running.pid,
-                input: running.input.clone(),
-                started: running.started,
-                delivered: running.delivered,
-                cpu,
-                bandwidth,
-                stats,
-            })
-        };
-        state.processes.iter_mut().filter_map(sample).collect()
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Keeps a source process shown; dropping it takes it away.
-#[derive(Debug)]
-pub(super) struct Shown {
-    view: View,
-    run: u64,
-}
-
-impl Shown {
-    /// Notes that the process delivered `bytes`.
-    pub(super) fn delivered(&self, bytes: u64, now: Timestamp) {
-        let run = self.run;
-        self.view.update(|state| {
-            if let Some(running) = state
-                .processes
-                .iter_mut()
-                .find(|running| running.run == run)
-            {
-                running.bytes += bytes;
-                running.delivered = now;
-            }
-        });
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        let run = self.run;
-        self.view
-            .update(|state| state.processes.retain(|running| running.run != run));
     }
 }

@@ -7,7 +7,7 @@
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -21,8 +21,9 @@ use tokio::sync::oneshot;
 
 use super::confine::{Birth, above};
 use super::group::{Child, Group};
+use super::roots::Roots;
 use super::running::Process;
-use super::spec::{Spec, Stdout, Tools};
+use super::spec::{Spec, Stdin, Stdout, Tools};
 
 /// How often children that were killed but have not ended yet are looked at.
 const REAP_EVERY: Duration = Duration::from_millis(20);
@@ -44,12 +45,27 @@ pub enum SpawnError {
         /// What the system said.
         source: io::Error,
     },
+    /// The file that it is to read is none of those that may be read.
+    #[error("{} does not lie in a folder that media may be read from", path.display())]
+    Outside {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file that it is to read is not there, or not to be reached.
+    #[error("{} cannot be opened: {source}", path.display())]
+    Unreachable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// What the launcher thread hands back: the child under guard, and the parent's ends of its pipes.
 pub(super) struct Launched {
     pub(super) group: Group,
     pub(super) pidfd: OwnedFd,
+    pub(super) stdin: Option<OwnedFd>,
     pub(super) stdout: Option<OwnedFd>,
     pub(super) stderr: Option<OwnedFd>,
 }
@@ -64,10 +80,12 @@ enum Order {
 pub struct Launcher {
     tools: Arc<Tools>,
     orders: mpsc::Sender<Order>,
+    /// Where the strangers' files lie that children may be started to read.
+    roots: Roots,
 }
 
 impl Launcher {
-    /// A launcher using `tools` where an [`Invocation`] names one.
+    /// A launcher using `tools` where an [`Invocation`] names one, and whose children may read any file.
     ///
     /// # Errors
     /// The first call starts the launcher thread, which fails only when the system has no room
@@ -76,6 +94,35 @@ impl Launcher {
         Ok(Launcher {
             tools: Arc::new(tools),
             orders: thread()?,
+            roots: Roots::default(),
+        })
+    }
+
+    /// The same launcher, which starts nothing that reads a stranger's file outside `roots`.
+    #[must_use]
+    pub fn reading_within(self, roots: Roots) -> Launcher {
+        Launcher { roots, ..self }
+    }
+
+    /// Where the strangers' files lie that children may be started to read.
+    pub fn roots(&self) -> &Roots {
+        &self.roots
+    }
+
+    /// Whether a child may be started to read `path`: by what it leads to now.
+    ///
+    /// # Errors
+    /// [`SpawnError::Outside`], [`SpawnError::Unreachable`].
+    pub async fn may_read(&self, path: &Path) -> Result<(), SpawnError> {
+        let (roots, path) = (self.roots.clone(), path.to_owned());
+        let asked = tokio::task::spawn_blocking(move || match roots.lead_to(&path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SpawnError::Outside { path }),
+            Err(source) => Err(SpawnError::Unreachable { path, source }),
+        });
+        asked.await.unwrap_or_else(|stopped| {
+            let (label, source) = ("a child".to_owned(), io::Error::other(stopped));
+            Err(SpawnError::System { label, source })
         })
     }
 
@@ -85,17 +132,25 @@ impl Launcher {
             Tool::Ffmpeg => &self.tools.ffmpeg,
             Tool::Ffprobe => &self.tools.ffprobe,
         };
-        Spec::new(program, label).args(invocation.args)
+        Spec {
+            secret: invocation.secret,
+            reads: invocation.reads,
+            ..Spec::new(program, label).args(invocation.args)
+        }
     }
 
     /// Starts a child. If the caller goes away meanwhile, the child is killed.
     ///
     /// # Errors
-    /// [`SpawnError::Missing`] when the program is not installed, [`SpawnError::System`] otherwise.
+    /// [`SpawnError::Missing`] when the program is not installed, [`SpawnError::Outside`] and
+    /// [`SpawnError::Unreachable`] when it may not read what it is to read, [`SpawnError::System`] otherwise.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub async fn spawn(&self, spec: Spec) -> Result<Process, SpawnError> {
+        if let Some(path) = &spec.reads {
+            self.may_read(path).await?;
+        }
         let (reply, answer) = oneshot::channel();
         let label = spec.label.clone();
         let stderr = spec.stderr;
@@ -186,7 +241,21 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
             (Some(ours), above(theirs.as_fd())?)
         }
     };
-    let descriptors = [above(null.as_fd())?, stdout_end, above(stderr_end.as_fd())?];
+    let (stdin, stdin_end) = match spec.stdin {
+        Stdin::Null => (None, above(null.as_fd())?),
+        Stdin::Piped { bytes } => {
+            let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
+            enlarge(&ours, bytes);
+            (Some(ours), above(theirs.as_fd())?)
+        }
+    };
+    let mut descriptors = vec![stdin_end, stdout_end, above(stderr_end.as_fd())?];
+    if let Some(secret) = &spec.secret {
+        let (theirs, ours) = pipe2(OFlag::O_CLOEXEC)?;
+        // It fits into the pipe, so nobody has to read yet.
+        File::from(ours).write_all(secret.reveal().as_bytes())?;
+        descriptors.push(above(theirs.as_fd())?);
+    }
     let strings = |strings: &mut dyn Iterator<Item = OsString>| {
         strings
             .map(|string| CString::new(string.as_bytes()))
@@ -194,12 +263,14 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
     };
     let name = spec.program.clone().into_os_string();
     let args = strings(&mut [name].into_iter().chain(spec.args.iter().cloned()))?;
-    let environment = strings(&mut env::vars_os().map(|(name, value)| {
-        let mut pair = name;
-        pair.push("=");
-        pair.push(value);
-        pair
-    }))?;
+    let environment = strings(&mut env::vars_os().filter(|(name, _)| !is_proxy(name)).map(
+        |(name, value)| {
+            let mut pair = name;
+            pair.push("=");
+            pair.push(value);
+            pair
+        },
+    ))?;
     let birth = Birth {
         program: &CString::new(program.as_os_str().as_bytes())?,
         args: &args,
@@ -212,9 +283,17 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
     Ok(Launched {
         group: Group::new(Child::new(pid)),
         pidfd,
+        stdin,
         stdout,
         stderr: Some(stderr),
     })
+}
+
+/// A proxy meant for others: FFmpeg would send streams through it.
+fn is_proxy(name: &OsStr) -> bool {
+    name.to_string_lossy()
+        .to_ascii_lowercase()
+        .ends_with("_proxy")
 }
 
 /// The file of a program: a bare name is looked up in `PATH`.

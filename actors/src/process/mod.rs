@@ -5,11 +5,14 @@
 //!   zombie behind.
 //! - [`stats`] reads what a process has used, from `/proc`.
 //!
-//! Invariant: no child outlives the daemon, however the daemon dies.
+//! Invariants: no child outlives the daemon, however the daemon dies; no child is started to read a
+//! stranger's file that lies outside the [`Roots`].
 
 mod confine;
 mod group;
 mod launcher;
+mod list;
+mod roots;
 mod running;
 mod spec;
 mod stats;
@@ -19,6 +22,8 @@ mod tests;
 
 pub use group::ExitKind;
 pub use launcher::{Launcher, SpawnError};
+pub(crate) use list::{Begun, Role, Running, Sampled, Shown};
+pub use roots::Roots;
 pub use running::Process;
-pub use spec::{Limits, Priority, Spec, Stderr, Stdout, Tools};
+pub use spec::{Limits, Priority, Spec, Stderr, Stdin, Stdout, Tools};
 pub use stats::{ProcessStats, stats};

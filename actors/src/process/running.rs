@@ -28,6 +28,7 @@ pub struct Process {
     watch: AsyncFd<OwnedFd>,
     /// How it ended, once known.
     exit: Option<ExitKind>,
+    stdin: Option<pipe::Sender>,
     stdout: Option<pipe::Receiver>,
     progress: Option<mpsc::Receiver<String>>,
     tail: Tail,
@@ -36,6 +37,10 @@ pub struct Process {
 impl Process {
     pub(super) fn adopt(launched: Launched, wanted: Stderr, label: String) -> io::Result<Process> {
         let watch = confine::register(launched.pidfd)?;
+        let stdin = launched
+            .stdin
+            .map(pipe::Sender::from_owned_fd)
+            .transpose()?;
         let stdout = launched
             .stdout
             .map(pipe::Receiver::from_owned_fd)
@@ -47,6 +52,7 @@ impl Process {
             group: launched.group,
             watch,
             exit: None,
+            stdin,
             stdout,
             progress,
             tail,
@@ -61,6 +67,12 @@ impl Process {
     /// What the child is, as given in its specification.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// The child's standard input, once; `None` if it has none or it has been taken. Dropping it says that
+    /// nothing more comes.
+    pub fn take_stdin(&mut self) -> Option<pipe::Sender> {
+        self.stdin.take()
     }
 
     /// The child's standard output, once; `None` if it was not piped or has been taken.

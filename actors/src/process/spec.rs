@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use playout_media::ffmpeg::Secret;
+
 /// How the scheduler weighs a child against everything else on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Priority {
@@ -44,6 +46,19 @@ pub enum Stdout {
 impl Stdout {
     /// A pipe of 1 MiB: three seconds of a 2.5 Mb/s stream.
     pub const PIPED: Stdout = Stdout::Piped { bytes: 1 << 20 };
+}
+
+/// Where the child's standard input comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stdin {
+    /// There is none.
+    #[default]
+    Null,
+    /// A pipe with a buffer of about `bytes`, see [`Stdout::Piped`].
+    Piped {
+        /// Wanted size of the pipe buffer in bytes.
+        bytes: usize,
+    },
 }
 
 /// What becomes of the child's standard error, beside the tail that is always kept.
@@ -108,10 +123,17 @@ pub struct Spec {
     pub args: Vec<OsString>,
     /// Its weight against other processes.
     pub priority: Priority,
+    /// Where its standard input comes from.
+    pub stdin: Stdin,
     /// Where its standard output goes.
     pub stdout: Stdout,
     /// Where its standard error goes.
     pub stderr: Stderr,
+    /// What it finds on descriptor 3, which is not there without.
+    pub secret: Option<Secret>,
+    /// The stranger's file that it reads: looked at again right before the start, and refused where it leads
+    /// outside the launcher's [`Roots`](super::Roots).
+    pub reads: Option<PathBuf>,
     /// What it may use up.
     pub limits: Limits,
     /// What the child is, for logs: `source 7 of channel …`.
@@ -125,8 +147,11 @@ impl Spec {
             program: program.into(),
             args: Vec::new(),
             priority: Priority::default(),
+            stdin: Stdin::default(),
             stdout: Stdout::default(),
             stderr: Stderr::default(),
+            secret: None,
+            reads: None,
             limits: Limits::default(),
             label: label.into(),
         }
@@ -141,6 +166,12 @@ impl Spec {
     /// Sets the priority.
     pub fn priority(mut self, priority: Priority) -> Spec {
         self.priority = priority;
+        self
+    }
+
+    /// Sets where standard input comes from.
+    pub fn stdin(mut self, stdin: Stdin) -> Spec {
+        self.stdin = stdin;
         self
     }
 

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
@@ -285,4 +285,52 @@ fn children_die_when_the_daemon_is_killed() {
     until("the child is dead", || {
         matches!(state(child), None | Some('Z'))
     });
+}
+
+#[tokio::test]
+async fn what_is_written_to_standard_input_arrives() {
+    let spec = Spec::new("/bin/cat", "cat")
+        .stdin(Stdin::Piped { bytes: 1 << 16 })
+        .stdout(Stdout::PIPED);
+    let mut process = launcher().spawn(spec).await.unwrap();
+    let mut stdin = process.take_stdin().unwrap();
+    stdin.write_all(b"one two").await.unwrap();
+    drop(stdin);
+    assert_eq!(read_all(&mut process).await, b"one two");
+    assert_eq!(process.wait().await, ExitKind::Code(0));
+}
+
+#[tokio::test]
+async fn no_child_is_started_for_a_strangers_file_outside_the_roots() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::create_dir(at("in")).unwrap();
+    for name in ["in/file", "outside"] {
+        std::fs::write(at(name), "").unwrap();
+    }
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(at(to), at(name)).unwrap();
+    link("in", "root");
+    link("in/file", "in/round");
+    link("outside", "in/way-out");
+    link("nowhere", "in/broken");
+    let launcher = launcher().reading_within(Roots::new(vec![at("not mounted"), at("root")]));
+    let read = async |name: &str| {
+        let spec = Spec {
+            reads: Some(at(name)),
+            ..shell("exit 0")
+        };
+        launcher.spawn(spec).await.map(drop)
+    };
+    for inside in ["in/file", "in/round", "root/file"] {
+        read(inside).await.unwrap();
+    }
+    for outside in ["outside", "in/way-out", "in/../outside"] {
+        let refused = read(outside).await.unwrap_err();
+        assert!(matches!(refused, SpawnError::Outside { .. }), "{refused}");
+    }
+    let refused = read("in/broken").await.unwrap_err();
+    assert!(
+        matches!(refused, SpawnError::Unreachable { .. }),
+        "{refused}"
+    );
 }

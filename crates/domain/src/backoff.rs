@@ -42,6 +42,11 @@ impl Chance {
         }
     }
 
+    /// A factor from `1 - spread` to `1 + spread`.
+    pub fn around_one(self, spread: f64) -> f64 {
+        1.0 + (2.0 * self.0 - 1.0) * spread
+    }
+
     /// A chance from 32 random bits.
     pub fn from_bits(bits: u32) -> Self {
         Self(f64::from(bits) / f64::from(u32::MAX))

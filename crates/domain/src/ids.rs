@@ -94,6 +94,27 @@ id!(
     "rendition"
 );
 
+id!(
+    /// An alert.
+    AlertId,
+    "alert"
+);
+id!(
+    /// A route by which alerts are told.
+    AlertRouteId,
+    "alert route"
+);
+id!(
+    /// One telling of one alert by one route.
+    DeliveryId,
+    "alert delivery"
+);
+id!(
+    /// An entry of a channel's history.
+    HistoryId,
+    "history entry"
+);
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

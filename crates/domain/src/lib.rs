@@ -4,6 +4,7 @@
 //! Pure: no tokio, no I/O, no clock, no randomness. Time (`jiff::Timestamp`) and chance are
 //! arguments, so everything here is tested without a runtime and answers the same twice.
 
+pub mod alert;
 pub mod backoff;
 pub mod breaker;
 pub mod channel;
@@ -13,16 +14,22 @@ pub mod ids;
 pub mod lifecycle;
 pub mod limits;
 pub mod media;
+pub mod output;
 pub mod plan;
 mod profile;
 pub mod resolution;
+pub mod source;
 pub mod units;
 pub mod violation;
 
+pub use alert::{Alert, AlertKind, Severity};
 pub use channel::{Channel, ChannelStatus, Desired};
 pub use config::{ChannelConfig, Policy};
 pub use destination::{DestinationConfig, Platform, StreamKey};
-pub use ids::{ChannelId, ClientId, DestinationId, MediaId, RenditionId, TokenId};
+pub use ids::{
+    AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId,
+    RenditionId, TokenId,
+};
 pub use media::{MediaItem, MediaStatus, Profile};
 pub use plan::{Plan, PlanEntry, PlanRun, PlannedItem, Rotation, RotationItem};
 pub use resolution::Resolution;

@@ -163,10 +163,13 @@ pub struct LifeState {
 impl LifeState {
     /// The time it has been LIVE, counted up to `now`.
     pub fn uptime_at(&self, now: Timestamp) -> Duration {
-        self.uptime
-            + self
-                .live_since
-                .map_or(Duration::ZERO, |since| span(since, now))
+        self.uptime + self.live_for(now)
+    }
+
+    /// The time until `now` since it last went LIVE; zero when it is not.
+    pub fn live_for(&self, now: Timestamp) -> Duration {
+        self.live_since
+            .map_or(Duration::ZERO, |since| span(since, now))
     }
 }
 

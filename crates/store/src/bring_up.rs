@@ -12,17 +12,18 @@ use crate::channels::sealed;
 use crate::columns::from_json;
 use crate::database;
 use crate::error::StoreError;
+use crate::master_key::KeySource;
 use crate::migrate;
 use crate::standby::{DestinationKey, Kind, Standby};
-use crate::vault::Vault;
-use crate::{Inner, open_vault};
+use crate::vault::{Keyring, Vault};
+use crate::{Inner, keys};
 
 /// No journal holds an order for so long.
 const OLD_ORDERS: &str = "DELETE FROM orders WHERE at < now() - interval '90 days'";
 
 /// A database that can be used.
 pub(crate) struct Up {
-    pub(crate) vault: Vault,
+    pub(crate) ring: Keyring,
     pub(crate) small: Small,
 }
 
@@ -34,16 +35,17 @@ pub(crate) struct Small {
 
 /// Reaches the database and makes it ready. One that nothing was ever in is not made ready where `expected`
 /// channels are kept outside it: it has been lost, or it is another one, and to begin anew would take them
-/// off air.
+/// off air. A database of another build and a wrong key are found before anything is written.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`]; [`StoreError::Setup`].
 pub(crate) async fn bring_up(
     config: &Config,
-    master_key: &std::path::Path,
+    source: &KeySource,
     expected: usize,
 ) -> Result<Up, StoreError> {
     let mut client = database::reach(config).await?;
+    migrate::lock(&client).await?;
     let empty = "SELECT to_regclass('migrations') IS NULL";
     if expected > 0 && client.query_one(empty, &[]).await?.try_get(0)? {
         return Err(StoreError::away(format!(
@@ -51,10 +53,13 @@ pub(crate) async fn bring_up(
              to begin anew, stop the daemon and remove the copies: data_dir/standby, and copy:* in Redis"
         )));
     }
-    migrate::migrate(&mut client).await?;
-    let vault = open_vault(&client, master_key).await?;
+    migrate::version(&client).await?;
+    let ring = keys::check(&client, source).await?;
+    migrate::apply(&mut client).await?;
+    keys::note_first(&client, &ring).await?;
+    migrate::unlock(&client).await?;
     let small = Small::read(&client).await?;
-    Ok(Up { vault, small })
+    Ok(Up { ring, small })
 }
 
 impl Small {
@@ -84,6 +89,15 @@ impl Small {
 }
 
 impl Inner {
+    /// Takes in keys that were read, beside those that were read before.
+    pub(crate) fn take_keys(&self, ring: Keyring) {
+        match self.vault.get() {
+            Some(vault) => vault.take_in(ring),
+            // The one who looks after the database is alone.
+            None => drop(self.vault.set(Vault::new(self.master_key.clone(), ring))),
+        }
+    }
+
     /// Whether the database is ready to be used, at the present schema and with its key.
     pub(crate) fn is_up(&self) -> bool {
         self.vault.get().is_some() && *self.up.borrow()
@@ -101,12 +115,12 @@ impl Inner {
             }
         });
         // One that cannot be used is as good as away.
-        let Up { vault, small } = up.map_err(|error| match error {
+        let Up { ring, small } = up.map_err(|error| match error {
             StoreError::Unavailable(away) => StoreError::Unavailable(away),
             other => StoreError::away(other.to_string()),
         })?;
         small.keep(&self.standby);
-        drop(self.vault.set(vault)); // it may have been read from its file before
+        self.take_keys(ring);
         self.up.send_replace(true);
         Ok(())
     }

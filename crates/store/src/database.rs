@@ -80,6 +80,12 @@ impl Database {
         &self.0.gate
     }
 
+    /// A connection beside the pool, for work that takes its time.
+    pub(crate) async fn dedicated(&self) -> Result<Client, StoreError> {
+        self.gate().check()?;
+        reach(&self.0.config).await
+    }
+
     /// Does `work` on a connection, to its end even if the caller goes away.
     pub(crate) async fn run<T, F>(&self, work: F) -> Result<T, StoreError>
     where
@@ -209,6 +215,25 @@ impl Shared {
     }
 }
 
+/// Does `work`; damage that the server finds is an answer and leaves the transaction usable.
+pub(crate) async fn attempt<T>(
+    tx: &Transaction<'_>,
+    work: impl AsyncFnOnce() -> Result<T, StoreError>,
+) -> Result<Result<T, String>, StoreError> {
+    tx.batch_execute("SAVEPOINT attempt").await?;
+    match work().await {
+        Ok(done) => {
+            tx.batch_execute("RELEASE attempt").await?;
+            Ok(Ok(done))
+        }
+        Err(StoreError::Damaged(reason)) => {
+            tx.batch_execute("ROLLBACK TO attempt").await?;
+            Ok(Err(reason))
+        }
+        Err(other) => Err(other),
+    }
+}
+
 /// One connection of the pool.
 pub(crate) struct Session {
     client: Client,
@@ -269,6 +294,11 @@ impl ManageConnection for Sessions {
         let opened = timeout(CONNECT, self.open())
             .await
             .unwrap_or_else(|_| Err(StoreError::away("PostgreSQL is silent to those who knock")));
+        // Whatever it says: a server that lets nobody in is not there.
+        let opened = opened.map_err(|error| match error {
+            StoreError::Internal(why) => StoreError::away(why),
+            other => other,
+        });
         if let Err(error) = &opened {
             self.refused.send_replace(Some(error.clone()));
         }
@@ -339,6 +369,7 @@ pub(crate) async fn reach(config: &Config) -> Result<Client, StoreError> {
             (Some(true), _) | (None, StoreError::Internal(_)) => {
                 StoreError::Setup(format!("database.url cannot be used: {why}"))
             }
+            (Some(false), StoreError::Internal(why)) => StoreError::away(why),
             (_, other) => other,
         }
     })

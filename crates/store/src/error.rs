@@ -24,6 +24,12 @@ pub enum StoreError {
     /// What is stored does not allow it: one sentence for the caller.
     #[error("{0}")]
     Conflict(String),
+    /// It is stored damaged, and nothing is built on it: a sentence for the operator.
+    #[error("it is stored damaged: {0}")]
+    Quarantined(String),
+    /// The server finds what it keeps damaged: a sentence for the log, not for the caller.
+    #[error("the database is damaged: {0}")]
+    Damaged(String),
     /// A server cannot be reached or is too slow; worth another try.
     #[error("a store is not available: {0}")]
     Unavailable(Away),
@@ -110,6 +116,9 @@ impl From<tokio_postgres::Error> for StoreError {
         if let Some(refusal) = error.as_db_error() {
             // The sentence alone: the detail of a constraint may hold values.
             let sentence = format!("{} ({})", refusal.message(), refusal.code().code());
+            if is_damage(refusal.code()) {
+                return Self::Damaged(sentence);
+            }
             return match fault(refusal.code()) {
                 Some(Fault::Server) => Self::away(sentence),
                 Some(Fault::Full) => Self::full(sentence),
@@ -126,6 +135,14 @@ impl From<tokio_postgres::Error> for StoreError {
             Self::Internal(sentence)
         }
     }
+}
+
+/// Whether a refusal tells of damage: a page, an index or a value that cannot be right, a file that cannot
+/// be read. It does not pass by itself, and it concerns what was asked for alone.
+fn is_damage(code: &SqlState) -> bool {
+    code.code().starts_with("XX")
+        || *code == SqlState::IO_ERROR
+        || *code == SqlState::UNDEFINED_FILE
 }
 
 /// What a refusal that passes by itself says about the server; nothing where it does not pass.

@@ -23,7 +23,7 @@ pub struct Heartbeat {
     pub at: Timestamp,
     /// What it does.
     pub status: ChannelStatus,
-    /// The time it has been LIVE, in seconds.
+    /// The time since it last went LIVE, in seconds.
     #[serde(with = "seconds")]
     pub uptime: Duration,
     /// When the last segment was published.

@@ -4,18 +4,25 @@
 //! copy, best effort: it is never waited for longer than a second and never decides anything. Around each
 //! stands a breaker: a server that is away is not waited for, and is used again as soon as it answers.
 
+mod alert_deliveries;
+mod alert_routes;
+mod alerts;
 mod audit;
 mod bring_up;
 mod channels;
 mod columns;
 mod database;
+mod digest;
 pub mod embedded;
 mod error;
 mod gate;
 mod guard;
 mod heartbeats;
+mod history;
 mod hot;
+mod in_use;
 mod journal;
+mod keys;
 mod limits;
 mod master_key;
 mod media;
@@ -23,12 +30,15 @@ mod migrate;
 mod principal;
 mod private_file;
 mod renditions;
+mod rotate;
 mod standby;
 mod streams;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tokens;
+pub mod urls;
 mod vault;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -38,25 +48,36 @@ use playout_domain::ClientId;
 use playout_domain::limits::PlanLimits;
 use tokio::sync::watch;
 
-pub use audit::{AuditEntry, ChainState};
-pub use channels::{Airtime, Cause, StoredChannel, ToAir};
+pub use alert_deliveries::DeliveryFilter;
+pub use alert_routes::StoredRoute;
+pub use alerts::AlertFilter;
+pub use audit::{
+    AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
+};
+pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel, ToAir};
 pub use error::{Away, StoreError};
 pub use gate::{Condition, Server};
 pub use heartbeats::{Heartbeat, ProcessBeat};
+pub use history::HistoryEntry;
 pub use hot::Hot;
 pub use journal::Order;
+pub use master_key::KeySource;
 pub use media::Inserted;
 pub use principal::{Principal, Scope, operator};
 pub use renditions::Rendition;
+pub use rotate::{KeyRotation, OldKey, Step};
 pub use tokens::NewToken;
+pub use vault::KeyId;
+pub use verify::{Fault, Verification, verify};
 
 use bring_up::Up;
 use database::Database;
 use gate::Gate;
 use journal::Journal;
+use master_key::MasterKeyError;
 use standby::{Contents, Disk, Kind, Standby};
 use tokens::Tokens;
-use vault::Vault;
+use vault::{Keyring, Vault};
 
 /// Where everything is kept.
 #[derive(Clone)]
@@ -71,8 +92,8 @@ pub struct StoreConfig {
     pub statement_timeout: Duration,
     /// What every Redis key begins with.
     pub key_prefix: String,
-    /// The master key's file; made when there is none.
-    pub master_key: PathBuf,
+    /// Where the master key comes from.
+    pub master_key: KeySource,
     /// The folder of a copy of what is needed to air; nothing: there is none.
     pub standby: Option<PathBuf>,
 }
@@ -90,7 +111,7 @@ impl StoreConfig {
             pool_size: 8,
             statement_timeout: Duration::from_secs(5),
             key_prefix: "playoutd:".to_owned(),
-            master_key: master_key.into(),
+            master_key: KeySource::File(master_key.into()),
             standby: None,
         }
     }
@@ -116,7 +137,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     /// How to reach the database besides its pool.
     config: tokio_postgres::Config,
-    master_key: PathBuf,
+    master_key: KeySource,
     /// So many channels the database should have at least one of.
     expected: usize,
     database: Database,
@@ -199,15 +220,15 @@ impl Store {
             inner.standby.resume(left, up.is_none());
             self.resume_tokens();
         }
-        let vault = match up {
-            Some(Up { vault, small }) => {
+        let ring = match up {
+            Some(Up { ring, small }) => {
                 small.keep(&inner.standby);
-                Some(vault)
+                Some(ring)
             }
-            None => vault_of(&inner.master_key)?,
+            None => keys_at_hand(&inner.master_key)?,
         };
-        if let Some(vault) = vault {
-            drop(inner.vault.set(vault)); // it is empty
+        if let Some(ring) = ring {
+            inner.take_keys(ring);
         }
         self.resume_journal().await;
         if *inner.up.borrow() && self.reconcile().await.is_err() {
@@ -294,6 +315,20 @@ impl Store {
         &self.0.hot
     }
 
+    /// Forgets the master keys that nothing is sealed with any more.
+    pub async fn forget_retired_keys(&self) -> Result<(), StoreError> {
+        let known = self
+            .database()
+            .run(|session| Box::pin(async move { keys::known(&*session).await }))
+            .await?;
+        let retired = known
+            .iter()
+            .filter(|key| key.state == keys::KeyState::Retired);
+        let retired: Vec<KeyId> = retired.map(|key| key.id).collect();
+        self.vault()?.forget(&retired);
+        Ok(())
+    }
+
     fn database(&self) -> &Database {
         &self.0.database
     }
@@ -315,38 +350,12 @@ impl Inner {
     }
 }
 
-/// The vault of a key that is there: without the database none is made.
-fn vault_of(path: &std::path::Path) -> Result<Option<Vault>, StoreError> {
-    if !path.exists() {
-        return Ok(None);
+/// The keys of a key file that is there, taken as they are: without the database none is made, and whether
+/// they are the right ones is found out when it is back.
+fn keys_at_hand(source: &KeySource) -> Result<Option<Keyring>, StoreError> {
+    match master_key::read(source) {
+        Ok(keys) => Ok(Some(Keyring::new(&keys))),
+        Err(MasterKeyError::Missing { .. }) => Ok(None),
+        Err(error) => Err(keys::setup(error)),
     }
-    let key = master_key::read_or_make(path);
-    let key = key.map_err(|error| StoreError::Setup(error.to_string()))?;
-    Ok(Some(Vault::new(&key)))
-}
-
-/// A new key is made only while nothing is sealed: one that was lost is to be restored, not replaced.
-async fn open_vault(
-    client: &tokio_postgres::Client,
-    path: &std::path::Path,
-) -> Result<Vault, StoreError> {
-    if !path.exists() {
-        let sealed: i64 = client
-            .query_one(
-                "SELECT count(*) FROM rtmp_destinations WHERE stream_key IS NOT NULL",
-                &[],
-            )
-            .await?
-            .try_get(0)?;
-        if sealed > 0 {
-            return Err(StoreError::Setup(format!(
-                "the master key {} is missing, and {sealed} stream keys in the database were sealed with it: \
-                 restore it from a backup",
-                path.display()
-            )));
-        }
-    }
-    let key =
-        master_key::read_or_make(path).map_err(|error| StoreError::Setup(error.to_string()))?;
-    Ok(Vault::new(&key))
 }

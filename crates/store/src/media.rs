@@ -15,6 +15,7 @@ use crate::Store;
 use crate::audit::{Change, record};
 use crate::columns::{self, bigint, count, length, micros, parsed, text, whole_micros};
 use crate::error::StoreError;
+use crate::in_use;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, Scope};
 use crate::renditions::Rendition;
@@ -225,15 +226,8 @@ async fn insert(
             new.id
         )));
     }
-    let detail =
-        json!({ "path": new.path.to_string_lossy(), "title": new.title, "size": new.size });
-    record(
-        tx,
-        new.client_id,
-        who,
-        change("media.import", new.id, detail),
-    )
-    .await?;
+    let imported = change("media.import", new.id, None, Some(told(new)));
+    record(tx, new.client_id, who, imported).await?;
     Ok(Inserted::New)
 }
 
@@ -243,6 +237,7 @@ async fn delete(tx: &Transaction<'_>, who: &Principal, id: MediaId) -> Result<()
         return Err(StoreError::NotFound);
     }
     LockedClient::lock(tx, found.client_id).await?;
+    in_use::release(tx, id).await?;
     if tx
         .execute("DELETE FROM media WHERE id = $1", &[&id.uuid()])
         .await?
@@ -250,8 +245,8 @@ async fn delete(tx: &Transaction<'_>, who: &Principal, id: MediaId) -> Result<()
     {
         return Err(StoreError::NotFound);
     }
-    let detail = json!({ "path": found.path.to_string_lossy(), "title": found.title });
-    record(tx, found.client_id, who, change("media.delete", id, detail)).await
+    let deleted = change("media.delete", id, Some(told(&found)), None);
+    record(tx, found.client_id, who, deleted).await
 }
 
 async fn read_for_delete(
@@ -264,13 +259,18 @@ async fn read_for_delete(
     item(&row.ok_or(StoreError::NotFound)?)
 }
 
-fn change(operation: &'static str, id: MediaId, detail: Value) -> Change {
-    Change {
-        operation,
-        subject_kind: "media",
-        subject: id.uuid(),
-        detail,
-    }
+fn change(
+    operation: &'static str,
+    id: MediaId,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Change {
+    Change::between(operation, "media", id.uuid(), before, after)
+}
+
+/// What the audit tells of an item.
+fn told(item: &MediaItem) -> Value {
+    json!({ "path": item.path.to_string_lossy(), "title": item.title, "size": item.size })
 }
 
 fn probe(item: &MediaItem) -> Result<Option<Value>, StoreError> {

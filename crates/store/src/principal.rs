@@ -73,6 +73,14 @@ impl Principal {
             name: "daemon".to_owned(),
         }
     }
+
+    /// Whoever rotates the master key.
+    pub(crate) fn rotation() -> Self {
+        Self {
+            name: "rotate-key".to_owned(),
+            ..Self::daemon()
+        }
+    }
 }
 
 /// The operator's client, which every database has.

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use chacha20poly1305::aead::Generate;
@@ -67,6 +67,38 @@ pub(crate) fn write_private(path: &Path, text: &str) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Puts `text` in the place of a private file: the one or the other is there at any moment, whole, of mode
+/// 0600 and its owner's, and the new one stays there when this returns.
+pub(crate) fn replace_private(path: &Path, text: &str) -> io::Result<()> {
+    // What a link leads to, not the link.
+    let path = std::fs::canonicalize(path)?;
+    let before = std::fs::metadata(&path)?;
+    let mut part = path.clone().into_os_string();
+    part.push(".part");
+    let part = Path::new(&part);
+    // Of one that was killed while it wrote. Who writes holds a lock, so nobody else is at it.
+    if let Err(error) = std::fs::remove_file(part)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(part)?;
+    let mine = file.metadata()?;
+    if (mine.uid(), mine.gid()) != (before.uid(), before.gid()) {
+        // Root writes for the user that the daemon runs as.
+        std::os::unix::fs::fchown(&file, Some(before.uid()), Some(before.gid()))?;
+    }
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(part, &path)?;
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder)?.sync_all()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -89,6 +121,22 @@ mod tests {
             1,
             "something was left beside it"
         );
+    }
+
+    #[test]
+    fn a_file_is_replaced_through_its_link_and_over_what_a_killed_process_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, link) = (folder.path().join("secret"), folder.path().join("link"));
+        write_private(&path, "one").unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        std::fs::write(folder.path().join("secret.part"), "half").unwrap();
+        replace_private(&link, "two").unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+        let none = replace_private(&folder.path().join("none"), "two");
+        assert!(none.is_err(), "it replaces, it does not make");
     }
 
     #[test]

@@ -21,14 +21,15 @@ use fred::prelude::{
 };
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
-use playout_domain::ClientId;
 use playout_domain::limits::PlanLimits;
+use playout_domain::media::ProbeSummary;
+use playout_domain::{ClientId, MediaId, MediaItem, MediaStatus};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::embedded::detached;
-use crate::{Principal, Scope, Store, StoreConfig, database, migrate};
+use crate::{Airtime, Principal, Scope, Store, StoreConfig, database, migrate};
 
 /// The migrated database that every test's is a copy of.
 const TEMPLATE: &str = "template_playoutd";
@@ -137,6 +138,21 @@ impl TestStore {
             .expect("a connection")
     }
 
+    /// Puts what a rotation names into the library, as another client's, so that nothing else is audited.
+    pub async fn put_in_library(&self, airtime: &Airtime) {
+        let name = Uuid::now_v7().to_string();
+        let owner = self.client(&name, &PlanLimits::UNLIMITED).await;
+        for item in &airtime.rotation.items {
+            let path = format!("/media/{}.mp4", item.media_id);
+            let media = MediaItem {
+                id: item.media_id,
+                ..media(owner.client, path)
+            };
+            let inserted = self.store.insert_media(&owner, &media).await;
+            inserted.expect("the item is new");
+        }
+    }
+
     /// A new client on a new plan of these limits, and somebody who acts for it.
     pub async fn client(&self, name: &str, limits: &PlanLimits) -> Principal {
         let client = ClientId::from(Uuid::now_v7());
@@ -158,6 +174,28 @@ impl TestStore {
             token: None,
             name: name.to_owned(),
         }
+    }
+
+    /// Its database takes no connections any more, and those there are end.
+    ///
+    /// # Panics
+    /// When the server itself is away.
+    pub async fn go_away(&self) {
+        let name = &self.database;
+        let sql = format!(
+            "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        );
+        servers().await.admin(&sql).await;
+    }
+
+    /// Its database takes connections again.
+    ///
+    /// # Panics
+    /// When the server itself is away.
+    pub async fn come_back(&self) {
+        let sql = format!("ALTER DATABASE {} ALLOW_CONNECTIONS true", self.database);
+        servers().await.admin(&sql).await;
     }
 
     /// What a Redis key of it holds, as text; nothing when there is none, or an empty stream.
@@ -301,9 +339,7 @@ async fn start_or_join() -> Servers {
         .parse()
         .expect("a URL");
     let mut session = database::connect(&template).await.expect("a connection");
-    migrate::migrate(&mut session)
-        .await
-        .expect("the migrations");
+    migrate::apply(&mut session).await.expect("the migrations");
     drop(session);
     until_unused(&servers).await;
     let urls = json!({ "postgres": servers.postgres, "redis": servers.redis });
@@ -384,4 +420,26 @@ async fn redis(url: &str) -> Client {
     let client = Builder::from_config(config).build().expect("a client");
     client.init().await.expect("a connection to Redis");
     client
+}
+
+/// An item of a library, nothing of it at its default.
+pub fn media(client: ClientId, path: impl Into<PathBuf>) -> MediaItem {
+    let at = jiff::Timestamp::now();
+    MediaItem {
+        id: MediaId::from(Uuid::now_v7()),
+        client_id: client,
+        path: path.into(),
+        title: "A film".to_owned(),
+        duration: Duration::from_micros(12_345_678),
+        size: 1_000,
+        probe: Some(ProbeSummary {
+            format: "mov".to_owned(),
+            frame_rate: Some(29.97),
+            ..ProbeSummary::default()
+        }),
+        status: MediaStatus::Preparing,
+        reason: None,
+        created_at: at,
+        updated_at: at,
+    }
 }

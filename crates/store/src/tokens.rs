@@ -128,10 +128,22 @@ async fn keep(tx: &Transaction<'_>, digest: TokenDigest) -> Result<Vec<TokenDige
     }
     let ended = tx
         .query(
-            "DELETE FROM tokens WHERE client_id = $1 AND name = $2 RETURNING digest",
+            "DELETE FROM tokens WHERE client_id = $1 AND name = $2 RETURNING id, name, scope, digest",
             &[&operator().uuid(), &ADMIN_FILE],
         )
         .await?;
+    for row in &ended {
+        let (name, scope): (&str, &str) = (row.try_get("name")?, row.try_get("scope")?);
+        let before = json!({ "name": name, "scope": scope });
+        let change = Change::between(
+            "token.delete",
+            "token",
+            row.try_get("id")?,
+            Some(before),
+            None,
+        );
+        record(tx, operator(), &Principal::daemon(), change).await?;
+    }
     let ended = ended.iter().map(|row| row.try_get("digest"));
     let ended: Vec<Vec<u8>> = ended.collect::<Result<_, _>>()?;
     let new = NewToken {
@@ -157,13 +169,8 @@ async fn insert(
         &[&id.uuid(), &new.client.uuid(), &new.scope.name(), &name, &digest.as_slice(), &now()],
     )
     .await?;
-    let detail = json!({ "name": name, "scope": new.scope });
-    let change = Change {
-        operation: "token.create",
-        subject_kind: "token",
-        subject: id.uuid(),
-        detail,
-    };
+    let after = json!({ "name": name, "scope": new.scope });
+    let change = Change::between("token.create", "token", id.uuid(), None, Some(after));
     record(tx, new.client, who, change).await?;
     Ok(id)
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use playout_store::embedded::{
@@ -14,6 +15,10 @@ use playout_store::embedded::{
 };
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
+
+/// What a folder says in which we make a cluster.
+const MARK: &str =
+    "A PostgreSQL cluster is being made here by playoutd. This folder may be deleted.\n";
 
 /// A data folder inside one that nobody but we may enter (mode 0700, as root's home is).
 fn closed_folder() -> TempDir {
@@ -325,6 +330,21 @@ async fn a_second_daemon_is_refused_and_the_first_serves_on() {
 }
 
 #[tokio::test]
+async fn a_daemon_that_is_going_is_waited_for() {
+    let folder = closed_folder();
+    let config = only_redis(&folder);
+    let run = config.data_dir.join("run");
+    fs::create_dir_all(&run).unwrap();
+    let file = fs::File::create(run.join("servers.lock")).unwrap();
+    let going = Flock::lock(file, FlockArg::LockExclusiveNonblock).unwrap();
+    let mut starting = std::pin::pin!(Embedded::start(&config));
+    let moment = tokio::time::timeout(Duration::from_millis(100), &mut starting).await;
+    assert!(moment.is_err(), "it did not wait: {moment:?}");
+    drop(going);
+    starting.await.unwrap().stop().await;
+}
+
+#[tokio::test]
 async fn a_stale_pid_file_whose_number_lives_on_is_no_hindrance() {
     let folder = closed_folder();
     Embedded::start(&only_postgres(&folder))
@@ -382,22 +402,107 @@ async fn a_socket_that_somebody_else_serves_is_refused_and_stays_theirs() {
 #[tokio::test]
 async fn a_server_that_ends_at_its_start_says_why() {
     let folder = closed_folder();
-    let config = EmbeddedConfig {
-        which: Which::OnlyRedis,
-        ..config(&folder)
-    };
+    let config = only_postgres(&folder);
     Embedded::start(&config).await.unwrap().stop().await;
-    // An append-only file with something else in it.
-    let manifest = folder
-        .path()
-        .join("data/redis/appendonlydir/appendonly.aof.manifest");
-    fs::write(&manifest, "no manifest").unwrap();
+    let settings = config.data_dir.join("postgres/postgresql.conf");
+    fs::write(&settings, "no settings").unwrap();
     let error = refusal(&config).await;
     assert!(
         matches!(&error, EmbeddedError::EndedAtStart { last_words, .. } if !last_words.contains("said nothing")),
         "{error}"
     );
-    assert_eq!(fs::read_to_string(&manifest).unwrap(), "no manifest");
+    assert_eq!(fs::read_to_string(&settings).unwrap(), "no settings");
+}
+
+fn only_redis(folder: &TempDir) -> EmbeddedConfig {
+    EmbeddedConfig {
+        which: Which::OnlyRedis,
+        ..config(folder)
+    }
+}
+
+/// What Redis has put aside, oldest first.
+fn put_aside(config: &EmbeddedConfig) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(&config.data_dir).unwrap().flatten();
+    let mut aside: Vec<_> = entries
+        .filter(|entry| entry.file_name().to_string_lossy().contains("unreadable"))
+        .map(|entry| entry.path())
+        .collect();
+    aside.sort();
+    aside
+}
+
+#[tokio::test]
+async fn what_redis_cannot_read_is_put_aside_and_it_begins_empty() {
+    let folder = closed_folder();
+    let config = only_redis(&folder);
+    let log = "appendonlydir/appendonly.aof.1.incr.aof";
+    let damage = b"\xde\xad\xbe\xef and no command";
+    for time in 1..=3 {
+        let servers = Embedded::start(&config).await.unwrap();
+        assert_eq!(redis(&servers, "GET kept").await.unwrap(), "$-1\r\n");
+        assert_eq!(put_aside(&config).len(), (time - 1).min(2));
+        redis(&servers, "SET kept 42").await.unwrap();
+        servers.stop().await;
+        let path = config.data_dir.join("redis").join(log);
+        let mut content = fs::read(&path).unwrap();
+        content.extend_from_slice(damage);
+        fs::write(&path, content).unwrap();
+    }
+    let servers = Embedded::start(&config).await.unwrap();
+    // It fills up again, also when it is killed.
+    redis(&servers, "SET kept 43").await.unwrap();
+    let [_, killed] = servers.pids().map(Option::unwrap_or_default);
+    kill_hard(killed);
+    until("another process", || async {
+        redis(&servers, "GET kept")
+            .await
+            .is_ok_and(|answer| answer.contains("43"))
+    })
+    .await;
+    servers.stop().await;
+    let aside = put_aside(&config);
+    assert_eq!(aside.len(), 2);
+    for folder in aside {
+        let content = fs::read(folder.join(log)).unwrap();
+        assert!(content.ends_with(damage) && content.len() > damage.len());
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_does_not_start_at_all_is_tried_on_and_keeps_its_data() {
+    let folder = closed_folder();
+    let mut config = only_redis(&folder);
+    let servers = Embedded::start(&config).await.unwrap();
+    redis(&servers, "SET kept 42").await.unwrap();
+    servers.stop().await;
+    // A folder that Redis' own user may enter.
+    let programs = tempfile::tempdir().unwrap();
+    let open = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(programs.path(), open.clone()).unwrap();
+    let (program, cured) = (
+        programs.path().join("redis-server"),
+        programs.path().join("cured"),
+    );
+    let script = format!(
+        "#!/bin/sh\n[ -e {} ] || {{ echo not today; exit 1; }}\nexec /usr/bin/redis-server \"$@\"\n",
+        cured.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, open).unwrap();
+    config.programs.path = programs.path().into();
+    let servers = Embedded::start(&config).await.unwrap();
+    assert_eq!(servers.pids(), [None, None]);
+    fs::write(cured, "").unwrap();
+    until("Redis answers", || async {
+        redis(&servers, "PING")
+            .await
+            .is_ok_and(|answer| answer == "+PONG\r\n")
+    })
+    .await;
+    assert!(redis(&servers, "GET kept").await.unwrap().contains("42"));
+    assert_eq!(put_aside(&config), [""; 0].map(std::path::PathBuf::from));
+    servers.stop().await;
 }
 
 #[tokio::test]
@@ -413,11 +518,58 @@ async fn a_half_made_cluster_is_removed_only_if_it_is_ours() {
         "something of others was removed"
     );
 
-    let mark = "A PostgreSQL cluster is being made here by playoutd. This folder may be deleted.\n";
-    fs::write(workshop.join("made-by-playoutd"), mark).unwrap();
+    fs::write(workshop.join("made-by-playoutd"), MARK).unwrap();
     let servers = Embedded::start(&only_postgres(&folder)).await.unwrap();
     assert!(!workshop.exists());
     servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_half_made_cluster_in_which_somebody_is_still_at_work_is_removed_with_him() {
+    let folder = closed_folder();
+    let workshop = folder.path().join("data/postgres.being-made");
+    fs::create_dir_all(workshop.join("cluster")).unwrap();
+    fs::write(workshop.join("made-by-playoutd"), MARK).unwrap();
+    // Any program is taken by its name; this one writes new files as fast as it can.
+    let program = folder.path().join("postgres");
+    fs::copy("/bin/sh", &program).unwrap();
+    let mut orphan = Command::new(&program)
+        .args(["-c", "n=0; while :; do n=$((n + 1)); echo >$n; done"])
+        .current_dir(workshop.join("cluster"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    until("the orphan works", || async {
+        workshop.join("cluster/100").exists()
+    })
+    .await;
+    let servers = Embedded::start(&only_postgres(&folder)).await;
+    let left = alive(orphan.id());
+    orphan.kill().unwrap();
+    orphan.wait().unwrap();
+    servers.unwrap().stop().await;
+    assert!(!left, "the orphan lives on");
+    assert!(!workshop.exists());
+}
+
+#[tokio::test]
+async fn a_daemon_killed_while_it_makes_the_cluster_is_followed_by_one_that_makes_it() {
+    for so_far in ["PG_VERSION", "global/pg_control", "base/1/PG_VERSION"] {
+        let folder = closed_folder();
+        let config = config(&folder);
+        let mut daemon = victim(&config.data_dir);
+        let begun = config.data_dir.join("postgres.being-made/cluster");
+        until("the cluster is half made", || async {
+            begun.join(so_far).exists()
+        })
+        .await;
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        // At once, while what makes the cluster may still be at work.
+        let servers = Embedded::start(&config).await.unwrap();
+        assert_eq!(query(&servers, "SELECT 7").await.unwrap(), "7");
+        servers.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -504,16 +656,21 @@ async fn daemon_to_be_killed() {
     std::future::pending::<()>().await;
 }
 
+/// Starts [`daemon_to_be_killed`] on a folder.
+fn victim(data_dir: &Path) -> std::process::Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "daemon_to_be_killed"])
+        .env("DATA_DIR_OF_THE_VICTIM", data_dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
 #[tokio::test]
 async fn servers_die_with_a_killed_daemon_and_the_next_one_starts() {
     let folder = closed_folder();
     let config = config(&folder);
-    let mut daemon = Command::new(std::env::current_exe().unwrap())
-        .args(["--ignored", "--exact", "daemon_to_be_killed"])
-        .env("DATA_DIR_OF_THE_VICTIM", &config.data_dir)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut daemon = victim(&config.data_dir);
     let told = config.data_dir.join("pids");
     until("the daemon's servers", || async {
         fs::read_to_string(&told).is_ok_and(|text| text.ends_with("done"))

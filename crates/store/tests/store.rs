@@ -1,22 +1,34 @@
 //! The store on real servers: what it keeps, what it refuses, and that a change is all or nothing.
 #![allow(clippy::unwrap_used)]
 
+#[path = "store/alert_routes.rs"]
+mod alert_routes;
+#[path = "store/alerts.rs"]
+mod alerts;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/channels.rs"]
 mod channels;
 #[path = "store/connections.rs"]
 mod connections;
+#[path = "store/damage.rs"]
+mod damage;
 #[path = "store/given.rs"]
 mod given;
 #[path = "store/heartbeats.rs"]
 mod heartbeats;
+#[path = "store/history.rs"]
+mod history;
+#[path = "store/integrity.rs"]
+mod integrity;
 #[path = "store/limits.rs"]
 mod limits;
 #[path = "store/media.rs"]
 mod media;
 #[path = "store/outages.rs"]
 mod outages;
+#[path = "store/rotation.rs"]
+mod rotation;
 #[path = "store/schema.rs"]
 mod schema;
 #[path = "store/secrets.rs"]
@@ -25,3 +37,5 @@ mod secrets;
 mod standby;
 #[path = "store/tokens.rs"]
 mod tokens;
+#[path = "store/verify.rs"]
+mod verify;

@@ -14,6 +14,7 @@ pub(super) enum Kind {
     MethodNotAllowed,
     BodyTimeout,
     Conflict,
+    Quarantined,
     PreconditionFailed,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -68,6 +69,7 @@ impl Kind {
                 "conflict",
                 "The present state does not allow this",
             ),
+            Self::Quarantined => (StatusCode::CONFLICT, "quarantined", "It is stored damaged"),
             Self::PreconditionFailed => (
                 StatusCode::PRECONDITION_FAILED,
                 "precondition-failed",

@@ -1,8 +1,11 @@
 //! Changes of a channel's configuration, and its end.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use playout_domain::channel::{Channel, ChannelStatus};
-use playout_domain::config::ChannelConfig;
+use playout_domain::config::{ChannelConfig, DestinationEdit};
+use playout_domain::ids::DestinationId;
 use playout_domain::media::Profile;
 use playout_domain::violation::Violations;
 use playout_store::Principal;
@@ -19,21 +22,49 @@ impl Room {
         patch: &Value,
         if_match: Option<u64>,
     ) -> Result<Channel, OpError> {
+        let old = self.expected(if_match)?;
+        let policy = &self.args.environment.policy;
+        let config = old.config.patched(patch, policy)?;
+        self.adopt(who, old, config).await
+    }
+
+    pub(super) async fn edit_destination(
+        &mut self,
+        who: &Principal,
+        edit: &DestinationEdit,
+        if_match: Option<u64>,
+    ) -> Result<Channel, OpError> {
+        let old = self.expected(if_match)?;
+        let policy = &self.args.environment.policy;
+        let edited = old.config.edited(edit, policy)?;
+        let config = edited.ok_or(OpError::NotFound("destination"))?;
+        self.adopt(who, old, config).await
+    }
+
+    /// The channel as it is, if it is of the version that the client has seen.
+    fn expected(&self, if_match: Option<u64>) -> Result<Channel, OpError> {
+        let channel = self.args.handle.snapshot().channel.clone();
+        match if_match {
+            Some(wanted) if wanted != channel.version => Err(OpError::VersionMismatch {
+                current: channel.version,
+            }),
+            _ => Ok(channel),
+        }
+    }
+
+    /// Takes `config` in place of what `old` has: committed, then performed.
+    async fn adopt(
+        &mut self,
+        who: &Principal,
+        old: Channel,
+        config: ChannelConfig,
+    ) -> Result<Channel, OpError> {
         let Args {
             environment,
             handle,
             ..
         } = self.args.clone();
         let mut snapshot = self.snapshot();
-        let old = snapshot.channel.clone();
-        if let Some(wanted) = if_match
-            && wanted != old.version
-        {
-            return Err(OpError::VersionMismatch {
-                current: old.version,
-            });
-        }
-        let config = old.config.patched(patch, &environment.policy)?;
         check_fallback(&environment.studio.library, who, &config)?;
         if config == old.config {
             return Ok(old);
@@ -76,6 +107,7 @@ impl Room {
         } else if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
+        self.sync_outputs(&rekeyed(&config));
         self.publish(
             "channel.updated",
             snapshot.channel.to_json(Timestamp::now(), ""),
@@ -108,6 +140,7 @@ impl Room {
         pen.gone = true;
         drop(pen);
         self.publish("channel.deleted", json!({ "id": handle.id }));
+        environment.alerts.channel_gone(handle.id);
         // What was published goes with the channel; what cannot be removed does no harm. The last
         // playout may still be writing.
         let _written = handle.spool.lock().await;
@@ -121,6 +154,15 @@ impl Room {
         let _ = deleted.send(handle.id);
         Ok(())
     }
+}
+
+/// The destinations that a key was given for.
+fn rekeyed(config: &ChannelConfig) -> HashSet<DestinationId> {
+    let given = config.rtmp_destinations.iter();
+    given
+        .filter(|destination| destination.stream_key.given().is_some())
+        .filter_map(|destination| destination.id)
+        .collect()
 }
 
 /// The fallback video must be there, and the client's.

@@ -7,7 +7,7 @@ use playout_domain::config::ChannelConfig;
 use playout_domain::ids::MediaId;
 use playout_domain::media::Profile;
 use playout_domain::plan::{Plan, PlannedItem, Rotation};
-use playout_domain::units::{Ticks90k, Timeline};
+use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_domain::violation::Violations;
 use playout_store::Principal;
 use serde_json::Value;
@@ -63,6 +63,7 @@ impl Room {
         if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
+        self.tell_items();
         self.publish(
             "channel.updated",
             snapshot.channel.to_json(Timestamp::now(), ""),
@@ -101,6 +102,17 @@ impl Room {
             }
         };
         if changed {
+            self.change_plan(snapshot);
+        }
+    }
+
+    /// Ends the entry of `media` at `at`, and goes on with the next one by the lengths known now.
+    pub(super) fn end_entry(&mut self, media: MediaId, at: Frame) {
+        let mut snapshot = self.snapshot();
+        let items = self.planned(&snapshot);
+        let plan = &mut snapshot.airtime.plan;
+        if plan.at(at).is_some_and(|entry| entry.media_id == media) && plan.skip(at) {
+            plan.replace_from(at.before(1), items);
             self.change_plan(snapshot);
         }
     }

@@ -61,6 +61,11 @@ impl Room {
                 self.enter(me, life, effects).await;
             }
         }
+        // Alerts from before are known by now, and some may be over.
+        self.tell_status();
+        if let Some(on_air) = handle.on_air().and_then(|now| now.view.read().on_air) {
+            self.tell_on_air(on_air);
+        }
     }
 }
 

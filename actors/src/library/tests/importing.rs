@@ -40,7 +40,11 @@ async fn a_folder_is_imported_with_everything_in_it_and_prepared_and_left_as_it_
         .collect();
 
     let report = house.import(&input).await;
-    assert_eq!(report.refused, []);
+    let pipe = RefusedFile {
+        path: input.join("pipe.mp4"),
+        reason: "It is a pipe, not a file.".to_owned(),
+    };
+    assert_eq!(report.refused, [pipe]);
     let expected: std::collections::BTreeSet<PathBuf> =
         names.iter().map(|name| input.join(name)).collect();
     let accepted: Vec<&PathBuf> = report.accepted.iter().map(|item| &item.path).collect();
@@ -145,6 +149,41 @@ async fn what_is_no_video_is_refused_with_a_sentence() {
 }
 
 #[tokio::test]
+async fn no_ffprobe_is_started_for_what_a_glance_can_tell() {
+    let tools = tempfile::tempdir().unwrap();
+    let at = tools.path().display();
+    let ffprobe = stand_in(tools.path(), &format!("mkdir {at}/started.$$; exit 1")).ffmpeg;
+    let house = House::with(
+        Tools {
+            ffprobe,
+            ..Tools::default()
+        },
+        1,
+    )
+    .await;
+    let input = house.input();
+    for n in 0..300_u32 {
+        let noise: Vec<u8> = (n..n + 300)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
+        fs::write(input.join(format!("{n}.mp4")), noise).unwrap();
+    }
+    fs::write(input.join("text.mp4"), "This is not a video.\n".repeat(200)).unwrap();
+    let report = house.import(&input).await;
+    assert_eq!(report.refused.len(), 301);
+    let started = |folder: &Path| {
+        let names = names(folder).into_iter();
+        names.filter(|name| name.starts_with("started")).count()
+    };
+    assert_eq!(started(tools.path()), 0);
+    // What may be media is looked into.
+    fs::write(input.join("more.mp4"), [0; 600]).unwrap();
+    house.import(&input.join("more.mp4")).await;
+    assert_eq!(started(tools.path()), 1);
+    house.queue.stop().await;
+}
+
+#[tokio::test]
 async fn a_path_that_may_not_be_imported_is_refused_by_its_pointer() {
     let house = House::new().await;
     let (input, outside) = (house.input(), house.dir.path().join("outside"));
@@ -186,14 +225,44 @@ async fn a_path_that_may_not_be_imported_is_refused_by_its_pointer() {
         .iter()
         .map(|file| file.path.file_name().unwrap())
         .collect();
-    assert_eq!(refused, ["secret.mp4", "way-out"]);
-    assert!(
-        report
-            .refused
-            .iter()
-            .all(|file| file.reason.contains("symbolic link"))
-    );
+    assert_eq!(refused, ["secret.mp4", "socket", "way-out"]);
+    for (file, words) in report
+        .refused
+        .iter()
+        .zip(["symbolic link", "a socket", "symbolic link"])
+    {
+        assert!(file.reason.contains(words), "{file:?}");
+    }
     house.queue.stop().await;
+}
+
+#[test]
+fn what_is_no_file_is_refused_by_its_kind() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let _bound = std::os::unix::net::UnixListener::bind(at("socket.mp4")).unwrap();
+    nix::unistd::mkfifo(&at("pipe.mp4"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    symlink("/dev/zero", at("zero.mp4")).unwrap();
+    symlink(at("pipe.mp4"), at("link.mp4")).unwrap();
+    let found = walk::find(folder.path(), &Roots::default()).unwrap();
+    assert_eq!(found.files, [""; 0].map(PathBuf::from));
+    let refused: Vec<_> = found
+        .refused
+        .iter()
+        .map(|file| {
+            (
+                file.path.file_name().unwrap().to_str(),
+                file.reason.as_str(),
+            )
+        })
+        .collect();
+    let expected = [
+        (Some("link.mp4"), "It is a pipe, not a file."),
+        (Some("pipe.mp4"), "It is a pipe, not a file."),
+        (Some("socket.mp4"), "It is a socket, not a file."),
+        (Some("zero.mp4"), "It is a device, not a file."),
+    ];
+    assert_eq!(refused, expected);
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::hub::{Filter, Published, Subscription};
-use crate::process::Tools;
+use crate::process::{Roots, Tools};
 use crate::supervise::Supervisor;
 use crate::tree::ROOT_POLICY;
 
@@ -72,12 +72,13 @@ impl House {
         let config = LibraryConfig {
             dir: dir.path().join("media"),
             parallel_prepares: parallel,
-            roots: vec![dir.path().join("in")],
             default_profile: Some(PROFILE),
         };
         let hub = Arc::new(Hub::default());
         let events = hub.subscribe(Filter::default(), None);
-        let launcher = Launcher::new(tools.clone()).unwrap();
+        let launcher = Launcher::new(tools.clone())
+            .unwrap()
+            .reading_within(Roots::new(vec![dir.path().join("in")]));
         let (library, facts) = Library::open(config, (*store).clone(), hub, launcher, hung)
             .await
             .unwrap();

@@ -77,6 +77,61 @@ async fn a_prepared_item_is_complete_exact_and_announced() {
     );
 }
 
+/// A transport stream whose clock jumps by hours in the middle is not as long as that.
+#[tokio::test]
+async fn what_is_prepared_is_as_long_as_it_is_and_not_as_its_file_says() {
+    let mut house = House::new().await;
+    let path = house.input().join("jump.ts");
+    let source = ["-f", "lavfi", "-i", "testsrc=s=160x120:r=25"];
+    let mut joined = Vec::new();
+    for (name, offset) in [("a", "0"), ("b", "75000")] {
+        let part = house.dir.path().join(name);
+        let mut command = Command::new("ffmpeg");
+        command
+            .args(["-nostdin", "-loglevel", "error"])
+            .args(source)
+            .args([
+                "-frames:v",
+                "125",
+                "-preset",
+                "ultrafast",
+                "-pix_fmt",
+                "yuv420p",
+            ])
+            .args(["-output_ts_offset", offset, "-f", "mpegts"])
+            .arg(&part);
+        assert!(command.status().unwrap().success());
+        joined.extend(fs::read(part).unwrap());
+    }
+    fs::write(&path, joined).unwrap();
+    let item = house.import_one(&path).await;
+    assert!(item.duration > Duration::from_secs(75_000), "{item:?}");
+    let ready = house.event(kind::MEDIA_READY).await;
+    let frames = house
+        .library
+        .prepared(item.id, &PROFILE)
+        .unwrap()
+        .index
+        .frames;
+    assert!(frames < 1_000, "{frames}");
+    let length = PROFILE.frame_rate.duration(frames);
+    assert_eq!(house.view(item.id).await.item.duration, length);
+    let other = Profile {
+        frame_rate: FrameRate::F50,
+        ..PROFILE
+    };
+    assert_eq!(house.library.frames(item.id, &other), Some(frames * 2));
+    assert_eq!(ready.data["duration"], length.as_secs_f64());
+    house.queue.stop().await;
+    let stored = house.store.media(item.id).await.unwrap().unwrap();
+    assert_eq!(stored.duration, length);
+    // What an earlier daemon has written is put right.
+    house.store.update_media(&item).await.unwrap();
+    let house = house.restarted(|_| {}).await;
+    assert_eq!(house.view(item.id).await.item.duration, length);
+    house.queue.stop().await;
+}
+
 #[tokio::test]
 async fn an_item_has_a_picture() {
     let mut house = House::new().await;

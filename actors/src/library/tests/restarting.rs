@@ -1,8 +1,12 @@
 //! What a crash leaves behind, and what the next start makes of it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+
+use playout_media::ffmpeg;
 
 use super::*;
+use crate::process::SpawnError;
 
 #[tokio::test]
 async fn what_is_whole_is_kept_what_is_not_is_made_anew_and_strays_go() {
@@ -131,5 +135,111 @@ async fn a_file_that_became_another_is_prepared_as_it_is_now() {
     assert_eq!(house.library.frames(item.id, &PROFILE), Some(40));
     let known = house.library.original(item.id).unwrap().probed;
     assert_eq!(known.frames(PROFILE.frame_rate), Some(40));
+    house.queue.stop().await;
+}
+
+/// The file itself, moved outside, and another one: both are exchanged for links.
+#[tokio::test]
+async fn a_file_exchanged_for_a_link_to_one_outside_is_not_read_any_more() {
+    let mut house = House::new().await;
+    let (input, outside) = (house.input(), house.dir.path().join("outside"));
+    fs::create_dir(&outside).unwrap();
+    let names = ["moved.mp4", "other.mp4"];
+    for name in names {
+        clip(&input.join(name), 30);
+    }
+    let items = house.import(&input).await.accepted;
+    house.ready(&items).await;
+    let mut house = house
+        .restarted(|media| {
+            fs::remove_dir_all(media.join("prepared")).unwrap();
+            fs::remove_dir_all(media.join("thumbnails")).unwrap();
+            fs::rename(input.join("moved.mp4"), outside.join("moved.mp4")).unwrap();
+            clip(&outside.join("other.mp4"), 40);
+            fs::remove_file(input.join("other.mp4")).unwrap();
+            for name in names {
+                symlink(outside.join(name), input.join(name)).unwrap();
+            }
+        })
+        .await;
+    for _ in &items {
+        let event = house.event(kind::MEDIA_FAILED).await;
+        let reason = event.data["reason"].as_str().unwrap();
+        assert!(reason.contains("link to a place"), "{reason}");
+    }
+    assert_eq!(house.prepared_files(), [""; 0]);
+    let launcher = &house.library.inner.launcher;
+    for item in &items {
+        assert_eq!(house.view(item.id).await.item.status, MediaStatus::Failed);
+        assert_eq!(
+            house.library.thumbnail(&house.who, item.id).await,
+            Err(OpError::NotFound("thumbnail"))
+        );
+        let original = house.library.original(item.id).unwrap();
+        let live = ffmpeg::live(&original.path, &original.probed, &PROFILE, 0..10);
+        let started = launcher.spawn(launcher.spec(live, "live source")).await;
+        assert!(
+            matches!(started, Err(SpawnError::Outside { .. })),
+            "{started:?}"
+        );
+    }
+    house.queue.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_exchanged_before_its_turn_is_another_item_by_then() {
+    let mut house = House::new().await;
+    let path = house.input().join("clip.mp4");
+    clip(&path, 100);
+    let long = house.import_one(&path).await;
+    house.ready(std::slice::from_ref(&long)).await;
+    let picture = house.library.thumbnail(&house.who, long.id).await.unwrap();
+    // One profile is prepared, the other will be when the daemon runs again.
+    let other = Profile {
+        video_bitrate: BitsPerSecond(200_000),
+        ..PROFILE
+    };
+    let mut house = house
+        .restarted(|_| {
+            let source = "mandelbrot=s=160x120:r=25";
+            run_ffmpeg(&path, &["-f", "lavfi", "-i", source], 10);
+        })
+        .await;
+    house.library.want(long.id, &other);
+    until("both are prepared of what it is now", || {
+        let frames = |profile| {
+            house
+                .library
+                .prepared(long.id, profile)
+                .map(|p| p.index.frames)
+        };
+        [&PROFILE, &other].map(frames) == [Some(10); 2]
+    })
+    .await;
+    assert!(
+        house.facts.recv().await == Some(LibraryFact::Changed { media: long.id }),
+        "channels are told"
+    );
+    let size = fs::metadata(&path).unwrap().len();
+    let imported = house.event(kind::MEDIA_IMPORTED).await;
+    assert_eq!(
+        (&imported.data["duration"], &imported.data["size"]),
+        (&0.4.into(), &size.into())
+    );
+    let again = house.import_one(&path).await;
+    let view = house.view(long.id).await.item;
+    for item in [&again, &view] {
+        assert_eq!((item.id, item.size), (long.id, size));
+        assert_eq!(item.duration, Duration::from_millis(400));
+        assert_eq!(item.probe.as_ref().unwrap().audio_codec, None);
+    }
+    let now = house.library.thumbnail(&house.who, long.id).await.unwrap();
+    assert_ne!(now, picture, "of the file that is there");
+    house.queue.stop().await;
+    let stored = house.store.media(long.id).await.unwrap().unwrap();
+    assert_eq!((stored.duration, stored.size), (view.duration, size));
+    let house = house.restarted(|_| {}).await;
+    let known = house.library.original(long.id).unwrap().probed;
+    assert_eq!(known.frames(PROFILE.frame_rate), Some(10), "also on disk");
     house.queue.stop().await;
 }

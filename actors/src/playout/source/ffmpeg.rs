@@ -13,8 +13,7 @@ use tokio::time::Instant;
 
 use super::SourceError;
 use crate::playout::gate::StartGate;
-use crate::playout::view::{Shown, View};
-use crate::process::{ExitKind, Launcher, Process, Spec};
+use crate::process::{Begun, ExitKind, Launcher, Process, Role, Running as Processes, Shown, Spec};
 
 /// What a transcode may take until its first media: opening, seeking, and the encoder's look-ahead.
 pub(in crate::playout) const FIRST_MEDIA: Duration = Duration::from_secs(8);
@@ -75,11 +74,11 @@ impl FfmpegSource {
     pub(in crate::playout) fn start(
         launcher: &Launcher,
         gate: &StartGate,
-        view: &View,
+        processes: &Processes,
         start: Start,
     ) -> Self {
         let (demuxer, patience) = (Demuxer::starting_at(start.from), start.patience);
-        let begun = begin(launcher.clone(), gate.clone(), view.clone(), start);
+        let begun = begin(launcher.clone(), gate.clone(), processes.clone(), start);
         Self {
             stage: Stage::Starting(Starting(tokio::spawn(begun))),
             demuxer,
@@ -115,7 +114,7 @@ impl FfmpegSource {
                     match read.map_err(|_| hung)? {
                         Ok(n) if n > 0 => {
                             self.wanted = None;
-                            running.shown.delivered(n as u64, Timestamp::now());
+                            running.shown.moved(n as u64, Timestamp::now());
                             self.demuxer.push(&self.buffer)?;
                         }
                         Ok(_) | Err(_) => {
@@ -134,7 +133,7 @@ impl FfmpegSource {
 async fn begin(
     launcher: Launcher,
     gate: StartGate,
-    view: View,
+    processes: Processes,
     start: Start,
 ) -> Result<Running, SourceError> {
     let permit = gate.enter(start.due).await;
@@ -145,7 +144,13 @@ async fn begin(
             tail: "its output is not piped".into(),
         });
     };
-    let shown = view.show(start.run, process.pid(), start.input, Timestamp::now());
+    let begun = Begun {
+        role: Role::Source,
+        run: start.run,
+        pid: process.pid(),
+        input: start.input,
+    };
+    let shown = processes.show(begun, Timestamp::now());
     // Also when it has closed its output: what that means is seen when it is read.
     let readable = tokio::time::timeout(start.first, stdout.readable()).await;
     drop(permit);

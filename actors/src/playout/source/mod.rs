@@ -20,6 +20,9 @@ pub(super) enum SourceError {
     /// The item is not in the library any more, or never was playable.
     #[error("the item is not in the library")]
     Missing,
+    /// The item is over before that frame, or has no key frame behind it.
+    #[error("the item has nothing more to play")]
+    Over,
     /// FFmpeg could not be started.
     #[error("{0}")]
     Spawn(#[from] SpawnError),

@@ -7,6 +7,7 @@ mod hls_output;
 mod queue;
 mod resume;
 mod spool;
+mod taps;
 
 use bytes::Bytes;
 use jiff::Timestamp;

@@ -6,10 +6,12 @@
 //!
 //! Invariant (P1): what is read can be sent back, and nothing changes.
 
+mod edit;
 mod parse;
 mod patch;
 mod recovery;
 
+pub use edit::DestinationEdit;
 pub use parse::{MAX_DESTINATIONS, MAX_NAME_LENGTH, Policy};
 pub use patch::merge_patch;
 pub use recovery::RecoverySettings;

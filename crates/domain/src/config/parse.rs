@@ -261,7 +261,7 @@ fn read_destinations(
     read
 }
 
-fn read_destination(
+pub(super) fn read_destination(
     fields: &mut Fields<'_, '_>,
     policy: &Policy,
     known: &[DestinationConfig],

@@ -4,6 +4,7 @@ mod server_url;
 mod stream_key;
 
 pub use server_url::{InvalidServerUrl, MAX_URL_LENGTH, ServerUrl, is_public_address};
+pub(crate) use server_url::{check_host, is_public, split_port};
 pub use stream_key::{InvalidStreamKey, MAX_KEY_LENGTH, StreamKey, StreamKeySetting};
 
 use crate::ids::DestinationId;

@@ -135,7 +135,7 @@ impl ServerUrl {
     }
 }
 
-fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidServerUrl> {
+pub(crate) fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidServerUrl> {
     let after_host = match authority.strip_prefix('[') {
         Some(rest) => rest.find(']').ok_or(InvalidServerUrl::Host)? + 2,
         None => authority.find(':').unwrap_or(authority.len()),
@@ -155,7 +155,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), InvalidServerUrl> 
 }
 
 /// The literal address that `host` is, nothing when it is a name.
-fn check_host(host: &str) -> Result<Option<IpAddr>, InvalidServerUrl> {
+pub(crate) fn check_host(host: &str) -> Result<Option<IpAddr>, InvalidServerUrl> {
     if let Some(literal) = host
         .strip_prefix('[')
         .and_then(|rest| rest.strip_suffix(']'))
@@ -195,7 +195,7 @@ pub fn is_public_address(address: IpAddr) -> bool {
     }
 }
 
-fn is_public(host: &str, address: Option<IpAddr>) -> bool {
+pub(crate) fn is_public(host: &str, address: Option<IpAddr>) -> bool {
     match address {
         Some(address) => is_public_address(address),
         None => {

@@ -31,7 +31,8 @@ fn file_url(path: &Path) -> OsString {
 
 impl Invocation {
     /// Adds a stranger's file as the next input.
-    pub(super) fn stranger(self, path: &Path) -> Self {
+    pub(super) fn stranger(mut self, path: &Path) -> Self {
+        self.reads = Some(path.to_owned());
         self.with(["-protocol_whitelist", "file", "-format_whitelist", FORMATS])
             .with(["-probesize", PROBE_BYTES, "-analyzeduration", PROBE_TIME])
             .with(["-max_pixels", MAX_PIXELS])
@@ -54,6 +55,8 @@ pub fn probe(input: &Path) -> Invocation {
     Invocation {
         program: Tool::Ffprobe,
         args: Vec::new(),
+        secret: None,
+        reads: None,
     }
     .with([
         "-hide_banner",

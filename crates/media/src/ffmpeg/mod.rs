@@ -16,16 +16,22 @@ mod filter;
 mod input;
 mod picture;
 mod progress;
+mod rtmp;
+mod rtmp_failure;
 mod slate;
 mod sound;
 mod thumbnail;
 mod transcode;
 
 use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
 
 pub use copy::copy;
 pub use input::probe;
 pub use progress::{Progress, Report};
+pub use rtmp::{Publish, publish};
+pub use rtmp_failure::{RtmpFailure, rtmp_failure};
 pub use slate::{slate, slate_gops};
 pub use thumbnail::thumbnail;
 pub use transcode::{live, prepare};
@@ -48,6 +54,27 @@ pub struct Invocation {
     pub program: Tool,
     /// Its arguments, without the program's name; not necessarily UTF-8.
     pub args: Vec<OsString>,
+    /// What it has to find on descriptor 3.
+    pub secret: Option<Secret>,
+    /// The stranger's file that it reads, if it reads one.
+    pub reads: Option<PathBuf>,
+}
+
+/// What a program is told where no list of processes shows it; never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text, for the pipe it is written to.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 impl Invocation {
@@ -56,6 +83,8 @@ impl Invocation {
         Self {
             program: Tool::Ffmpeg,
             args: Vec::new(),
+            secret: None,
+            reads: None,
         }
         .with(["-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"])
     }

@@ -4,8 +4,10 @@
 /// How far an encoder has come, as of one block.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Report {
-    /// Frames encoded.
+    /// Frames encoded, or copied.
     pub frame: u64,
+    /// Bytes written to the output.
+    pub size: u64,
     /// Media encoded per time taken; nothing when not known yet.
     pub speed: Option<f64>,
     /// Whether this is the last block: the encoder ends.
@@ -25,6 +27,7 @@ impl Progress {
         let value = value.trim();
         match key {
             "frame" => self.block.frame = value.parse().unwrap_or(self.block.frame),
+            "total_size" => self.block.size = value.parse().unwrap_or(self.block.size),
             "speed" => {
                 self.block.speed = value.strip_suffix('x').and_then(|x| x.trim().parse().ok())
             }
@@ -45,7 +48,7 @@ mod tests {
     #[test]
     fn a_block_is_one_report_and_noise_is_none() {
         let mut progress = Progress::default();
-        let said = "frame=75\nfps=0.00\nbitrate=N/A\n[mpegts @ 0x1] frame=9x\nspeed=N/A\nprogress=continue";
+        let said = "frame=75\nfps=0.00\nbitrate=N/A\ntotal_size=4096\n[mpegts @ 0x1] frame=9x\nspeed=N/A\nprogress=continue";
         let reports: Vec<_> = said
             .lines()
             .filter_map(|line| progress.line(line))
@@ -54,6 +57,7 @@ mod tests {
             reports,
             [Report {
                 frame: 75,
+                size: 4096,
                 speed: None,
                 ended: false
             }]
@@ -66,6 +70,7 @@ mod tests {
             reports,
             [Report {
                 frame: 150,
+                size: 4096,
                 speed: Some(5.01),
                 ended: true
             }]

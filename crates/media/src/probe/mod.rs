@@ -2,6 +2,7 @@
 //!
 //! Every refusal is a sentence about the file for the person who sent it.
 
+mod glance;
 mod json;
 mod judge;
 mod refusal;
@@ -14,6 +15,7 @@ use playout_domain::media::ProbeSummary;
 use playout_domain::units::FrameRate;
 use serde::{Deserialize, Serialize};
 
+pub use glance::{GLANCE, glance};
 pub use json::parse;
 pub use judge::{Judged, judge};
 pub use refusal::Refusal;

@@ -9,6 +9,12 @@ pub enum Refusal {
     /// Nothing that FFmpeg knows.
     #[error("This is not a video file, or it is damaged from its very beginning.")]
     NotMedia,
+    /// Text, of whatever kind.
+    #[error("This is a text, not a video.")]
+    Text,
+    /// Fewer bytes than any video has.
+    #[error("This is not a video file: {0} bytes are too few to be one.")]
+    TooShort(u64),
     /// MP4 without its index.
     #[error(
         "This is not a video file, or only a part of one: the index of an MP4 file (moov) is missing."

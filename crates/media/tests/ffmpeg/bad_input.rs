@@ -148,6 +148,24 @@ fn nothing_that_names_other_files_is_opened() {
 }
 
 #[test]
+fn every_line_that_reads_a_strangers_file_says_which() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = clip(dir.path(), "clip.mp4", "25", "1", &H264_AAC);
+    let probed = probed(&path);
+    for line in [
+        ffmpeg::probe(&path),
+        ffmpeg::thumbnail(&path, &probed),
+        ffmpeg::prepare(&path, &probed, &small()),
+        ffmpeg::live(&path, &probed, &small(), 0..5),
+    ] {
+        assert_eq!(line.reads.as_deref(), Some(&*path), "{line:?}");
+    }
+    for line in [ffmpeg::copy(&path, ITEM_START), ffmpeg::slate(&small())] {
+        assert_eq!(line.reads, None, "{line:?}");
+    }
+}
+
+#[test]
 fn any_name_is_only_a_name() {
     let dir = tempfile::tempdir().unwrap();
     let video = clip(dir.path(), "plain.mp4", "25", "0.4", &H264_AAC);

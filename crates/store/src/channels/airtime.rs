@@ -2,18 +2,18 @@
 
 use playout_domain::{ChannelId, ClientId, Plan, Rotation, Timeline};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
-use sha2::{Digest, Sha256};
+use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::changes::{change, lock_owner};
+use super::digests::AirtimeColumns;
 use crate::Store;
 use crate::audit::record;
 use crate::columns::{json, now};
 use crate::error::StoreError;
+use crate::in_use;
 use crate::principal::Principal;
-use crate::private_file::hex;
 
 /// Everything that makes what frame N shows, and when, a function of N.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,20 +61,30 @@ async fn save(
         )
         .await?;
     let owner = ClientId::from(channel.ok_or(StoreError::NotFound)?.try_get::<_, Uuid>(0)?);
-    write(tx, id, airtime).await?;
-    if let Some(who) = who {
-        // A rotation may be thousands of items long: its digest tells whether it is a given one.
-        let rotation = json(&airtime.rotation)?.to_string();
-        let digest = hex(&Sha256::digest(rotation));
-        let detail = json!({
-            "rotationItems": airtime.rotation.items.len(),
-            "rotationSha256": digest,
-            "epoch": airtime.timeline.epoch,
-            "frameRate": airtime.timeline.frame_rate,
-        });
-        record(tx, owner, who, change("channel.airtime", id, detail)).await?;
+    if who.is_some() {
+        in_use::hold_rotation(tx, &airtime.rotation).await?;
     }
-    Ok(())
+    if let Some(who) = who {
+        let before = chosen(tx, id).await?;
+        let after =
+            json!({ "rotation": json(&airtime.rotation)?, "timeline": json(&airtime.timeline)? });
+        let change = change("channel.airtime", id, before, Some(after));
+        record(tx, owner, who, change).await?;
+    }
+    write(tx, id, airtime).await
+}
+
+/// What a channel airs by choice, as it is stored: the plan follows from it.
+pub(super) async fn chosen(
+    tx: &Transaction<'_>,
+    id: ChannelId,
+) -> Result<Option<Value>, StoreError> {
+    let sql = "SELECT rotation, timeline FROM airtime WHERE channel_id = $1";
+    let Some(row) = tx.query_opt(sql, &[&id.uuid()]).await? else {
+        return Ok(None);
+    };
+    let (rotation, timeline): (Value, Value) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Some(json!({ "rotation": rotation, "timeline": timeline })))
 }
 
 pub(super) async fn write(
@@ -82,11 +92,19 @@ pub(super) async fn write(
     id: ChannelId,
     airtime: &Airtime,
 ) -> Result<(), StoreError> {
+    let columns = AirtimeColumns::of(airtime, now())?;
     tx.execute(
-        "INSERT INTO airtime (channel_id, timeline, plan, rotation, updated_at) VALUES ($1, $2, $3, $4, $5)
+        "INSERT INTO airtime (channel_id, timeline, plan, rotation, updated_at, digest) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (channel_id) DO UPDATE SET timeline = excluded.timeline, plan = excluded.plan,
-             rotation = excluded.rotation, updated_at = excluded.updated_at",
-        &[&id.uuid(), &json(&airtime.timeline)?, &json(&airtime.plan)?, &json(&airtime.rotation)?, &now()],
+             rotation = excluded.rotation, updated_at = excluded.updated_at, digest = excluded.digest",
+        &[
+            &id.uuid(),
+            &columns.timeline,
+            &columns.plan,
+            &columns.rotation,
+            &columns.updated_at,
+            &columns.digest(id).as_slice(),
+        ],
     )
     .await?;
     Ok(())

@@ -2,15 +2,16 @@
 
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::{Demand, Raise};
-use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId, Desired};
-use serde_json::json;
+use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId, Desired, DestinationConfig};
+use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
-use super::{Airtime, StoredChannel, airtime, destinations, rows};
+use super::{Airtime, StoredChannel, airtime, destinations, digests, rows};
 use crate::audit::{Change, record};
 use crate::columns::{bigint, count, now, parsed};
 use crate::error::StoreError;
+use crate::in_use;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
 use crate::vault::Vault;
@@ -29,6 +30,7 @@ pub(super) async fn insert(
     if channel.life.desired == Desired::Live {
         client.check(tx, &Raise::StartChannel).await?;
     }
+    in_use::hold_fallback(tx, &channel.config).await?;
     rows::round(&mut channel);
     if !rows::insert(tx, &channel).await? {
         return Err(StoreError::Conflict(format!(
@@ -38,12 +40,10 @@ pub(super) async fn insert(
     }
     destinations::replace(vault, tx, channel.id, &mut channel.config.rtmp_destinations).await?;
     airtime::write(tx, channel.id, airs).await?;
-    let change = change(
-        "channel.create",
-        channel.id,
-        channel.config.to_json_public(),
-    );
-    record(tx, channel.client_id, who, change).await?;
+    digests::stamp(tx, channel.id.uuid()).await?;
+    let after = Some(channel.config.to_json_public());
+    let created = change("channel.create", channel.id, None, after);
+    record(tx, channel.client_id, who, created).await?;
     Ok(channel)
 }
 
@@ -58,11 +58,10 @@ pub(super) async fn update(
 ) -> Result<Channel, StoreError> {
     let client = lock_owner(tx, who, id).await?;
     let StoredChannel {
-        channel: before, ..
-    } = rows::read(tx, Some(id))
-        .await?
-        .pop()
-        .ok_or(StoreError::NotFound)?;
+        channel: before,
+        airtime: aired,
+        ..
+    } = rows::read_locked(tx, id).await?;
     if before.version != expected_version {
         return Err(StoreError::VersionMismatch {
             current: before.version,
@@ -73,7 +72,18 @@ pub(super) async fn update(
         to: demand(&config),
     };
     client.check(tx, &raise).await?;
+    in_use::hold_fallback(tx, &config).await?;
+    let given = |one: &DestinationConfig| one.stream_key.given().is_some();
+    let keys_given: Vec<bool> = config.rtmp_destinations.iter().map(given).collect();
     destinations::replace(vault, tx, id, &mut config.rtmp_destinations).await?;
+    let mut told = (before.config.to_json_public(), config.to_json_public());
+    for (n, _) in keys_given.iter().enumerate().filter(|(_, given)| **given) {
+        told.1["rtmpDestinations"][n]["streamKeyGiven"] = true.into();
+    }
+    if let Some(airs) = airs {
+        told.0["timeline"] = json!(aired.timeline);
+        told.1["timeline"] = json!(airs.timeline);
+    }
     let updated_at = now().max(before.updated_at);
     let channel = Channel {
         config,
@@ -87,16 +97,12 @@ pub(super) async fn update(
         &[&id.uuid(), &stored, &version, &updated_at],
     )
     .await?;
+    digests::stamp(tx, id.uuid()).await?;
     if let Some(airs) = airs {
         airtime::write(tx, id, airs).await?;
     }
-    record(
-        tx,
-        channel.client_id,
-        who,
-        change("channel.update", id, channel.config.to_json_public()),
-    )
-    .await?;
+    let updated = change("channel.update", id, Some(told.0), Some(told.1));
+    record(tx, channel.client_id, who, updated).await?;
     Ok(channel)
 }
 
@@ -110,7 +116,7 @@ pub(super) async fn order(
     let client = lock_owner(tx, who, id).await?;
     let row = tx
         .query_one(
-            "SELECT client_id, desired FROM channels WHERE id = $1",
+            "SELECT client_id, desired, status FROM channels WHERE id = $1",
             &[&id.uuid()],
         )
         .await?;
@@ -118,9 +124,12 @@ pub(super) async fn order(
     if life.desired == Desired::Live && desired != Desired::Live {
         client.check(tx, &Raise::StartChannel).await?;
     }
-    let detail = json!({ "desired": life.desired, "status": life.status });
+    let was: &str = row.try_get("status")?;
+    let before = json!({ "desired": desired, "status": was });
+    let after = json!({ "desired": life.desired, "status": life.status });
     let owner = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
-    record(tx, owner, who, change(name(operation), id, detail)).await
+    let ordered = change(name(operation), id, Some(before), Some(after));
+    record(tx, owner, who, ordered).await
 }
 
 /// What the audit calls an operation.
@@ -150,11 +159,27 @@ pub(super) async fn delete(
     if expected.is_some_and(|expected| expected != current) {
         return Err(StoreError::VersionMismatch { current });
     }
+    let before = match rows::read_locked(tx, id).await {
+        Ok(StoredChannel {
+            channel, airtime, ..
+        }) => {
+            let mut before = channel.config.to_json_public();
+            before["version"] = channel.version.into();
+            before["rotation"] = json!(airtime.rotation);
+            before
+        }
+        // What can be read of it.
+        Err(StoreError::Quarantined(damage)) => {
+            let name: Option<&str> = row.try_get("name")?;
+            json!({ "name": name, "version": current, "damage": damage })
+        }
+        Err(other) => return Err(other),
+    };
     tx.execute("DELETE FROM channels WHERE id = $1", &[&id.uuid()])
         .await?;
     let owner = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
-    let detail = json!({ "name": row.try_get::<_, Option<&str>>("name")?, "version": current });
-    record(tx, owner, who, change("channel.delete", id, detail)).await
+    let deleted = change("channel.delete", id, Some(before), None);
+    record(tx, owner, who, deleted).await
 }
 
 /// Locks the owner of a channel that `who` may know of, and then the channel.
@@ -191,11 +216,11 @@ fn demand(config: &ChannelConfig) -> Demand {
     }
 }
 
-pub(super) fn change(operation: &'static str, id: ChannelId, detail: serde_json::Value) -> Change {
-    Change {
-        operation,
-        subject_kind: "channel",
-        subject: id.uuid(),
-        detail,
-    }
+pub(super) fn change(
+    operation: &'static str,
+    id: ChannelId,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Change {
+    Change::between(operation, "channel", id.uuid(), before, after)
 }

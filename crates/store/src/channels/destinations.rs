@@ -4,12 +4,14 @@ use std::collections::HashMap;
 
 use playout_domain::destination::{ServerUrl, StreamKeySetting};
 use playout_domain::{ChannelId, DestinationConfig, DestinationId, StreamKey};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
 
 use crate::Store;
-use crate::columns::parsed;
+use crate::digest::Digest;
 use crate::error::StoreError;
+use crate::keys;
 use crate::standby::{DestinationKey, Kind};
 use crate::vault::{Place, Vault};
 
@@ -59,7 +61,7 @@ impl Store {
     }
 }
 
-const fn place(id: DestinationId) -> Place {
+pub(super) const fn place(id: DestinationId) -> Place {
     Place {
         table: "rtmp_destinations",
         column: "stream_key",
@@ -67,42 +69,100 @@ const fn place(id: DestinationId) -> Place {
     }
 }
 
-/// The destinations of one channel, or of all, in their order.
-pub(super) async fn read(
+/// A destination as it is stored.
+pub(super) struct DestinationRow {
+    pub(super) id: Uuid,
+    position: i32,
+    server_url: String,
+    platform: String,
+    enabled: bool,
+    /// Sealed.
+    pub(super) stream_key: Option<Vec<u8>>,
+}
+
+impl DestinationRow {
+    fn read(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            id: row.try_get("id")?,
+            position: row.try_get("position")?,
+            server_url: row.try_get("server_url")?,
+            platform: row.try_get("platform")?,
+            enabled: row.try_get("enabled")?,
+            stream_key: row.try_get("stream_key")?,
+        })
+    }
+
+    /// Every column is covered by the digest of the channel.
+    pub(super) fn add_to(&self, digest: &mut Digest) {
+        digest
+            .id(self.id)
+            .number(self.position.into())
+            .text(&self.server_url)
+            .text(&self.platform)
+            .flag(self.enabled)
+            .optional(self.stream_key.as_deref(), Digest::bytes);
+    }
+
+    pub(super) fn config(&self) -> Result<DestinationConfig, StoreError> {
+        // Whether private addresses are allowed was asked when it was written.
+        let server_url = ServerUrl::parse(&self.server_url, true).map_err(StoreError::internal)?;
+        Ok(DestinationConfig {
+            id: Some(DestinationId::from(self.id)),
+            server_url,
+            stream_key: match self.stream_key {
+                Some(_) => StreamKeySetting::Kept,
+                None => StreamKeySetting::Absent,
+            },
+            platform: self.platform.parse().map_err(StoreError::Internal)?,
+            enabled: self.enabled,
+        })
+    }
+}
+
+/// The rows of one channel, or of all, in their order.
+pub(super) async fn rows(
     session: &impl GenericClient,
     channel: Option<Uuid>,
-) -> Result<HashMap<ChannelId, Vec<DestinationConfig>>, StoreError> {
-    let rows = session
-        .query(
-            "SELECT id, channel_id, server_url, platform, enabled, stream_key IS NOT NULL AS has_key
-             FROM rtmp_destinations WHERE $1::uuid IS NULL OR channel_id = $1 ORDER BY channel_id, position",
-            &[&channel],
-        )
-        .await?;
-    let mut found: HashMap<ChannelId, Vec<DestinationConfig>> = HashMap::new();
+) -> Result<HashMap<Uuid, Vec<DestinationRow>>, StoreError> {
+    let (filter, given): (_, &[&(dyn ToSql + Sync)]) = match &channel {
+        Some(channel) => ("WHERE channel_id = $1", &[channel]),
+        None => ("", &[]),
+    };
+    let sql = format!("SELECT * FROM rtmp_destinations {filter} ORDER BY channel_id, position, id");
+    let rows = session.query(&sql, given).await?;
+    let mut found: HashMap<Uuid, Vec<DestinationRow>> = HashMap::new();
     for row in &rows {
-        let channel = ChannelId::from(row.try_get::<_, Uuid>("channel_id")?);
-        found.entry(channel).or_default().push(destination(row)?);
+        let its = found.entry(row.try_get("channel_id")?).or_default();
+        its.push(DestinationRow::read(row)?);
     }
     Ok(found)
 }
 
-fn destination(row: &Row) -> Result<DestinationConfig, StoreError> {
-    // Whether private addresses are allowed was asked when it was written.
-    let server_url =
-        ServerUrl::parse(row.try_get("server_url")?, true).map_err(StoreError::internal)?;
-    let has_key: bool = row.try_get("has_key")?;
-    Ok(DestinationConfig {
-        id: Some(DestinationId::from(row.try_get::<_, Uuid>("id")?)),
-        server_url,
-        stream_key: if has_key {
-            StreamKeySetting::Kept
-        } else {
-            StreamKeySetting::Absent
-        },
-        platform: parsed(row, "platform")?,
-        enabled: row.try_get("enabled")?,
-    })
+/// A stream key as it is stored.
+pub(crate) struct SealedKey {
+    pub(crate) channel: ChannelId,
+    pub(crate) destination: DestinationId,
+    pub(crate) place: Place,
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// Every stream key there is.
+pub(crate) async fn secrets(session: &impl GenericClient) -> Result<Vec<SealedKey>, StoreError> {
+    let all = rows(session, None).await?.into_iter();
+    let keys = all.flat_map(|(channel, rows)| {
+        rows.into_iter().filter_map(move |row| {
+            let destination = DestinationId::from(row.id);
+            Some(SealedKey {
+                channel: ChannelId::from(channel),
+                destination,
+                place: place(destination),
+                sealed: row.stream_key?,
+            })
+        })
+    });
+    let mut keys: Vec<SealedKey> = keys.collect();
+    keys.sort_unstable_by_key(|key| (key.channel, key.destination));
+    Ok(keys)
 }
 
 /// The sealed stream keys of one channel's destinations, or of all.
@@ -133,22 +193,25 @@ pub(super) async fn replace(
     channel: ChannelId,
     wanted: &mut [DestinationConfig],
 ) -> Result<(), StoreError> {
-    let known = read(tx, Some(channel.uuid()))
-        .await?
-        .remove(&channel)
-        .unwrap_or_default();
+    let known = rows(tx, Some(channel.uuid())).await?;
+    let known = known.get(&channel.uuid()).map_or(&[][..], Vec::as_slice);
+    let seals_anything = wanted.iter().any(|one| one.stream_key.given().is_some());
+    let sealing = match seals_anything {
+        true => Some(keys::sealing(tx).await?),
+        false => None,
+    };
     let mut kept = Vec::new();
     for (position, destination) in wanted.iter_mut().enumerate() {
         let before = destination
             .id
-            .map(|id| known.iter().find(|known| known.id == Some(id)).ok_or(id));
+            .map(|id| known.iter().find(|known| known.id == id.uuid()).ok_or(id));
         let before = before.transpose().map_err(|id| {
             StoreError::Conflict(format!(
                 "the channel has no destination {id}; leave the id out to add one"
             ))
         })?;
         let keeps = destination.stream_key == StreamKeySetting::Kept;
-        if keeps && before.is_none_or(|before| !before.stream_key.is_set()) {
+        if keeps && before.is_none_or(|before| before.stream_key.is_none()) {
             return Err(StoreError::Conflict(format!(
                 "destination {position} has no stored stream key to keep"
             )));
@@ -161,10 +224,12 @@ pub(super) async fn replace(
                 "destination {id} is named twice"
             )));
         }
-        let sealed = destination
-            .stream_key
-            .given()
-            .map(|key| vault.seal(place(id), key.reveal().as_bytes()));
+        let sealed = destination.stream_key.given().zip(sealing);
+        let sealed = sealed.map(|(key, sealing)| {
+            let secret = key.reveal().as_bytes();
+            vault.seal(sealing, place(id), secret)
+        });
+        let sealed = sealed.transpose().map_err(StoreError::internal)?;
         let position = i32::try_from(position).map_err(StoreError::internal)?;
         tx.execute(
             "INSERT INTO rtmp_destinations AS d (id, channel_id, position, server_url, platform, enabled, stream_key)

@@ -3,7 +3,7 @@
 
 use playout_domain::{Channel, ChannelId, DestinationId};
 
-use super::{Airtime, StoredChannel};
+use super::{Airtime, Quarantined, StoredChannel};
 use crate::Store;
 use crate::error::StoreError;
 use crate::standby::{DestinationKey, Kept, Kind, Place};
@@ -31,21 +31,26 @@ impl Store {
     }
 
     /// Every channel, as it is to go on air: the database's, with what a channel did while the database was
-    /// away the last time; or, while it is away now, what is kept. From here on the copy is complete.
+    /// away the last time; or, while it is away now, what is kept. From here on the copy is complete. Beside
+    /// them those that the database has damaged: they are neither put on air nor kept.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when neither is there.
-    pub async fn channels_to_air(&self) -> Result<Vec<ToAir>, StoreError> {
+    pub async fn channels_to_air(&self) -> Result<(Vec<ToAir>, Vec<Quarantined>), StoreError> {
         let kept: Vec<(ChannelId, Kept)> = self.kept_channels();
         let read = match self.is_taken_up() {
             true => self.all_channels().await,
             false => Err(StoreError::away("PostgreSQL was not reached yet")),
         };
+        let mut quarantined = Vec::new();
         let to_air: Vec<ToAir> = match read {
-            Ok(stored) => stored
-                .into_iter()
-                .map(|stored| with_what_was_not_recorded(stored, &kept))
-                .collect(),
+            Ok(loaded) => {
+                quarantined = loaded.quarantined;
+                let stored = loaded.channels.into_iter();
+                stored
+                    .map(|stored| with_what_was_not_recorded(stored, &kept))
+                    .collect()
+            }
             Err(StoreError::Unavailable(away)) => {
                 if !self.0.standby.is_loaded(Kind::Channel) {
                     return Err(StoreError::Unavailable(away));
@@ -59,7 +64,7 @@ impl Store {
             (stored.channel.id.to_string(), kept)
         });
         self.0.standby.load(Kind::Channel, kept);
-        Ok(to_air)
+        Ok((to_air, quarantined))
     }
 
     fn kept_channels(&self) -> Vec<(ChannelId, Kept)> {

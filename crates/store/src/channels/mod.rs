@@ -4,8 +4,11 @@
 mod airtime;
 mod changes;
 mod destinations;
+mod digests;
 mod kept;
+mod quarantine;
 mod reconcile;
+mod reseal;
 mod rows;
 
 use std::time::Duration;
@@ -20,9 +23,13 @@ use crate::journal::Order;
 use crate::principal::Principal;
 
 pub use airtime::Airtime;
-pub(crate) use destinations::sealed;
+pub(crate) use destinations::{sealed, secrets};
+pub(crate) use digests::stamp_all;
 pub use kept::ToAir;
+pub(crate) use quarantine::load;
+pub use quarantine::{Loaded, Quarantined};
 pub(crate) use reconcile::reconcile;
+pub(crate) use reseal::{Reseal, reseal};
 pub use rows::StoredChannel;
 
 /// How long an order waits for the database before it goes into the journal.
@@ -74,18 +81,19 @@ impl Store {
     }
 
     /// A channel, whoever owns it: compare [`Principal::sees`] with its client.
+    ///
+    /// # Errors
+    /// [`StoreError::Quarantined`] when it is stored damaged.
     pub async fn channel(&self, id: ChannelId) -> Result<Option<StoredChannel>, StoreError> {
         self.database()
-            .run(move |session| {
-                Box::pin(async move { Ok(rows::read(session, Some(id)).await?.pop()) })
+            .transact(move |tx| {
+                Box::pin(async move {
+                    tx.batch_execute(rows::ONE_MOMENT).await?;
+                    let read = rows::read(tx, Some(id), rows::Beats::With).await?.pop();
+                    read.transpose()
+                        .map_err(|damaged| StoreError::Quarantined(damaged.reason))
+                })
             })
-            .await
-    }
-
-    /// Every channel, oldest first.
-    pub async fn all_channels(&self) -> Result<Vec<StoredChannel>, StoreError> {
-        self.database()
-            .run(move |session| Box::pin(async move { rows::read(session, None).await }))
             .await
     }
 
@@ -94,7 +102,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::VersionMismatch`]; [`StoreError::Limit`]; [`StoreError::NotFound`];
-    /// [`StoreError::Conflict`] when it names a destination that the channel does not have.
+    /// [`StoreError::Conflict`] when it names a destination that the channel does not have;
+    /// [`StoreError::Quarantined`] when what is stored is damaged.
     pub async fn update_channel(
         &self,
         who: &Principal,

@@ -32,21 +32,26 @@ pub(crate) async fn reconcile(tx: &Transaction<'_>, order: &Order) -> Result<(),
     if !note(tx, order.id).await? {
         return Ok(());
     }
-    let detail = json!({
+    let row = tx
+        .query_opt(
+            "SELECT client_id, desired, status, greatest(last_start_time, last_stop_time) AS ordered
+             FROM channels WHERE id = $1 FOR UPDATE",
+            &[&order.channel.uuid()],
+        )
+        .await?;
+    let before = row.as_ref().map(|row| {
+        let (desired, status): (&str, &str) = (row.try_get("desired")?, row.try_get("status")?);
+        Ok::<_, StoreError>(json!({ "desired": desired, "status": status }))
+    });
+    let after = json!({
         "desired": order.life.desired,
         "status": order.life.status,
         "orderedAt": order.at,
         "order": order.id,
     });
-    let change = change(name(order.operation), order.channel, detail);
+    let operation = name(order.operation);
+    let change = change(operation, order.channel, before.transpose()?, Some(after));
     record(tx, order.client, &order.who, change).await?;
-    let row = tx
-        .query_opt(
-            "SELECT client_id, greatest(last_start_time, last_stop_time) AS ordered
-             FROM channels WHERE id = $1 FOR UPDATE",
-            &[&order.channel.uuid()],
-        )
-        .await?;
     let Some(row) = row else { return Ok(()) };
     let owner = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
     let before: Option<jiff::Timestamp> = row.try_get("ordered")?;

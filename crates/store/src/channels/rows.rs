@@ -6,13 +6,16 @@ use jiff::Timestamp;
 use playout_domain::lifecycle::{Generation, LifeState};
 use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId};
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
 
 use super::airtime::Airtime;
-use super::destinations;
-use crate::columns::{bigint, count, from_json, length, micros, parsed, whole_micros};
-use crate::error::StoreError;
+use super::destinations::{self, DestinationRow};
+use super::digests::{self, AirtimeColumns, LifeColumns, UNSTAMPED};
+use super::quarantine::Quarantined;
+use crate::columns::{bigint, count, from_json, length, parsed, whole_micros};
+use crate::error::{self, StoreError};
 
 /// A channel with what it airs.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,51 +28,120 @@ pub struct StoredChannel {
     pub last_seen: Option<Timestamp>,
 }
 
-/// One channel, or all of them, oldest first.
+/// The first statement of a transaction that reads channels without holding their locks: rows and digests
+/// of one moment, whatever is written meanwhile.
+pub(crate) const ONE_MOMENT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// Whether a channel is read with its last heartbeat, whose table may be damaged on its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beats {
+    With,
+    Without,
+}
+
+/// One channel, or all of them, oldest first; damaged ones with what is wrong with them. The caller
+/// holds the channel's lock or begins with [`ONE_MOMENT`].
 pub(super) async fn read(
     session: &impl GenericClient,
     id: Option<ChannelId>,
-) -> Result<Vec<StoredChannel>, StoreError> {
+    beats: Beats,
+) -> Result<Vec<Result<StoredChannel, Quarantined>>, StoreError> {
     let id = id.map(ChannelId::uuid);
-    let rows = session
-        .query(
-            "SELECT c.*, a.timeline, a.plan, a.rotation,
-                    (SELECT max(at) FROM heartbeats h WHERE h.channel_id = c.id) AS last_seen
-             FROM channels c JOIN airtime a ON a.channel_id = c.id
-             WHERE $1::uuid IS NULL OR c.id = $1 ORDER BY c.id",
-            &[&id],
-        )
-        .await?;
-    let mut destinations = destinations::read(session, id).await?;
-    rows.iter()
-        .map(|row| {
-            let id = ChannelId::from(row.try_get::<_, Uuid>("id")?);
-            let its = destinations.remove(&id).unwrap_or_default();
-            let stored: Value = row.try_get("config")?;
-            let config = ChannelConfig::from_stored(&stored, its).map_err(|wrong| {
-                StoreError::Internal(format!("the stored configuration of channel {id}: {wrong}"))
-            })?;
-            let channel = Channel {
-                id,
-                client_id: ClientId::from(row.try_get::<_, Uuid>("client_id")?),
-                config,
-                life: life(row)?,
-                version: count(row, "version")?,
-                created_at: row.try_get("created_at")?,
-                updated_at: row.try_get("updated_at")?,
-            };
-            let airtime = Airtime {
-                timeline: from_json(row, "timeline")?,
-                plan: from_json(row, "plan")?,
-                rotation: from_json(row, "rotation")?,
-            };
-            Ok(StoredChannel {
-                channel,
-                airtime,
-                last_seen: row.try_get("last_seen")?,
-            })
-        })
-        .collect()
+    let last_seen = match beats {
+        Beats::With => "(SELECT max(at) FROM heartbeats h WHERE h.channel_id = c.id)",
+        Beats::Without => "NULL::timestamptz",
+    };
+    let (filter, given): (_, &[&(dyn ToSql + Sync)]) = match &id {
+        Some(id) => ("WHERE c.id = $1", &[id]),
+        None => ("", &[]),
+    };
+    let sql = format!(
+        "SELECT c.*, a.timeline, a.plan, a.rotation, a.updated_at AS airtime_updated_at,
+                a.digest AS airtime_digest, {last_seen} AS last_seen
+         FROM channels c LEFT JOIN airtime a ON a.channel_id = c.id
+         {filter} ORDER BY c.id"
+    );
+    let rows = session.query(&sql, given).await?;
+    let mut destinations = destinations::rows(session, id).await?;
+    let read = rows.iter().map(|row| {
+        let id: Uuid = row.try_get("id")?;
+        let its = destinations.remove(&id).unwrap_or_default();
+        let id = ChannelId::from(id);
+        Ok(stored(row, id, &its).map_err(|reason| Quarantined::of(row, id, reason)))
+    });
+    read.collect()
+}
+
+/// The channel that `tx` holds the lock of.
+///
+/// # Errors
+/// [`StoreError::NotFound`]; [`StoreError::Quarantined`] when it is damaged.
+pub(super) async fn read_locked(
+    tx: &Transaction<'_>,
+    id: ChannelId,
+) -> Result<StoredChannel, StoreError> {
+    let read = read(tx, Some(id), Beats::Without).await?.pop();
+    read.ok_or(StoreError::NotFound)?
+        .map_err(|damaged| StoreError::Quarantined(damaged.reason))
+}
+
+/// A channel out of its rows, or what is wrong with them.
+fn stored(
+    row: &Row,
+    id: ChannelId,
+    destinations: &[DestinationRow],
+) -> Result<StoredChannel, String> {
+    let unreadable = |error: tokio_postgres::Error| error::sentence(&error);
+    let matches = |digest: [u8; 32], column: &str, what: &str| match row.try_get(column) {
+        Ok(kept) if digest == kept => Ok(()),
+        Ok::<&[u8], _>(_) => Err(format!("{what} do not match their digest")),
+        Err(error) => Err(unreadable(error)),
+    };
+    let settings = digests::settings(row, destinations).map_err(unreadable)?;
+    matches(settings, "digest", "the settings and destinations")?;
+    let life_columns = LifeColumns::read(row).map_err(unreadable)?;
+    matches(
+        life_columns.digest(id.uuid()),
+        "life_digest",
+        "state and counters",
+    )?;
+    if !matches!(
+        row.try_get::<_, Option<&[u8]>>("airtime_digest"),
+        Ok(Some(_))
+    ) {
+        return Err("what it airs is missing".to_owned());
+    }
+    let airs = AirtimeColumns::read(row).map_err(unreadable)?;
+    matches(
+        airs.digest(id),
+        "airtime_digest",
+        "timeline, plan and rotation",
+    )?;
+    let sentence = |error: StoreError| error.to_string();
+    let its = destinations.iter().map(DestinationRow::config);
+    let config: Value = row.try_get("config").map_err(unreadable)?;
+    let config =
+        ChannelConfig::from_stored(&config, its.collect::<Result<_, _>>().map_err(sentence)?)
+            .map_err(|wrong| format!("the configuration cannot be read: {wrong}"))?;
+    let channel = Channel {
+        id,
+        client_id: ClientId::from(row.try_get::<_, Uuid>("client_id").map_err(unreadable)?),
+        config,
+        life: life(row).map_err(sentence)?,
+        version: count(row, "version").map_err(sentence)?,
+        created_at: row.try_get("created_at").map_err(unreadable)?,
+        updated_at: row.try_get("updated_at").map_err(unreadable)?,
+    };
+    let airtime = Airtime {
+        timeline: from_json(row, "timeline").map_err(sentence)?,
+        plan: from_json(row, "plan").map_err(sentence)?,
+        rotation: from_json(row, "rotation").map_err(sentence)?,
+    };
+    Ok(StoredChannel {
+        channel,
+        airtime,
+        last_seen: row.try_get("last_seen").map_err(unreadable)?,
+    })
 }
 
 fn life(row: &Row) -> Result<LifeState, StoreError> {
@@ -97,13 +169,13 @@ pub(super) fn round(channel: &mut Channel) {
     life.last_stop_time = rounded(life.last_stop_time);
 }
 
-/// Answers `false` when the id is taken.
+/// Answers `false` when the id is taken. The caller stamps the channel once its destinations are there.
 pub(super) async fn insert(tx: &Transaction<'_>, channel: &Channel) -> Result<bool, StoreError> {
     let inserted = tx
         .execute(
             "INSERT INTO channels (id, client_id, config, version, desired, status, generation, uptime_us,
-                                   restart_count, restarts_since_start, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, 'STOPPED', 'STOPPED', 0, 0, 0, 0, $5, $6) ON CONFLICT (id) DO NOTHING",
+                                   restart_count, restarts_since_start, created_at, updated_at, digest, life_digest)
+             VALUES ($1, $2, $3, $4, 'STOPPED', 'STOPPED', 0, 0, 0, 0, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING",
             &[
                 &channel.id.uuid(),
                 &channel.client_id.uuid(),
@@ -111,6 +183,7 @@ pub(super) async fn insert(tx: &Transaction<'_>, channel: &Channel) -> Result<bo
                 &bigint(channel.version.max(1)),
                 &channel.created_at,
                 &channel.updated_at,
+                &UNSTAMPED.as_slice(),
             ],
         )
         .await?;
@@ -127,22 +200,25 @@ pub(super) async fn write_life(
     id: ChannelId,
     life: &LifeState,
 ) -> Result<(), StoreError> {
+    let columns = LifeColumns::of(life);
     let written = tx
         .execute(
             "UPDATE channels SET desired = $2, status = $3, generation = $4, uptime_us = $5, live_since = $6,
-                    restart_count = $7, restarts_since_start = $8, last_start_time = $9, last_stop_time = $10
+                    restart_count = $7, restarts_since_start = $8, last_start_time = $9, last_stop_time = $10,
+                    life_digest = $11
              WHERE id = $1",
             &[
                 &id.uuid(),
-                &life.desired.name(),
-                &life.status.name(),
-                &bigint(life.generation.0),
-                &micros(life.uptime),
-                &rounded(life.live_since),
-                &bigint(life.restart_count),
-                &bigint(life.restarts_since_start),
-                &rounded(life.last_start_time),
-                &rounded(life.last_stop_time),
+                &columns.desired,
+                &columns.status,
+                &columns.generation,
+                &columns.uptime_us,
+                &columns.live_since,
+                &columns.restart_count,
+                &columns.restarts_since_start,
+                &columns.last_start_time,
+                &columns.last_stop_time,
+                &columns.digest(id.uuid()).as_slice(),
             ],
         )
         .await?;

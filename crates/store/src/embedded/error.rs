@@ -123,6 +123,14 @@ impl EmbeddedError {
         }
     }
 
+    /// Whether the program was started as it should be and failed by itself.
+    pub(super) const fn is_of_program(&self) -> bool {
+        matches!(
+            self,
+            Self::EndedAtStart { .. } | Self::NotReady { .. } | Self::DiskFull { .. }
+        )
+    }
+
     /// The same refusal, told apart where the server's own last words speak of a full disk.
     pub(super) fn or_disk_full(self, server: &'static str, path: &std::path::Path) -> Self {
         match &self {

@@ -1,12 +1,14 @@
 //! Keeps one server running: starts it, waits until it answers, starts it again when it dies or hangs, ends it
-//! gently on request. The delays between starts are 0, 0.5, 1, 2, 4 … 10 s, from 0 again after a minute of
-//! health; on a full disk it waits until there is room.
+//! gently on request. A server whose data can be rebuilt begins empty where it cannot read it. The delays
+//! between starts are 0, 0.5, 1, 2, 4 … 10 s, from 0 again after a minute of health; on a full disk it waits
+//! until there is room.
 //!
 //! Frozen is a kind of dead: a server that five looks in a row, two seconds each, find silent is killed.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
@@ -14,6 +16,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::aside::{Aside, Rebuildable};
 use super::child::{self, Order};
 use super::error::EmbeddedError;
 use super::log::{self, LastWords};
@@ -35,6 +38,8 @@ pub(super) struct Recipe {
     /// Signals that end it, each with the time it is given; after the last comes SIGKILL.
     pub(super) ending: &'static [(Signal, Duration)],
     pub(super) start_limit: Duration,
+    /// Its data, where that can be rebuilt.
+    pub(super) rebuildable: Option<Rebuildable>,
 }
 
 /// How to make the recipe of a server, anew for each start: folders, their owner, room on the disk.
@@ -49,6 +54,8 @@ pub(super) enum Maker {
 pub(super) enum FirstStart {
     /// There is no server.
     MustSucceed,
+    /// There is none either, but where its program itself fails, it is tried again.
+    MayFail,
     /// It is tried again, and nobody waits for it longer than this.
     MayComeLater(Duration),
 }
@@ -82,7 +89,9 @@ impl Keeper {
             last_words: "it failed".to_owned(),
         };
         match first {
-            FirstStart::MustSucceed => started.await.unwrap_or_else(|_| Err(gone()))?,
+            FirstStart::MustSucceed | FirstStart::MayFail => {
+                started.await.unwrap_or_else(|_| Err(gone()))?;
+            }
             FirstStart::MayComeLater(patience) => {
                 // What has failed is in the log and tried again.
                 drop(timeout(patience, started).await);
@@ -122,8 +131,12 @@ impl Keep {
                 Ok(None) => return,
                 Err(error) => {
                     match (tell.take(), first) {
-                        (Some(tell), FirstStart::MustSucceed) => {
-                            drop(tell.send(Err(error))); // whoever asked may have left
+                        (Some(tell), FirstStart::MayFail) if error.is_of_program() => {
+                            self.failed(&error);
+                            drop(tell.send(Ok(()))); // whoever asked may have left
+                        }
+                        (Some(tell), FirstStart::MustSucceed | FirstStart::MayFail) => {
+                            drop(tell.send(Err(error))); // as above
                             return;
                         }
                         _ => self.failed(&error),
@@ -322,8 +335,40 @@ fn send(child: &Child, signal: Signal) {
 }
 
 impl Recipe {
-    /// Starts the process and waits until it answers; one that does not is ended.
+    /// Starts the process and waits until it answers; one that does not is ended. Where the server cannot
+    /// read its data and that can be rebuilt, it begins without.
     pub(super) async fn launch(&self) -> Result<Child, EmbeddedError> {
+        let failed = match self.attempt().await {
+            Err(failed @ EmbeddedError::EndedAtStart { .. }) => failed,
+            other => return other,
+        };
+        let Some(aside) = self.put_aside() else {
+            return Err(failed);
+        };
+        let server = self.server;
+        // Dropped, be it because this is broken off, it puts everything back.
+        let Ok(child) = self.attempt().await else {
+            return Err(failed);
+        };
+        tracing::error!(
+            server, aside = %aside.path().display(), %failed,
+            "an embedded server could not read what it kept: that is put aside, and it begins empty"
+        );
+        if let Err(error) = aside.give_up() {
+            tracing::warn!(server, %error, "what was put aside before cannot be removed");
+        }
+        Ok(child)
+    }
+
+    fn put_aside(&self) -> Option<Aside> {
+        let aside = self.rebuildable.as_ref()?.put_aside(Timestamp::now());
+        aside.unwrap_or_else(|error| {
+            tracing::error!(server = self.server, %error, "its data cannot be put aside");
+            None
+        })
+    }
+
+    async fn attempt(&self) -> Result<Child, EmbeddedError> {
         let mut child = self.spawn().await?;
         let words = LastWords::default();
         let readers = log::follow(self.server, &mut child, &words);

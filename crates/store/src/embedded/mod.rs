@@ -5,9 +5,13 @@
 //! where that user cannot go. They are kept running (one that hangs is killed, on a full disk they wait for
 //! room), ended gently by [`Embedded::stop`], and ended by the kernel when the daemon dies.
 //!
-//! Invariant: nothing on disk is removed but pid files and sockets of dead servers and our own
-//! half-made clusters.
+//! Redis holds a copy that can be rebuilt, so nothing about it keeps a daemon from starting: where it does not
+//! start it is tried again, and what it cannot read is put aside.
+//!
+//! Invariant: nothing on disk is removed but pid files and sockets of dead servers, our own half-made
+//! clusters, and what was put aside except for the two newest.
 
+mod aside;
 mod child;
 #[cfg(feature = "testing")]
 pub(crate) mod detached;
@@ -15,6 +19,7 @@ mod error;
 mod folder;
 mod identity;
 mod keeper;
+mod leftover;
 mod log;
 mod postgres;
 mod programs;
@@ -26,12 +31,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use tokio::time::{Instant, sleep};
 
 pub use self::error::EmbeddedError;
 pub use self::programs::Programs;
 
 use self::folder::Folder;
 use self::keeper::{FirstStart, Keeper, Maker};
+
+/// How long the lock of a daemon that is gone may last.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// What the servers promise about power cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +106,7 @@ struct Running {
 }
 
 impl Embedded {
-    /// Starts what is asked for and returns once it answers.
+    /// Starts what is asked for and returns once it answers; Redis need not.
     ///
     /// # Errors
     /// One sentence on what is missing, in the way, or occupied; nothing was destroyed.
@@ -117,7 +126,7 @@ impl Embedded {
         }
         let run = config.data_dir.join("run");
         fs::create_dir_all(&run).map_err(EmbeddedError::io("make the folder", &run))?;
-        let lock = lock(&run, &config)?;
+        let lock = lock(&run, &config).await?;
         let (postgres, redis) = tokio::join!(
             async {
                 if wants_postgres {
@@ -176,18 +185,70 @@ impl Embedded {
     }
 }
 
-fn lock(run: &std::path::Path, config: &EmbeddedConfig) -> Result<Flock<File>, EmbeddedError> {
+/// The database of the servers that another process runs.
+#[derive(Debug)]
+pub struct Attached {
+    url: String,
+    /// Kept open: a long socket path is named through this descriptor.
+    _sockets: Folder,
+}
+
+impl Attached {
+    /// How to reach the database `playoutd` in this process, for as long as this lives.
+    pub fn database_url(&self) -> &str {
+        &self.url
+    }
+}
+
+/// Reaches the PostgreSQL that the daemon on `data_dir` runs. Whether it answers shows with the first
+/// connection.
+///
+/// # Errors
+/// [`EmbeddedError`] when its folder cannot be entered.
+pub fn attach(data_dir: &std::path::Path) -> Result<Attached, EmbeddedError> {
+    let sockets = Folder::open(&data_dir.join("run").join("postgres"))?;
+    let url = postgres_url(&sockets.name_for_clients(postgres::SOCKET));
+    Ok(Attached {
+        url,
+        _sockets: sockets,
+    })
+}
+
+fn postgres_url(socket_folder: &std::path::Path) -> String {
+    format!(
+        "postgresql://{}@{}:5432/{}",
+        postgres::USER,
+        percent_encoded(socket_folder),
+        postgres::USER
+    )
+}
+
+/// One that was just killed holds its lock for a moment longer.
+async fn lock(
+    run: &std::path::Path,
+    config: &EmbeddedConfig,
+) -> Result<Flock<File>, EmbeddedError> {
     let path = run.join("servers.lock");
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .mode(0o600)
         .open(&path)
         .map_err(EmbeddedError::io("open", &path))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| EmbeddedError::AlreadyRunning {
-        path: config.data_dir.clone(),
-    })
+    let begun = Instant::now();
+    loop {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((file, _)) if begun.elapsed() < LET_GO => file,
+            Err(_) => {
+                return Err(EmbeddedError::AlreadyRunning {
+                    path: config.data_dir.clone(),
+                });
+            }
+        };
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn start_postgres(
@@ -195,12 +256,7 @@ async fn start_postgres(
     run: &std::path::Path,
 ) -> Result<Running, EmbeddedError> {
     let sockets = sockets(run, "postgres")?;
-    let url = format!(
-        "postgresql://{}@{}:5432/{}",
-        postgres::USER,
-        percent_encoded(&sockets.name_for_clients(postgres::SOCKET)),
-        postgres::USER
-    );
+    let url = postgres_url(&sockets.name_for_clients(postgres::SOCKET));
     let maker = Maker::Postgres(config.clone(), run.to_owned());
     Ok(Running {
         keeper: Keeper::start(maker, first_start(config)).await?,
@@ -216,8 +272,13 @@ async fn start_redis(
     let sockets = sockets(run, "redis")?;
     let socket = sockets.name_for_clients(redis::SOCKET).join(redis::SOCKET);
     let maker = Maker::Redis(config.clone(), run.to_owned());
+    // Its data can be rebuilt: nothing about it keeps a daemon from starting.
+    let first = match first_start(config) {
+        FirstStart::MustSucceed => FirstStart::MayFail,
+        later => later,
+    };
     Ok(Running {
-        keeper: Keeper::start(maker, first_start(config)).await?,
+        keeper: Keeper::start(maker, first).await?,
         url: format!("redis+unix://{}", socket.display()),
         _sockets: sockets,
     })

@@ -15,6 +15,7 @@ use super::error::EmbeddedError;
 use super::folder::{Folder, has_room, is_served};
 use super::identity::{self, Identity};
 use super::keeper::{Probe, Recipe};
+use super::leftover;
 use super::log::{LastWords, follow};
 use super::programs::{self, Programs};
 use super::{Durability, EmbeddedConfig};
@@ -25,9 +26,6 @@ pub(super) const USER: &str = "playoutd";
 pub(super) const SOCKET: &str = ".s.PGSQL.5432";
 const NEEDED_NEW_MIB: u64 = 160;
 const NEEDED_MIB: u64 = 32;
-const MARK: &str = "made-by-playoutd";
-const MARK_TEXT: &str =
-    "A PostgreSQL cluster is being made here by playoutd. This folder may be deleted.\n";
 /// How long a predecessor whose daemon was killed may take for its last checkpoint.
 const PREDECESSOR: Duration = Duration::from_secs(30);
 
@@ -90,6 +88,7 @@ pub(super) async fn prepare(
         probe: Probe::Postgres(Box::new(client_config(&socket_folder, "postgres"))),
         ending: ENDING,
         start_limit: config.start_limit,
+        rebuildable: None,
     };
     Ok(Postgres {
         recipe,
@@ -160,11 +159,10 @@ async fn make_cluster(
     path: &Path,
 ) -> Result<(), EmbeddedError> {
     let workshop = path.with_file_name("postgres.being-made");
-    remove_leftover(&workshop)?;
+    leftover::remove(&workshop).await?;
     fs::create_dir(&workshop).map_err(EmbeddedError::io("make the folder", &workshop))?;
-    fs::write(workshop.join(MARK), MARK_TEXT)
-        .map_err(EmbeddedError::io("write into", &workshop))?;
-    let made = Folder::private(&workshop.join("cluster"), user)?;
+    leftover::mark(&workshop)?;
+    let made = Folder::private(&workshop.join(leftover::CLUSTER), user)?;
 
     let mut args: Vec<std::ffi::OsString> = vec![
         "-D".into(),
@@ -202,6 +200,7 @@ async fn make_cluster(
         probe,
         ending: &[],
         start_limit: limit,
+        rebuildable: None,
     };
     let mut child = recipe.spawn().await?;
     let words = LastWords::default();
@@ -218,39 +217,13 @@ async fn make_cluster(
             path: path.to_owned(),
             last_words: words.sentence(),
         };
-        drop(remove_leftover(&workshop)); // the failure is what matters; the next boot removes it as well
+        drop(leftover::remove(&workshop).await); // the failure is what matters; the next boot removes it as well
         return Err(failed.or_disk_full(SERVER, path));
     }
-    fs::rename(workshop.join("cluster"), path)
+    fs::rename(workshop.join(leftover::CLUSTER), path)
         .map_err(EmbeddedError::io("rename the new cluster to", path))?;
     Folder::open(&config.data_dir)?.sync()?;
-    remove_leftover(&workshop)
-}
-
-/// Removes a half-made cluster, if the mark in it says that it is ours.
-fn remove_leftover(workshop: &Path) -> Result<(), EmbeddedError> {
-    match fs::symlink_metadata(workshop) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(EmbeddedError::io("look at", workshop)(error)),
-        Ok(_) => {}
-    }
-    let empty = fs::read_dir(workshop).is_ok_and(|mut entries| entries.next().is_none());
-    let marked = fs::read(workshop.join(MARK)).is_ok_and(|text| text == MARK_TEXT.as_bytes());
-    if !marked && !empty {
-        return Err(EmbeddedError::NotOurs {
-            path: workshop.to_owned(),
-        });
-    }
-    // The mark goes last, so that a removal cut short can be finished.
-    if let Err(error) = fs::remove_dir_all(workshop.join("cluster"))
-        && error.kind() != io::ErrorKind::NotFound
-    {
-        return Err(EmbeddedError::io(
-            "remove the half-made cluster in",
-            workshop,
-        )(error));
-    }
-    fs::remove_dir_all(workshop).map_err(EmbeddedError::io("remove", workshop))
+    leftover::remove(&workshop).await
 }
 
 /// Waits for a server that a killed daemon left behind, and removes pid files whose process is gone.

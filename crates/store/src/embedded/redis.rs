@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep};
 
+use super::aside::Rebuildable;
 use super::child::{Attachment, Log, Order};
 use super::error::EmbeddedError;
 use super::folder::{Folder, has_room, is_served};
@@ -78,6 +79,7 @@ pub(super) async fn prepare(config: &EmbeddedConfig, run: &Path) -> Result<Redis
         probe: Probe::Redis(socket.clone()),
         ending: ENDING,
         start_limit: config.start_limit,
+        rebuildable: Some(Rebuildable::new(&path)),
     };
     Ok(Redis { recipe, socket })
 }

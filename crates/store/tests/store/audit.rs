@@ -1,9 +1,26 @@
 //! The audit: whole as it is written, and every way to tamper with it is seen.
 
+use playout_domain::destination::StreamKeySetting;
+use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::PlanLimits;
-use playout_store::{ChainState, Principal, testing};
+use playout_domain::{ClientId, Desired, StreamKey};
+use playout_store::{
+    AuditReport, Cause, ChainFault, ExportedHeads, HeadsFile, Principal, Store, testing,
+};
+use serde_json::{Value, json};
 
-use crate::given::stored;
+use crate::given::{airtime, stored};
+
+/// Everything that is wrong with a client's chain.
+async fn faults(store: &Store, client: ClientId, exported: &ExportedHeads) -> Vec<ChainFault> {
+    let report = store.verify_audit(exported).await.unwrap();
+    let its = report
+        .faults
+        .iter()
+        .filter(|fault| fault.client == client)
+        .filter_map(|fault| fault.what);
+    its.collect()
+}
 
 #[tokio::test]
 async fn a_chain_verifies_and_every_change_to_it_is_seen() {
@@ -12,8 +29,13 @@ async fn a_chain_verifies_and_every_change_to_it_is_seen() {
     for n in 0..4 {
         stored(&store, &who, &format!("Channel \u{1F4FA} {n}")).await;
     }
-    let intact = ChainState::Intact { entries: 4 };
-    assert_eq!(store.verify_audit(who.client).await.unwrap(), intact);
+    let nothing = ExportedHeads::default();
+    let intact = AuditReport {
+        chains: 1,
+        entries: 4,
+        faults: Vec::new(),
+    };
+    assert_eq!(store.verify_audit(&nothing).await.unwrap(), intact);
 
     let session = store.session().await;
     session
@@ -22,56 +44,216 @@ async fn a_chain_verifies_and_every_change_to_it_is_seen() {
         )
         .await
         .unwrap();
+    let changed = |seq| vec![ChainFault::Changed { seq }];
     let tampered = [
-        ("UPDATE audit SET actor = 'nobody' WHERE seq = 2", 2),
+        ("UPDATE audit SET actor = 'nobody' WHERE seq = 2", changed(2)),
+        ("UPDATE audit SET at = at + interval '1 microsecond' WHERE seq = 3", changed(3)),
+        ("UPDATE audit SET at = 'infinity' WHERE seq = 3", changed(3)),
+        ("UPDATE audit SET operation = 'channel.delete' WHERE seq = 1", changed(1)),
+        ("UPDATE audit SET subject_kind = 'media' WHERE seq = 4", changed(4)),
+        ("UPDATE audit SET subject_id = gen_random_uuid() WHERE seq = 4", changed(4)),
+        ("UPDATE audit SET token_id = gen_random_uuid() WHERE seq = 2", changed(2)),
+        ("UPDATE audit SET detail = '{}' WHERE seq = 2", changed(2)),
+        ("UPDATE audit SET detail = (detail::text || ' ')::json WHERE seq = 2", changed(2)),
+        ("UPDATE audit SET hash = sha256('x') WHERE seq = 3", changed(3)),
         (
-            "UPDATE audit SET at = at + interval '1 microsecond' WHERE seq = 3",
-            3,
+            "UPDATE audit SET actor = 'nobody' WHERE seq IN (2, 4)",
+            vec![ChainFault::Changed { seq: 2 }, ChainFault::Changed { seq: 4 }],
         ),
+        ("DELETE FROM audit WHERE seq = 1", vec![ChainFault::Removed { from: 1, to: 1 }]),
         (
-            "UPDATE audit SET operation = 'channel.delete' WHERE seq = 1",
-            1,
+            "DELETE FROM audit WHERE seq IN (2, 3)",
+            vec![ChainFault::Removed { from: 2, to: 3 }],
         ),
-        ("UPDATE audit SET subject_kind = 'media' WHERE seq = 4", 4),
-        (
-            "UPDATE audit SET subject_id = gen_random_uuid() WHERE seq = 4",
-            4,
-        ),
-        (
-            "UPDATE audit SET token_id = gen_random_uuid() WHERE seq = 2",
-            2,
-        ),
-        ("UPDATE audit SET detail = '{}' WHERE seq = 2", 2),
-        (
-            "UPDATE audit SET detail = (detail::text || ' ')::json WHERE seq = 2",
-            2,
-        ),
-        ("UPDATE audit SET hash = sha256('x') WHERE seq = 3", 3),
-        ("DELETE FROM audit WHERE seq = 1", 1),
-        ("DELETE FROM audit WHERE seq = 3", 3),
-        ("DELETE FROM audit WHERE seq = 4", 4),
-        ("DELETE FROM audit", 1),
-        ("DELETE FROM audit_heads", 5),
+        ("DELETE FROM audit WHERE seq = 4", vec![ChainFault::CutOff { from: 4, to: 4 }]),
+        ("DELETE FROM audit", vec![ChainFault::CutOff { from: 1, to: 4 }]),
+        ("DELETE FROM audit_heads", vec![ChainFault::HeadGone { seq: 4 }]),
+        ("UPDATE audit_heads SET hash = sha256('x')", vec![ChainFault::HeadChanged { seq: 4 }]),
         (
             "UPDATE audit_heads SET seq = 3, hash = (SELECT hash FROM audit WHERE seq = 3)",
-            5,
+            vec![ChainFault::Inserted { seq: 4 }],
+        ),
+        (
+            "INSERT INTO audit SELECT client_id, 5, at, actor, token_id, operation, subject_kind, subject_id, detail, hash
+             FROM audit WHERE seq = 4",
+            vec![ChainFault::Inserted { seq: 5 }],
+        ),
+        (
+            "INSERT INTO audit SELECT client_id, 0, at, actor, token_id, operation, subject_kind, subject_id, detail, hash
+             FROM audit WHERE seq = 4",
+            vec![ChainFault::Inserted { seq: 0 }],
+        ),
+        (
+            "UPDATE audit SET seq = seq + 10 WHERE seq > 2; UPDATE audit SET seq = seq - 9 WHERE seq > 10;
+             INSERT INTO audit SELECT client_id, 3, at, actor, token_id, operation, subject_kind, subject_id, detail, hash
+             FROM audit WHERE seq = 4",
+            vec![
+                ChainFault::Changed { seq: 4 },
+                ChainFault::Inserted { seq: 5 },
+                ChainFault::HeadChanged { seq: 4 },
+            ],
         ),
     ];
-    for (sql, seq) in tampered {
+    for (sql, seen) in tampered {
         session.batch_execute(sql).await.unwrap();
-        assert_eq!(
-            store.verify_audit(who.client).await.unwrap(),
-            ChainState::Broken { seq },
-            "{sql}"
-        );
+        let found = faults(&store, who.client, &nothing).await;
+        assert_eq!(found, seen, "{sql}");
         let restore = "TRUNCATE audit, audit_heads; INSERT INTO audit TABLE kept; INSERT INTO audit_heads TABLE kept_heads";
         session.batch_execute(restore).await.unwrap();
-        assert_eq!(
-            store.verify_audit(who.client).await.unwrap(),
-            intact,
-            "after {sql}"
-        );
+        let restored = store.verify_audit(&nothing).await.unwrap();
+        assert_eq!(restored, intact, "after {sql}");
     }
+}
+
+#[tokio::test]
+async fn what_was_exported_tells_of_a_chain_that_was_cut_or_written_anew() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    for n in 0..3 {
+        stored(&store, &who, &format!("Channel {n}")).await;
+    }
+    let path = store.folder().join("audit-heads.jsonl");
+    let mut file = HeadsFile::open(&path).unwrap();
+    let at = "2026-11-24T08:00:00Z".parse().unwrap();
+    file.add(&store.audit_heads().await.unwrap(), at).unwrap();
+    let exported = ExportedHeads::read(&path).unwrap();
+    assert_eq!(
+        (exported.len(), faults(&store, who.client, &exported).await),
+        (1, vec![])
+    );
+
+    // Cut, and the head turned back to fit: the database alone is whole.
+    let session = store.session().await;
+    let cut = "DELETE FROM audit WHERE seq > 1;
+               UPDATE audit_heads SET seq = 1, hash = (SELECT hash FROM audit WHERE seq = 1)";
+    session.batch_execute(cut).await.unwrap();
+    let nothing = ExportedHeads::default();
+    assert_eq!(faults(&store, who.client, &nothing).await, []);
+    let seen = [ChainFault::CutOffSince { from: 2, to: 3, at }];
+    assert_eq!(faults(&store, who.client, &exported).await, seen);
+
+    // And grown over again.
+    for n in 0..3 {
+        stored(&store, &who, &format!("Other {n}")).await;
+    }
+    assert_eq!(faults(&store, who.client, &nothing).await, []);
+    let seen = [ChainFault::Rewritten { seq: 3, at }];
+    assert_eq!(faults(&store, who.client, &exported).await, seen);
+
+    // Nothing is left, not even the head.
+    session
+        .batch_execute("TRUNCATE audit, audit_heads")
+        .await
+        .unwrap();
+    let seen = [ChainFault::CutOffSince { from: 1, to: 3, at }];
+    assert_eq!(faults(&store, who.client, &exported).await, seen);
+}
+
+#[tokio::test]
+async fn changes_go_on_where_the_audit_was_tampered_with_and_do_not_cover_it_up() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    for n in 0..3 {
+        stored(&store, &who, &format!("Channel {n}")).await;
+    }
+    let session = store.session().await;
+    session
+        .batch_execute(
+            "CREATE TABLE kept AS TABLE audit; CREATE TABLE kept_heads AS TABLE audit_heads",
+        )
+        .await
+        .unwrap();
+    let tampered = [
+        (
+            "DELETE FROM audit_heads",
+            vec![ChainFault::Changed { seq: 4 }],
+        ),
+        (
+            "DELETE FROM audit WHERE seq = 3",
+            vec![ChainFault::Removed { from: 3, to: 3 }],
+        ),
+        (
+            "UPDATE audit_heads SET seq = 1, hash = (SELECT hash FROM audit WHERE seq = 1)",
+            vec![ChainFault::Changed { seq: 4 }],
+        ),
+        (
+            "UPDATE audit_heads SET hash = sha256('x')",
+            vec![ChainFault::Changed { seq: 4 }],
+        ),
+    ];
+    for (n, (sql, seen)) in tampered.into_iter().enumerate() {
+        session.batch_execute(sql).await.unwrap();
+        stored(&store, &who, &format!("Later {n}")).await;
+        let found = faults(&store, who.client, &ExportedHeads::default()).await;
+        assert_eq!(found, seen, "{sql}");
+        let restore = "TRUNCATE audit, audit_heads; INSERT INTO audit TABLE kept; INSERT INTO audit_heads TABLE kept_heads";
+        session.batch_execute(restore).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn before_and_after_of_every_change_are_told_and_never_a_key() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let created = stored(&store, &who, "One").await;
+    let mut config = created.config.clone();
+    config.name = "Two".to_owned();
+    let key = StreamKey::new("other_sesame").unwrap();
+    config.rtmp_destinations[0].stream_key = StreamKeySetting::Given(key);
+    let updated = store
+        .update_channel(&who, created.id, 1, &config, None)
+        .await
+        .unwrap();
+    let (first, second) = (airtime(), airtime());
+    for airs in [&first, &second] {
+        store.put_in_library(airs).await;
+        store
+            .save_airtime(Some(&who), created.id, airs)
+            .await
+            .unwrap();
+    }
+    let live = LifeState {
+        desired: Desired::Live,
+        ..LifeState::default()
+    };
+    let cause = Cause::Ordered {
+        who: who.clone(),
+        operation: Operation::Start,
+    };
+    store.save_life(created.id, &live, cause).await.unwrap();
+    store.delete_channel(&who, created.id, None).await.unwrap();
+
+    let entries = store.audit(who.client, 0, 10).await.unwrap();
+    let told = |n: usize| (&entries[n].detail["before"], &entries[n].detail["after"]);
+    let (before, after) = told(1);
+    assert_eq!(*before, created.config.to_json_public());
+    assert_eq!(
+        (&before["name"], &after["name"]),
+        (&json!("One"), &json!("Two"))
+    );
+    // That the key was given is told, the key is not.
+    let destination = &after["rtmpDestinations"][0];
+    assert_eq!(
+        (&destination["streamKeySet"], &destination["streamKeyGiven"]),
+        (&json!(true), &json!(true))
+    );
+    let (before, after) = told(3);
+    assert_eq!(before["rotation"], json!(first.rotation));
+    assert_eq!(after["rotation"], json!(second.rotation));
+    assert_eq!(
+        told(4),
+        (
+            &json!({ "desired": "STOPPED", "status": "STOPPED" }),
+            &json!({ "desired": "LIVE", "status": "STOPPED" })
+        )
+    );
+    let (before, after) = told(5);
+    assert_eq!(
+        (&before["name"], &before["version"], after),
+        (&json!("Two"), &json!(updated.version), &Value::Null)
+    );
+    let told = format!("{entries:?}");
+    assert!(!told.contains("sesame"), "{told}");
 }
 
 #[tokio::test]
@@ -98,10 +280,8 @@ async fn an_entry_rewritten_with_a_fitting_hash_breaks_the_entry_after_it() {
     assert!(fits, "the chain is not as documented");
     let forged = "UPDATE audit SET actor = 'nobody' WHERE seq = 2; UPDATE audit SET hash = link(audit) WHERE seq = 2";
     session.batch_execute(forged).await.unwrap();
-    assert_eq!(
-        store.verify_audit(who.client).await.unwrap(),
-        ChainState::Broken { seq: 3 }
-    );
+    let found = faults(&store, who.client, &ExportedHeads::default()).await;
+    assert_eq!(found, [ChainFault::Changed { seq: 3 }]);
 }
 
 #[tokio::test]
@@ -114,14 +294,9 @@ async fn each_client_has_a_chain_of_its_own() {
     stored(&store, &one, "A").await;
     stored(&store, &two, "B").await;
     stored(&store, &one, "C").await;
-    assert_eq!(
-        store.verify_audit(one.client).await.unwrap(),
-        ChainState::Intact { entries: 2 }
-    );
-    assert_eq!(
-        store.verify_audit(two.client).await.unwrap(),
-        ChainState::Intact { entries: 1 }
-    );
+    let report = store.verify_audit(&ExportedHeads::default()).await.unwrap();
+    assert_eq!((report.chains, report.entries), (2, 3));
+    assert_eq!(report.faults, []);
     let entries = store.audit(one.client, 0, 10).await.unwrap();
     assert_eq!(
         entries
@@ -142,8 +317,6 @@ async fn writers_at_once_leave_one_chain_without_a_fork() {
         tasks.spawn(async move { stored(&store, &who, &format!("Channel {n}")).await });
     }
     assert_eq!(tasks.join_all().await.len(), 20);
-    assert_eq!(
-        store.verify_audit(who.client).await.unwrap(),
-        ChainState::Intact { entries: 20 }
-    );
+    let report = store.verify_audit(&ExportedHeads::default()).await.unwrap();
+    assert_eq!((report.entries, report.faults), (20, Vec::new()));
 }

@@ -7,6 +7,7 @@ use playout_domain::lifecycle::{Generation, LifeState, Operation};
 use playout_domain::limits::PlanLimits;
 use playout_domain::{Channel, ChannelId, ChannelStatus, Desired};
 use playout_store::{Cause, Principal, StoreError, StoredChannel, testing};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::given::{airtime, channel, destination, stored};
@@ -15,7 +16,10 @@ use crate::given::{airtime, channel, destination, stored};
 async fn a_created_channel_is_read_back_whole_with_one_audit_entry() {
     let store = testing::fresh().await;
     let who = Principal::daemon();
-    let (given, airs) = (channel(who.client, "One"), airtime());
+    let (mut given, airs) = (channel(who.client, "One"), airtime());
+    let fallback = crate::given::media(who.client, "/media/fallback.mp4");
+    store.insert_media(&who, &fallback).await.unwrap();
+    given.config.fallback_video = Some(fallback.id);
     let created = store.insert_channel(&who, &given, &airs).await.unwrap();
 
     assert_eq!(
@@ -41,13 +45,14 @@ async fn a_created_channel_is_read_back_whole_with_one_audit_entry() {
             < 1_000
     );
 
-    let entries = store.audit(who.client, 0, 10).await.unwrap();
+    let entries = store.audit(who.client, 1, 10).await.unwrap();
     assert_eq!(entries.len(), 1);
     assert_eq!(
         (entries[0].operation.as_str(), entries[0].subject),
         ("channel.create", given.id.uuid())
     );
-    assert_eq!(entries[0].detail, created.config.to_json_public());
+    let told = json!({ "before": null, "after": created.config.to_json_public() });
+    assert_eq!(entries[0].detail, told);
     assert!(!format!("{entries:?}").contains("live_sesame"));
 }
 
@@ -77,7 +82,7 @@ async fn a_refused_creation_leaves_nothing_behind() {
         .await
         .unwrap_err();
     assert!(matches!(refused, StoreError::Conflict(_)), "{refused}");
-    assert_eq!(store.all_channels().await.unwrap().len(), 1);
+    assert_eq!(store.all_channels().await.unwrap().channels.len(), 1);
     assert_eq!(store.audit(who.client, 0, 10).await.unwrap().len(), 1);
 }
 
@@ -123,7 +128,7 @@ async fn an_audit_that_cannot_be_written_undoes_the_change() {
     };
     assert!(store.save_life(first.id, &live, cause).await.is_err());
 
-    let all = store.all_channels().await.unwrap();
+    let all = store.all_channels().await.unwrap().channels;
     assert_eq!(
         all.iter().map(|stored| &stored.channel).collect::<Vec<_>>(),
         [&first]
@@ -385,7 +390,10 @@ async fn everything_is_there_after_the_store_is_opened_again() {
         .await
         .unwrap();
     let again = playout_store::Store::connect(store.config()).await.unwrap();
-    assert_eq!(again.all_channels().await.unwrap()[0].channel, created);
+    assert_eq!(
+        again.all_channels().await.unwrap().channels[0].channel,
+        created
+    );
     assert_eq!(
         again
             .stream_key(created.config.rtmp_destinations[0].id.unwrap())

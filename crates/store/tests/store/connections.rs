@@ -24,7 +24,7 @@ async fn callers_that_go_away_at_any_point_cost_no_connection() {
         assert!(narrow.channel(given.id).await.is_ok(), "after {patience:?}");
     }
     // What was begun came to its end: channels and audit agree.
-    let channels = narrow.all_channels().await.unwrap().len();
+    let channels = narrow.all_channels().await.unwrap().channels.len();
     let entries = narrow.audit(who.client, 0, 1_000).await.unwrap().len();
     assert_eq!(channels, entries);
 }

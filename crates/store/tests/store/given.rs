@@ -1,22 +1,19 @@
 //! What the tests begin with.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use playout_domain::config::FeatureFlags;
 use playout_domain::destination::{ServerUrl, StreamKeySetting};
 use playout_domain::lifecycle::LifeState;
-use playout_domain::media::{MediaStatus, ProbeSummary};
 use playout_domain::plan::PlannedItem;
 use playout_domain::{
     Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, Frame, FrameRate, MediaId,
-    MediaItem, Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
+    Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
 };
+pub(crate) use playout_store::testing::media;
 use playout_store::{Airtime, Principal, Store};
 use uuid::Uuid;
 
-/// A channel with nothing left at its default.
+/// A channel with nothing left at its default, but the fallback: that has to be there.
 pub(crate) fn channel(client: ClientId, name: &str) -> Channel {
     let mut config = ChannelConfig::named(name);
     config.resolution = Resolution::P480;
@@ -24,7 +21,6 @@ pub(crate) fn channel(client: ClientId, name: &str) -> Channel {
     config.bitrate = config.resolution.default_bitrate(config.frame_rate);
     config.ladder[0].resolution = config.resolution;
     config.ladder[0].bitrate = config.bitrate;
-    config.fallback_video = Some(MediaId::from(Uuid::now_v7()));
     config.analytics_enabled = false;
     config.features = FeatureFlags {
         monetization: true,
@@ -83,27 +79,6 @@ pub(crate) fn airtime() -> Airtime {
                 .collect(),
         },
         plan: Plan::starting(Frame(1 << 60), items),
-    }
-}
-
-pub(crate) fn media(client: ClientId, path: impl Into<PathBuf>) -> MediaItem {
-    let at = Timestamp::now();
-    MediaItem {
-        id: MediaId::from(Uuid::now_v7()),
-        client_id: client,
-        path: path.into(),
-        title: "A film".to_owned(),
-        duration: Duration::from_micros(12_345_678),
-        size: 1_000,
-        probe: Some(ProbeSummary {
-            format: "mov".to_owned(),
-            frame_rate: Some(29.97),
-            ..ProbeSummary::default()
-        }),
-        status: MediaStatus::Preparing,
-        reason: None,
-        created_at: at,
-        updated_at: at,
     }
 }
 

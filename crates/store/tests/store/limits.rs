@@ -42,9 +42,9 @@ async fn of_channels_created_at_once_only_as_many_as_the_plan_allows_are_made() 
             expected
         );
     }
-    assert_eq!(store.all_channels().await.unwrap().len(), 3);
+    assert_eq!(store.all_channels().await.unwrap().channels.len(), 3);
     // Room again after one goes.
-    let gone = store.all_channels().await.unwrap()[0].channel.id;
+    let gone = store.all_channels().await.unwrap().channels[0].channel.id;
     store.delete_channel(&who, gone, None).await.unwrap();
     stored(&store, &who, "Another").await;
 }
@@ -94,6 +94,7 @@ async fn of_channels_started_at_once_only_as_many_as_the_plan_allows_are_live() 
         .all_channels()
         .await
         .unwrap()
+        .channels
         .into_iter()
         .filter(|s| s.channel.desired() == Desired::Live);
     let live: Vec<_> = live.map(|stored| stored.channel.id).collect();

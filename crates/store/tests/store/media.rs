@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use playout_domain::limits::PlanLimits;
 use playout_domain::media::MediaStatus;
 use playout_domain::{
-    BitsPerSecond, FrameRate, MediaId, MediaItem, Profile, RenditionId, Resolution,
+    BitsPerSecond, FrameRate, MediaId, MediaItem, Profile, RenditionId, Resolution, Rotation,
+    RotationItem,
 };
 use playout_store::{Inserted, Principal, Rendition, StoreError, testing};
 use uuid::Uuid;
@@ -177,4 +178,39 @@ async fn renditions_are_one_for_each_profile_and_go_with_their_item() {
         store.save_rendition(&rendition).await,
         Err(StoreError::NotFound)
     );
+}
+
+/// A rotation that names an item and the item's deletion, at the same time: one of both is refused.
+#[tokio::test]
+async fn what_a_rotation_names_is_not_deleted_under_it() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let channel = crate::given::channel(who.client, "Races");
+    let mut airtime = crate::given::airtime();
+    let id = channel.id;
+    airtime.rotation = Rotation::default();
+    store
+        .insert_channel(&who, &channel, &airtime)
+        .await
+        .unwrap();
+    for n in 0..20 {
+        let item = media(who.client, format!("/media/{n}.mp4"));
+        store.insert_media(&who, &item).await.unwrap();
+        airtime.rotation = Rotation {
+            items: vec![RotationItem { media_id: item.id }],
+        };
+        let (named, deleted) = tokio::join!(
+            store.save_airtime(Some(&who), id, &airtime),
+            store.delete_media(&who, item.id)
+        );
+        assert!(
+            named.is_ok() != deleted.is_ok(),
+            "one of both: {named:?} {deleted:?}"
+        );
+        let refused = named.err().or(deleted.err());
+        assert!(
+            matches!(refused, Some(StoreError::Conflict(_))),
+            "{refused:?}"
+        );
+    }
 }

@@ -85,7 +85,7 @@ async fn a_sealed_key_moved_to_another_row_is_refused() {
 #[tokio::test]
 async fn a_lost_master_key_is_not_replaced_and_another_one_opens_nothing() {
     let store = testing::fresh().await;
-    let key = store.config().master_key.clone();
+    let key = store.config().master_key.path().to_owned();
     let created = stored(&store, &Principal::daemon(), "One").await;
     let destination = created.config.rtmp_destinations[0].id.unwrap();
     let kept = fs::read_to_string(&key).unwrap();
@@ -96,7 +96,7 @@ async fn a_lost_master_key_is_not_replaced_and_another_one_opens_nothing() {
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("is missing") && refused.contains("1 stream keys"),
+        refused.contains("is missing") && refused.contains("restore it from a backup"),
         "{refused}"
     );
     assert!(!key.exists());
@@ -111,12 +111,12 @@ async fn a_lost_master_key_is_not_replaced_and_another_one_opens_nothing() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     let refused = Store::connect(store.config())
         .await
-        .unwrap()
-        .stream_key(destination)
-        .await
         .unwrap_err()
         .to_string();
-    assert!(refused.contains("another master key"), "{refused}");
+    assert!(
+        refused.contains("is not the one that the database is sealed with"),
+        "{refused}"
+    );
 
     fs::write(&key, kept).unwrap();
     let again = Store::connect(store.config()).await.unwrap();
@@ -129,4 +129,54 @@ async fn a_lost_master_key_is_not_replaced_and_another_one_opens_nothing() {
             .reveal(),
         "live_sesame"
     );
+}
+
+fn dump(store: &testing::TestStore) -> String {
+    let dump = std::process::Command::new("pg_dump")
+        .arg("--inserts")
+        .arg(&store.config().database_url)
+        .output()
+        .unwrap();
+    assert!(dump.status.success());
+    let text = String::from_utf8(dump.stdout).unwrap();
+    let restricting =
+        |line: &&str| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict");
+    text.lines()
+        .filter(restricting)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_found_before_anything_is_written() {
+    let store = testing::fresh().await;
+    stored(&store, &Principal::daemon(), "One").await;
+    let session = store.session().await;
+    let path = store.config().master_key.path();
+    let right = fs::read_to_string(path).unwrap();
+    let wrong = "0".repeat(64);
+    // Another key; a check value that was changed; and a database that knows its key by its secrets alone,
+    // the last one from before keys were noted.
+    let cases = [
+        ("SELECT", &wrong),
+        ("UPDATE master_keys SET check_value = sha256(check_value)", &right),
+        ("DELETE FROM master_keys", &wrong),
+        (
+            "DROP TABLE master_keys; DELETE FROM migrations WHERE version > 1;
+             ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest; ALTER TABLE airtime DROP COLUMN digest",
+            &wrong,
+        ),
+    ];
+    for (sql, key) in cases {
+        session.batch_execute(sql).await.unwrap();
+        fs::write(path, key).unwrap();
+        let before = dump(&store);
+        let refused = Store::connect(store.config()).await.unwrap_err();
+        assert!(matches!(refused, StoreError::Setup(_)), "{refused}");
+        assert_eq!(dump(&store), before, "after {sql}");
+        assert_eq!(fs::read_to_string(path).unwrap(), *key);
+    }
+    fs::write(path, right).unwrap();
+    let again = Store::connect(store.config()).await.unwrap();
+    assert_eq!(again.all_channels().await.unwrap().quarantined, []);
 }

@@ -1,0 +1,183 @@
+//! What nobody else would report: stores that do not work, a disk that fills, media that could not be
+//! prepared, and that the daemon is over its last stop.
+
+use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use nix::sys::statvfs::statvfs;
+use playout_domain::alert::recovery::StreamFailure;
+use playout_domain::alert::{Key, Report, Service, Subject};
+use playout_domain::{AlertKind, MediaId};
+use playout_store::Server;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{ErrorContext, ErrorHandler};
+use crate::hub::{Filter, Published, kind};
+
+/// How often the disk is looked at.
+const DISK: Duration = Duration::from_secs(30);
+/// How often it is asked whether everything that should be live is.
+const SETTLED: Duration = Duration::from_secs(1);
+/// So much more than the least has to be free before a full disk is over.
+const RELIEF: f64 = 1.1;
+
+const MEDIA: &[&str] = &[kind::MEDIA_READY, kind::MEDIA_FAILED, kind::MEDIA_DELETED];
+
+/// Watches for ever.
+pub(super) async fn run(handler: &ErrorHandler) -> Infallible {
+    let (never, ..) = tokio::join!(
+        stores(handler),
+        disk(handler),
+        media(handler),
+        settled(handler)
+    );
+    never
+}
+
+/// How the stores do is known by their breakers; here it is counted.
+async fn stores(handler: &ErrorHandler) -> Infallible {
+    let mut tick = every(handler.inner.config.stores_every);
+    loop {
+        tick.tick().await;
+        for (service, server) in [
+            (Service::Postgres, Server::Postgres),
+            (Service::Redis, Server::Redis),
+        ] {
+            let condition = handler.inner.store.condition(server).borrow().clone();
+            match condition.why() {
+                None => handler.service_recovered(service),
+                Some(why) => drop(handler.handle_service_failure(service, why)),
+            }
+        }
+    }
+}
+
+async fn disk(handler: &ErrorHandler) -> Infallible {
+    let Some(folder) = handler.inner.config.disk.clone() else {
+        return std::future::pending().await;
+    };
+    let folder: Arc<Path> = folder.into();
+    let least = handler.inner.config.min_free_disk;
+    let mut tick = every(DISK);
+    loop {
+        tick.tick().await;
+        // A disk that does not answer holds up nothing but this look at it.
+        let looked = Arc::clone(&folder);
+        let free = tokio::task::spawn_blocking(move || free_bytes(&looked)).await;
+        match free {
+            Ok(Ok(free)) if free < least => {
+                let error = format!("{free} bytes are free; fewer than {least} are an alert");
+                handler.handle_service_failure(Service::Disk, &error);
+            }
+            Ok(Ok(free)) if free as f64 >= least as f64 * RELIEF => {
+                handler.service_recovered(Service::Disk);
+            }
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the disk cannot be looked at"),
+            Err(error) => tracing::debug!(%error, "the disk cannot be looked at"),
+        }
+    }
+}
+
+/// Bytes that the daemon may still write.
+fn free_bytes(folder: &Path) -> nix::Result<u64> {
+    let found = statvfs(folder)?;
+    Ok(found
+        .blocks_available()
+        .saturating_mul(found.fragment_size()))
+}
+
+/// Follows the library's events: no part of the library has to know of alerts.
+async fn media(handler: &ErrorHandler) -> Infallible {
+    let filter = Filter {
+        kinds: Some(MEDIA),
+        ..Filter::default()
+    };
+    let mut seen: Option<String> = None;
+    let mut failed = Unprepared::default();
+    loop {
+        let mut events = handler.inner.hub.subscribe(filter.clone(), seen.as_deref());
+        while let Some(event) = events.next().await {
+            seen = Some(event.id.to_string());
+            failed.note(handler, &event);
+        }
+    }
+}
+
+/// The profiles that an item could not be prepared into.
+#[derive(Default)]
+struct Unprepared(HashMap<MediaId, HashSet<String>>);
+
+impl Unprepared {
+    fn note(&mut self, handler: &ErrorHandler, event: &Published) {
+        let of = |name: &str| event.data[name].as_str();
+        let (Some(client), Some(Ok(media))) = (event.client, of("id").map(str::parse::<MediaId>))
+        else {
+            return;
+        };
+        let key = Key::new(AlertKind::MediaNotPrepared, Subject::Media(media));
+        let profile = of("profile").unwrap_or_default().to_owned();
+        match event.kind {
+            kind::MEDIA_FAILED => {
+                self.0.entry(media).or_default().insert(profile);
+                let error = of("reason").unwrap_or("it could not be prepared");
+                let failure = StreamFailure::Preparing;
+                let context = ErrorContext {
+                    client: Some(client),
+                    media: Some(media),
+                    failure: failure.name(),
+                    action: Some(failure.action()),
+                    ..ErrorContext::default()
+                };
+                handler.log_error(error, context);
+                handler.raise(Report {
+                    key,
+                    client,
+                    name: of("title").map(str::to_owned),
+                    error: error.to_owned(),
+                });
+            }
+            kind::MEDIA_READY => {
+                let profiles = self.0.entry(media).or_default();
+                profiles.remove(&profile);
+                if profiles.is_empty() {
+                    self.0.remove(&media);
+                    handler.recovered(key);
+                }
+            }
+            _ => {
+                self.0.remove(&media);
+                handler.recovered(key);
+            }
+        }
+    }
+}
+
+/// The last run's end is over when what should be live is live again.
+async fn settled(handler: &ErrorHandler) -> Infallible {
+    if handler.inner.config.unclean_stop.is_some() {
+        let mut tick = every(SETTLED);
+        loop {
+            tick.tick().await;
+            let settled = handler
+                .inner
+                .settled
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
+            if settled() {
+                break;
+            }
+        }
+        handler.recovered(Key::new(AlertKind::UncleanStop, Subject::Daemon));
+    }
+    std::future::pending().await
+}
+
+fn every(time: Duration) -> tokio::time::Interval {
+    let mut tick = interval(time);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tick
+}

@@ -1,0 +1,179 @@
+//! A channel's actor on a real store, with nothing to play but the slate.
+#![allow(clippy::unwrap_used)]
+
+use std::time::{Duration, Instant};
+
+use playout_domain::lifecycle::Generation;
+use playout_store::testing::{self, TestStore};
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::actor::Msg;
+use super::*;
+use crate::app::{App, AppConfig};
+use crate::hub::{Filter, kind};
+use crate::playout::{Fact, PlayoutSettings, SourceKind};
+use crate::process::Tools;
+use crate::rtmp::{Reach, RtmpSettings, SessionLimits, TrustRoots};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The living tier in a folder of its own.
+struct House {
+    app: App,
+    store: TestStore,
+    _dir: TempDir,
+}
+
+impl House {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = testing::fresh().await;
+        let config = AppConfig {
+            data_dir: dir.path().to_owned(),
+            tools: Tools::default(),
+            playout: PlayoutSettings {
+                source: SourceKind::Ffmpeg,
+                buffer: 8,
+                clock_origin: 0,
+                target_duration: 4,
+                window: 10,
+            },
+            policy: Default::default(),
+            alerts: Default::default(),
+            rtmp: RtmpSettings {
+                reach: Reach::Anywhere,
+                authorities: "/etc/ssl/certs/ca-certificates.crt".into(),
+                roots: TrustRoots::nobody(),
+                stalled_after: Duration::from_secs(10),
+                sessions: SessionLimits {
+                    youtube: DAY,
+                    facebook: DAY,
+                    twitch: DAY,
+                    custom: DAY,
+                },
+            },
+            media_roots: Vec::new(),
+            prepare_jobs: 1,
+            default_profile: None,
+        };
+        let app = App::start(config, (*store).clone()).await.unwrap();
+        Self {
+            app,
+            store,
+            _dir: dir,
+        }
+    }
+
+    async fn end(self) {
+        self.app.shutdown().await;
+        drop(self.store);
+    }
+}
+
+async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(45);
+    while !holds().await {
+        assert!(Instant::now() < end, "waited too long until {what}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_earlier_playout_says_changes_nothing() {
+    let house = House::new().await;
+    let (channels, who) = (&house.app.channels, Principal::daemon());
+    let config = json!({ "name": "Slate", "resolution": "240p" });
+    let id = channels.create(&who, &config).await.unwrap().id;
+    channels.operate(&who, id, Operation::Start).await.unwrap();
+    let live = async || {
+        let status = channels.status(&who, id).await.unwrap();
+        status.status == playout_domain::ChannelStatus::Live
+    };
+    until("it is LIVE", live).await;
+    channels
+        .operate(&who, id, Operation::Restart)
+        .await
+        .unwrap();
+    until("it is LIVE again", live).await;
+    let life = channels.get(&who, id).await.unwrap().life;
+    let earlier = Generation(life.generation.0 - 1);
+    let mut events = house.app.hub.subscribe(Filter::default(), None);
+    let actor = channels.actor(id).unwrap();
+    let stale = [
+        Fact::Ended {
+            reason: "it was killed".into(),
+        },
+        Fact::OnAirChanged(OnAir {
+            kind: OnAirKind::Fallback,
+            media_id: None,
+            since: Timestamp::now(),
+            until: None,
+        }),
+        Fact::SourceFailed {
+            media: MediaId::from(uuid::Uuid::now_v7()),
+            error: "it was killed".into(),
+            attempt: 9,
+            delay: Duration::ZERO,
+        },
+        Fact::Healthy,
+        Fact::FirstOut,
+    ];
+    for fact in stale {
+        actor.cast(Msg::Told(earlier, fact)).unwrap();
+    }
+    // Orders and facts are taken one at a time: when this is answered, those were.
+    channels.operate(&who, id, Operation::Start).await.unwrap();
+    assert_eq!(channels.get(&who, id).await.unwrap().life, life);
+    house.app.hub.publish(HubEvent {
+        kind: "last",
+        client: None,
+        channel: None,
+        data: json!({}),
+    });
+    loop {
+        let event = events.next().await.unwrap();
+        let of_a_playout = [
+            kind::CHANNEL_ONAIR,
+            kind::CHANNEL_RECOVERY,
+            kind::CHANNEL_STATUS,
+        ];
+        assert!(!of_a_playout.contains(&event.kind), "{event:?}");
+        if event.kind == "last" {
+            break;
+        }
+    }
+    house.end().await;
+}
+
+/// How long it has been LIVE since it last went live, not all in all.
+#[tokio::test]
+async fn a_heartbeat_says_what_health_says() {
+    let house = House::new().await;
+    let (channels, who) = (&house.app.channels, Principal::daemon());
+    let often = json!({ "healthCheckInterval": 1 });
+    let config = json!({ "name": "Slate", "resolution": "240p", "recoverySettings": often });
+    let id = channels.create(&who, &config).await.unwrap().id;
+    let mut events = house.app.hub.subscribe(Filter::default(), None);
+    for _ in 0..2 {
+        channels.operate(&who, id, Operation::Start).await.unwrap();
+        until("it is LIVE", async || {
+            let status = channels.status(&who, id).await.unwrap();
+            status.status == playout_domain::ChannelStatus::Live
+        })
+        .await;
+        let since = channels.get(&who, id).await.unwrap().life.live_since;
+        let beat = loop {
+            let event = events.next().await.unwrap();
+            let at = event.data["at"].as_str().map(|at| at.parse::<Timestamp>());
+            if event.kind == kind::CHANNEL_HEARTBEAT && at.unwrap().unwrap() > since.unwrap() {
+                break event;
+            }
+        };
+        let health = channels.health(&who, id).await.unwrap();
+        let uptime = beat.data["uptime"].as_f64().unwrap();
+        assert!(uptime <= health.uptime, "{uptime} and {}", health.uptime);
+        channels.operate(&who, id, Operation::Stop).await.unwrap();
+    }
+    house.end().await;
+}

@@ -1,0 +1,39 @@
+//! Where strangers' files may lie. A path is judged by what it leads to at the moment of the question: a
+//! file that was inside yesterday may be a link that leads outside today.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The folders that strangers' files may be read from; none: all. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Roots(Arc<Vec<PathBuf>>);
+
+impl Roots {
+    /// These folders and everything in them.
+    pub fn new(folders: Vec<PathBuf>) -> Self {
+        Self(Arc::new(folders))
+    }
+
+    /// The folders as they were given.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.0
+    }
+
+    /// Whether `real`, a path without symbolic links, lies in one of them. Blocks. One that is not there
+    /// (a disk not mounted yet) holds nothing.
+    pub fn hold(&self, real: &Path) -> bool {
+        let holds =
+            |root: &PathBuf| fs::canonicalize(root).is_ok_and(|root| real.starts_with(root));
+        self.0.is_empty() || self.0.iter().any(holds)
+    }
+
+    /// Whether `path` leads to something in one of them now. Blocks.
+    ///
+    /// # Errors
+    /// It leads nowhere.
+    pub fn lead_to(&self, path: &Path) -> io::Result<bool> {
+        Ok(self.hold(&fs::canonicalize(path)?))
+    }
+}

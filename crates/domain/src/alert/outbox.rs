@@ -1,0 +1,126 @@
+//! Deliveries that are not done yet: which may be tried now.
+//!
+//! Invariants:
+//! - O1: of one route at most one delivery is under way, so a receiver that hangs holds up nobody else.
+//! - O2: what one route hears of one alert, it hears in the order in which it happened.
+//! - O3: a delivery is under way, waiting or finished; none is lost, and none is tried before its time.
+//! - O4: of one route at most [`MAX_WAITING`] wait; the oldest gives way and is dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::delivery::{Delivery, DeliveryState, Outcome};
+use crate::backoff::Chance;
+use crate::ids::{AlertId, AlertRouteId, DeliveryId};
+
+/// Deliveries of one route that wait at most.
+pub const MAX_WAITING: usize = 1_000;
+
+/// See the module's head.
+#[derive(Debug, Clone, Default)]
+pub struct Outbox {
+    /// In the order of their age, for ids are.
+    waiting: BTreeMap<AlertRouteId, BTreeMap<DeliveryId, Delivery>>,
+    /// The delivery that is under way, by route.
+    under_way: BTreeMap<AlertRouteId, DeliveryId>,
+}
+
+impl Outbox {
+    /// Takes a delivery. Answers one that gave way to it, dead.
+    pub fn push(&mut self, delivery: Delivery, now: Timestamp) -> Option<Delivery> {
+        let route = delivery.route;
+        let under_way = self.under_way.get(&route).copied();
+        let waiting = self.waiting.entry(route).or_default();
+        waiting.insert(delivery.id, delivery);
+        if waiting.len() <= MAX_WAITING {
+            return None;
+        }
+        let oldest = waiting.keys().find(|id| Some(**id) != under_way).copied()?;
+        let mut oldest = waiting.remove(&oldest)?;
+        oldest.give_up("too many deliveries of this route wait", now);
+        Some(oldest)
+    }
+
+    /// The deliveries to be tried at `now`, `room` at most; they are under way from now on.
+    pub fn take_due(&mut self, now: Timestamp, room: usize) -> Vec<Delivery> {
+        let mut due: Vec<Delivery> = self
+            .waiting
+            .iter()
+            .filter(|(route, _)| !self.under_way.contains_key(route))
+            .filter_map(|(_, waiting)| ready(waiting).find(|delivery| delivery.next_at <= now))
+            .cloned()
+            .collect();
+        due.sort_by_key(|delivery| (delivery.next_at, delivery.id));
+        due.truncate(room);
+        for delivery in &due {
+            self.under_way.insert(delivery.route, delivery.id);
+        }
+        due
+    }
+
+    /// An attempt ended. Answers the delivery as it is now; nothing when its route is gone.
+    pub fn attempted(
+        &mut self,
+        delivery: &Delivery,
+        outcome: &Outcome,
+        delays: &[Duration],
+        now: Timestamp,
+        chance: Chance,
+    ) -> Option<Delivery> {
+        if self.under_way.get(&delivery.route) == Some(&delivery.id) {
+            self.under_way.remove(&delivery.route);
+        }
+        let waiting = self.waiting.get_mut(&delivery.route)?;
+        let known = waiting.get_mut(&delivery.id)?;
+        known.attempted(outcome, delays, now, chance);
+        let known = known.clone();
+        if known.state != DeliveryState::Pending {
+            waiting.remove(&known.id);
+        }
+        Some(known)
+    }
+
+    /// When [`Outbox::take_due`] has something; nothing: not before something else happens.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.waiting
+            .iter()
+            .filter(|(route, _)| !self.under_way.contains_key(route))
+            .filter_map(|(_, waiting)| ready(waiting).map(|delivery| delivery.next_at).min())
+            .min()
+    }
+
+    /// A route is gone or switched off: what waits for it is given back, dead.
+    pub fn give_up(&mut self, route: AlertRouteId, why: &str, now: Timestamp) -> Vec<Delivery> {
+        let waiting = self.waiting.remove(&route).unwrap_or_default();
+        let given_up = |mut delivery: Delivery| {
+            delivery.give_up(why, now);
+            delivery
+        };
+        waiting.into_values().map(given_up).collect()
+    }
+
+    /// Nothing is under way: whoever tried has ended.
+    pub fn begin_anew(&mut self) {
+        self.under_way.clear();
+    }
+
+    /// How many are not done.
+    pub fn len(&self) -> usize {
+        self.waiting.values().map(BTreeMap::len).sum()
+    }
+
+    /// Whether all are done.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Those before which no other of the same alert waits, oldest first.
+fn ready(waiting: &BTreeMap<DeliveryId, Delivery>) -> impl Iterator<Item = &Delivery> {
+    let mut seen: BTreeSet<AlertId> = BTreeSet::new();
+    waiting
+        .values()
+        .filter(move |delivery| seen.insert(delivery.alert))
+}

@@ -1,0 +1,91 @@
+//! What an RTMP output does when it fails, is moved and is back (for any row of events: proptests/p04).
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use playout_domain::backoff::Chance;
+use playout_domain::output::{Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPEND_AFTER};
+
+const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn on(life: &mut OutputLife, event: Event, seconds: u64) -> Vec<Effect> {
+    life.on(event, START + Duration::from_secs(seconds), Chance::EVEN)
+}
+
+fn fail(life: &mut OutputLife, seconds: u64) -> Vec<Effect> {
+    let failed = Event::Failed(life.connection(), FailureKind::Refused);
+    on(life, failed, seconds)
+}
+
+fn retry(life: &mut OutputLife, seconds: u64) -> Vec<Effect> {
+    let due = Event::RetryDue(life.connection());
+    on(life, due, seconds)
+}
+
+#[test]
+fn failures_are_tried_again_with_other_parameters_later_and_later() {
+    let mut life = OutputLife::default();
+    on(&mut life, Event::Wanted(true), 0);
+    let mut delays = Vec::new();
+    let mut variants = Vec::new();
+    for _ in 0..SUSPEND_AFTER {
+        for effect in fail(&mut life, 1) {
+            if let Effect::RetryAfter { delay, .. } = effect {
+                delays.push(delay.as_secs_f64());
+            }
+        }
+        for effect in retry(&mut life, 1) {
+            if let Effect::Connect { variant, .. } = effect {
+                variants.push(variant);
+            }
+        }
+    }
+    assert_eq!(delays, [0.0, 0.5, 1.0, 2.0, 300.0]);
+    assert_eq!(variants, [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn five_failures_in_a_row_suspend_it_once_and_delivering_resumes_it() {
+    let mut life = OutputLife::default();
+    on(&mut life, Event::Wanted(true), 0);
+    let mut told = Vec::new();
+    for _ in 0..SUSPEND_AFTER + 3 {
+        told.extend(fail(&mut life, 1));
+        retry(&mut life, 1);
+    }
+    told.retain(|effect| matches!(effect, Effect::Suspended { .. }));
+    let (failures, kind) = (SUSPEND_AFTER, FailureKind::Refused);
+    assert_eq!(told, [Effect::Suspended { failures, kind }]);
+    let delivering = Event::Delivering(life.connection());
+    assert_eq!(on(&mut life, delivering, 2), [Effect::Resumed]);
+    assert_eq!(life.status(), OutputStatus::Live);
+}
+
+#[test]
+fn a_minute_of_media_begins_the_count_anew() {
+    for (minute, failures) in [(59, 4), (60, 1)] {
+        let mut life = OutputLife::default();
+        on(&mut life, Event::Wanted(true), 0);
+        for _ in 0..3 {
+            fail(&mut life, 0);
+            retry(&mut life, 0);
+        }
+        let delivering = Event::Delivering(life.connection());
+        on(&mut life, delivering, 10);
+        fail(&mut life, 10 + minute);
+        assert_eq!(life.failures(), failures, "after {minute} s");
+    }
+}
+
+#[test]
+fn a_session_that_is_over_is_no_failure() {
+    let mut life = OutputLife::default();
+    on(&mut life, Event::Wanted(true), 0);
+    let first = life.connection();
+    on(&mut life, Event::Delivering(first), 1);
+    let effects = on(&mut life, Event::SessionOver(first), 100);
+    assert_eq!(effects[0], Effect::Disconnect);
+    assert!(matches!(effects[1], Effect::Connect { variant: 0, .. }));
+    assert!(life.connection() > first);
+}

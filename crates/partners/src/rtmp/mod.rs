@@ -1,0 +1,20 @@
+//! RTMP, as far as it takes to find out whether a destination works (Adobe's RTMP 1.0, AMF0).
+//!
+//! [`check`] does what an encoder does before the first picture: look up, connect, encrypt, shake hands,
+//! ask for the app and, with [`Depth::Publish`], begin and end a stream without media.
+//!
+//! - R1: what is written is read back, whatever the pieces.
+//! - R2: nothing that a server sends makes it panic, wait beyond its limits or hold more than has come in.
+//! - R3: a stream key is in no error, sentence or debug output.
+
+mod amf0;
+mod check;
+mod chunk;
+mod dialogue;
+mod explain;
+mod fault;
+mod handshake;
+mod refusal;
+
+pub use check::{Check, Depth, Limits, check};
+pub use refusal::{Reason, Refusal, Report, Step};

@@ -1,0 +1,94 @@
+//! What a type cannot say: values that are read but cannot be right. No sentence here repeats a URL: it may hold a
+//! password.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use warp::http::Uri;
+
+use super::Config;
+
+/// A key, and what is wrong with its value.
+pub(super) type Fault = (&'static str, String);
+
+pub(super) fn check(config: &Config) -> Result<(), Fault> {
+    let of = |key: &'static str| move |sentence: String| (key, sentence);
+    folder(&config.data_dir).map_err(of("data_dir"))?;
+    if let Some(url) = &config.http.public_url {
+        public_url(url).map_err(of("http.public_url"))?;
+    }
+    if let Some(url) = &config.database.url {
+        playout_store::urls::check_database(url.reveal()).map_err(of("database.url"))?;
+    }
+    if let Some(url) = &config.redis.url {
+        playout_store::urls::check_redis(url.reveal()).map_err(of("redis.url"))?;
+    }
+    level(&config.log.level).map_err(of("log.level"))?;
+    if config.media.roots.is_empty() {
+        return Err(("media.roots", "has to name one folder at least".to_owned()));
+    }
+    for root in &config.media.roots {
+        folder(root).map_err(of("media.roots"))?;
+        if !root.is_absolute() {
+            let sentence = format!("`{}` is not absolute", root.display());
+            return Err(("media.roots", sentence));
+        }
+    }
+    folder(&config.rtmp.authorities).map_err(of("rtmp.authorities"))?;
+    config.alerts.smtp.check()
+}
+
+fn folder(path: &Path) -> Result<(), String> {
+    match path.as_os_str().as_bytes() {
+        [] => Err("is empty".to_owned()),
+        bytes if bytes.contains(&0) => Err("has a NUL character in it".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn public_url(url: &str) -> Result<(), String> {
+    let rest = url
+        .strip_prefix("http://")
+        .or_else(|| url.strip_prefix("https://"))
+        .ok_or("has to begin with http:// or https:// and a host")?;
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("cannot have a user or a password in it".to_owned());
+    }
+    if rest.contains(['?', '#']) {
+        return Err("cannot have a query or a fragment".to_owned());
+    }
+    let uri: Uri = url.parse().map_err(|_| {
+        "is no URL; it looks like https://tv.example.org or https://example.org/tv".to_owned()
+    })?;
+    let host = uri.host().unwrap_or_default();
+    if host.is_empty() {
+        return Err("names no host".to_owned());
+    }
+    let port = authority.strip_prefix(host).unwrap_or_default();
+    let right = match port.strip_prefix(':') {
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => port.is_empty(),
+    };
+    right
+        .then_some(())
+        .ok_or("has a port that is none".to_owned())
+}
+
+/// A word alone is taken for a target by `tracing`, which is then all that is logged.
+fn level(directives: &str) -> Result<(), String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    crate::telemetry::filter(directives)?;
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let wrong = directives
+        .split(',')
+        .map(str::trim)
+        .find(|word| !word.contains(['=', '[', ']', '{', '}']) && !is_level(word));
+    match wrong {
+        None => Ok(()),
+        Some(word) => Err(format!(
+            "`{word}` is no level; there are {}, and target=level for a part of the daemon",
+            LEVELS.join(", ")
+        )),
+    }
+}

@@ -1,0 +1,349 @@
+//! Channels pushed to a platform: nginx with its RTMP module, judged by what it recorded.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::clips::clip;
+use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::receiver::Receiver;
+use super::viewer::{Viewer, pictures_of_file};
+
+const PRIVATE: &str = "[rtmp]\nallow_private = true\nstalled_after = 3\n";
+
+/// A channel that is LIVE and plays one prepared clip in a loop: the item's id and the channel's.
+fn on_air(daemon: &Daemon, frames: u32) -> (String, String) {
+    let media = daemon.import(&clip(1, frames));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    (media, channel)
+}
+
+fn add(daemon: &Daemon, channel: &str, url: &str, key: &str) -> String {
+    let destination = json!({ "serverUrl": url, "streamKey": key });
+    let added = daemon.post(&format!("/channels/{channel}/destinations"), &destination);
+    assert_eq!(added["streamKeySet"], true);
+    added["id"].as_str().expect("an id").to_owned()
+}
+
+fn change(daemon: &Daemon, channel: &str, destination: &str, patch: &Value) {
+    let path = format!("/channels/{channel}/destinations/{destination}");
+    daemon.api("PATCH", &path, patch);
+}
+
+/// What the API says of an output.
+fn output(daemon: &Daemon, channel: &str, destination: &str) -> Value {
+    let outputs = daemon.get(&format!("/channels/{channel}/outputs"));
+    let items = outputs["items"].as_array().expect("outputs");
+    let found = items.iter().find(|o| o["destinationId"] == destination);
+    found
+        .cloned()
+        .unwrap_or_else(|| panic!("no output {destination}: {outputs}"))
+}
+
+/// The pids of the processes that push.
+fn pushes(daemon: &Daemon, channel: &str) -> Vec<u32> {
+    let processes = daemon.get(&format!("/channels/{channel}/processes"));
+    let items = processes["items"].as_array().cloned().unwrap_or_default();
+    let pushes = items
+        .iter()
+        .filter(|p| p["outputTargets"][0]["kind"] == "rtmp");
+    pushes
+        .filter_map(|p| u32::try_from(p["ffmpegPid"].as_u64()?).ok())
+        .collect()
+}
+
+/// The pictures of a recording are those of one looped item, each following the one before.
+fn assert_unbroken(recording: &Path, prepared: &Path, frames: usize) -> usize {
+    let known = pictures_of_file(prepared);
+    let shown = pictures_of_file(recording);
+    let places: Vec<usize> = shown
+        .iter()
+        .map(|picture| {
+            known
+                .iter()
+                .position(|k| k == picture)
+                .expect("the item's picture")
+        })
+        .collect();
+    for (n, pair) in places.windows(2).enumerate() {
+        assert_eq!(
+            (pair[0] + 1) % frames,
+            pair[1],
+            "no frame is lost or repeated: the {n}th is followed by another"
+        );
+    }
+    places.len()
+}
+
+#[test]
+fn killed_sources_cost_the_platform_no_frame_and_not_the_connection() {
+    let data = folder();
+    let platform = Receiver::start();
+    let daemon = Daemon::start(data.path(), PRIVATE);
+    let (media, channel) = on_air(&daemon, 700);
+    let destination = add(&daemon, &channel, &platform.url(), "live_sesame");
+    platform.until_received("live_sesame", 200_000);
+    for _ in 0..2 {
+        let mut killed = Vec::new();
+        let push = pushes(&daemon, &channel);
+        until("there is a source to kill", BOUND, || {
+            killed = daemon.sources(&channel);
+            killed.retain(|pid| !push.contains(pid));
+            !killed.is_empty()
+        });
+        killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        let seen = platform
+            .publisher("live_sesame")
+            .expect("it is pushed")
+            .bytes_in;
+        platform.until_received("live_sesame", seen + 250_000);
+    }
+    let shown = output(&daemon, &channel, &destination);
+    assert_eq!(
+        (&shown["status"], &shown["connections"]),
+        (&json!("LIVE"), &json!(1))
+    );
+    daemon.operate(&channel, "stop");
+    platform.until_unpublished("live_sesame");
+    platform.stop();
+    let recordings = platform.recordings("live_sesame");
+    assert_eq!(recordings.len(), 1, "the connection was kept");
+    let frames = assert_unbroken(&recordings[0], &daemon.prepared_file(&media), 700);
+    assert!(frames > 300, "{frames} frames were recorded");
+}
+
+#[test]
+fn outputs_are_added_moved_switched_and_removed_live_each_by_itself() {
+    let data = folder();
+    let platform = Receiver::start();
+    let daemon = Daemon::start(data.path(), PRIVATE);
+    let (media, channel) = on_air(&daemon, 700);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    let kept = add(&daemon, &channel, &platform.url(), "kept");
+    let moved = add(&daemon, &channel, &platform.url(), "before");
+    platform.until_published("kept");
+    platform.until_published("before");
+    change(&daemon, &channel, &moved, &json!({ "streamKey": "after" }));
+    platform.until_unpublished("before");
+    platform.until_published("after");
+    change(&daemon, &channel, &moved, &json!({ "enabled": false }));
+    platform.until_unpublished("after");
+    assert_eq!(output(&daemon, &channel, &moved)["status"], "OFF");
+    change(&daemon, &channel, &moved, &json!({ "enabled": true }));
+    platform.until_published("after");
+    let path = format!("/channels/{channel}/destinations/{moved}");
+    daemon.api("DELETE", &path, &Value::Null);
+    platform.until_unpublished("after");
+    viewer.watch(16.0);
+    viewer.judge();
+    assert_eq!(output(&daemon, &channel, &kept)["connections"], 1);
+    daemon.operate(&channel, "stop");
+    platform.until_unpublished("kept");
+    until("no process is left", BOUND, || {
+        daemon.sources(&channel).is_empty()
+    });
+    platform.stop();
+    let recordings = platform.recordings("kept");
+    assert_eq!(recordings.len(), 1, "nobody touched the other output");
+    assert_unbroken(&recordings[0], &daemon.prepared_file(&media), 700);
+}
+
+#[test]
+fn a_platform_that_refuses_is_named_suspended_and_nobody_elses_trouble() {
+    let data = folder();
+    let platform = Receiver::start();
+    platform.deny("wrong");
+    let daemon = Daemon::start(data.path(), PRIVATE);
+    let mut events = daemon.events("");
+    let (_, channel) = on_air(&daemon, 700);
+    let good = add(&daemon, &channel, &platform.url(), "good");
+    let bad = add(&daemon, &channel, &platform.url(), "wrong");
+    platform.until_published("good");
+    until("it is suspended", BOUND, || {
+        output(&daemon, &channel, &bad)["status"] == "SUSPENDED"
+    });
+    let shown = output(&daemon, &channel, &bad);
+    assert_eq!(shown["lastFailure"]["kind"], "rejected", "{shown}");
+    assert_eq!(shown["failures"], 5);
+    assert_eq!(
+        shown["enabled"], true,
+        "what the client chose is not touched"
+    );
+    assert!(shown["nextAttempt"].is_string());
+    until("the client is told", BOUND, || {
+        let event = events.next().expect("events go on");
+        event.kind == "output.suspended" && event.data["destinationId"] == json!(bad)
+    });
+    assert_eq!(output(&daemon, &channel, &good)["connections"], 1);
+    assert_eq!(daemon.status(&channel), "LIVE");
+    platform.allow("wrong");
+    change(&daemon, &channel, &bad, &json!({ "enabled": false }));
+    change(&daemon, &channel, &bad, &json!({ "enabled": true }));
+    platform.until_published("wrong");
+}
+
+#[test]
+fn a_platform_that_goes_away_or_stands_still_is_reached_again() {
+    let data = folder();
+    let platform = Receiver::start();
+    let daemon = Daemon::start(data.path(), PRIVATE);
+    let (_, channel) = on_air(&daemon, 700);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    let destination = add(&daemon, &channel, &platform.url(), "key");
+    platform.until_published("key");
+    let failed = |kinds: &[&str]| {
+        let shown = output(&daemon, &channel, &destination);
+        let kind = shown["lastFailure"]["kind"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        kinds.contains(&kind.as_str())
+    };
+    platform.drop_publisher("key");
+    until("it is noticed", BOUND, || failed(&["remoteClosed"]));
+    platform.until_published("key");
+    platform.kill();
+    until("nobody listens", BOUND, || failed(&["refused"]));
+    platform.start_again();
+    platform.until_published("key");
+    platform.freeze();
+    viewer.follow("it is noticed that nothing is taken", BOUND, |_| {
+        failed(&["stalled", "network"])
+    });
+    platform.thaw();
+    platform.until_published("key");
+    let seen = viewer.seconds;
+    viewer.watch(seen + 4.0);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+}
+
+#[test]
+fn the_stream_key_is_shown_nowhere() {
+    const KEY: &str = "live_sesame_4711";
+    let data = folder();
+    let platform = Receiver::start();
+    platform.deny(KEY);
+    let daemon = Daemon::start_talkative(data.path(), PRIVATE);
+    let (_, channel) = on_air(&daemon, 700);
+    let destination = add(&daemon, &channel, &platform.url(), KEY);
+    until("it has failed", BOUND, || {
+        output(&daemon, &channel, &destination)["failures"] == 2
+    });
+    platform.allow(KEY);
+    let mut lines = Vec::new();
+    until("it is published, and its process looked at", BOUND, || {
+        for pid in pushes(&daemon, &channel) {
+            for file in ["cmdline", "environ"] {
+                lines.push(std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default());
+            }
+        }
+        platform.publisher(KEY).is_some()
+    });
+    assert!(
+        lines.iter().any(|line| line.starts_with(b"ffmpeg")),
+        "a process was seen"
+    );
+    let answers = ["", "/outputs", "/processes", "/destinations", "/status"];
+    let answers = answers.map(|path| {
+        daemon
+            .get(&format!("/channels/{channel}{path}"))
+            .to_string()
+    });
+    lines.extend(answers.map(String::into_bytes));
+    lines.push(daemon.log().into_bytes());
+    for line in &lines {
+        let found = line
+            .windows(KEY.len())
+            .any(|window| window == KEY.as_bytes());
+        assert!(!found, "{}", String::from_utf8_lossy(line));
+    }
+}
+
+#[test]
+fn an_encrypted_destination_is_verified() {
+    let data = folder();
+    let platform = Receiver::start();
+    let host = platform.address().ip().to_string();
+    let (right, other) = (platform.tls(&host), platform.tls(&host));
+    let trusted = right.ca_file().display().to_string();
+    let settings = format!("{PRIVATE}authorities = {trusted:?}\n");
+    let daemon = Daemon::start(data.path(), &settings);
+    let (_, channel) = on_air(&daemon, 700);
+    add(&daemon, &channel, &right.url_of("live"), "encrypted");
+    let wrong = add(&daemon, &channel, &other.url_of("live"), "never");
+    platform.until_published("encrypted");
+    until(
+        "a certificate that nobody vouches for is noticed",
+        BOUND,
+        || output(&daemon, &channel, &wrong)["lastFailure"]["kind"] == "tls",
+    );
+    assert!(!platform.asked().contains(&"never".to_owned()));
+}
+
+#[test]
+fn a_destination_is_tested_with_a_reason() {
+    let data = folder();
+    let platform = Receiver::start();
+    platform.deny("denied-key");
+    let daemon = Daemon::start(data.path(), PRIVATE);
+    let channel = daemon.channel(&[]);
+    let test = |url: &str, key: &str, query: &str| {
+        let id = add(&daemon, &channel, url, key);
+        let path = format!("/channels/{channel}/destinations/{id}/validate{query}");
+        let tested = daemon.post(&path, &Value::Null);
+        assert!(!tested.to_string().contains(key), "{tested}");
+        (
+            tested["ok"].clone(),
+            tested["reason"].clone(),
+            tested["step"].clone(),
+        )
+    };
+    let ok = (json!(true), Value::Null, Value::Null);
+    assert_eq!(test(&platform.url(), "right-key", ""), ok);
+    assert_eq!(test(&platform.url(), "right-key", "?publish=true"), ok);
+    let refused = |reason: &str, step: &str| (json!(false), json!(reason), json!(step));
+    assert_eq!(
+        test(&platform.url(), "denied-key", "?publish=true"),
+        refused("keyRejected", "publish")
+    );
+    assert_eq!(
+        test(&platform.url_of("other"), "right-key", ""),
+        refused("appRejected", "app")
+    );
+    platform.stop();
+    assert_eq!(
+        test(&platform.url(), "right-key", ""),
+        refused("refused", "connect")
+    );
+}
+
+#[test]
+fn a_session_is_made_anew_at_the_beginning_of_an_item_before_its_limit() {
+    let data = folder();
+    let platform = Receiver::start();
+    let settings = format!("{PRIVATE}[rtmp.session_limits]\ncustom = 50\n");
+    let daemon = Daemon::start(data.path(), &settings);
+    let (media, channel) = on_air(&daemon, 50);
+    let destination = add(&daemon, &channel, &platform.url(), "key");
+    until("there is a second session", Duration::from_secs(90), || {
+        output(&daemon, &channel, &destination)["connections"] == 2
+    });
+    platform.until_received("key", 1);
+    let shown = output(&daemon, &channel, &destination);
+    assert_eq!(shown["failures"], 0, "{shown}");
+    platform.stop();
+    let recordings = platform.recordings("key");
+    assert_eq!(recordings.len(), 2);
+    let known = pictures_of_file(&daemon.prepared_file(&media));
+    let last = pictures_of_file(&recordings[0]);
+    let last = last.last().expect("pictures");
+    assert_eq!(
+        known.iter().position(|k| k == last),
+        Some(49),
+        "the first session ends with an item"
+    );
+}

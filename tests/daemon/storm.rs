@@ -1,0 +1,131 @@
+//! Many operations at once, in no order: what runs afterwards is what should run.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::clips::clip;
+use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::receiver::Receiver;
+
+const CHANNELS: usize = 8;
+const OPERATIONS: usize = 1_000;
+
+/// Numbers that look random and are the same every time (xorshift, Marsaglia 2003).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % bound as u64) as usize
+    }
+}
+
+/// The FFmpeg processes that are children of the daemon.
+fn children(daemon: &Daemon) -> BTreeSet<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("the daemon runs");
+    let mut found = BTreeSet::new();
+    for task in tasks.flatten() {
+        let children = std::fs::read_to_string(task.path().join("children")).unwrap_or_default();
+        let pids = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        found.extend(pids.filter(|pid| name(*pid).is_some_and(|name| name == "ffmpeg")));
+    }
+    found
+}
+
+/// A process's name; none when it has ended, reaped or not.
+fn name(pid: u32) -> Option<String> {
+    let cmdline = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let first = cmdline.split(|byte| *byte == 0).next()?;
+    (!first.is_empty()).then(|| String::from_utf8_lossy(first).into_owned())
+}
+
+#[test]
+fn a_thousand_random_operations_leave_the_processes_that_should_be() {
+    let data = folder();
+    let platform = Receiver::start();
+    let daemon = Daemon::start(data.path(), "[rtmp]\nallow_private = true\n");
+    let media = [(1, 150), (2, 260)].map(|(seed, frames)| daemon.import(&clip(seed, frames)));
+    let channels: Vec<String> = (0..CHANNELS)
+        .map(|n| {
+            let channel = daemon.channel(&[&media[0], &media[1]]);
+            let destination = serde_json::json!({
+                "serverUrl": platform.url(), "streamKey": format!("key{n}"), "enabled": n % 2 == 0
+            });
+            daemon.post(&format!("/channels/{channel}/destinations"), &destination);
+            channel
+        })
+        .collect();
+    media.iter().for_each(|media| daemon.prepared(media));
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    for _ in 0..OPERATIONS {
+        let channel = &channels[numbers.below(CHANNELS)];
+        match numbers.below(10) {
+            0..=3 => operate(&daemon, channel, "start"),
+            4 | 5 => operate(&daemon, channel, "stop"),
+            6 => operate(&daemon, channel, "restart"),
+            7 => operate(&daemon, channel, "skip"),
+            _ => {
+                let running: Vec<u32> = children(&daemon).into_iter().collect();
+                if !running.is_empty() {
+                    signal_process(running[numbers.below(running.len())], "KILL");
+                }
+            }
+        }
+    }
+    for (n, channel) in channels.iter().enumerate() {
+        operate(&daemon, channel, "stop");
+        if n < CHANNELS / 2 {
+            operate(&daemon, channel, "start");
+        }
+    }
+    until("every channel does what it was told last", BOUND, || {
+        channels.iter().enumerate().all(|(n, channel)| {
+            let wanted: &[&str] = if n < CHANNELS / 2 {
+                &["LIVE", "ERROR"]
+            } else {
+                &["STOPPED"]
+            };
+            wanted.contains(&daemon.status(channel).as_str())
+        })
+    });
+    let listed = || -> BTreeSet<u32> {
+        channels
+            .iter()
+            .flat_map(|channel| daemon.sources(channel))
+            .collect()
+    };
+    until("what runs is what is listed", BOUND, || {
+        let (running, shown) = (children(&daemon), listed());
+        let stopped = channels[CHANNELS / 2..]
+            .iter()
+            .all(|c| daemon.sources(c).is_empty());
+        stopped && running == shown && shown.len() <= 3 * CHANNELS / 2 + CHANNELS / 4
+    });
+    until(
+        "the outputs that should be are there, and no others",
+        Duration::from_secs(90),
+        || {
+            let mut keys: Vec<String> = platform.publishers().into_iter().map(|p| p.name).collect();
+            keys.sort();
+            keys == ["key0", "key2"]
+        },
+    );
+}
+
+fn operate(daemon: &Daemon, channel: &str, operation: &str) {
+    let answer = daemon.ask(
+        "POST",
+        &format!("/channels/{channel}/{operation}"),
+        &[],
+        b"",
+    );
+    assert!(
+        answer.status == 200 || answer.status == 409,
+        "{operation}: {}",
+        answer.text()
+    );
+}
