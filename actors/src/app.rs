@@ -57,6 +57,8 @@ pub struct App {
     pub library: Library,
     /// The truth.
     pub store: Store,
+    /// What channels report.
+    pub telemetry: Telemetry,
     tree: Tree,
     /// Until what the database has is taken up.
     takers: Takers,
@@ -98,7 +100,7 @@ impl App {
         let environment = Environment {
             store: store.clone(),
             hub: Arc::clone(&hub),
-            telemetry,
+            telemetry: telemetry.clone(),
             studio: Arc::new(studio),
             policy: config.policy,
             live: Live::default(),
@@ -119,6 +121,7 @@ impl App {
             channels,
             library,
             store,
+            telemetry,
             tree,
             takers,
         })

@@ -5,7 +5,8 @@
 //! ```text
 //! root                 one_for_one, 5 restarts in 60 s, then the daemon ends; stopped from the bottom
 //! ├─ store guard        tells whether PostgreSQL and Redis work
-//! ├─ heartbeats        batches to PostgreSQL
+//! ├─ drain             heartbeats from Redis to PostgreSQL, in batches
+//! ├─ heartbeats        to Redis at once; straight to PostgreSQL without it
 //! ├─ hot copy          latest heartbeats to Redis
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
 //! └─ channels          one_for_one, dynamic, stopped together
@@ -59,7 +60,9 @@ pub const ROOT_POLICY: Policy = Policy {
 
 /// Tells whether the stores work.
 pub const STORE_GUARD: Row = permanent("store guard", 2);
-/// Batches to PostgreSQL.
+/// Heartbeats from Redis to PostgreSQL. It ends after the one that brings them to Redis.
+pub const DRAIN: Row = permanent("drain", 5);
+/// Heartbeats to Redis, or straight to PostgreSQL.
 pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 /// Latest heartbeats to Redis.
 pub const HOT_COPY: Row = permanent("hot copy", 2);
@@ -83,7 +86,7 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 5] = [STORE_GUARD, HEARTBEATS, HOT_COPY, LIBRARY, CHANNELS];
+pub const TABLE: [Row; 6] = [STORE_GUARD, DRAIN, HEARTBEATS, HOT_COPY, LIBRARY, CHANNELS];
 
 const fn permanent(name: &'static str, shutdown: u64) -> Row {
     Row {
