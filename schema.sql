@@ -275,6 +275,14 @@ CREATE TABLE orders (
     at  timestamptz NOT NULL
 );
 
+-- Heartbeats that were lost because no store took them: one row for each run of a daemon that lost any.
+CREATE TABLE telemetry_losses (
+    run    uuid PRIMARY KEY,
+    since  timestamptz NOT NULL,
+    until  timestamptz NOT NULL,
+    lost   bigint NOT NULL
+);
+
 -- The migrations that made this database.
 CREATE TABLE migrations (
     version     integer PRIMARY KEY,

@@ -12,3 +12,11 @@ CREATE TABLE orders (
     id  uuid PRIMARY KEY,
     at  timestamptz NOT NULL
 );
+
+-- Heartbeats that were lost because no store took them: one row for each run of a daemon that lost any.
+CREATE TABLE telemetry_losses (
+    run    uuid PRIMARY KEY,
+    since  timestamptz NOT NULL,
+    until  timestamptz NOT NULL,
+    lost   bigint NOT NULL
+);

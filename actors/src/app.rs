@@ -69,6 +69,8 @@ pub struct App {
     pub library: Library,
     /// The truth.
     pub store: Store,
+    /// What channels report.
+    pub telemetry: Telemetry,
     tree: Tree,
     /// Until what the database has is taken up.
     takers: Takers,
@@ -115,7 +117,7 @@ impl App {
         let environment = Environment {
             store: store.clone(),
             hub: Arc::clone(&hub),
-            telemetry,
+            telemetry: telemetry.clone(),
             alerts: alerts.clone(),
             studio: Arc::new(studio),
             policy: config.policy,
@@ -140,6 +142,7 @@ impl App {
             channels,
             library,
             store,
+            telemetry,
             tree,
             takers,
         })

@@ -6,7 +6,8 @@
 //! root                 one_for_one, 5 restarts in 60 s, then the daemon ends; stopped from the bottom
 //! ├─ store guard       tells whether PostgreSQL and Redis work
 //! ├─ integrity         exports the audit's heads, follows the audit once after a start
-//! ├─ heartbeats        batches to PostgreSQL
+//! ├─ drain             heartbeats from Redis to PostgreSQL, in batches
+//! ├─ heartbeats        to Redis at once; straight to PostgreSQL without it
 //! ├─ hot copy          latest heartbeats to Redis
 //! ├─ alerts            what fails: written, told by webhook and mail; the history of channels
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
@@ -63,9 +64,11 @@ pub const ROOT_POLICY: Policy = Policy {
 
 /// Tells whether the stores work.
 pub const STORE_GUARD: Row = permanent("store guard", 2);
-/// Watches over what is kept; the last to stop, so that everything done is in what it exports.
+/// Watches over what is kept; it stops after all who write, so that everything done is in what it exports.
 pub const INTEGRITY: Row = permanent("integrity", 5);
-/// Batches to PostgreSQL.
+/// Heartbeats from Redis to PostgreSQL. It ends after the one that brings them to Redis.
+pub const DRAIN: Row = permanent("drain", 5);
+/// Heartbeats to Redis, or straight to PostgreSQL.
 pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 /// Latest heartbeats to Redis.
 pub const HOT_COPY: Row = permanent("hot copy", 2);
@@ -91,9 +94,10 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 7] = [
+pub const TABLE: [Row; 8] = [
     STORE_GUARD,
     INTEGRITY,
+    DRAIN,
     HEARTBEATS,
     HOT_COPY,
     ALERTS,

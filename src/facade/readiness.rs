@@ -30,15 +30,18 @@ pub(super) fn readyz(facade: &Facade, request: &Request) -> Result<Response, Pro
     }
     let [] = request.query([])?;
     let app = facade.app()?;
-    let condition = |server| app.store.condition(server).borrow().clone();
+    let store = &app.store;
+    let condition = |server| store.condition(server).borrow().clone();
     let (postgres, redis) = (condition(Server::Postgres), condition(Server::Redis));
     let parts = json!({
         "postgres": postgres.works(),
         "redis": redis.works(),
         "conditions": { "postgres": stores::name(&postgres), "redis": stores::name(&redis) },
         "quarantinedChannels": app.channels.quarantined(),
+        "journaledOrders": store.journaled(),
+        "telemetry": app.telemetry.view(),
     });
-    if !postgres.works() {
+    if store.writable().is_err() {
         return Err(Problem::not_ready(read_only(&postgres), parts));
     }
     answer::ok(&json!({ "status": "ready", "parts": parts }))
@@ -50,7 +53,10 @@ pub(super) fn read_only(postgres: &Condition) -> &'static str {
         Condition::Full(_) => {
             "PostgreSQL takes nothing new, so nothing can be changed until it does; channels on air go on."
         }
-        _ => {
+        Condition::Works => {
+            "PostgreSQL is back, and nothing can be changed until what it has is taken up; channels on air go on."
+        }
+        Condition::Away(_) => {
             "PostgreSQL does not answer, so nothing can be changed until it does; channels on air go on."
         }
     }

@@ -59,6 +59,8 @@ pub mod kind {
     pub const STORE_DEGRADED: &str = "store.degraded";
     /// A store works again.
     pub const STORE_RECOVERED: &str = "store.recovered";
+    /// Heartbeats were lost: no store took them.
+    pub const TELEMETRY_LOST: &str = "telemetry.lost";
     /// Events were lost: read everything anew.
     pub const RESET: &str = "reset";
 }

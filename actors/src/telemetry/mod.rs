@@ -1,40 +1,39 @@
-//! What channels report about themselves: to listeners at once, to Redis as it comes, to PostgreSQL
+//! What channels report about themselves: to listeners at once, to Redis as it comes, from there to PostgreSQL
 //! in batches.
 //!
+//! ```text
+//! record ─▶ memory ─▶ Redis (a stream) ─▶ PostgreSQL       as a rule
+//!             │                               ▲
+//!             └──────── Redis is away ────────┘
+//! ```
+//!
 //! Invariants: reporting never waits; memory is bounded, and what did not fit is counted as lost,
-//! the oldest first; a batch that could not be written is kept for the next attempt.
+//! the oldest first; what is in Redis leaves it only when PostgreSQL has it; PostgreSQL keeps one heartbeat of a
+//! channel and a moment, however often it is given.
 
 mod backlog;
+mod loops;
+mod pipe;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::ids::{ChannelId, ClientId};
-use playout_store::{Heartbeat, Store, StoreError};
+use playout_store::{Heartbeat, Store};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::hub::{Event, Hub, kind};
-use crate::supervise::{ChildSpec, Stopping};
+use crate::supervise::ChildSpec;
 use crate::tree;
 use backlog::Backlog;
 
-/// How often heartbeats are written to PostgreSQL; earlier when a batch is full.
-const EVERY: Duration = Duration::from_secs(10);
-/// Heartbeats written at once.
-const BATCH: usize = 500;
-/// Heartbeats kept while PostgreSQL is away: four minutes of 200 channels.
+/// Heartbeats kept while no store takes them: four minutes of 200 channels.
 const KEPT: usize = 10_000;
-/// How often what is too old is deleted, and how old that is.
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
-const PRUNE_AFTER: Duration = Duration::from_secs(30 * 24 * 3600);
-/// How long the last batch may take when the daemon ends.
-const LAST: Duration = Duration::from_secs(3);
 
 /// Takes reports. Cheap to clone.
 #[derive(Clone)]
@@ -45,37 +44,74 @@ pub struct Telemetry {
 struct Inner {
     store: Store,
     hub: Arc<Hub>,
+    /// What no store has.
     backlog: Mutex<Backlog>,
-    /// Told when a batch is full.
+    /// Told when there is something in it.
+    came: Notify,
+    /// Told when a batch waits in Redis.
     full: Notify,
-    /// The latest heartbeat of each channel that is not in Redis yet.
+    losses: Mutex<Losses>,
+    /// The latest heartbeat of each channel that is not in its hot copy yet.
     fresh: Mutex<HashMap<ChannelId, Heartbeat>>,
     /// Told when there is one.
-    came: Notify,
+    freshened: Notify,
+}
+
+/// What was lost since the daemon began.
+#[derive(Debug, Default)]
+struct Losses {
+    /// The first and the last time that a loss was seen.
+    seen: Option<(Timestamp, Timestamp)>,
+    /// How many listeners know of.
+    told: u64,
+    /// How many the database knows of.
+    noted: u64,
+}
+
+/// How telemetry does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TelemetryView {
+    /// Heartbeats in memory that no store has yet.
+    pub waiting: usize,
+    /// Heartbeats that were never written, since the daemon began.
+    pub lost: u64,
+    /// When the first was lost.
+    pub lost_since: Option<Timestamp>,
+    /// When the last was.
+    pub lost_until: Option<Timestamp>,
 }
 
 impl Telemetry {
     /// Takes reports from now on. They are written once [`Telemetry::children`] run.
     pub fn new(store: Store, hub: Arc<Hub>) -> Self {
+        Self::keeping(KEPT, store, hub)
+    }
+
+    fn keeping(capacity: usize, store: Store, hub: Arc<Hub>) -> Self {
         let inner = Inner {
             store,
             hub,
-            backlog: Mutex::new(Backlog::new(KEPT)),
-            full: Notify::new(),
-            fresh: Mutex::default(),
+            backlog: Mutex::new(Backlog::new(capacity)),
             came: Notify::new(),
+            full: Notify::new(),
+            losses: Mutex::default(),
+            fresh: Mutex::default(),
+            freshened: Notify::new(),
         };
         Self {
             inner: Arc::new(inner),
         }
     }
 
-    /// What has to run for reports to be written.
+    /// What has to run for reports to be written, in the order of the table.
     pub fn children(&self) -> Vec<ChildSpec> {
-        let (batches, hot) = (Arc::clone(&self.inner), Arc::clone(&self.inner));
+        let inner = || Arc::clone(&self.inner);
+        let (drain, ship, hot) = (inner(), inner(), inner());
         vec![
-            tree::HEARTBEATS.task(move |stopping| write_batches(Arc::clone(&batches), stopping)),
-            tree::HOT_COPY.task(move |stopping| write_hot(Arc::clone(&hot), stopping)),
+            tree::DRAIN.task(move |stopping| loops::drain(Arc::clone(&drain), stopping)),
+            tree::HEARTBEATS.task(move |stopping| loops::ship(Arc::clone(&ship), stopping)),
+            tree::HOT_COPY.task(move |stopping| loops::hot(Arc::clone(&hot), stopping)),
         ]
     }
 
@@ -89,101 +125,53 @@ impl Telemetry {
             data: told(&beat),
         });
         lock(&inner.fresh).insert(beat.channel, beat.clone());
+        inner.freshened.notify_one();
+        lock(&inner.backlog).push(beat);
         inner.came.notify_one();
-        let waiting = lock(&inner.backlog).push(beat);
-        if waiting >= BATCH {
-            inner.full.notify_one();
-        }
     }
 
-    /// Heartbeats that were never written, since the daemon began.
-    pub fn lost(&self) -> u64 {
-        lock(&self.inner.backlog).lost()
+    /// How it does.
+    pub fn view(&self) -> TelemetryView {
+        let (waiting, lost) = {
+            let backlog = lock(&self.inner.backlog);
+            (backlog.len(), backlog.lost())
+        };
+        let seen = lock(&self.inner.losses).seen.filter(|_| lost > 0);
+        TelemetryView {
+            waiting,
+            lost,
+            lost_since: seen.map(|(since, _)| since),
+            lost_until: seen.map(|(_, until)| until),
+        }
+    }
+}
+
+impl Inner {
+    /// Tells of what was lost since that was told last.
+    fn tell_losses(&self) {
+        let lost = lock(&self.backlog).lost();
+        let mut losses = lock(&self.losses);
+        let more = lost.saturating_sub(losses.told);
+        losses.told = lost;
+        if more == 0 {
+            return;
+        }
+        let now = Timestamp::now();
+        losses.seen = Some((losses.seen.map_or(now, |(since, _)| since), now));
+        drop(losses);
+        tracing::warn!(more, lost, "heartbeats are lost: no store takes them");
+        self.hub.publish(Event {
+            kind: kind::TELEMETRY_LOST,
+            client: None,
+            channel: None,
+            data: json!({ "more": more, "lost": lost }),
+        });
     }
 }
 
 /// A heartbeat as listeners see it; the public page is among them.
 fn told(beat: &Heartbeat) -> Value {
     serde_json::to_value(beat).unwrap_or_else(|_| json!({}))
-}
-
-async fn write_batches(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(), String> {
-    let mut tick = interval(EVERY);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut pruned: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            () = stopping.asked() => break,
-            _ = tick.tick() => {}
-            () = inner.full.notified() => {}
-        }
-        // Asked to end while PostgreSQL is slow: the last attempt has its own bound.
-        tokio::select! {
-            () = stopping.asked() => break,
-            () = flush(&inner) => {}
-        }
-        if pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
-            pruned = Some(Instant::now());
-            tokio::select! {
-                () = stopping.asked() => break,
-                () = prune(&inner) => {}
-            }
-        }
-    }
-    if tokio::time::timeout(LAST, flush(&inner)).await.is_err() {
-        tracing::warn!("the last heartbeats are not written: PostgreSQL does not answer");
-    }
-    Ok(())
-}
-
-async fn prune(inner: &Inner) {
-    let before = Timestamp::now() - PRUNE_AFTER;
-    if let Err(error) = inner.store.prune_heartbeats(before).await {
-        tracing::debug!(%error, "old heartbeats are not deleted yet");
-    }
-}
-
-/// Writes what waits, batch by batch, until nothing does or PostgreSQL does not take it. A batch
-/// stays in the backlog until it is written, so giving up in the middle loses nothing.
-async fn flush(inner: &Inner) {
-    loop {
-        let batch = lock(&inner.backlog).first(BATCH);
-        if batch.is_empty() {
-            return;
-        }
-        match inner.store.insert_heartbeats(&batch).await {
-            Ok(()) => lock(&inner.backlog).written(&batch),
-            Err(StoreError::Unavailable(cause)) => {
-                tracing::debug!(%cause, "heartbeats wait for PostgreSQL");
-                return;
-            }
-            Err(error) => {
-                tracing::error!(%error, heartbeats = batch.len(), "heartbeats cannot be written");
-                lock(&inner.backlog).refused(&batch);
-            }
-        }
-    }
-}
-
-/// Best effort: what does not get through is replaced by the next heartbeat of that channel.
-async fn write_hot(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(), String> {
-    loop {
-        tokio::select! {
-            () = stopping.asked() => return Ok(()),
-            () = inner.came.notified() => {}
-        }
-        let fresh = std::mem::take(&mut *lock(&inner.fresh));
-        for beat in fresh.values() {
-            let written = tokio::select! {
-                () = stopping.asked() => return Ok(()),
-                written = inner.store.hot().publish_heartbeat(beat) => written,
-            };
-            if let Err(error) = written {
-                tracing::debug!(%error, "Redis takes no heartbeats");
-                break;
-            }
-        }
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

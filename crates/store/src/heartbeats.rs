@@ -75,7 +75,79 @@ mod seconds {
     }
 }
 
+/// The stream of heartbeats that the database does not have yet.
+const QUEUE: &str = "heartbeats";
+
 impl Store {
+    /// Puts heartbeats into the queue in Redis, from where they go to the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: they are not there, or not known to be.
+    pub async fn queue_heartbeats(&self, beats: &[Heartbeat]) -> Result<(), StoreError> {
+        if beats.is_empty() {
+            return Ok(());
+        }
+        let json = serde_json::to_string(beats).map_err(StoreError::internal)?;
+        self.hot().append(QUEUE, &json).await.map(drop)
+    }
+
+    /// The oldest entries of the queue, `most` at most: their ids, and the JSON of heartbeats.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn queued_heartbeats(&self, most: u64) -> Result<Vec<(String, String)>, StoreError> {
+        self.hot().oldest(QUEUE, most).await
+    }
+
+    /// Takes entries out of the queue: the database has them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn unqueue_heartbeats(&self, ids: Vec<String>) -> Result<(), StoreError> {
+        self.hot().remove_entries(QUEUE, ids).await
+    }
+
+    /// How many of these heartbeats the database has.
+    pub async fn stored_heartbeats(
+        &self,
+        ids: &[(ChannelId, Timestamp)],
+    ) -> Result<u64, StoreError> {
+        let channels: Vec<Uuid> = ids.iter().map(|(channel, _)| channel.uuid()).collect();
+        let ats: Vec<Timestamp> = ids.iter().map(|(_, at)| whole_micros(*at)).collect();
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT count(*) AS stored FROM heartbeats
+                        JOIN (SELECT DISTINCT * FROM unnest($1::uuid[], $2::timestamptz[]) AS u (channel_id, at)) AS ids
+                        USING (channel_id, at)";
+                    count(&session.query_one(sql, &[&channels, &ats]).await?, "stored")
+                })
+            })
+            .await
+    }
+
+    /// Notes how many heartbeats this daemon has lost since it began, and when.
+    pub async fn note_losses(
+        &self,
+        since: Timestamp,
+        until: Timestamp,
+        lost: u64,
+    ) -> Result<(), StoreError> {
+        let run = self.0.run;
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "INSERT INTO telemetry_losses (run, since, until, lost) VALUES ($1, $2, $3, $4)
+                        ON CONFLICT (run) DO UPDATE SET until = excluded.until, lost = excluded.lost";
+                    session
+                        .execute(sql, &[&run, &since, &until, &bigint(lost)])
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
     /// Stores a batch in one statement. One that is stored already is passed over, so a batch whose
     /// fate is unknown can be sent again.
     pub async fn insert_heartbeats(&self, beats: &[Heartbeat]) -> Result<(), StoreError> {

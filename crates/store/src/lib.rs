@@ -135,6 +135,8 @@ pub struct Store(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    /// Tells this daemon's run from every other.
+    run: uuid::Uuid,
     /// How to reach the database besides its pool.
     config: tokio_postgres::Config,
     master_key: KeySource,
@@ -192,6 +194,7 @@ impl Store {
         let is_up = up.is_some();
         let (size, limit) = (config.pool_size, config.statement_timeout);
         let inner = Arc::new(Inner {
+            run: uuid::Uuid::now_v7(),
             database: Database::new(Arc::new(gate), postgres.clone(), size, limit),
             config: postgres,
             master_key: config.master_key.clone(),

@@ -74,10 +74,4 @@ impl Hot {
         let (now, key) = (self.now(), self.named(stream));
         self.bounded(now.xdel::<(), _, _>(key, ids)).await
     }
-
-    /// How many entries there are.
-    pub(crate) async fn length(&self, stream: &str) -> Result<u64, StoreError> {
-        let (now, key) = (self.now(), self.named(stream));
-        self.bounded(now.xlen(key)).await
-    }
 }
