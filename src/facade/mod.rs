@@ -14,6 +14,7 @@ mod destinations;
 mod events;
 mod first_bytes;
 mod hls;
+mod json;
 mod media;
 mod page;
 pub mod problem;

@@ -76,6 +76,14 @@ impl Problem {
         .member("column", column)
     }
 
+    /// 400: there is no body where one is needed.
+    pub fn empty_body() -> Self {
+        Self::new(
+            Kind::MalformedJson,
+            "The body is empty; a JSON value is needed.",
+        )
+    }
+
     /// 401: no token, or one that is not known.
     pub fn unauthenticated(detail: &str) -> Self {
         Self::new(Kind::Unauthenticated, detail).header(
@@ -176,6 +184,7 @@ impl Problem {
     /// 422, with every violation.
     pub fn invalid(violations: &[Violation]) -> Self {
         let detail = match violations {
+            [one] if one.pointer.is_empty() => sentence(&one.message),
             [one] => format!("{}: {}", one.pointer, one.message),
             many => format!("There are {} violations.", many.len()),
         };
@@ -342,6 +351,16 @@ mod tests {
                 .starts_with("line 2, column ")
         );
         assert!(!document["detail"].as_str().unwrap().contains(" at line "));
+    }
+
+    #[test]
+    fn a_violation_of_the_whole_has_no_place_to_name() {
+        let detail = |pointer: &str| {
+            let message = "an object is needed here, not a list";
+            Problem::invalid(&Violations::one(pointer, message).0).document()["detail"].clone()
+        };
+        assert_eq!(detail(""), "An object is needed here, not a list.");
+        assert_eq!(detail("/a"), "/a: an object is needed here, not a list");
     }
 
     #[test]
