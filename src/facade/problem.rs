@@ -224,6 +224,7 @@ impl Problem {
                 Self::unavailable("The database does not answer.", Duration::from_secs(5))
             }
             StoreError::Limit(exceeded) => Self::limit_exceeded(&exceeded),
+            error @ StoreError::NoRoom(_) => Self::from(OpError::from(error)),
             error => {
                 tracing::error!(%error, "the store failed");
                 Self::internal()
@@ -395,6 +396,15 @@ mod tests {
             (OpError::Internal, 500),
         ] {
             assert_eq!(Problem::from(error).status().as_u16(), status);
+        }
+        let full = || StoreError::NoRoom("53100".into());
+        for problem in [
+            Problem::of_store(full()),
+            Problem::from(OpError::from(full())),
+        ] {
+            assert_eq!(problem.status(), 503);
+            let detail = "There is no room left on the disk of the database.";
+            assert_eq!(problem.document()["detail"], detail);
         }
         let document = Problem::from(conflict()).document();
         assert_eq!(
