@@ -8,6 +8,9 @@ use playout_domain::limits::LimitExceeded;
 use playout_domain::violation::Violations;
 use playout_store::StoreError;
 
+/// What a client is told when the database's disk is full.
+pub const NO_ROOM: &str = "there is no room left on the disk of the database";
+
 /// Why an operation was not done. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OpError {
@@ -97,6 +100,13 @@ impl From<StoreError> for OpError {
             StoreError::Unavailable(cause) => {
                 tracing::warn!(cause, "the database is not available");
                 Self::unavailable("the database is not available at the moment")
+            }
+            StoreError::NoRoom(cause) => {
+                tracing::error!(cause, "the database cannot write");
+                Self::Unavailable {
+                    message: NO_ROOM.to_owned(),
+                    retry_after: Duration::from_secs(60),
+                }
             }
             StoreError::Quarantined(reason) => {
                 tracing::error!(reason, "what is stored is damaged");

@@ -1,11 +1,13 @@
 //! `/healthz`: the process answers. `/readyz`: the daemon can do its work.
 //!
-//! Ready means that the channels are up and PostgreSQL answers. Without Redis everything works,
-//! only slower, so its state is told and decides nothing. Nor does a channel that is stored damaged:
-//! the others are on air.
+//! Ready means that the channels are up, PostgreSQL answers, and there is room on the daemon's disk: without room
+//! nothing can be prepared, spooled or recorded. Without Redis everything works, only slower, so its state is told
+//! and decides nothing. Nor does a channel that is stored damaged: the others are on air.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use nix::sys::statvfs::statvfs;
 use serde_json::json;
 use warp::http::Method;
 use warp::reply::Response;
@@ -15,6 +17,9 @@ use super::answer;
 use super::api::{self, Asked};
 use super::problem::Problem;
 use super::request::Request;
+
+/// With less free space than this there is none: PostgreSQL grows its log by as much at a time.
+const LEAST_ROOM: u64 = 16 << 20;
 
 pub(super) fn healthz(request: &Request) -> Result<Response, Problem> {
     if let Asked::Options(response) = api::method(request, &[Method::GET])? {
@@ -31,14 +36,50 @@ pub(super) async fn readyz(facade: Arc<Facade>, request: &Request) -> Result<Res
     let [] = request.query([])?;
     let app = facade.app()?;
     let (store, quarantined) = (app.store.clone(), app.channels.quarantined());
-    let health = api::task(async move { Ok(store.ping().await) }).await?;
+    let data_dir = facade.settings.data_dir.clone();
+    let (health, room) = tokio::join!(
+        api::task(async move { Ok(store.ping().await) }),
+        tokio::task::spawn_blocking(move || has_room(&data_dir, LEAST_ROOM)),
+    );
+    let (health, room) = (health?, room.unwrap_or(false));
     let parts = json!({
         "postgres": health.postgres,
         "redis": health.redis,
+        "disk": room,
         "quarantinedChannels": quarantined,
     });
     if !health.postgres {
         return Err(Problem::not_ready("PostgreSQL does not answer.", parts));
     }
+    if !room {
+        let detail = "There is no room left on the disk of the daemon's data.";
+        return Err(Problem::not_ready(detail, parts));
+    }
     answer::ok(&json!({ "status": "ready", "parts": parts }))
+}
+
+/// Whether the disk of `folder` has `least` bytes free. One that does not tell is not to blame. Blocks.
+fn has_room(folder: &Path, least: u64) -> bool {
+    match statvfs(folder) {
+        Ok(disk) if disk.blocks() > 0 => disk.blocks_available() * disk.fragment_size() >= least,
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(folder = %folder.display(), %error, "the disk cannot be looked at");
+            false
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_what_the_disk_has_free() {
+        let folder = std::env::temp_dir();
+        assert!(has_room(&folder, 1));
+        assert!(!has_room(&folder, u64::MAX));
+        assert!(has_room(Path::new("/proc"), 1), "it has no blocks at all");
+        assert!(!has_room(Path::new("/nowhere"), 0));
+    }
 }

@@ -153,7 +153,7 @@ async fn flush(inner: &Inner) {
         }
         match inner.store.insert_heartbeats(&batch).await {
             Ok(()) => lock(&inner.backlog).written(&batch),
-            Err(StoreError::Unavailable(cause)) => {
+            Err(StoreError::Unavailable(cause) | StoreError::NoRoom(cause)) => {
                 tracing::debug!(cause, "heartbeats wait for PostgreSQL");
                 return;
             }

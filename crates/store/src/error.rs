@@ -30,6 +30,9 @@ pub enum StoreError {
     /// A server cannot be reached or is too slow; worth another try.
     #[error("the database is not available: {0}")]
     Unavailable(String),
+    /// The database's disk is full: nothing can be written until there is room.
+    #[error("there is no room left on the database's disk: {0}")]
+    NoRoom(String),
     /// The store cannot be opened as it is configured: one sentence for the operator.
     #[error("{0}")]
     Setup(String),
@@ -49,7 +52,9 @@ impl From<tokio_postgres::Error> for StoreError {
         if let Some(refusal) = error.as_db_error() {
             // The sentence alone: the detail of a constraint may hold values.
             let sentence = format!("{} ({})", refusal.message(), refusal.code().code());
-            return if is_damage(refusal.code()) {
+            return if *refusal.code() == SqlState::DISK_FULL {
+                Self::NoRoom(sentence)
+            } else if is_damage(refusal.code()) {
                 Self::Damaged(sentence)
             } else if passes(refusal.code()) {
                 Self::Unavailable(sentence)
@@ -76,7 +81,7 @@ fn is_damage(code: &SqlState) -> bool {
         || *code == SqlState::UNDEFINED_FILE
 }
 
-/// Whether a refusal passes by itself: the server goes down or comes up, is full, or was too slow.
+/// Whether a refusal passes by itself: the server goes down or comes up, is out of something, or was too slow.
 fn passes(code: &SqlState) -> bool {
     const CLASSES: [&str; 4] = ["08", "53", "57", "58"];
     *code == SqlState::T_R_SERIALIZATION_FAILURE

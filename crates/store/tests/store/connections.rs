@@ -155,3 +155,26 @@ async fn a_server_that_is_not_there_is_unavailable_and_a_wrong_url_a_matter_of_s
     }
     assert!(!key.exists());
 }
+
+#[tokio::test]
+async fn a_full_disk_is_told_from_a_server_that_is_away() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    // As PostgreSQL refuses where a file cannot grow.
+    store
+        .session()
+        .await
+        .batch_execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+             END $$;
+             CREATE TRIGGER full_disk BEFORE INSERT ON channels FOR EACH ROW EXECUTE FUNCTION full_disk()",
+        )
+        .await
+        .unwrap();
+    let refused = store
+        .insert_channel(&who, &channel(who.client, "One"), &airtime())
+        .await;
+    assert!(matches!(refused, Err(StoreError::NoRoom(_))), "{refused:?}");
+    assert!(store.ping().await.postgres);
+}
