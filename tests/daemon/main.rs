@@ -10,6 +10,7 @@ mod http;
 mod judge;
 mod viewer;
 
+mod alerts;
 mod api;
 mod browser;
 mod hls_output;
