@@ -61,7 +61,10 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
     })?;
     let bound = listener.local_addr().map_err(|error| error.to_string())?;
     let (shutdown, shutting_down) = Shutdown::new();
-    let facade = Facade::new(settings::facade(&config, bound), shutting_down.clone());
+    let facade = Facade::new(
+        settings::facade(&config, &data_dir, bound),
+        shutting_down.clone(),
+    );
     let routes = Arc::clone(&facade).routes();
     let limits = settings::connections(&config);
     let http = tokio::spawn(accept::serve(listener, routes, limits, shutting_down));

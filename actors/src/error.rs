@@ -8,6 +8,9 @@ use playout_domain::limits::LimitExceeded;
 use playout_domain::violation::Violations;
 use playout_store::StoreError;
 
+/// What a client is told when the database's disk is full.
+pub const NO_ROOM: &str = "there is no room left on the disk of the database";
+
 /// Why an operation was not done. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum OpError {
@@ -94,6 +97,13 @@ impl From<StoreError> for OpError {
                 state: "conflict".into(),
                 message,
             },
+            StoreError::Unavailable(away) if away.is_for_want_of_room() => {
+                tracing::error!(%away, "the database cannot write");
+                Self::Unavailable {
+                    message: NO_ROOM.to_owned(),
+                    retry_after: away.retry_after(),
+                }
+            }
             StoreError::Unavailable(away) => {
                 tracing::debug!(%away, "a store is not available");
                 Self::Unavailable {

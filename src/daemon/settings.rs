@@ -227,13 +227,14 @@ fn password(file: &Path) -> Result<Zeroizing<String>, String> {
 }
 
 /// What the facade wants to know.
-pub(super) fn facade(config: &Config, bound: SocketAddr) -> facade::Settings {
+pub(super) fn facade(config: &Config, data_dir: &Path, bound: SocketAddr) -> facade::Settings {
     facade::Settings {
         body: BodyLimits {
             bytes: config.http.max_body.get(),
             time: config.http.body_timeout.duration(),
         },
         public_url: config.public_url(bound),
+        data_dir: data_dir.to_owned(),
         heartbeat: config.sse.heartbeat.duration(),
         max_streams: config.sse.max_streams.get(),
         patience: config.http.write_timeout.duration(),

@@ -16,6 +16,7 @@ mod destinations;
 mod events;
 mod first_bytes;
 mod hls;
+mod json;
 mod media;
 mod page;
 pub mod problem;
@@ -29,6 +30,7 @@ mod tests;
 mod tokens;
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -49,6 +51,8 @@ pub struct Settings {
     pub body: BodyLimits,
     /// Where others reach the daemon, without a slash at the end.
     pub public_url: String,
+    /// The folder of everything the daemon owns; its disk needs room.
+    pub data_dir: PathBuf,
     /// How often an idle event stream sends a comment.
     pub heartbeat: Duration,
     /// Most event streams at once.
@@ -114,7 +118,7 @@ impl Facade {
             ["api", "v1", ..] => api::answer(self, request).await,
             ["watch", ..] => watch::answer(&self, &request),
             ["healthz"] => readiness::healthz(&request),
-            ["readyz"] => readiness::readyz(&self, &request),
+            ["readyz"] => readiness::readyz(&self, &request).await,
             _ => Err(Problem::not_found("route")),
         };
         answered.unwrap_or_else(Problem::into_response)

@@ -76,6 +76,14 @@ impl Problem {
         .member("column", column)
     }
 
+    /// 400: there is no body where one is needed.
+    pub fn empty_body() -> Self {
+        Self::new(
+            Kind::MalformedJson,
+            "The body is empty; a JSON value is needed.",
+        )
+    }
+
     /// 401: no token, or one that is not known.
     pub fn unauthenticated(detail: &str) -> Self {
         Self::new(Kind::Unauthenticated, detail).header(
@@ -187,6 +195,7 @@ impl Problem {
     /// 422, with every violation.
     pub fn invalid(violations: &[Violation]) -> Self {
         let detail = match violations {
+            [one] if one.pointer.is_empty() => sentence(&one.message),
             [one] => format!("{}: {}", one.pointer, one.message),
             many => format!("There are {} violations.", many.len()),
         };
@@ -221,6 +230,9 @@ impl Problem {
     /// What the store refuses to a handler that speaks to it itself.
     pub fn of_store(error: StoreError) -> Self {
         match error {
+            StoreError::Unavailable(ref away) if away.is_for_want_of_room() => {
+                Self::from(OpError::from(error))
+            }
             StoreError::Unavailable(away) => {
                 tracing::debug!(%away, "a store is not available");
                 Self::unavailable("The database does not answer.", away.retry_after())
@@ -357,6 +369,16 @@ mod tests {
     }
 
     #[test]
+    fn a_violation_of_the_whole_has_no_place_to_name() {
+        let detail = |pointer: &str| {
+            let message = "an object is needed here, not a list";
+            Problem::invalid(&Violations::one(pointer, message).0).document()["detail"].clone()
+        };
+        assert_eq!(detail(""), "An object is needed here, not a list.");
+        assert_eq!(detail("/a"), "/a: an object is needed here, not a list");
+    }
+
+    #[test]
     fn every_refusal_of_the_living_tier_has_its_status() {
         let limit = LimitExceeded {
             limit: Limit::MaxChannels,
@@ -389,6 +411,15 @@ mod tests {
             (OpError::Internal, 500),
         ] {
             assert_eq!(Problem::from(error).status().as_u16(), status);
+        }
+        let full = || StoreError::no_room("53100");
+        for problem in [
+            Problem::of_store(full()),
+            Problem::from(OpError::from(full())),
+        ] {
+            assert_eq!(problem.status(), 503);
+            let detail = "There is no room left on the disk of the database.";
+            assert_eq!(problem.document()["detail"], detail);
         }
         let document = Problem::from(conflict()).document();
         assert_eq!(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
+use playout_domain::violation::Violations;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use warp::Filter;
@@ -16,6 +17,7 @@ use warp::http::Method;
 use warp::http::header::{self, HeaderMap, HeaderName};
 use warp::path::FullPath;
 
+use super::json::{self, Unread};
 use super::problem::Problem;
 
 /// Who is at the other end of the connection; the accept loop puts it into the extensions.
@@ -109,11 +111,19 @@ impl Request {
     ///
     /// # Errors
     /// 415 for another type or a coded body, 413 past the limit, 408 when it does not arrive,
-    /// 400 when it is not JSON.
+    /// 400 when it is not JSON, 422 when an object in it names a member twice.
     pub async fn json(&mut self, accepted: &[&str], limits: BodyLimits) -> Result<Value, Problem> {
         self.check_type(accepted)?;
         let bytes = self.bytes(limits).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Problem::malformed_json(&error))
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Err(Problem::empty_body());
+        }
+        json::read(&bytes).map_err(|unread| match unread {
+            Unread::Malformed(error) => Problem::malformed_json(&error),
+            Unread::Twice(pointer, message) => {
+                Problem::invalid(&Violations::one(pointer, message).0)
+            }
+        })
     }
 
     fn check_type(&self, accepted: &[&str]) -> Result<(), Problem> {

@@ -12,6 +12,7 @@ mod judge;
 mod receiver;
 mod viewer;
 
+mod alerts;
 mod api;
 mod browser;
 mod hls_output;

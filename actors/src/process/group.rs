@@ -106,15 +106,25 @@ impl Group {
             }
         }
     }
-}
 
-impl Drop for Group {
-    fn drop(&mut self) {
+    /// Whether the child's number is still its own.
+    pub(super) fn is_unreaped(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Kills the group and has the child reaped, without waiting for it.
+    pub(super) fn end(&mut self) {
         if self.child.is_some()
             && self.reap_ended().is_none()
             && let Some(child) = self.child.take()
         {
             launcher::reap_later(child);
         }
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.end();
     }
 }

@@ -1,13 +1,18 @@
 //! One running child as its owner sees it: its pipes, its end, and the means to end it.
+//!
+//! A task of its own reaps the child when it ends, and keeps how: its owner may be busy with what it has
+//! written for a while.
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 use super::confine;
 use super::group::{ExitKind, Group};
@@ -23,11 +28,13 @@ const LAST_WORDS: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Process {
     label: String,
-    group: Group,
-    /// Readable once the child has ended.
-    watch: AsyncFd<OwnedFd>,
+    pid: u32,
+    /// Shared with the task that reaps.
+    group: Arc<Mutex<Group>>,
     /// How it ended, once known.
-    exit: Option<ExitKind>,
+    exit: watch::Receiver<Option<ExitKind>>,
+    /// Ends the task that reaps.
+    reaper: AbortHandle,
     stdin: Option<pipe::Sender>,
     stdout: Option<pipe::Receiver>,
     progress: Option<mpsc::Receiver<String>>,
@@ -46,12 +53,18 @@ impl Process {
             .map(pipe::Receiver::from_owned_fd)
             .transpose()?;
         let (tail, progress) = stderr::collect(launched.stderr, wanted)?;
-        tracing::debug!(pid = launched.group.pid(), label, "process started");
+        let pid = launched.group.pid();
+        tracing::debug!(pid, label, "process started");
+        let group = Arc::new(Mutex::new(launched.group));
+        let (told, exit) = watch::channel(None);
+        let reaping = reap(watch, Arc::clone(&group), told, label.clone());
+        let reaper = tokio::spawn(reaping).abort_handle();
         Ok(Process {
             label,
-            group: launched.group,
-            watch,
-            exit: None,
+            pid,
+            group,
+            exit,
+            reaper,
             stdin,
             stdout,
             progress,
@@ -61,7 +74,7 @@ impl Process {
 
     /// The child's process id, which is also its group's.
     pub fn pid(&self) -> u32 {
-        self.group.pid()
+        self.pid
     }
 
     /// What the child is, as given in its specification.
@@ -88,29 +101,20 @@ impl Process {
 
     /// Waits for the child's end. Cancel-safe; answers at once when the end is known.
     pub async fn wait(&mut self) -> ExitKind {
-        loop {
-            if let Some(exit) = self.exit {
-                return exit;
-            }
-            let ended = match self.watch.readable().await {
-                Ok(_ready) => self.group.reap_ended(),
-                Err(_) => {
-                    self.group.signal(Signal::SIGKILL);
-                    Some(ExitKind::Lost)
-                }
-            };
-            if let Some(exit) = ended {
-                tracing::debug!(pid = self.pid(), label = self.label, %exit, "process ended");
-                self.exit = Some(exit);
-            }
+        let exit = self.exit.wait_for(Option::is_some).await;
+        if let Ok(exit) = exit.map(|exit| *exit) {
+            return exit.unwrap_or(ExitKind::Lost);
         }
+        // Nobody watches it any more: the runtime ends.
+        self.kill();
+        ExitKind::Lost
     }
 
     /// Asks the child to end (`SIGTERM` to its group); after `grace` kills it. Waits for the end.
     pub async fn terminate(&mut self, grace: Duration) -> ExitKind {
-        self.group.signal(Signal::SIGTERM);
+        lock(&self.group).signal(Signal::SIGTERM);
         // A stopped process would not see the request.
-        self.group.signal(Signal::SIGCONT);
+        lock(&self.group).signal(Signal::SIGCONT);
         match tokio::time::timeout(grace, self.wait()).await {
             Ok(exit) => exit,
             Err(_) => {
@@ -122,15 +126,14 @@ impl Process {
 
     /// Kills the child's group. The end is seen by [`Process::wait`].
     pub fn kill(&self) {
-        self.group.signal(Signal::SIGKILL);
+        lock(&self.group).signal(Signal::SIGKILL);
     }
 
     /// What the child has used until now; `None` once it is gone.
     pub fn stats(&self) -> Option<ProcessStats> {
-        match self.exit {
-            Some(_) => None,
-            None => stats(self.pid()),
-        }
+        let group = lock(&self.group);
+        // While the group is held here it is not reaped.
+        group.is_unreaped().then(|| stats(self.pid)).flatten()
     }
 
     /// The end of what the child wrote to its standard error so far: printable, at most 4 KiB.
@@ -145,4 +148,47 @@ impl Process {
         let _bounded = tokio::time::timeout(LAST_WORDS, self.tail.closed()).await;
         (exit, self.tail.text())
     }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // At once, and not when the task's end is seen to.
+        lock(&self.group).end();
+        self.reaper.abort();
+    }
+}
+
+/// Waits for the child's end, reaps it, and tells how it ended.
+async fn reap(
+    watch: AsyncFd<OwnedFd>,
+    group: Arc<Mutex<Group>>,
+    told: watch::Sender<Option<ExitKind>>,
+    label: String,
+) {
+    let exit = loop {
+        // The descriptor is readable once the child has ended.
+        match watch.readable().await {
+            Ok(_ready) => {
+                let mut group = lock(&group);
+                if let Some(exit) = group.reap_ended() {
+                    break exit;
+                }
+                if !group.is_unreaped() {
+                    // Its owner has let go of it, and it is reaped elsewhere.
+                    return;
+                }
+            }
+            Err(_) => {
+                lock(&group).signal(Signal::SIGKILL);
+                break ExitKind::Lost;
+            }
+        }
+        tokio::task::yield_now().await;
+    };
+    tracing::debug!(pid = lock(&group).pid(), label, %exit, "process ended");
+    told.send_replace(Some(exit));
+}
+
+fn lock(group: &Mutex<Group>) -> MutexGuard<'_, Group> {
+    group.lock().unwrap_or_else(PoisonError::into_inner)
 }

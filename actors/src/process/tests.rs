@@ -140,6 +140,26 @@ async fn dropping_kills_the_whole_group_and_leaves_no_zombie() {
     });
 }
 
+/// Whoever reads may be seconds behind: what has ended is no zombie until then.
+#[tokio::test]
+async fn a_child_that_has_ended_is_reaped_before_its_output_is_read() {
+    let script = "head -c 100000 /dev/zero; echo ups >&2; exit 5";
+    let spec = shell(script).stdout(Stdout::PIPED);
+    let mut process = launcher().spawn(spec).await.unwrap();
+    let pid = process.pid();
+    let end = Instant::now() + Duration::from_secs(10);
+    while state(pid).is_some() {
+        assert!(Instant::now() < end, "it is still there: {:?}", state(pid));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(process.stats(), None);
+    // Its number is another's by now, for all that is known.
+    process.kill();
+    assert_eq!(read_all(&mut process).await.len(), 100_000);
+    let (exit, words) = process.last_words().await;
+    assert_eq!((exit, words.as_str()), (ExitKind::Code(5), "ups"));
+}
+
 #[tokio::test]
 async fn what_a_child_leaves_in_its_group_dies_with_it() {
     let spec = shell("sleep 1000 >/dev/null 2>&1 & echo $!").stdout(Stdout::PIPED);

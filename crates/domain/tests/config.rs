@@ -299,6 +299,9 @@ fn a_key_is_in_nothing_that_is_answered_stored_or_said() {
         json!({ "serverUrl": "rtmp://10.0.0.1/app/open-sesame" }),
         json!({ "serverUrl": ["rtmp://live.example.com/open-sesame"] }),
         json!({ "serverUrl": "rtmp://live.example.com/app", "streamKey": ["open-sesame"] }),
+        json!({ "serverUrl": "rtmp://live.example.com/app", "streamKey": 7_325_637 }),
+        json!({ "serverUrl": "rtmp://live.example.com/app", "streamKey": -7_325_637.5 }),
+        json!({ "serverUrl": "rtmp://live.example.com/app", "streamKeySet": 7_325_637 }),
         json!({ "serverUrl": "rtmp://live.example.com/app", "streamKeySet": { "open": "sesame" } }),
         json!({ "serverUrl": "rtmp://live.example.com/app", "streamKeySet": "open-sesame" }),
         json!({ "serverUrl": "rtmp://live.example.com/app", "enabled": "open-sesame" }),
@@ -307,7 +310,37 @@ fn a_key_is_in_nothing_that_is_answered_stored_or_said() {
         let refused =
             parse(json!({ "name": "x", "rtmpDestinations": [wrong] })).expect_err("a violation");
         let said = format!("{refused} {refused:?} {}", json!(refused));
-        assert!(!said.contains("sesame"), "{said}");
+        for key in ["sesame", "7325637"] {
+            assert!(!said.contains(key), "{said}");
+        }
+    }
+}
+
+#[test]
+fn a_name_can_be_seen_and_read_in_its_order() {
+    for name in [
+        "\u{200b}",
+        " \u{200d}\u{feff}",
+        "\u{3164}",
+        "a\u{202e}b",
+        "\u{2066}a",
+    ] {
+        assert_eq!(
+            pointers(parse(json!({ "name": name }))),
+            ["/name"],
+            "{name:?}"
+        );
+        // What is stored already keeps no channel from being loaded.
+        let stored = ChannelConfig::from_stored(&json!({ "name": name }), Vec::new());
+        assert!(stored.is_ok(), "{name:?}");
+    }
+    for name in [
+        "a\u{200d}b",
+        "شبكة",
+        "👨\u{200d}👩\u{200d}👧",
+        "\u{200f}עברית",
+    ] {
+        assert!(parse(json!({ "name": name })).is_ok(), "{name:?}");
     }
 }
 

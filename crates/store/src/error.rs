@@ -64,6 +64,15 @@ impl StoreError {
         })
     }
 
+    /// The server answers, and there is no room left on its disk.
+    pub fn no_room(cause: impl Into<String>) -> Self {
+        Self::Unavailable(Away {
+            cause: cause.into(),
+            retry_after: Duration::from_secs(60),
+            fault: Fault::NoRoom,
+        })
+    }
+
     /// The server answers and takes nothing new.
     pub(crate) fn full(cause: impl Into<String>) -> Self {
         Self::Unavailable(Away {
@@ -88,6 +97,11 @@ impl Away {
         &self.cause
     }
 
+    /// Whether its disk is full: nothing can be written until there is room.
+    pub fn is_for_want_of_room(&self) -> bool {
+        self.fault == Fault::NoRoom
+    }
+
     /// When it is worth another try; one second at least.
     pub fn retry_after(&self) -> Duration {
         self.retry_after
@@ -105,7 +119,9 @@ impl fmt::Display for Away {
 pub(crate) enum Fault {
     /// It does not answer: refused, cut, silent.
     Server,
-    /// It answers, and takes nothing new: its disk or its memory is full, or it may only be read.
+    /// It answers, and its disk is full.
+    NoRoom,
+    /// It answers, and takes nothing new: its memory is full, or it may only be read.
     Full,
     /// It is in order: a lock, a time-out of one statement, all of our connections in use.
     Moment,
@@ -121,6 +137,7 @@ impl From<tokio_postgres::Error> for StoreError {
             }
             return match fault(refusal.code()) {
                 Some(Fault::Server) => Self::away(sentence),
+                Some(Fault::NoRoom) => Self::no_room(sentence),
                 Some(Fault::Full) => Self::full(sentence),
                 Some(Fault::Moment) => Self::busy(sentence),
                 None => Self::Internal(sentence),
@@ -147,11 +164,7 @@ fn is_damage(code: &SqlState) -> bool {
 
 /// What a refusal that passes by itself says about the server; nothing where it does not pass.
 fn fault(code: &SqlState) -> Option<Fault> {
-    const FULL: [SqlState; 3] = [
-        SqlState::DISK_FULL,
-        SqlState::OUT_OF_MEMORY,
-        SqlState::READ_ONLY_SQL_TRANSACTION,
-    ];
+    const FULL: [SqlState; 2] = [SqlState::OUT_OF_MEMORY, SqlState::READ_ONLY_SQL_TRANSACTION];
     const MOMENT: [SqlState; 6] = [
         SqlState::QUERY_CANCELED,
         SqlState::T_R_SERIALIZATION_FAILURE,
@@ -162,7 +175,9 @@ fn fault(code: &SqlState) -> Option<Fault> {
     ];
     // It goes down or comes up, or lets nobody in.
     const SERVER: [&str; 3] = ["08", "53", "57"];
-    if FULL.contains(code) {
+    if *code == SqlState::DISK_FULL {
+        Some(Fault::NoRoom)
+    } else if FULL.contains(code) {
         Some(Fault::Full)
     } else if MOMENT.contains(code) || code.code().starts_with("58") {
         Some(Fault::Moment)

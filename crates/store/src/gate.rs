@@ -219,7 +219,9 @@ impl Gate {
                 state.why.clone_from(&away.cause);
                 Outcome::Failed
             }
-            Some(StoreError::Unavailable(away)) if away.fault == Fault::Full => {
+            Some(StoreError::Unavailable(away))
+                if matches!(away.fault, Fault::Full | Fault::NoRoom) =>
+            {
                 state.why.clone_from(&away.cause);
                 state.full = Some(now);
                 Outcome::Answered(now.saturating_sub(begun))

@@ -36,8 +36,7 @@ pub fn check_database(url: &str) -> Result<(), String> {
 /// # Errors
 /// What is wrong with it.
 pub fn check_redis(url: &str) -> Result<(), String> {
-    let scheme = url.split_once("://").map(|(scheme, rest)| (scheme, rest));
-    match scheme {
+    match url.split_once("://") {
         Some(("redis+unix", path)) if path.starts_with('/') => return Ok(()),
         Some(("redis" | "redis-cluster" | "redis-sentinel", _)) => {}
         Some(("rediss", _)) => {

@@ -18,6 +18,7 @@ pub(super) fn settings() -> Settings {
             time: Duration::from_secs(10),
         },
         public_url: "http://t".to_owned(),
+        data_dir: "/nowhere".into(),
         heartbeat: Duration::from_secs(15),
         max_streams: 1,
         patience: Duration::from_secs(10),

@@ -48,7 +48,7 @@ impl ChannelConfig {
     ) -> Result<Self, Violations> {
         let mut violations = Violations::default();
         let mut fields = Fields::open(value, "", &mut violations);
-        let mut config = read(&mut fields);
+        let mut config = read(&mut fields, check_name);
         if let Some(list) = fields.list("rtmpDestinations", MAX_DESTINATIONS) {
             config.rtmp_destinations = read_destinations(list, policy, known, fields.violations());
         }
@@ -66,7 +66,8 @@ impl ChannelConfig {
     ) -> Result<Self, Violations> {
         let mut violations = Violations::default();
         let mut fields = Fields::open(value, "", &mut violations);
-        let mut config = read(&mut fields);
+        // A name that was taken by older rules keeps no channel from being loaded.
+        let mut config = read(&mut fields, check_length);
         config.rtmp_destinations = destinations;
         fields.finish();
         violations.or(config)
@@ -74,7 +75,10 @@ impl ChannelConfig {
 }
 
 /// Everything but the destinations; where a violation is noted, a default stands in.
-fn read(fields: &mut Fields<'_, '_>) -> ChannelConfig {
+fn read(
+    fields: &mut Fields<'_, '_>,
+    check_name: impl FnOnce(&str) -> Result<String, String>,
+) -> ChannelConfig {
     let name = fields.required_parsed("name", check_name);
     let mut config = ChannelConfig::named(name.unwrap_or_default());
     config.resolution = fields.parsed("resolution", str::parse).unwrap_or_default();
@@ -106,6 +110,34 @@ fn read(fields: &mut Fields<'_, '_>) -> ChannelConfig {
 }
 
 fn check_name(name: &str) -> Result<String, String> {
+    if !name.is_empty() && name.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+        return Err("name has no character that can be seen; one at least is needed".to_owned());
+    }
+    match name.chars().find(|c| turns(*c)) {
+        Some(mark) => Err(format!(
+            "name holds the mark {mark:?}, which turns the order of what follows; only text is allowed"
+        )),
+        None => check_length(name),
+    }
+}
+
+/// Embeds, overrides or isolates a direction of text: what follows is shown in another order (UAX #9).
+fn turns(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Takes part in text without being seen.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{e0000}'..='\u{e0fff}'
+    )
+}
+
+fn check_length(name: &str) -> Result<String, String> {
     let length = name.chars().count();
     if name.trim().is_empty() {
         return Err(format!(
@@ -307,6 +339,12 @@ fn read_key(
     let key = match fields.value("streamKey") {
         None => stored.map_or(StreamKeySetting::Absent, |known| known.stream_key.clone()),
         Some(Value::Null) => StreamKeySetting::Absent,
+        Some(given) if !given.is_string() => {
+            // Not even as a number or a word is it repeated: it may be the key.
+            fields.refuse("streamKey", "streamKey is no text; a text is needed");
+            wrong = true;
+            StreamKeySetting::Absent
+        }
         Some(_) => match fields.parsed("streamKey", |text| StreamKey::new(text)) {
             Some(key) => StreamKeySetting::Given(key),
             None => {
@@ -325,11 +363,9 @@ fn read_key(
     match fields.value("streamKeySet") {
         None => {}
         Some(Value::Bool(said)) if *said == had || *said == key.is_set() => {}
-        Some(other) => {
-            let given = describe(other);
-            let message = format!(
-                "streamKeySet is {given}, but it is only answered; set the key as streamKey"
-            );
+        Some(_) => {
+            let message =
+                "streamKeySet is only answered, as true or false; set the key as streamKey";
             fields.refuse("streamKeySet", message);
         }
     }

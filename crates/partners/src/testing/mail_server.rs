@@ -61,9 +61,10 @@ impl MailServer {
         }
     }
 
-    /// The next mail that it takes.
+    /// The next mail that it takes, which has to come within half a minute.
     pub async fn next(&mut self) -> Mail {
-        self.taken.recv().await.unwrap()
+        let next = tokio::time::timeout(super::BOUND, self.taken.recv());
+        next.await.expect("a mail").unwrap()
     }
 
     /// Whether it has taken nothing that was not looked at.

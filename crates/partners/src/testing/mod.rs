@@ -4,5 +4,8 @@
 mod mail_server;
 mod receiver;
 
+/// What is waited for comes within this.
+const BOUND: std::time::Duration = std::time::Duration::from_secs(30);
+
 pub use mail_server::{Fault, Mail, MailServer};
 pub use receiver::{Behaviour, Received, Receiver};

@@ -113,9 +113,10 @@ impl Receiver {
         *lock(&self.behaviour) = behaviour;
     }
 
-    /// The next request.
+    /// The next request, which has to come within half a minute.
     pub async fn next(&mut self) -> Received {
-        self.received.recv().await.unwrap()
+        let next = tokio::time::timeout(super::BOUND, self.received.recv());
+        next.await.expect("a request").unwrap()
     }
 
     /// Whether nothing has come that was not looked at.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use playout_store::{Principal, Store, StoreConfig, StoreError, testing};
+use playout_store::{Condition, Principal, Server, Store, StoreConfig, StoreError, testing};
 
 use crate::given::{airtime, channel, stored};
 
@@ -154,4 +154,30 @@ async fn a_server_that_is_not_there_is_unavailable_and_a_wrong_url_a_matter_of_s
         assert!(matches!(refused, StoreError::Setup(_)), "{url}: {refused}");
     }
     assert!(!key.exists());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_from_a_server_that_is_away() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    // As PostgreSQL refuses where a file cannot grow.
+    store
+        .session()
+        .await
+        .batch_execute(
+            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full';
+             END $$;
+             CREATE TRIGGER full_disk BEFORE INSERT ON channels FOR EACH ROW EXECUTE FUNCTION full_disk()",
+        )
+        .await
+        .unwrap();
+    let refused = store
+        .insert_channel(&who, &channel(who.client, "One"), &airtime())
+        .await;
+    let for_want_of_room =
+        matches!(&refused, Err(StoreError::Unavailable(away)) if away.is_for_want_of_room());
+    assert!(for_want_of_room, "{refused:?}");
+    let condition = store.condition(Server::Postgres).borrow().clone();
+    assert!(matches!(condition, Condition::Full(_)), "{condition:?}");
 }

@@ -1,0 +1,402 @@
+//! What fails is told to whom it concerns: on the event stream, by webhook, in the API; and over when it is.
+
+use std::path::Path;
+use std::time::Duration;
+
+use playout_partners::testing::{Behaviour, Received, Receiver};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::runtime::Runtime;
+
+use super::clips::clip;
+use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::http::{self, Answer, Event, EventStream};
+
+/// Webhooks of a test's own.
+const SETTINGS: &str = "[alerts]\nallow_private_webhooks = true\n";
+const STRANGER: &str = "playoutd_0123456789012345678901234567890123456789";
+
+/// A receiver of webhooks, for tests without a runtime.
+struct Hook {
+    runtime: Runtime,
+    receiver: Receiver,
+}
+
+impl Hook {
+    fn answering(line: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let receiver = runtime.block_on(Receiver::start(Behaviour::status(line)));
+        Self { runtime, receiver }
+    }
+
+    fn next(&mut self) -> Received {
+        self.runtime.block_on(self.receiver.next())
+    }
+
+    /// Makes a route that leads here; answers its id and its secret.
+    fn route(&self, daemon: &Daemon) -> (String, String) {
+        let url = format!("http://{}/in", self.receiver.address);
+        let made = daemon.post("/alert-routes", &json!({ "type": "webhook", "url": url }));
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        (text("id"), text("secret"))
+    }
+}
+
+/// The next event of this kind on this channel, or on none.
+fn next(events: &mut EventStream, kind: &str) -> Event {
+    loop {
+        let event = events.next().expect("an event");
+        if event.kind == kind {
+            return event;
+        }
+    }
+}
+
+/// The same within a minute and a half, through silence.
+fn awaited(events: &mut EventStream, kind: &str) -> Event {
+    let mut found = None;
+    until("the event comes", Duration::from_secs(120), || {
+        found = events.next().filter(|event| event.kind == kind);
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// Makes a client with a token of its own, as its database allows nobody else to do yet.
+fn make_stranger(data: &Path) {
+    let digest = Sha256::digest(STRANGER);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
+    let sql = format!(
+        "INSERT INTO clients (id, name, plan_id) SELECT '{id}', 'stranger', id FROM plans;
+         INSERT INTO tokens VALUES ('{id}', '{id}', 'client', 'stranger', decode('{hex}', 'hex'), now())"
+    );
+    let psql = std::process::Command::new("psql")
+        .arg("-h")
+        .arg(data.join("run/postgres"))
+        .args([
+            "-U",
+            "playoutd",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            &sql,
+            "playoutd",
+        ])
+        .output()
+        .expect("psql runs");
+    assert!(psql.status.success(), "{psql:?}");
+}
+
+fn as_stranger(daemon: &Daemon, method: &str, path: &str, body: &[u8]) -> Answer {
+    let bearer = format!("Bearer {STRANGER}");
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+    ];
+    let path = format!("/api/v1{path}");
+    http::request(daemon.address(), method, &path, &headers, body).unwrap()
+}
+
+fn items(list: &Value) -> &[Value] {
+    list["items"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Kills what a channel reads from, and waits until its item is delivered again. Answers what was told
+/// meanwhile.
+fn kill_sources(daemon: &Daemon, channel: &str, events: &mut EventStream) -> Vec<Event> {
+    let mut killed = Vec::new();
+    until("there is a source to kill", BOUND, || {
+        killed = daemon.sources(channel);
+        !killed.is_empty()
+    });
+    killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+    let mut told = Vec::new();
+    while told
+        .last()
+        .is_none_or(|event: &Event| event.kind != "channel.recovered")
+    {
+        told.push(events.next().expect("an event"));
+    }
+    told
+}
+
+fn told<'e>(events: &'e [Event], kind: &str) -> Vec<&'e Value> {
+    let of_kind = events.iter().filter(|event| event.kind == kind);
+    of_kind.map(|event| &event.data).collect()
+}
+
+#[test]
+fn three_failures_of_a_channels_source_are_one_alert_that_recovery_closes() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), SETTINGS);
+    make_stranger(data.path());
+    let media = daemon.import(&clip(1, 700));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut hook = Hook::answering("204 No Content");
+    let (route, secret) = hook.route(&daemon);
+    let mut events = daemon.events(&format!("?channel={channel}"));
+    let bearer = format!("Bearer {STRANGER}");
+    let mut theirs = EventStream::open(
+        daemon.address(),
+        "/api/v1/events",
+        &[("Authorization", &bearer)],
+    );
+    let mut seen = Vec::new();
+    while told(&seen, "channel.recovery").len() < 3 {
+        assert!(told(&seen, "alert.opened").is_empty(), "{seen:?}");
+        seen.extend(kill_sources(&daemon, &channel, &mut events));
+    }
+
+    // On the event stream, with what was done about each failure before it.
+    for recovery in told(&seen, "channel.recovery") {
+        assert_eq!(
+            (
+                &recovery["type"],
+                &recovery["failure"],
+                &recovery["mediaId"]
+            ),
+            (&json!("restart"), &json!("source"), &json!(media))
+        );
+        assert_eq!(recovery["maxAttempts"], 10);
+    }
+    let opened = told(&seen, "alert.opened");
+    assert_eq!(opened.len(), 1, "{seen:?}");
+    let opened = opened[0];
+    assert_eq!(opened["kind"], "channel.source_failing");
+    assert_eq!(opened["channelId"], channel);
+    assert_eq!(
+        (&opened["name"], &opened["state"]),
+        (&json!("Test"), &json!("open"))
+    );
+    let id = opened["id"].as_str().unwrap().to_owned();
+
+    // At the webhook, signed.
+    let sent = hook.next();
+    assert!(sent.is_signed_with(&secret));
+    assert_eq!(sent.json()["type"], "alert.opened");
+    assert_eq!(sent.json()["data"]["id"], id);
+
+    // In the API: one, to be found by what it is.
+    for query in [
+        String::new(),
+        "?state=open&severity=warning".to_owned(),
+        format!("?channel={channel}&limit=1"),
+    ] {
+        let list = daemon.get(&format!("/alerts{query}"));
+        assert_eq!(items(&list).len(), 1, "{query}: {list}");
+        assert_eq!(items(&list)[0]["id"], id);
+    }
+    for query in ["?state=closed", "?severity=critical", "?state=acknowledged"] {
+        assert!(items(&daemon.get(&format!("/alerts{query}"))).is_empty());
+    }
+    let refused = daemon.ask("GET", "/alerts?state=bad", &[], b"");
+    assert_eq!(refused.status, 400, "{}", refused.text());
+
+    // Acknowledged, which everybody hears.
+    let known = daemon.post(&format!("/alerts/{id}/acknowledge"), &Value::Null);
+    assert_eq!(known["state"], "acknowledged");
+    assert_eq!(known["acknowledgedBy"], "admin token file");
+    while next(&mut events, "alert.updated").data["state"] != "acknowledged" {}
+
+    // A minute without a failure, and it is over: by itself.
+    let closed = awaited(&mut events, "alert.closed").data;
+    assert_eq!(
+        (&closed["id"], &closed["state"]),
+        (&json!(id), &json!("closed"))
+    );
+    let sent = hook.next();
+    assert!(sent.is_signed_with(&secret));
+    assert_eq!(sent.json()["type"], "alert.closed");
+    let list = daemon.get(&format!("/alerts?channel={channel}"));
+    assert_eq!(items(&list).len(), 1, "{list}");
+    let late = daemon.ask("POST", &format!("/alerts/{id}/acknowledge"), &[], b"");
+    assert_eq!(late.status, 409, "{}", late.text());
+
+    // What was done is the channel's history, newest first.
+    let history = daemon.get(&format!("/channels/{channel}/history?limit=2"));
+    let entries = items(&history);
+    assert_eq!(entries.len(), 2);
+    assert_eq!(entries[0]["type"], "restart");
+    let cursor = history["nextCursor"].as_str().unwrap();
+    let rest = daemon.get(&format!("/channels/{channel}/history?cursor={cursor}"));
+    assert!(!items(&rest).is_empty());
+
+    // Nobody else knows of it.
+    for (method, path) in [
+        ("GET", format!("/alerts/{id}")),
+        ("POST", format!("/alerts/{id}/acknowledge")),
+        ("GET", format!("/channels/{channel}/history")),
+        ("GET", format!("/alert-routes/{route}")),
+        ("DELETE", format!("/alert-routes/{route}")),
+        ("POST", format!("/alert-routes/{route}/test")),
+    ] {
+        let answer = as_stranger(&daemon, method, &path, b"");
+        assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text());
+    }
+    for path in ["/alerts", "/alert-routes", "/alert-deliveries"] {
+        let answer = as_stranger(&daemon, "GET", path, b"");
+        assert_eq!(answer.status, 200);
+        assert!(items(&answer.json()).is_empty(), "{}", answer.text());
+    }
+    let made = as_stranger(&daemon, "POST", "/channels", br#"{"name":"Theirs"}"#);
+    assert_eq!(made.status, 201, "{}", made.text());
+    let first = theirs.next().expect("an event");
+    assert_eq!(
+        (first.kind.as_str(), &first.data["name"]),
+        ("channel.created", &json!("Theirs"))
+    );
+
+    // The log tells each failure with its context in fields of their own, and no secret.
+    let log = daemon.log();
+    let handled = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|line| line["message"] == "a failure was handled")
+        .unwrap_or_else(|| panic!("no failure in:\n{log}"));
+    assert_eq!(handled["channel"], channel);
+    assert_eq!(handled["media"], media);
+    assert_eq!(
+        (&handled["failure"], &handled["action"]),
+        (&json!("source"), &json!("restart"))
+    );
+    assert!(
+        handled["attempt"].is_u64() && handled["delay"].is_f64(),
+        "{handled}"
+    );
+    assert!(
+        handled["client"].is_string() && handled["error"].is_string(),
+        "{handled}"
+    );
+    assert!(!log.contains(&secret), "the secret is in the log");
+    let routes = daemon.get("/alert-routes").to_string();
+    assert!(
+        routes.contains(&route) && !routes.contains("whsec_"),
+        "{routes}"
+    );
+}
+
+#[test]
+fn a_daemon_that_was_killed_tells_so_and_one_that_ended_does_not() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    daemon.signal("KILL");
+    daemon.ended();
+    let daemon = Daemon::start(data.path(), "");
+    let list = daemon.get("/alerts");
+    let alert = &items(&list)[0];
+    assert_eq!(alert["kind"], "daemon.unclean_stop");
+    assert_eq!(alert["audience"], "operator");
+    let id = alert["id"].as_str().unwrap().to_owned();
+    until(
+        "it is over: nothing is off air that should not be",
+        BOUND,
+        || daemon.get(&format!("/alerts/{id}"))["state"] == "closed",
+    );
+    daemon.signal("TERM");
+    assert!(daemon.ended().success());
+    let daemon = Daemon::start(data.path(), "");
+    assert_eq!(items(&daemon.get("/alerts")).len(), 1);
+}
+
+#[test]
+fn a_slate_that_stays_is_dead_air_until_something_is_shown() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "[alerts]\ndead_air = 1\n");
+    let channel = daemon.channel(&[]);
+    let mut events = daemon.events(&format!("?channel={channel}"));
+    daemon.on_air(&channel);
+    let opened = next(&mut events, "alert.opened").data;
+    assert_eq!(
+        (&opened["kind"], &opened["severity"]),
+        (&json!("channel.dead_air"), &json!("critical"))
+    );
+    let media = daemon.import(&clip(1, 300));
+    let rotation = json!({ "items": [{ "mediaId": media }] });
+    daemon.api("PUT", &format!("/channels/{channel}/rotation"), &rotation);
+    assert_eq!(
+        awaited(&mut events, "alert.closed").data["id"],
+        opened["id"]
+    );
+}
+
+#[test]
+fn routes_are_made_changed_tested_and_their_dead_letters_sent_again() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), &format!("{SETTINGS}dead_air = 1\n"));
+    let mut hook = Hook::answering("410 Gone");
+    let (id, secret) = hook.route(&daemon);
+    let path = format!("/alert-routes/{id}");
+    let tested = daemon.post(&format!("{path}/test"), &Value::Null);
+    assert_eq!(tested["delivered"], false);
+    assert!(
+        tested["error"].as_str().unwrap().contains("410"),
+        "{tested}"
+    );
+    assert_eq!(hook.next().json()["type"], "alert.test");
+    let read = daemon.get(&path);
+    assert_eq!(
+        (&read["enabled"], &read["minimumSeverity"]),
+        (&json!(true), &json!("warning"))
+    );
+    assert!(read.get("secret").is_none(), "{read}");
+
+    // A receiver that wants nothing more: a dead letter, and a route that is off.
+    let channel = daemon.channel(&[]);
+    daemon.on_air(&channel);
+    hook.next();
+    until("the route is off", BOUND, || {
+        daemon.get(&path)["enabled"] == false
+    });
+    assert!(daemon.get(&path)["disabledReason"].is_string());
+    let dead = daemon.get("/alert-deliveries?state=dead");
+    let dead = items(&dead);
+    assert_eq!(dead.len(), 1);
+    assert_eq!(
+        (&dead[0]["routeId"], &dead[0]["event"]),
+        (&json!(id), &json!("alert.opened"))
+    );
+    let letter = dead[0]["id"].as_str().unwrap().to_owned();
+    hook.receiver.behave(Behaviour::status("200 OK"));
+    let patch =
+        json!({ "enabled": true, "minimumSeverity": "critical", "kinds": ["channel.dead_air"] });
+    let patched = daemon.api("PATCH", &path, &patch);
+    assert_eq!(
+        (&patched["enabled"], &patched["disabledReason"]),
+        (&json!(true), &Value::Null)
+    );
+    let retried = daemon.post(&format!("/alert-deliveries/{letter}/retry"), &Value::Null);
+    assert_eq!(retried["state"], "pending");
+    let sent = hook.next();
+    assert!(sent.is_signed_with(&secret));
+    assert_eq!(sent.headers["webhook-id"], letter);
+    until("it is delivered", BOUND, || {
+        items(&daemon.get("/alert-deliveries?state=delivered")).len() == 1
+    });
+
+    for (body, status) in [
+        (
+            json!({ "type": "webhook", "url": "ftp://example.org" }),
+            422,
+        ),
+        (
+            json!({ "type": "email", "address": "ops@example.org" }),
+            409,
+        ),
+    ] {
+        let headers = [("Content-Type", "application/json")];
+        let body = body.to_string();
+        let refused = daemon.ask("POST", "/alert-routes", &headers, body.as_bytes());
+        assert_eq!(refused.status, status, "{}", refused.text());
+    }
+    let deleted = daemon.ask("DELETE", &path, &[], b"");
+    assert_eq!(deleted.status, 204);
+    assert_eq!(daemon.ask("GET", &path, &[], b"").status, 404);
+    assert!(items(&daemon.get("/alert-deliveries")).is_empty());
+}
