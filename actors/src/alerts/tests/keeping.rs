@@ -286,3 +286,52 @@ async fn a_broken_item_is_over_when_it_is_shown_or_not_played_any_more() {
     );
     house.stop().await;
 }
+
+#[tokio::test]
+async fn a_handler_that_starts_without_the_database_goes_on_with_what_was_open_when_it_is_back() {
+    let mut house = House::new().await;
+    let (one, two) = (channel(), channel());
+    let mut events = house.events(None);
+    for of in [&one, &two] {
+        house.handler.escalate_to_support(of, "before");
+        event(&mut events, kind::ALERT_OPENED).await;
+    }
+    let before = alerts(&house, &admin()).await;
+    assert_eq!(before.len(), 2);
+    house.running.stop().await;
+    house.store.go_away().await;
+    house.hub = std::sync::Arc::new(crate::hub::Hub::default());
+    let mut events = house.events(None);
+    (house.handler, house.running) = run(fast(), &house.store, &house.hub).await;
+    assert!(alerts(&house, &admin()).await.is_empty());
+    // Of one the trouble comes again, and is a new alert.
+    house.handler.escalate_to_support(&two, "meanwhile");
+    let anew = event(&mut events, kind::ALERT_OPENED).await;
+    house.store.come_back().await;
+    let loaded = async {
+        loop {
+            let open = alerts(&house, &admin()).await;
+            if open.len() == 3 {
+                return open;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    let all = tokio::time::timeout(BOUND, loaded).await.unwrap();
+    let state = |id: &str| {
+        let found = all.iter().find(|alert| alert.id.to_string() == id);
+        found.unwrap().state()
+    };
+    assert_eq!(state(anew.data["id"].as_str().unwrap()), AlertState::Open);
+    for alert in &before {
+        let replaced = alert.key.subject == Subject::Channel(two.id);
+        let expected = match replaced {
+            true => AlertState::Closed,
+            false => AlertState::Open,
+        };
+        assert_eq!(state(&alert.id.to_string()), expected);
+    }
+    house.handler.channel_live(one.id);
+    event(&mut events, kind::ALERT_CLOSED).await;
+    house.stop().await;
+}

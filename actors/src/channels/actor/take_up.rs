@@ -4,9 +4,12 @@
 //! the channel does goes on, and is recorded; only an order that is later than what is known here is
 //! followed.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use playout_domain::channel::{Channel, Desired};
 use playout_domain::config::ChannelConfig;
+use playout_domain::ids::DestinationId;
 use playout_domain::lifecycle::{Event, LifeState, Operation};
 use playout_domain::media::Profile;
 use playout_store::StoredChannel;
@@ -47,6 +50,11 @@ impl Room {
                 }
                 None => {}
             }
+            // Whether a key is another one is not told by the database.
+            let destinations = snapshot.channel.config.rtmp_destinations.iter();
+            let with_key = destinations.filter(|destination| destination.stream_key.is_set());
+            let with_key: HashSet<DestinationId> = with_key.filter_map(|one| one.id).collect();
+            self.sync_outputs(&with_key);
             let shown = snapshot.channel.to_json(Timestamp::now(), "");
             self.publish("channel.updated", shown);
         }

@@ -163,6 +163,7 @@ async fn a_wrong_key_is_found_before_anything_is_written() {
         ("DELETE FROM master_keys", &wrong),
         (
             "DROP TABLE master_keys; DELETE FROM migrations WHERE version > 1;
+             DROP TABLE alerts, alert_routes, alert_deliveries, channel_history, pulse, orders, telemetry_losses;
              ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest; ALTER TABLE airtime DROP COLUMN digest",
             &wrong,
         ),

@@ -10,7 +10,7 @@ use playout_domain::limits::PlanLimits;
 use playout_domain::{Channel, ChannelId, ChannelStatus, Desired, Profile, RenditionId};
 use playout_store::testing::{self, Manner, Proxies, TestStore};
 use playout_store::{
-    Airtime, ExportedHeads, NewToken, Order, Principal, Rendition, Scope, Server, Store,
+    Airtime, ExportedHeads, KeySource, NewToken, Order, Principal, Rendition, Scope, Server, Store,
     StoreConfig, StoreError,
 };
 use uuid::Uuid;
@@ -165,6 +165,54 @@ async fn it_airs_from_redis_or_from_the_disk_what_it_would_from_the_database() {
         .save_airtime(None, given.channel.id, &given.airs)
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn another_master_key_airs_and_is_found_before_anything_is_written() {
+    let (store, proxies, mut config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    drop(daemon);
+    proxies.postgres.set(Manner::Refuse);
+    let other = store.folder().join("other.key");
+    write_private(&other);
+    config.master_key = KeySource::File(other.clone());
+    let daemon = Store::connect(&config).await.unwrap();
+    assert_eq!(loaded(&daemon).await[0].stored.channel, given.channel);
+    let key = std::fs::read(&other).unwrap();
+    proxies.postgres.set(Manner::Pass);
+    let mut condition = daemon.condition(Server::Postgres);
+    let wrong = "is not the one that the database is sealed with";
+    until("it is said why", async || {
+        let condition = condition.borrow_and_update();
+        condition.why().is_some_and(|why| why.contains(wrong))
+    })
+    .await;
+    let who = Principal::daemon();
+    let refused = daemon
+        .insert_channel(&who, &channel(who.client, "Two"), &given.airs)
+        .await;
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "{refused:?}"
+    );
+    assert!(daemon.writable().is_err() && !daemon.is_taken_up());
+    let known = "SELECT count(*) FROM master_keys";
+    let known = store.session().await.query_one(known, &[]).await.unwrap();
+    assert_eq!(known.get::<_, i64>(0), 1);
+    assert_eq!(std::fs::read(&other).unwrap(), key);
+
+    // The right one is put in its place: it is found without a restart.
+    std::fs::copy(store.folder().join("master.key"), &other).unwrap();
+    daemon.until_reached().await;
+    assert_the_same(&daemon, &given).await;
+}
+
+/// A key that nothing is sealed with.
+fn write_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::write(path, "5a".repeat(32)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 #[tokio::test]
