@@ -244,6 +244,7 @@ async fn a_database_from_before_digests_gets_them_once() {
         ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest;
         ALTER TABLE airtime DROP COLUMN digest;
         DROP TABLE master_keys;
+        DROP TABLE alerts, alert_deliveries, alert_routes, channel_history;
         DELETE FROM migrations WHERE version > 1;";
     session.batch_execute(back).await.unwrap();
     let again = Store::connect(store.config()).await.unwrap();

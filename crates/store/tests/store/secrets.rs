@@ -162,7 +162,8 @@ async fn a_wrong_key_is_found_before_anything_is_written() {
         ("UPDATE master_keys SET check_value = sha256(check_value)", &right),
         ("DELETE FROM master_keys", &wrong),
         (
-            "DROP TABLE master_keys; DELETE FROM migrations WHERE version > 1;
+            "DROP TABLE master_keys; DROP TABLE alerts, alert_deliveries, alert_routes, channel_history;
+             DELETE FROM migrations WHERE version > 1;
              ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest; ALTER TABLE airtime DROP COLUMN digest",
             &wrong,
         ),
