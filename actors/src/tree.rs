@@ -48,7 +48,7 @@ pub struct Row {
 }
 
 /// What everything hangs on.
-pub const ROOT: Row = permanent("root", 40);
+pub const ROOT: Row = permanent("root", 45);
 /// How the children of the root are kept.
 pub const ROOT_POLICY: Policy = Policy {
     strategy: Strategy::OneForOne,
