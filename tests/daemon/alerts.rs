@@ -46,7 +46,7 @@ impl Hook {
     }
 }
 
-/// The next event of this kind on this channel, or on none.
+/// The next event of this kind.
 fn next(events: &mut EventStream, kind: &str) -> Event {
     loop {
         let event = events.next().expect("an event");
@@ -56,14 +56,16 @@ fn next(events: &mut EventStream, kind: &str) -> Event {
     }
 }
 
-/// The same within a minute and a half, through silence.
-fn awaited(events: &mut EventStream, kind: &str) -> Event {
+/// The next event of this kind about this kind of alert, within two minutes and through silence.
+fn awaited(events: &mut EventStream, event: &str, alert: &str) -> Value {
     let mut found = None;
     until("the event comes", Duration::from_secs(120), || {
-        found = events.next().filter(|event| event.kind == kind);
+        found = events
+            .next()
+            .filter(|told| told.kind == event && told.data["kind"] == alert);
         found.is_some()
     });
-    found.unwrap()
+    found.unwrap().data
 }
 
 /// Makes a client with a token of its own, as its database allows nobody else to do yet.
@@ -206,7 +208,7 @@ fn three_failures_of_a_channels_source_are_one_alert_that_recovery_closes() {
     while next(&mut events, "alert.updated").data["state"] != "acknowledged" {}
 
     // A minute without a failure, and it is over: by itself.
-    let closed = awaited(&mut events, "alert.closed").data;
+    let closed = awaited(&mut events, "alert.closed", "channel.source_failing");
     assert_eq!(
         (&closed["id"], &closed["state"]),
         (&json!(id), &json!("closed"))
@@ -321,7 +323,7 @@ fn a_slate_that_stays_is_dead_air_until_something_is_shown() {
     let rotation = json!({ "items": [{ "mediaId": media }] });
     daemon.api("PUT", &format!("/channels/{channel}/rotation"), &rotation);
     assert_eq!(
-        awaited(&mut events, "alert.closed").data["id"],
+        awaited(&mut events, "alert.closed", "channel.dead_air")["id"],
         opened["id"]
     );
 }
@@ -399,4 +401,99 @@ fn routes_are_made_changed_tested_and_their_dead_letters_sent_again() {
     assert_eq!(deleted.status, 204);
     assert_eq!(daemon.ask("GET", &path, &[], b"").status, 404);
     assert!(items(&daemon.get("/alert-deliveries")).is_empty());
+}
+
+#[test]
+fn a_channel_in_error_is_escalated_and_over_when_it_is_live_again_or_stopped() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = daemon.import(&clip(1, 700));
+    let channel = daemon.channel(&[&media]);
+    let once = json!({ "recoverySettings": { "maxRestarts": 1 } });
+    daemon.api("PATCH", &format!("/channels/{channel}"), &once);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut events = daemon.events(&format!("?channel={channel}"));
+    for ending in ["restart", "stop"] {
+        let mut killed = Vec::new();
+        until("there is a source to kill", BOUND, || {
+            killed = daemon.sources(&channel);
+            !killed.is_empty()
+        });
+        killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        let recovery = next(&mut events, "channel.recovery").data;
+        assert_eq!(
+            (&recovery["type"], &recovery["fallbackStrategy"]),
+            (&json!("escalate"), &json!("fallbackVideo")),
+            "{recovery}"
+        );
+        let opened = next(&mut events, "alert.opened").data;
+        assert_eq!(
+            (&opened["kind"], &opened["audience"]),
+            (&json!("channel.error"), &json!("both"))
+        );
+        daemon.operate(&channel, ending);
+        let closed = next(&mut events, "alert.closed").data;
+        assert_eq!(closed["id"], opened["id"]);
+    }
+    let open = daemon.get("/alerts?state=open");
+    assert!(items(&open).is_empty(), "{open}");
+}
+
+#[test]
+fn an_item_that_breaks_is_an_alert_until_it_plays_or_is_not_played_any_more() {
+    const BROKEN: &str = "channel.item_broken";
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let (good, bad) = (daemon.import(&clip(1, 150)), daemon.import(&clip(3, 150)));
+    let channel = daemon.channel(&[&good, &bad]);
+    let rotate = |media: &[&String]| {
+        let list: Vec<Value> = media.iter().map(|id| json!({ "mediaId": id })).collect();
+        let path = format!("/channels/{channel}/rotation");
+        daemon.api("PUT", &path, &json!({ "items": list }));
+    };
+    daemon.prepared(&good);
+    daemon.prepared(&bad);
+    let file = daemon.prepared_file(&bad);
+    let whole = std::fs::read(&file).unwrap();
+    let damage = || std::fs::write(&file, vec![0x55; whole.len()]).unwrap();
+    damage();
+    let mut events = daemon.events(&format!("?channel={channel}"));
+    daemon.on_air(&channel);
+    let opened = awaited(&mut events, "alert.opened", BROKEN);
+    assert_eq!(opened["mediaId"], bad);
+    let history = daemon.get(&format!("/channels/{channel}/history"));
+    let entry = items(&history)
+        .iter()
+        .find(|entry| entry["failure"] == "item");
+    let entry = entry.unwrap_or_else(|| panic!("{history}"));
+    assert_eq!(
+        (
+            &entry["type"],
+            &entry["fallbackStrategy"],
+            &entry["mediaId"]
+        ),
+        (&json!("fallback"), &json!("nextItem"), &json!(bad))
+    );
+
+    // Mended, and tried again because the rotation is set.
+    std::fs::write(&file, &whole).unwrap();
+    rotate(&[&good, &bad]);
+    assert_eq!(
+        awaited(&mut events, "alert.closed", BROKEN)["id"],
+        opened["id"]
+    );
+
+    // So soon after it is the same alert; without the item there is none.
+    damage();
+    let again = awaited(&mut events, "alert.opened", BROKEN);
+    assert_eq!(
+        (&again["id"], &again["reopened"]),
+        (&opened["id"], &json!(1))
+    );
+    rotate(&[&good]);
+    assert_eq!(
+        awaited(&mut events, "alert.closed", BROKEN)["id"],
+        opened["id"]
+    );
 }

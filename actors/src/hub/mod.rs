@@ -1,4 +1,4 @@
-//! Events for whoever listens: SSE now, webhooks and other nodes later.
+//! Events for whoever listens: SSE now, other nodes later.
 //!
 //! A plain shared log with a bounded memory, no actor: publishing never waits and never fails, so
 //! no listener can slow a channel. A subscriber that does not keep up is dropped and comes back
