@@ -8,6 +8,7 @@ mod daemon;
 mod http;
 #[path = "../judge/mod.rs"]
 mod judge;
+mod servers;
 mod viewer;
 
 mod api;
