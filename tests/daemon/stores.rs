@@ -36,6 +36,12 @@ fn patch(daemon: &Daemon, channel: &str, name: &str) -> Answer {
     )
 }
 
+/// Automatic restarts since the channel's start.
+fn restarts(daemon: &Daemon, channel: &str) -> u64 {
+    let health = daemon.get(&format!("/channels/{channel}/health"));
+    health["restartCount"].as_u64().expect("a count")
+}
+
 fn assert_read_only(daemon: &Daemon, channel: &str) {
     let refused = patch(daemon, channel, "Later");
     assert_eq!(refused.status, 503, "{}", refused.text());
@@ -156,11 +162,6 @@ fn channels_go_on_while_postgresql_hangs_and_orders_are_in_it_afterwards() {
     with_readers(&daemon, &channel, || {
         let hung = Server::Postgres.signal(&daemon, "STOP");
         Server::Postgres.found(&daemon, false);
-        until("there is a source to kill", BOUND, || {
-            let sources = daemon.sources(&channel);
-            sources.iter().for_each(|pid| signal_process(*pid, "KILL"));
-            !sources.is_empty()
-        });
         assert_read_only(&daemon, &channel);
         let started = daemon.operate(&other, "start");
         assert_eq!(started["desired"], "LIVE");
@@ -187,13 +188,6 @@ fn channels_go_on_while_postgresql_hangs_and_orders_are_in_it_afterwards() {
             "channel.stop"
         ]
     );
-    let health = daemon.get(&format!("/channels/{channel}/health"));
-    let counted = health["restartCount"].as_u64();
-    assert!(counted >= Some(1), "{health}");
-    let sql = format!("SELECT restarts_since_start FROM channels WHERE id = '{channel}'");
-    until("the restarts are in the database", BOUND, || {
-        query(data.path(), &sql).and_then(|text| text.parse().ok()) == counted
-    });
     let sql = format!("SELECT desired || ' ' || status FROM channels WHERE id = '{other}'");
     assert_eq!(query(data.path(), &sql).as_deref(), Some("STOPPED STOPPED"));
     let heard = heard.end(&daemon, &channel);
@@ -369,6 +363,34 @@ fn broken(data: &Path, server: Server) -> impl FnOnce() + use<> {
         std::fs::write(&file, "no manifest").expect("writes");
     }
     move || std::fs::rename(&aside, &file).expect("renames")
+}
+
+#[test]
+fn what_happens_on_air_while_postgresql_cannot_start_is_recorded_afterwards() {
+    let data = folder();
+    let (daemon, channel, _) = two_channels(data.path());
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(8.0);
+    let mend = broken(data.path(), Server::Postgres);
+    Server::Postgres.signal(&daemon, "KILL");
+    Server::Postgres.found(&daemon, false);
+    viewer.follow("a killed source was replaced", BOUND, |_| {
+        let sources = daemon.sources(&channel);
+        sources.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        restarts(&daemon, &channel) >= 1
+    });
+    assert_read_only(&daemon, &channel);
+    let seen = viewer.seconds;
+    viewer.watch(seen + 8.0);
+    mend();
+    whole(&daemon);
+    let sql = format!("SELECT restarts_since_start FROM channels WHERE id = '{channel}'");
+    until("the restarts are in the database", BOUND, || {
+        let recorded = query(data.path(), &sql).and_then(|text| text.parse().ok());
+        recorded == Some(restarts(&daemon, &channel))
+    });
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
 }
 
 /// A daemon that was killed starts without `servers`: its channel goes on where it was, reads are answered; mended,
