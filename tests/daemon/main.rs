@@ -10,6 +10,7 @@ mod http;
 mod judge;
 #[path = "../receiver/mod.rs"]
 mod receiver;
+mod servers;
 mod viewer;
 
 mod alerts;

@@ -668,6 +668,16 @@ fn victim(data_dir: &Path) -> std::process::Child {
 
 #[tokio::test]
 async fn servers_die_with_a_killed_daemon_and_the_next_one_starts() {
+    killed_daemon_is_followed(|_| {}).await;
+}
+
+#[tokio::test]
+async fn servers_that_hang_when_their_daemon_is_killed_are_no_hindrance() {
+    // The signal that should end them does not reach them.
+    killed_daemon_is_followed(|pids| pids.iter().for_each(|pid| stop_hard(*pid))).await;
+}
+
+async fn killed_daemon_is_followed(before: impl FnOnce(&[u32])) {
     let folder = closed_folder();
     let config = config(&folder);
     let mut daemon = victim(&config.data_dir);
@@ -682,6 +692,7 @@ async fn servers_die_with_a_killed_daemon_and_the_next_one_starts() {
         .flat_map(str::parse)
         .collect();
     assert!(pids.iter().all(|pid| alive(*pid)));
+    before(&pids);
     daemon.kill().unwrap();
     daemon.wait().unwrap();
     // At once, while the old servers may still be writing their last.

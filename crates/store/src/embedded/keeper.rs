@@ -20,7 +20,7 @@ use super::aside::{Aside, Rebuildable};
 use super::child::{self, Order};
 use super::error::EmbeddedError;
 use super::log::{self, LastWords};
-use super::{EmbeddedConfig, postgres, redis};
+use super::{EmbeddedConfig, family, postgres, redis};
 
 /// How to tell that a server answers.
 #[derive(Clone, Debug)]
@@ -220,7 +220,10 @@ impl Keep {
             }
             () = hung => {
                 tracing::error!(server = recipe.server, "an embedded server does not answer; it is killed and started again");
-                kill_family(&mut child).await;
+                if let Some(pid) = child.id() {
+                    family::kill_all(pid).await;
+                }
+                drop(child.wait().await); // it was killed
                 true
             }
             () = asked(&mut self.stopped) => {
@@ -243,37 +246,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(2);
 /// So many looks in a row without a word, and a server counts as hung.
 const SILENT_LOOKS: u32 = 5;
-/// How long what a killed server leaves behind may take to be gone.
-const GONE: Duration = Duration::from_secs(5);
-
-/// Ends a server that answers to nothing, and the processes that it has started: they may hang like it, and the
-/// next one cannot start beside them.
-async fn kill_family(child: &mut Child) {
-    let family = child.id().map(children).unwrap_or_default();
-    send(child, Signal::SIGKILL);
-    for pid in &family {
-        let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL); // it may have ended by itself
-    }
-    drop(child.wait().await);
-    let begun = Instant::now();
-    let alive = |pid: &i32| kill(Pid::from_raw(*pid), None).is_ok();
-    while family.iter().any(alive) && begun.elapsed() < GONE {
-        sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// The processes that `parent` has started (proc(5), `/proc/pid/stat`).
-fn children(parent: u32) -> Vec<i32> {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let after_name = stat.rsplit_once(')').map(|(_, rest)| rest);
-        let its_parent = after_name.and_then(|rest| rest.split_whitespace().nth(1));
-        its_parent.and_then(|pid| pid.parse().ok()) == Some(parent)
-    })
-    .collect()
-}
 
 impl Maker {
     fn config(&self) -> &EmbeddedConfig {

@@ -16,6 +16,7 @@ mod child;
 #[cfg(feature = "testing")]
 pub(crate) mod detached;
 mod error;
+mod family;
 mod folder;
 mod identity;
 mod keeper;

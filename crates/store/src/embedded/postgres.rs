@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use super::child::{Attachment, Log, Order};
 use super::error::EmbeddedError;
+use super::family;
 use super::folder::{Folder, has_room, is_served};
 use super::identity::{self, Identity};
 use super::keeper::{Probe, Recipe};
@@ -236,6 +237,14 @@ async fn clear_the_way(
 ) -> Result<(), EmbeddedError> {
     let begun = Instant::now();
     while let Some(pid) = living_server(data.path()) {
+        if family::is_stopped(pid) {
+            tracing::warn!(
+                pid,
+                "a PostgreSQL that a killed daemon left behind hangs; it is killed"
+            );
+            family::kill_all(pid).await;
+            continue;
+        }
         if begun.elapsed() > PREDECESSOR.min(limit) {
             return Err(EmbeddedError::Occupied {
                 server: SERVER,
@@ -273,11 +282,8 @@ async fn clear_the_way(
 
 /// The process named in the cluster's pid file, if it is alive and works in this very folder.
 fn living_server(cluster: &Path) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
     let pid = read_pid(&cluster.join("postmaster.pid"))?;
-    let its = fs::metadata(format!("/proc/{pid}/cwd")).ok()?;
-    let ours = fs::metadata(cluster).ok()?;
-    ((its.dev(), its.ino()) == (ours.dev(), ours.ino())).then_some(pid)
+    family::works_in(pid, cluster).then_some(pid)
 }
 
 fn read_pid(file: &Path) -> Option<u32> {

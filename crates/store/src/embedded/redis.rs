@@ -15,7 +15,7 @@ use super::child::{Attachment, Log, Order};
 use super::error::EmbeddedError;
 use super::folder::{Folder, has_room, is_served};
 use super::keeper::{Probe, Recipe};
-use super::{Durability, EmbeddedConfig, identity, programs};
+use super::{Durability, EmbeddedConfig, family, identity, programs};
 
 const SERVER: &str = "Redis";
 pub(super) const SOCKET: &str = "redis.sock";
@@ -93,14 +93,25 @@ async fn wait_for_predecessor(
 ) -> Result<(), EmbeddedError> {
     let begun = Instant::now();
     while is_served(socket).await {
+        let peer = UnixStream::connect(socket).await.ok();
+        let peer = peer.and_then(|peer| getsockopt(&peer, PeerCredentials).ok());
+        let pid = peer.and_then(|peer| u32::try_from(peer.pid()).ok());
+        if let Some(pid) = pid
+            && family::is_stopped(pid)
+            && family::works_in(pid, data)
+        {
+            tracing::warn!(
+                pid,
+                "a Redis that a killed daemon left behind hangs; it is killed"
+            );
+            family::kill_all(pid).await;
+            continue;
+        }
         if begun.elapsed() > PREDECESSOR.min(limit) {
-            let peer = UnixStream::connect(socket).await.ok();
-            let pid = peer.and_then(|peer| getsockopt(&peer, PeerCredentials).ok());
-            let pid = pid.map_or_else(|| "unknown".into(), |peer| peer.pid().to_string());
             return Err(EmbeddedError::Occupied {
                 server: SERVER,
                 path: data.to_owned(),
-                pid,
+                pid: pid.map_or_else(|| "unknown".into(), |pid| pid.to_string()),
             });
         }
         sleep(Duration::from_millis(50)).await;
