@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod app;
+mod chance;
 pub mod channels;
 pub mod error;
 pub mod hub;

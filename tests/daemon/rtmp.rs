@@ -329,8 +329,9 @@ fn a_session_is_made_anew_at_the_beginning_of_an_item_before_its_limit() {
     let daemon = Daemon::start(data.path(), &settings);
     let (media, channel) = on_air(&daemon, 50);
     let destination = add(&daemon, &channel, &platform.url(), "key");
-    until("there is a second session", Duration::from_secs(90), || {
-        output(&daemon, &channel, &destination)["connections"] == 2
+    until("a second session delivers", Duration::from_secs(90), || {
+        let shown = output(&daemon, &channel, &destination);
+        shown["connections"] == 2 && shown["status"] == "LIVE"
     });
     platform.until_received("key", 1);
     let shown = output(&daemon, &channel, &destination);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use playout_domain::AlertRouteId;
 use playout_domain::alert::delivery::{Delivery, DeliveryState, Outcome};
 use playout_domain::alert::route::Target;
-use playout_domain::backoff::Chance;
 use playout_partners::smtp::MailError;
 use playout_partners::webhook::{WebhookError, WebhookSecret};
 use playout_store::{Principal, StoredRoute};
@@ -15,6 +14,7 @@ use serde_json::Value;
 use tokio::task::{Id, JoinError, JoinSet};
 
 use super::{Inner, desk, mail};
+use crate::chance;
 
 /// Deliveries under way at the same time.
 const PARALLEL: usize = 16;
@@ -108,7 +108,7 @@ impl Inner {
 
     /// Notes what came of an attempt.
     fn settle(&self, delivery: &Delivery, outcome: &Outcome) {
-        let (now, chance) = (desk::now(), chance());
+        let (now, chance) = (desk::now(), chance::draw());
         let mut desk = self.desk();
         let delays = &self.config.delays;
         let known = desk
@@ -170,9 +170,4 @@ fn tell(delivery: &Delivery) {
             );
         }
     }
-}
-
-/// A draw for the jitter: the low bits of a fresh id are random.
-fn chance() -> Chance {
-    Chance::from_bits(uuid::Uuid::now_v7().as_u128() as u32)
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_domain::backoff::Chance;
 use playout_domain::config::RecoverySettings;
 use playout_domain::media::Profile;
 use playout_domain::plan::{Plan, PlanEntry};
@@ -31,6 +30,7 @@ use super::queue::{Fed, Queue, Shows};
 use super::source::{DirectSource, FIRST_MEDIA, FfmpegSource, Source, SourceError, Start};
 use super::view::View;
 use super::{Programme, SourceKind};
+use crate::chance;
 use crate::channels::OnAirKind;
 use crate::library::Library;
 use crate::process::{Launcher, Stdout};
@@ -496,7 +496,7 @@ impl Feeder {
         let (at, now) = (self.cursor, Timestamp::now());
         let verdict = self
             .failures
-            .failed(entry, at, cause, stretch, now, chance());
+            .failed(entry, at, cause, stretch, now, chance::draw());
         let (attempt, delay) = (verdict.attempt, verdict.delay);
         self.retry = (!delay.is_zero()).then(|| Instant::now() + delay);
         self.equipment.view.update(|view| {
@@ -586,9 +586,4 @@ fn frame_of(gop: &Gop, rate: playout_domain::units::FrameRate) -> u64 {
     let half = rate.ticks(1).get() / 2;
     let (num, den) = (u128::from(rate.num()), u128::from(rate.den()));
     (u128::from(ticks.get() + half) * num / (90_000 * den)) as u64
-}
-
-/// A draw for the jitter: the low bits of a fresh id are random.
-fn chance() -> Chance {
-    Chance::from_bits(uuid::Uuid::now_v7().as_u128() as u32)
 }

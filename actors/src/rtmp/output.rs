@@ -8,7 +8,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::alert::{Key, Subject};
-use playout_domain::backoff::Chance;
 use playout_domain::config::ChannelConfig;
 use playout_domain::destination::{Platform, ServerUrl};
 use playout_domain::ids::DestinationId;
@@ -26,6 +25,7 @@ use super::RtmpSettings;
 use super::board::{Board, FailureView};
 use super::push::{Push, Said};
 use crate::alerts::{ErrorHandler, StreamError};
+use crate::chance;
 use crate::hub::{self, Hub, kind};
 use crate::playout::Taps;
 use crate::process::Launcher;
@@ -299,8 +299,7 @@ impl Output {
             Said::Delivering => self.follow(Event::Delivering(connection)),
             Said::Took { bytes } => self.shared.board.update(id, |view| view.bytes += bytes),
             Said::ItemBegins => {
-                let limit = self.shared.settings.sessions.of(self.target.platform);
-                let margin = limit.mul_f64(SESSION_MARGIN);
+                let margin = self.session_limit().mul_f64(SESSION_MARGIN);
                 let near = |ends: Instant| ends < Instant::now() + margin / 2;
                 if connection == self.life.connection() && self.session_ends.is_some_and(near) {
                     self.end_session();
@@ -343,6 +342,11 @@ impl Output {
         });
     }
 
+    /// How long the platform lets a session last.
+    fn session_limit(&self) -> Duration {
+        self.shared.settings.sessions.of(self.target.platform)
+    }
+
     /// The platform's limit is near.
     fn end_session(&mut self) {
         self.session_ends = None;
@@ -351,7 +355,7 @@ impl Output {
 
     fn follow(&mut self, event: Event) {
         let before = self.life.clone();
-        for effect in self.life.on(event, Timestamp::now(), chance()) {
+        for effect in self.life.on(event, Timestamp::now(), chance::draw()) {
             self.perform(effect);
         }
         if before != self.life {
@@ -366,7 +370,7 @@ impl Output {
                 variant,
             } => {
                 self.retry = None;
-                let limit = self.shared.settings.sessions.of(self.target.platform);
+                let limit = self.session_limit();
                 let margin = limit.mul_f64(SESSION_MARGIN);
                 self.session_ends = Some(Instant::now() + limit - margin / 2);
                 self.push = Some(Push::start(
@@ -429,9 +433,4 @@ impl Output {
             data,
         });
     }
-}
-
-/// A draw for the jitter: the low bits of a fresh id are random.
-fn chance() -> Chance {
-    Chance::from_bits(uuid::Uuid::now_v7().as_u128() as u32)
 }

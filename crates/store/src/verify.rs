@@ -14,7 +14,7 @@ use crate::database::attempt;
 use crate::error::StoreError;
 use crate::keys::{self, KeyState};
 use crate::master_key::{self, KeySource};
-use crate::vault::{KeyId, Keyring};
+use crate::vault::{KeyId, Keyring, Place};
 use crate::{database, migrate};
 
 /// Something that is not as it should be.
@@ -238,14 +238,18 @@ async fn look_at_secrets(
             !ring.holds(id) && !retired(id) && known.iter().any(|key| key.id == id)
         })
     };
+    let opens = |place: Place, sealed: &[u8]| match told(sealed) {
+        true => Ok(()),
+        false => ring.open_sealed(place, sealed).map(drop),
+    };
     match attempt(tx, async || secrets(tx).await).await? {
-        Ok(sealed) => {
-            report.secrets += sealed.len() as u64;
-            for secret in sealed.into_iter().filter(|secret| !told(&secret.sealed)) {
-                if let Err(error) = ring.open_sealed(secret.place, &secret.sealed) {
+        Ok(keys) => {
+            report.secrets += keys.len() as u64;
+            for key in keys {
+                if let Err(error) = opens(key.place, &key.sealed) {
                     report.faults.push(Fault::Secret {
-                        channel: secret.channel,
-                        destination: secret.destination,
+                        channel: key.channel,
+                        destination: key.destination,
                         reason: error.to_string(),
                     });
                 }
@@ -254,10 +258,10 @@ async fn look_at_secrets(
         Err(damage) => report.faults.push(unreadable(damage.to_string())),
     }
     match attempt(tx, async || alert_routes::secrets(tx).await).await? {
-        Ok(sealed) => {
-            report.secrets += sealed.len() as u64;
-            for secret in sealed.into_iter().filter(|secret| !told(&secret.sealed)) {
-                if let Err(error) = ring.open_sealed(secret.place, &secret.sealed) {
+        Ok(secrets) => {
+            report.secrets += secrets.len() as u64;
+            for secret in secrets {
+                if let Err(error) = opens(secret.place, &secret.sealed) {
                     report.faults.push(Fault::RouteSecret {
                         route: secret.route,
                         reason: error.to_string(),
