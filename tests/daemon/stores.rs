@@ -11,7 +11,7 @@ use serde_json::json;
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, signal_process, until};
 use super::http::{Answer, Event, EventStream};
-use super::servers::{Server, SmallDisk, audited, occupy, query};
+use super::servers::{RedisPlace, Server, SmallDisk, audited, occupy, query};
 use super::viewer::Viewer;
 
 /// A daemon with a channel on air and another off air, both of the same prepared item.
@@ -320,7 +320,7 @@ fn on_a_full_disk(server: Server, name: &str, mib: u32) {
         until("it is told", BOUND, || {
             // What needs room, until there is none.
             patch(&daemon, &channel, &"x".repeat(90));
-            !server.works(&daemon)
+            server.condition(&daemon) == "full"
         });
         if server == Postgres {
             assert_read_only(&daemon, &channel);
@@ -349,6 +349,32 @@ fn a_full_disk_of_postgresql_is_told_and_what_waits_is_written_when_there_is_roo
 #[test]
 fn a_full_disk_of_redis_is_told_and_what_waits_is_written_when_there_is_room() {
     on_a_full_disk(Redis, "redis", 24);
+}
+
+#[test]
+fn used_up_connections_to_redis_are_told_and_cost_nothing() {
+    let data = folder();
+    let (daemon, channel, other) = two_channels(data.path());
+    let redis = Server::Redis.pid(&daemon).expect("it runs");
+    let heard = Heard::begin(&daemon, &channel);
+    with_readers(&daemon, &channel, || {
+        // One place, and it is taken: the daemon's connection is cut and cannot come back.
+        let mut place = RedisPlace::take(data.path());
+        place.say("CONFIG SET maxclients 1");
+        place.say("CLIENT KILL TYPE normal SKIPME yes");
+        until("it is told", BOUND, || !Server::Redis.works(&daemon));
+        assert_eq!(daemon.operate(&other, "start")["desired"], "LIVE");
+        assert_eq!(patch(&daemon, &channel, "Without Redis").status, 200);
+        place.say("CONFIG SET maxclients 10000");
+        whole(&daemon);
+    });
+    assert_eq!(
+        Server::Redis.pid(&daemon),
+        Some(redis),
+        "a crowd is no hang"
+    );
+    let heard = heard.end(&daemon, &channel);
+    assert_no_hole(data.path(), &channel, &heard);
 }
 
 /// Breaks a server so that it cannot start; the answer mends it.

@@ -58,6 +58,7 @@ pub(super) enum FirstStart {
 pub(super) struct Keeper {
     stop: watch::Sender<bool>,
     pid: watch::Receiver<Option<u32>>,
+    no_room: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
 }
 
@@ -66,16 +67,22 @@ impl Keeper {
     pub(super) async fn start(maker: Maker, first: FirstStart) -> Result<Self, EmbeddedError> {
         let (stop, stopped) = watch::channel(false);
         let (pid_out, pid) = watch::channel(None);
+        let (no_room_out, no_room) = watch::channel(None);
         let (tell, started) = oneshot::channel();
         let keep = Keep {
             maker,
             stopped,
             pid: pid_out,
             failures: 0,
-            told_full: false,
+            no_room: no_room_out,
         };
         let task = tokio::spawn(keep.run(first, tell));
-        let keeper = Self { stop, pid, task };
+        let keeper = Self {
+            stop,
+            pid,
+            no_room,
+            task,
+        };
         // One that ended without a word has panicked.
         let gone = || EmbeddedError::EndedAtStart {
             server: "the keeper",
@@ -96,6 +103,11 @@ impl Keeper {
         *self.pid.borrow()
     }
 
+    /// The full disk that keeps it from starting, in one sentence, now and later.
+    pub(super) fn no_room(&self) -> watch::Receiver<Option<String>> {
+        self.no_room.clone()
+    }
+
     /// Ends the server and returns once it is gone.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(true); // the task may have ended already
@@ -109,8 +121,8 @@ struct Keep {
     pid: watch::Sender<Option<u32>>,
     /// Starts that were not followed by a minute of health.
     failures: u32,
-    /// Whether it was said that the disk is full.
-    told_full: bool,
+    /// The full disk that keeps it from starting.
+    no_room: watch::Sender<Option<String>>,
 }
 
 impl Keep {
@@ -131,7 +143,7 @@ impl Keep {
                     continue;
                 }
             };
-            self.told_full = false;
+            self.no_room.send_replace(None);
             self.pid.send_replace(child.id());
             match tell.take() {
                 Some(tell) => drop(tell.send(Ok(()))), // as above
@@ -179,10 +191,10 @@ impl Keep {
             error,
             EmbeddedError::NoRoom { .. } | EmbeddedError::DiskFull { .. }
         );
+        let before = self.no_room.send_replace(full.then(|| error.to_string()));
         if !full {
-            self.told_full = false;
             tracing::error!(%error, "an embedded server could not be started; it is tried again");
-        } else if !std::mem::replace(&mut self.told_full, true) {
+        } else if before.is_none() {
             tracing::error!(%error, "an embedded server is started again when there is room");
         }
     }

@@ -27,12 +27,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use tokio::sync::watch;
 
 pub use self::error::EmbeddedError;
 pub use self::programs::Programs;
 
 use self::folder::Folder;
 use self::keeper::{FirstStart, Keeper, Maker};
+use crate::gate::Server;
 
 /// What the servers promise about power cuts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +160,16 @@ impl Embedded {
     /// How to reach the embedded Redis, in this process.
     pub fn redis_url(&self) -> Option<&str> {
         self.redis.as_ref().map(|running| running.url.as_str())
+    }
+
+    /// The full disk that keeps a server from starting, in one sentence, now and later; nothing for a server
+    /// that is not run here.
+    pub fn no_room(&self, server: Server) -> Option<watch::Receiver<Option<String>>> {
+        let running = match server {
+            Server::Postgres => &self.postgres,
+            Server::Redis => &self.redis,
+        };
+        running.as_ref().map(|running| running.keeper.no_room())
     }
 
     /// The process ids of PostgreSQL and Redis, where they run at this moment.

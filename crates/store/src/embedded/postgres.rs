@@ -57,7 +57,7 @@ pub(super) async fn prepare(
     if let Some(version) = version_of_cluster(&path)? {
         bin = programs::postgres(&config.programs, Some(&version), &path)?.bin;
         user = identity::for_data_in(&path, &["postgres", "nobody"])?;
-        has_room(SERVER, &config.data_dir, NEEDED_MIB)?;
+        has_room(SERVER, &path, NEEDED_MIB)?;
     } else {
         bin = programs::postgres(&config.programs, None, &path)?.bin;
         user = identity::for_data_in(

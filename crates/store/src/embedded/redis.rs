@@ -36,9 +36,9 @@ pub(super) struct Redis {
 pub(super) async fn prepare(config: &EmbeddedConfig, run: &Path) -> Result<Redis, EmbeddedError> {
     let program = programs::redis(&config.programs)?;
     let path = config.data_dir.join("redis");
-    has_room(SERVER, &config.data_dir, NEEDED_MIB)?;
     let user = identity::for_data_in(&path, &["redis", "nobody"])?;
     let data = Folder::private(&path, user.as_ref())?;
+    has_room(SERVER, &path, NEEDED_MIB)?;
     let sockets = Folder::private(&run.join("redis"), user.as_ref())?;
     let socket = sockets.name_for_clients(SOCKET).join(SOCKET);
     wait_for_predecessor(&socket, data.path(), config.start_limit).await?;
