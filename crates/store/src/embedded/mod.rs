@@ -19,6 +19,7 @@ mod keeper;
 mod log;
 mod postgres;
 mod programs;
+mod recipe;
 mod redis;
 
 use std::fs::{self, File, OpenOptions};

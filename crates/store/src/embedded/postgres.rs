@@ -15,9 +15,9 @@ use super::error::EmbeddedError;
 use super::family;
 use super::folder::{Folder, has_room, is_served};
 use super::identity::{self, Identity};
-use super::keeper::{Probe, Recipe};
 use super::log::{LastWords, follow};
 use super::programs::{self, Programs};
+use super::recipe::{Probe, Recipe};
 use super::{Durability, EmbeddedConfig};
 
 const SERVER: &str = "PostgreSQL";

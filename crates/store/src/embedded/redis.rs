@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::child::{Attachment, Log, Order};
 use super::error::EmbeddedError;
 use super::folder::{Folder, has_room, is_served};
-use super::keeper::{Probe, Recipe};
+use super::recipe::{Probe, Recipe};
 use super::{Durability, EmbeddedConfig, family, identity, programs};
 
 const SERVER: &str = "Redis";
