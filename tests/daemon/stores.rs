@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -273,23 +273,24 @@ fn used_up_connections_are_told_and_cost_nothing() {
     let data = folder();
     let (daemon, channel, other) = two_channels(data.path());
     let postgres = Server::Postgres.pid(&daemon).expect("it runs");
+    let mut viewer = Viewer::of(&daemon, &channel);
     with_readers(&daemon, &channel, || {
         let mut places = Vec::new();
         while let Some(place) = occupy(data.path()) {
             places.push(place);
             assert!(places.len() <= 200, "there is no end of connections");
         }
-        // Those that the daemon has may do, or not; it is fast either way, and never half done.
-        let begun = Instant::now();
+        // Those that the daemon has may do, or not; nobody hangs either way.
         for _ in 0..20 {
             let changed = patch(&daemon, &channel, "Crowded");
             assert!([200, 503].contains(&changed.status), "{}", changed.text());
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "somebody hangs");
         assert_eq!(daemon.operate(&other, "start")["desired"], "LIVE");
         until("the other channel is LIVE", BOUND, || {
             daemon.status(&other) == "LIVE"
         });
+        // Longer than a server may be silent.
+        viewer.watch(20.0);
         drop(places);
         whole(&daemon);
         assert_eq!(patch(&daemon, &channel, "Room again").status, 200);
@@ -299,6 +300,7 @@ fn used_up_connections_are_told_and_cost_nothing() {
         Some(postgres),
         "a crowd is no hang"
     );
+    viewer.judge();
     let expected = ["channel.create", "channel.airtime", "channel.start"];
     assert_eq!(audited(data.path(), &other), expected);
 }
@@ -357,6 +359,7 @@ fn used_up_connections_to_redis_are_told_and_cost_nothing() {
     let (daemon, channel, other) = two_channels(data.path());
     let redis = Server::Redis.pid(&daemon).expect("it runs");
     let heard = Heard::begin(&daemon, &channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
     with_readers(&daemon, &channel, || {
         // One place, and it is taken: the daemon's connection is cut and cannot come back.
         let mut place = RedisPlace::take(data.path());
@@ -365,6 +368,8 @@ fn used_up_connections_to_redis_are_told_and_cost_nothing() {
         until("it is told", BOUND, || !Server::Redis.works(&daemon));
         assert_eq!(daemon.operate(&other, "start")["desired"], "LIVE");
         assert_eq!(patch(&daemon, &channel, "Without Redis").status, 200);
+        // Longer than a server may be silent.
+        viewer.watch(20.0);
         place.say("CONFIG SET maxclients 10000");
         whole(&daemon);
     });
@@ -373,6 +378,7 @@ fn used_up_connections_to_redis_are_told_and_cost_nothing() {
         Some(redis),
         "a crowd is no hang"
     );
+    viewer.judge();
     let heard = heard.end(&daemon, &channel);
     assert_no_hole(data.path(), &channel, &heard);
 }
