@@ -290,7 +290,7 @@ fn used_up_connections_are_told_and_cost_nothing() {
             daemon.status(&other) == "LIVE"
         });
         // Longer than a server may be silent.
-        viewer.watch(20.0);
+        viewer.watch(36.0);
         drop(places);
         whole(&daemon);
         assert_eq!(patch(&daemon, &channel, "Room again").status, 200);
@@ -369,7 +369,7 @@ fn used_up_connections_to_redis_are_told_and_cost_nothing() {
         assert_eq!(daemon.operate(&other, "start")["desired"], "LIVE");
         assert_eq!(patch(&daemon, &channel, "Without Redis").status, 200);
         // Longer than a server may be silent.
-        viewer.watch(20.0);
+        viewer.watch(36.0);
         place.say("CONFIG SET maxclients 10000");
         whole(&daemon);
     });

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::error::EmbeddedError;
 use super::recipe::{Probe, Recipe, end};
@@ -182,8 +182,10 @@ impl Keep {
     async fn stay(&mut self, recipe: &Recipe, mut child: Child) -> bool {
         let hung = async {
             let mut silent = 0;
+            let mut look = interval(LOOK_EVERY);
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while silent < SILENT_LOOKS {
-                sleep(LOOK_EVERY).await;
+                look.tick().await;
                 silent = if recipe.probe.lives().await {
                     0
                 } else {
@@ -218,8 +220,8 @@ async fn asked(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
-/// How long after one look at a server the next one begins.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a server is looked at; a look takes as long at most.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// So many looks in a row without a word, and a server counts as hung.
 const SILENT_LOOKS: u32 = 5;
 
