@@ -24,9 +24,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_actors::{AlertsConfig, App};
-use playout_store::Store;
 use playout_store::embedded::Embedded;
+use playout_store::{Server, Store};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::mark::RunMark;
@@ -192,6 +193,11 @@ async fn start(
     let store = Store::connect(&settings)
         .await
         .map_err(|error| error.to_string())?;
+    for server in [Server::Postgres, Server::Redis] {
+        if let Some(no_room) = servers.and_then(|servers| servers.no_room(server)) {
+            tokio::spawn(tell_no_room(store.clone(), server, no_room));
+        }
+    }
     let token = data_dir.join(ADMIN_TOKEN);
     if store.is_taken_up() {
         let kept = store.admin_token(&token).await;
@@ -203,6 +209,17 @@ async fn start(
     App::start(settings, store)
         .await
         .map_err(|error| error.to_string())
+}
+
+/// The store knows when a full disk keeps a server from running.
+async fn tell_no_room(store: Store, server: Server, mut no_room: watch::Receiver<Option<String>>) {
+    loop {
+        let sentence = no_room.borrow_and_update().clone();
+        store.no_room(server, sentence);
+        if no_room.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The file holds a valid token once the database is there.

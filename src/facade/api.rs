@@ -283,11 +283,13 @@ async fn authenticate(app: &App, request: &Request) -> Result<Principal, Problem
     let secret = bearer(given).ok_or_else(|| {
         Problem::unauthenticated("`Authorization` has to be `Bearer` and a token.")
     })?;
-    let known = app
-        .store
-        .principal(secret)
-        .await
-        .map_err(Problem::of_store)?;
+    let known = app.store.principal(secret).await.map_err(|error| match error {
+        StoreError::Unavailable(away) => Problem::unavailable(
+            "PostgreSQL does not answer, and the token was not used within a day: it cannot be checked now.",
+            away.retry_after(),
+        ),
+        error => Problem::of_store(error),
+    })?;
     known.ok_or_else(|| Problem::unauthenticated("The token is not known."))
 }
 

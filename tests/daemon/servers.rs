@@ -58,6 +58,13 @@ impl Server {
         answer.json()["parts"][self.part()] == true
     }
 
+    /// What the daemon says of it: `works`, `full` or `away`.
+    pub fn condition(self, daemon: &Daemon) -> String {
+        let answer = daemon.try_get("/readyz").expect("it answers").json();
+        let condition = answer["parts"]["conditions"][self.part()].as_str();
+        condition.unwrap_or_default().to_owned()
+    }
+
     /// Waits until the daemon has found it to be so.
     pub fn found(self, daemon: &Daemon, works: bool) {
         let what = format!(
@@ -110,6 +117,26 @@ pub fn occupy(data: &Path) -> Option<UnixStream> {
     stream.read_exact(&mut kind).ok()?;
     // Authentication, not an error.
     (kind == *b"R").then_some(stream)
+}
+
+/// A connection to Redis, for orders to it.
+pub struct RedisPlace(UnixStream);
+
+impl RedisPlace {
+    pub fn take(data: &Path) -> Self {
+        Self(UnixStream::connect(data.join("run/redis/redis.sock")).expect("a place"))
+    }
+
+    /// Gives an order, which has to be carried out.
+    pub fn say(&mut self, order: &str) {
+        self.0
+            .write_all(format!("{order}\r\n").as_bytes())
+            .expect("sends");
+        let mut answer = [0; 256];
+        let length = self.0.read(&mut answer).expect("an answer");
+        let answer = String::from_utf8_lossy(&answer[..length]);
+        assert!(!answer.starts_with('-'), "{order}: {answer}");
+    }
 }
 
 /// A small disk in the place of a folder, with what was in it; gone with the test. Only root can mount one.

@@ -242,6 +242,41 @@ async fn what_does_not_fit_while_both_are_away_is_counted_told_and_noted() {
     store.hot().forget_channel(channel).await;
 }
 
+#[tokio::test]
+async fn what_was_given_up_and_turns_up_in_a_store_is_not_lost() {
+    let (store, proxies) = testing::behind_proxies().await;
+    let telemetry = Telemetry::keeping(5, (*store).clone(), Arc::new(Hub::default()));
+    let running = Supervisor::spawn("test", ROOT_POLICY, telemetry.children())
+        .await
+        .unwrap();
+    proxies.postgres.set(Manner::Refuse);
+    known(&store, Server::Postgres, false).await;
+    // It goes to Redis, and nobody hears that it arrived.
+    proxies.redis.set(Manner::Hang);
+    let channel = ChannelId::from(Uuid::now_v7());
+    telemetry.record(operator(), beat(channel, 0));
+    known(&store, Server::Redis, false).await;
+    for number in 1..10 {
+        telemetry.record(operator(), beat(channel, number));
+    }
+    until("the first is counted as lost", || async {
+        (telemetry.view().lost == 5).then_some(())
+    })
+    .await;
+    proxies.redis.set(Manner::Pass);
+    proxies.postgres.set(Manner::Pass);
+    until("it turns up", || async {
+        (stored(&store, channel).await == [0, 5, 6, 7, 8, 9]).then_some(())
+    })
+    .await;
+    until("it is not counted any more", || async {
+        (telemetry.view().lost == 4).then_some(())
+    })
+    .await;
+    running.stop().await;
+    store.hot().forget_channel(channel).await;
+}
+
 /// What becomes of a call to a store.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Answer {

@@ -40,7 +40,7 @@ impl fmt::Display for Server {
 pub enum Condition {
     /// It does what is asked.
     Works,
-    /// It answers, and takes nothing new: one sentence why.
+    /// It takes nothing new, its disk being full, say; it may answer what it has: one sentence why.
     Full(String),
     /// It does not answer, or not in time: one sentence why.
     Away(String),
@@ -80,6 +80,8 @@ struct State {
     full: Option<Moment>,
     /// Why the last call that failed did so.
     why: String,
+    /// What is known from elsewhere: its disk is full, which keeps it from running.
+    no_room: Option<String>,
 }
 
 impl Gate {
@@ -101,6 +103,7 @@ impl Gate {
             breaker,
             full: None,
             why,
+            no_room: None,
         };
         Self {
             server,
@@ -178,6 +181,13 @@ impl Gate {
         }
     }
 
+    /// Notes what keeps the server from running: its disk is full. Nothing: that is not so, or not known.
+    pub(crate) fn no_room(&self, sentence: Option<String>) {
+        let mut state = self.lock();
+        state.no_room = sentence;
+        self.tell(&state);
+    }
+
     fn pass(&self) -> Result<Pass, StoreError> {
         let now = self.now();
         let state = self.lock();
@@ -245,7 +255,10 @@ impl Gate {
         let why = || state.why.clone();
         self.condition.send_if_modified(|condition| {
             let now = match (state.breaker.is_closed(), state.full) {
-                (false, _) => Condition::Away(why()),
+                (false, _) => match &state.no_room {
+                    Some(no_room) => Condition::Full(no_room.clone()),
+                    None => Condition::Away(why()),
+                },
                 (true, Some(_)) => Condition::Full(why()),
                 (true, None) => Condition::Works,
             };
@@ -269,6 +282,19 @@ impl Gate {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_is_kept_from_running_by_a_full_disk_is_called_full_and_still_not_asked() {
+        let gate = Gate::shut(Server::Postgres, "nobody listens");
+        gate.no_room(Some("no room".to_owned()));
+        assert_eq!(
+            *gate.condition().borrow(),
+            Condition::Full("no room".to_owned())
+        );
+        assert!(gate.check().is_err());
+        gate.no_room(None);
+        assert!(matches!(*gate.condition().borrow(), Condition::Away(_)));
+    }
 
     async fn call(gate: &Gate, answer: Result<(), StoreError>) -> Result<(), StoreError> {
         gate.through(async { answer }).await

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::gate::Condition;
 use crate::{Inner, Store};
 
 /// How often a server is asked.
@@ -43,13 +42,17 @@ pub(crate) fn watch_over(store: &Arc<Inner>) {
 async fn ask_postgres(store: &Arc<Inner>) {
     let database = &store.database;
     let condition = database.gate().condition().borrow().clone();
-    match condition {
-        Condition::Works => drop(database.ping().await), // the gate has noted it
-        Condition::Full(_) => database.probe_full().await,
-        Condition::Away(_) if !store.is_up() => {
+    // The gate notes what comes of it.
+    if database.gate().check().is_err() {
+        if store.is_up() {
+            drop(database.probe().await);
+        } else {
             drop(database.gate().probe(store.bring_up()).await);
         }
-        Condition::Away(_) => drop(database.probe().await),
+    } else if condition.works() {
+        drop(database.ping().await);
+    } else {
+        database.probe_full().await;
     }
     if store.journal.len() > 0 && database.gate().takes_new().is_ok() {
         let store = Store(Arc::clone(store));
@@ -63,10 +66,12 @@ async fn ask_postgres(store: &Arc<Inner>) {
 async fn ask_redis(store: &Arc<Inner>) {
     let hot = &store.hot;
     let condition = hot.gate().condition().borrow().clone();
-    match condition {
-        Condition::Works => drop(hot.ping().await),
-        Condition::Full(_) => hot.probe_full().await,
-        Condition::Away(_) => drop(hot.probe().await),
+    if hot.gate().check().is_err() {
+        drop(hot.probe().await);
+    } else if condition.works() {
+        drop(hot.ping().await);
+    } else {
+        hot.probe_full().await;
     }
     if hot.gate().takes_new().is_ok() {
         Store(Arc::clone(store)).withdraw_refused().await;

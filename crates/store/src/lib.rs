@@ -249,6 +249,14 @@ impl Store {
         }
     }
 
+    /// Notes that a full disk keeps a server from running, in one sentence; nothing: that is not so.
+    pub fn no_room(&self, server: Server, sentence: Option<String>) {
+        match server {
+            Server::Postgres => self.0.database.gate().no_room(sentence),
+            Server::Redis => self.0.hot.gate().no_room(sentence),
+        }
+    }
+
     /// Whether something can be changed.
     ///
     /// # Errors

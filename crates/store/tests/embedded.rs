@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use playout_store::Server;
 use playout_store::embedded::{
     Durability, Embedded, EmbeddedConfig, EmbeddedError, Programs, Which,
 };
@@ -299,12 +300,14 @@ async fn on_a_full_disk_a_server_waits_for_room_and_comes_back_with_its_data() {
     let pids = servers.pids().map(Option::unwrap);
     pids.into_iter().for_each(kill_hard);
     until("both are down", || async { servers.pids() == [None, None] }).await;
-    // Long enough for several starts, if any were tried.
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(3) {
-        assert_eq!(servers.pids(), [None, None], "started on a full disk");
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    for server in [Server::Postgres, Server::Redis] {
+        let mut no_room = servers.no_room(server).unwrap();
+        let told = no_room.wait_for(Option::is_some);
+        let told = tokio::time::timeout(Duration::from_secs(30), told).await;
+        let sentence = told.unwrap().unwrap().clone().unwrap();
+        assert!(sentence.starts_with("no room for "), "{sentence}");
     }
+    assert_eq!(servers.pids(), [None, None], "started on a full disk");
     fs::remove_file(filler).unwrap();
     until("both are back", || async {
         let seen = query(&servers, "SELECT answer FROM kept").await;
@@ -312,6 +315,10 @@ async fn on_a_full_disk_a_server_waits_for_room_and_comes_back_with_its_data() {
         seen.is_ok_and(|answer| answer == "42") && kept.is_ok_and(|kept| kept.contains("42"))
     })
     .await;
+    for server in [Server::Postgres, Server::Redis] {
+        let mut no_room = servers.no_room(server).unwrap();
+        no_room.wait_for(Option::is_none).await.unwrap();
+    }
     servers.stop().await;
 }
 

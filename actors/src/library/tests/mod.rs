@@ -4,6 +4,7 @@
 mod importing;
 mod preparing;
 mod restarting;
+mod taking_up;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -8,39 +8,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::process::Child;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::aside::{Aside, Rebuildable};
-use super::child::{self, Order};
 use super::error::EmbeddedError;
-use super::log::{self, LastWords};
+use super::recipe::{Probe, Recipe, end};
 use super::{EmbeddedConfig, family, postgres, redis};
-
-/// How to tell that a server answers.
-#[derive(Clone, Debug)]
-pub(super) enum Probe {
-    Postgres(Box<tokio_postgres::Config>),
-    Redis(std::path::PathBuf),
-}
-
-/// One kind of server: how it is started, asked, and ended.
-#[derive(Clone, Debug)]
-pub(super) struct Recipe {
-    pub(super) server: &'static str,
-    pub(super) order: Order,
-    pub(super) probe: Probe,
-    /// Signals that end it, each with the time it is given; after the last comes SIGKILL.
-    pub(super) ending: &'static [(Signal, Duration)],
-    pub(super) start_limit: Duration,
-    /// Its data, where that can be rebuilt.
-    pub(super) rebuildable: Option<Rebuildable>,
-}
 
 /// How to make the recipe of a server, anew for each start: folders, their owner, room on the disk.
 #[derive(Clone, Debug)]
@@ -65,6 +40,7 @@ pub(super) enum FirstStart {
 pub(super) struct Keeper {
     stop: watch::Sender<bool>,
     pid: watch::Receiver<Option<u32>>,
+    no_room: watch::Receiver<Option<String>>,
     task: JoinHandle<()>,
 }
 
@@ -73,16 +49,22 @@ impl Keeper {
     pub(super) async fn start(maker: Maker, first: FirstStart) -> Result<Self, EmbeddedError> {
         let (stop, stopped) = watch::channel(false);
         let (pid_out, pid) = watch::channel(None);
+        let (no_room_out, no_room) = watch::channel(None);
         let (tell, started) = oneshot::channel();
         let keep = Keep {
             maker,
             stopped,
             pid: pid_out,
             failures: 0,
-            told_full: false,
+            no_room: no_room_out,
         };
         let task = tokio::spawn(keep.run(first, tell));
-        let keeper = Self { stop, pid, task };
+        let keeper = Self {
+            stop,
+            pid,
+            no_room,
+            task,
+        };
         // One that ended without a word has panicked.
         let gone = || EmbeddedError::EndedAtStart {
             server: "the keeper",
@@ -105,6 +87,11 @@ impl Keeper {
         *self.pid.borrow()
     }
 
+    /// The full disk that keeps it from starting, in one sentence, now and later.
+    pub(super) fn no_room(&self) -> watch::Receiver<Option<String>> {
+        self.no_room.clone()
+    }
+
     /// Ends the server and returns once it is gone.
     pub(super) async fn stop(self) {
         let _ = self.stop.send(true); // the task may have ended already
@@ -118,8 +105,8 @@ struct Keep {
     pid: watch::Sender<Option<u32>>,
     /// Starts that were not followed by a minute of health.
     failures: u32,
-    /// Whether it was said that the disk is full.
-    told_full: bool,
+    /// The full disk that keeps it from starting.
+    no_room: watch::Sender<Option<String>>,
 }
 
 impl Keep {
@@ -144,7 +131,7 @@ impl Keep {
                     continue;
                 }
             };
-            self.told_full = false;
+            self.no_room.send_replace(None);
             self.pid.send_replace(child.id());
             match tell.take() {
                 Some(tell) => drop(tell.send(Ok(()))), // as above
@@ -192,10 +179,10 @@ impl Keep {
             error,
             EmbeddedError::NoRoom { .. } | EmbeddedError::DiskFull { .. }
         );
+        let before = self.no_room.send_replace(full.then(|| error.to_string()));
         if !full {
-            self.told_full = false;
             tracing::error!(%error, "an embedded server could not be started; it is tried again");
-        } else if !std::mem::replace(&mut self.told_full, true) {
+        } else if before.is_none() {
             tracing::error!(%error, "an embedded server is started again when there is room");
         }
     }
@@ -204,8 +191,10 @@ impl Keep {
     async fn stay(&mut self, recipe: &Recipe, mut child: Child) -> bool {
         let hung = async {
             let mut silent = 0;
+            let mut look = interval(LOOK_EVERY);
+            look.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while silent < SILENT_LOOKS {
-                sleep(LOOK_EVERY).await;
+                look.tick().await;
                 silent = if recipe.probe.lives().await {
                     0
                 } else {
@@ -240,10 +229,8 @@ async fn asked(stopped: &mut watch::Receiver<bool>) {
     drop(stopped.wait_for(|stopped| *stopped).await);
 }
 
-/// How long after one look at a server the next one begins.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// How long a look may take.
-const LOOK: Duration = Duration::from_secs(2);
+/// How often a server is looked at; a look takes as long at most.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// So many looks in a row without a word, and a server counts as hung.
 const SILENT_LOOKS: u32 = 5;
 
@@ -284,143 +271,6 @@ fn delay(failures: u32) -> Duration {
         0 => Duration::ZERO,
         n => Duration::from_millis(250_u64.saturating_mul(1 << n.min(6)))
             .min(Duration::from_secs(10)),
-    }
-}
-
-async fn end(recipe: &Recipe, child: &mut Child) {
-    for (signal, patience) in recipe.ending {
-        send(child, *signal);
-        if timeout(*patience, child.wait()).await.is_ok() {
-            return;
-        }
-        tracing::warn!(server = recipe.server, %signal, "the embedded server did not end in time");
-    }
-    send(child, Signal::SIGKILL);
-    drop(child.wait().await);
-}
-
-fn send(child: &Child, signal: Signal) {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-        // It may end at this very moment; it has not been reaped, so the pid is still its own.
-        let _ = kill(Pid::from_raw(pid), signal);
-    }
-}
-
-impl Recipe {
-    /// Starts the process and waits until it answers; one that does not is ended. Where the server cannot
-    /// read its data and that can be rebuilt, it begins without.
-    pub(super) async fn launch(&self) -> Result<Child, EmbeddedError> {
-        let failed = match self.attempt().await {
-            Err(failed @ EmbeddedError::EndedAtStart { .. }) => failed,
-            other => return other,
-        };
-        let Some(aside) = self.put_aside() else {
-            return Err(failed);
-        };
-        let server = self.server;
-        // Dropped, be it because this is broken off, it puts everything back.
-        let Ok(child) = self.attempt().await else {
-            return Err(failed);
-        };
-        tracing::error!(
-            server, aside = %aside.path().display(), %failed,
-            "an embedded server could not read what it kept: that is put aside, and it begins empty"
-        );
-        if let Err(error) = aside.give_up() {
-            tracing::warn!(server, %error, "what was put aside before cannot be removed");
-        }
-        Ok(child)
-    }
-
-    fn put_aside(&self) -> Option<Aside> {
-        let aside = self.rebuildable.as_ref()?.put_aside(Timestamp::now());
-        aside.unwrap_or_else(|error| {
-            tracing::error!(server = self.server, %error, "its data cannot be put aside");
-            None
-        })
-    }
-
-    async fn attempt(&self) -> Result<Child, EmbeddedError> {
-        let mut child = self.spawn().await?;
-        let words = LastWords::default();
-        let readers = log::follow(self.server, &mut child, &words);
-        let begun = Instant::now();
-        loop {
-            if let Ok(Some(_)) = child.try_wait() {
-                for reader in readers {
-                    drop(reader.await);
-                }
-                return Err(EmbeddedError::EndedAtStart {
-                    server: self.server,
-                    last_words: words.sentence(),
-                });
-            }
-            if self.probe.answers().await {
-                return Ok(child);
-            }
-            if begun.elapsed() > self.start_limit {
-                end(self, &mut child).await;
-                let (server, waited) = (self.server, self.start_limit);
-                return Err(EmbeddedError::NotReady {
-                    server,
-                    waited,
-                    last_words: words.sentence(),
-                });
-            }
-            sleep(Duration::from_millis(15)).await;
-        }
-    }
-
-    /// Starts the process and returns at once.
-    pub(super) async fn spawn(&self) -> Result<Child, EmbeddedError> {
-        child::spawn(self.order.clone()).await.map_err(|source| {
-            match (&self.order.become_user, source.raw_os_error()) {
-                (Some(user), Some(nix::libc::EPERM)) => EmbeddedError::CannotSwitchUser {
-                    user: user.name.clone(),
-                },
-                _ => EmbeddedError::Io {
-                    doing: "start",
-                    path: self.order.program.clone(),
-                    source,
-                },
-            }
-        })
-    }
-}
-
-impl Probe {
-    /// Whether the server does what is asked.
-    pub(super) async fn answers(&self) -> bool {
-        timeout(LOOK, async {
-            match self {
-                Self::Postgres(config) => match config.connect(tokio_postgres::NoTls).await {
-                    Ok((client, connection)) => {
-                        drop(client);
-                        drop(connection.await);
-                        true
-                    }
-                    Err(_) => false,
-                },
-                Self::Redis(socket) => redis::ping(socket).await.unwrap_or(false),
-            }
-        })
-        .await
-        .unwrap_or(false)
-    }
-
-    /// Whether the server says anything at all, be it that it is full or still coming up.
-    async fn lives(&self) -> bool {
-        timeout(LOOK, async {
-            match self {
-                Self::Postgres(config) => match config.connect(tokio_postgres::NoTls).await {
-                    Ok(_) => true,
-                    Err(error) => error.as_db_error().is_some(),
-                },
-                Self::Redis(socket) => redis::says_anything(socket).await.is_ok(),
-            }
-        })
-        .await
-        .unwrap_or(false)
     }
 }
 

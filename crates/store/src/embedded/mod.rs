@@ -24,6 +24,7 @@ mod leftover;
 mod log;
 mod postgres;
 mod programs;
+mod recipe;
 mod redis;
 
 use std::fs::{self, File, OpenOptions};
@@ -32,6 +33,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 pub use self::error::EmbeddedError;
@@ -39,6 +41,7 @@ pub use self::programs::Programs;
 
 use self::folder::Folder;
 use self::keeper::{FirstStart, Keeper, Maker};
+use crate::gate::Server;
 
 /// How long the lock of a daemon that is gone may last.
 const LET_GO: Duration = Duration::from_secs(2);
@@ -167,6 +170,16 @@ impl Embedded {
     /// How to reach the embedded Redis, in this process.
     pub fn redis_url(&self) -> Option<&str> {
         self.redis.as_ref().map(|running| running.url.as_str())
+    }
+
+    /// The full disk that keeps a server from starting, in one sentence, now and later; nothing for a server
+    /// that is not run here.
+    pub fn no_room(&self, server: Server) -> Option<watch::Receiver<Option<String>>> {
+        let running = match server {
+            Server::Postgres => &self.postgres,
+            Server::Redis => &self.redis,
+        };
+        running.as_ref().map(|running| running.keeper.no_room())
     }
 
     /// The process ids of PostgreSQL and Redis, where they run at this moment.

@@ -15,10 +15,10 @@ use super::error::EmbeddedError;
 use super::family;
 use super::folder::{Folder, has_room, is_served};
 use super::identity::{self, Identity};
-use super::keeper::{Probe, Recipe};
 use super::leftover;
 use super::log::{LastWords, follow};
 use super::programs::{self, Programs};
+use super::recipe::{Probe, Recipe};
 use super::{Durability, EmbeddedConfig};
 
 const SERVER: &str = "PostgreSQL";
@@ -55,7 +55,7 @@ pub(super) async fn prepare(
     if let Some(version) = version_of_cluster(&path)? {
         bin = programs::postgres(&config.programs, Some(&version), &path)?.bin;
         user = identity::for_data_in(&path, &["postgres", "nobody"])?;
-        has_room(SERVER, &config.data_dir, NEEDED_MIB)?;
+        has_room(SERVER, &path, NEEDED_MIB)?;
     } else {
         bin = programs::postgres(&config.programs, None, &path)?.bin;
         user = identity::for_data_in(

@@ -14,7 +14,7 @@ use super::aside::Rebuildable;
 use super::child::{Attachment, Log, Order};
 use super::error::EmbeddedError;
 use super::folder::{Folder, has_room, is_served};
-use super::keeper::{Probe, Recipe};
+use super::recipe::{Probe, Recipe};
 use super::{Durability, EmbeddedConfig, family, identity, programs};
 
 const SERVER: &str = "Redis";
@@ -37,9 +37,9 @@ pub(super) struct Redis {
 pub(super) async fn prepare(config: &EmbeddedConfig, run: &Path) -> Result<Redis, EmbeddedError> {
     let program = programs::redis(&config.programs)?;
     let path = config.data_dir.join("redis");
-    has_room(SERVER, &config.data_dir, NEEDED_MIB)?;
     let user = identity::for_data_in(&path, &["redis", "nobody"])?;
     let data = Folder::private(&path, user.as_ref())?;
+    has_room(SERVER, &path, NEEDED_MIB)?;
     let sockets = Folder::private(&run.join("redis"), user.as_ref())?;
     let socket = sockets.name_for_clients(SOCKET).join(SOCKET);
     wait_for_predecessor(&socket, data.path(), config.start_limit).await?;

@@ -5,11 +5,16 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Contents, Due, Kind, Records};
 
 const REVISION: &str = "revision";
 const EXTENSION: &str = "json";
+/// What is not whole yet; one that is left was cut short.
+const PART: &str = "part";
+/// Counts what is being written.
+static PARTS: AtomicU64 = AtomicU64::new(0);
 
 /// The folder of the copy.
 #[derive(Debug, Clone)]
@@ -22,6 +27,7 @@ impl Disk {
 
     /// What is there; nothing when no copy was ever complete here.
     pub(crate) fn load(&self) -> Option<Contents> {
+        self.remove_parts();
         let revision = fs::read_to_string(self.0.join(REVISION)).ok()?;
         let revision = revision.trim().parse().ok()?;
         let mut records = Records::new();
@@ -36,6 +42,18 @@ impl Disk {
             }
         }
         Some(Contents { revision, records })
+    }
+
+    /// Of a daemon that was killed while it wrote.
+    fn remove_parts(&self) {
+        let folders = Kind::ALL.iter().map(|kind| self.0.join(kind.name()));
+        for folder in folders.chain([self.0.clone()]) {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let paths = entries.map(|entry| entry.path());
+            for part in paths.filter(|path| path.extension().is_some_and(|e| e == PART)) {
+                drop(fs::remove_file(part)); // it takes room, and that is all
+            }
+        }
     }
 
     /// Writes what is due, and then the revision.
@@ -111,7 +129,9 @@ fn private_folder(path: &Path) -> io::Result<()> {
 
 /// Puts a file in the place of what is there: the old one or the new one, never a part.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let part = path.with_extension("part");
+    // Two writers never write to one file.
+    let number = PARTS.fetch_add(1, Ordering::Relaxed);
+    let part = path.with_extension(format!("{number}.{PART}"));
     let written = (|| {
         let mut file = OpenOptions::new()
             .write(true)
@@ -191,8 +211,9 @@ mod tests {
         let disk = Disk::at(folder.path().to_owned());
         disk.write(1, &Due::All(Records::from([record(Kind::Media, "m", "1")])))
             .unwrap();
-        fs::write(folder.path().join("media/m.part"), "{\"ha").unwrap();
-        fs::write(folder.path().join("media/n.part"), "{\"ha").unwrap();
+        let part = folder.path().join("media/m.7.part");
+        fs::write(&part, "{\"ha").unwrap();
         assert_eq!(disk.load().unwrap().records.len(), 1);
+        assert!(!part.exists());
     }
 }

@@ -8,11 +8,15 @@
 //! Invariants: nothing is written before everything was loaded, so a copy is never a part; a record is whole or
 //! not there; secrets are in it only as the database has them, sealed or as digests.
 
+mod contents;
 mod disk;
 mod lanes;
 mod records;
 mod redis;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use contents::{Contents, Kind, Place, Records, latest};
 pub(crate) use disk::Disk;
 pub(crate) use lanes::begin;
 pub(crate) use records::{DestinationKey, Kept, MediaRecord};
@@ -25,110 +29,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::hot::Hot;
-
-/// A kind of record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    /// Channels with what they air.
-    Channel,
-    /// Items of the library.
-    Media,
-    /// What of them is prepared.
-    Rendition,
-    /// Sealed stream keys, by destination.
-    StreamKey,
-    /// What clients' plans allow.
-    Limits,
-    /// Orders that the database does not know yet. Redis has them in a stream of their own.
-    Order,
-    /// Tokens by their digest. Redis has them under keys of their own, which expire.
-    Token,
-}
-
-impl Kind {
-    /// Every kind.
-    pub(crate) const ALL: [Self; 7] = [
-        Self::Channel,
-        Self::Media,
-        Self::Rendition,
-        Self::StreamKey,
-        Self::Limits,
-        Self::Order,
-        Self::Token,
-    ];
-    /// Those without which a copy is a part.
-    const NEEDED: [Self; 5] = [
-        Self::Channel,
-        Self::Media,
-        Self::Rendition,
-        Self::StreamKey,
-        Self::Limits,
-    ];
-
-    /// What it is called on disk and in Redis.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Channel => "channels",
-            Self::Media => "media",
-            Self::Rendition => "renditions",
-            Self::StreamKey => "stream-keys",
-            Self::Limits => "limits",
-            Self::Order => "orders",
-            Self::Token => "tokens",
-        }
-    }
-
-    const fn is_in_redis(self) -> bool {
-        !matches!(self, Self::Order | Self::Token)
-    }
-}
-
-/// Which record: its kind and its id.
-type Key = (Kind, String);
-/// The JSON of records.
-pub(crate) type Records = HashMap<Key, String>;
-
-/// What is in one place.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Contents {
-    /// The later of two copies has the higher one: microseconds since 1970, or one more than before.
-    pub(crate) revision: u64,
-    pub(crate) records: Records,
-}
-
-impl Contents {
-    /// How many channels are in it.
-    pub(crate) fn channels(&self) -> usize {
-        let kinds = self.records.keys().map(|(kind, _)| *kind);
-        kinds.filter(|kind| *kind == Kind::Channel).count()
-    }
-
-    /// The records of a kind, read; what cannot be read is passed over and logged.
-    pub(crate) fn of<T: DeserializeOwned>(&self, kind: Kind) -> Vec<(String, T)> {
-        let mut found: Vec<(String, T)> = self
-            .records
-            .iter()
-            .filter(|((of, _), _)| *of == kind)
-            .filter_map(|((_, id), json)| match serde_json::from_str(json) {
-                Ok(record) => Some((id.clone(), record)),
-                Err(error) => {
-                    tracing::error!(kind = kind.name(), id, %error, "a record of the copy cannot be read");
-                    None
-                }
-            })
-            .collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        found
-    }
-}
-
-/// A place where the copy is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    Redis,
-    Disk,
-}
+use contents::Key;
 
 /// See the module's head.
 #[derive(Debug)]
@@ -157,15 +58,6 @@ enum Behind {
     All,
     /// These.
     Some(HashSet<Key>),
-}
-
-impl Place {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Redis => "Redis",
-            Self::Disk => "the disk",
-        }
-    }
 }
 
 /// What is to be written to a place.
@@ -397,108 +289,8 @@ impl Standby {
     }
 }
 
-/// The later of the copies that an earlier daemon has left; what is on disk alone is in it either way.
-pub(crate) async fn latest(hot: &Hot, disk: Option<&Disk>) -> Option<Contents> {
-    let of_disk = async {
-        let disk = disk?.clone();
-        let loaded = tokio::task::spawn_blocking(move || disk.load()).await;
-        loaded.unwrap_or_default()
-    };
-    let of_redis = async {
-        let loaded = redis::load(hot).await;
-        loaded.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the copy in Redis cannot be read");
-            None
-        })
-    };
-    match tokio::join!(of_disk, of_redis) {
-        (Some(disk), Some(mut redis)) if redis.revision >= disk.revision => {
-            let alone = disk.records.into_iter();
-            redis
-                .records
-                .extend(alone.filter(|((kind, _), _)| !kind.is_in_redis()));
-            Some(redis)
-        }
-        (Some(disk), _) => Some(disk),
-        (None, redis) => redis,
-    }
-}
-
 fn json(kind: Kind, record: &impl Serialize) -> Option<String> {
     let json = serde_json::to_string(record);
     json.inspect_err(|error| tracing::error!(kind = kind.name(), %error, "a record is no JSON"))
         .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn loaded() -> Standby {
-        let standby = Standby::new();
-        for kind in Kind::NEEDED {
-            standby.load(kind, [("a".to_owned(), 1)]);
-        }
-        standby
-    }
-
-    #[test]
-    fn nothing_is_due_before_everything_is_loaded_and_everything_is_then() {
-        let standby = Standby::new();
-        standby.put(Kind::Media, "m", &7);
-        standby.load(Kind::Channel, [("c".to_owned(), 1)]);
-        assert_eq!(standby.due(Place::Disk), None);
-        let standby = loaded();
-        let (revision, due) = standby.due(Place::Disk).unwrap();
-        let Due::All(records) = due else {
-            panic!("it is a part")
-        };
-        assert_eq!(records.len(), Kind::NEEDED.len());
-        standby.done(Place::Disk, revision);
-        assert_eq!(standby.due(Place::Disk), None);
-    }
-
-    #[test]
-    fn what_changes_is_due_until_it_is_written_and_the_latest_of_it() {
-        let standby = loaded();
-        let (first, _) = standby.due(Place::Redis).unwrap();
-        standby.done(Place::Redis, first);
-        standby.put(Kind::Channel, "a", &2);
-        standby.put(Kind::Channel, "a", &3);
-        standby.remove(Kind::Media, "a");
-        let (_, due) = standby.due(Place::Redis).unwrap();
-        standby.not_done(Place::Redis, due);
-        let (second, due) = standby.due(Place::Redis).unwrap();
-        let Due::Some(mut due) = due else {
-            panic!("it is everything")
-        };
-        due.sort();
-        let expected = [
-            ((Kind::Channel, "a".to_owned()), Some("3".to_owned())),
-            ((Kind::Media, "a".to_owned()), None),
-        ];
-        assert_eq!(due, expected);
-        assert!(second > first);
-        standby.done(Place::Redis, second);
-        assert_eq!(standby.due(Place::Redis), None);
-        standby.put(Kind::Channel, "a", &3);
-        assert_eq!(standby.due(Place::Redis), None, "it is the same");
-        standby.forgotten(Place::Redis);
-        assert!(matches!(standby.due(Place::Redis), Some((_, Due::All(_)))));
-    }
-
-    #[test]
-    fn revisions_go_on_from_the_copy_that_was_found_even_where_the_clock_went_back() {
-        let standby = Standby::new();
-        let far = u64::MAX / 2;
-        let left = Contents {
-            revision: far,
-            records: HashMap::new(),
-        };
-        standby.resume(left, true);
-        standby.put(Kind::Channel, "a", &1);
-        let (revision, _) = standby.due(Place::Disk).unwrap();
-        assert!(revision > far);
-    }
 }

@@ -464,10 +464,12 @@ async fn orders_outlive_the_daemon_wherever_they_were_written() {
         proxies.postgres.set(Manner::Refuse);
         let start = order(&given.channel, Operation::Start, Timestamp::now());
         daemon.journal(&start).await.unwrap();
+        let orders = config.standby.as_ref().unwrap().join("orders");
+        assert!(orders.join(format!("{}.json", start.id)).exists());
         drop(daemon);
         match lost {
             "Redis" => store.forget_redis("journal").await,
-            _ => std::fs::remove_dir_all(config.standby.as_ref().unwrap().join("orders")).unwrap(),
+            _ => std::fs::remove_dir_all(orders).unwrap(),
         }
         // Without the database it is part of what is kept…
         let daemon = Store::connect(&config).await.unwrap();

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use playout_domain::limits::PlanLimits;
-use playout_store::{NewToken, Principal, Scope, Store, StoreError, operator, testing};
+use playout_store::testing::{self, Manner};
+use playout_store::{NewToken, Principal, Scope, Server, Store, StoreError, operator};
 use sha2::{Digest, Sha256};
 
 #[tokio::test]
@@ -51,6 +52,87 @@ async fn a_token_is_known_by_its_digest_alone() {
     ] {
         assert_eq!(store.principal(wrong).await.unwrap(), None, "{wrong:?}");
     }
+}
+
+async fn token(store: &Store, name: &str) -> String {
+    let who = Principal::daemon();
+    let new = NewToken {
+        client: who.client,
+        scope: Scope::Admin,
+        name: name.to_owned(),
+    };
+    store.create_token(&who, new).await.unwrap().1
+}
+
+#[tokio::test]
+async fn a_token_is_known_while_the_database_is_away_to_a_daemon_that_has_seen_it_or_can_ask_redis()
+{
+    let (store, proxies) = testing::behind_proxies().await;
+    let (seen, unseen) = (token(&store, "seen").await, token(&store, "unseen").await);
+    let other = Store::connect(store.config()).await.unwrap();
+    assert!(other.principal(&seen).await.unwrap().is_some());
+    proxies.postgres.set(Manner::Hang);
+    // From memory, long after it was fresh; and from Redis what this daemon has never seen.
+    let mut postgres = other.condition(Server::Postgres);
+    postgres
+        .wait_for(|postgres| !postgres.works())
+        .await
+        .unwrap();
+    for secret in [&seen, &unseen] {
+        let who = other.principal(secret).await.unwrap().unwrap();
+        assert_eq!(who.scope, Scope::Admin);
+    }
+    // What nobody knows may be good all the same.
+    let unknown = other.principal("playoutd_0123").await;
+    assert!(
+        matches!(unknown, Err(StoreError::Unavailable(_))),
+        "{unknown:?}"
+    );
+    proxies.redis.set(Manner::Refuse);
+    assert!(other.principal(&seen).await.unwrap().is_some());
+    assert!(other.principal("playoutd_0123").await.is_err());
+}
+
+#[tokio::test]
+async fn a_database_that_thinks_for_long_keeps_nobody_waiting_who_is_known() {
+    let (store, proxies) = testing::behind_proxies().await;
+    let secret = token(&store, "seen").await;
+    let other = Store::connect(store.config()).await.unwrap();
+    // It hangs, and that is not known yet: Redis knows the token.
+    proxies.postgres.set(Manner::Hang);
+    tokio::select! {
+        known = other.principal(&secret) => assert!(known.unwrap().is_some()),
+        _ = other.all_media() => panic!("it waits as long as for the database"),
+    }
+    assert!(other.condition(Server::Postgres).borrow().works());
+}
+
+#[tokio::test]
+async fn a_token_that_the_database_does_not_know_any_more_is_forgotten_everywhere() {
+    let (store, proxies) = testing::behind_proxies().await;
+    let mut config = store.config().clone();
+    config.standby = Some(store.folder().join("standby"));
+    let daemon = Store::connect(&config).await.unwrap();
+    let secret = token(&daemon, "ended").await;
+    let digest: String = Sha256::digest(&secret)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let key = format!("token:{digest}");
+    assert!(store.redis_value(&key).await.unwrap().contains("ended"));
+    let session = store.session().await;
+    session.batch_execute("DELETE FROM tokens").await.unwrap();
+    // Another daemon asks, and is told; whoever asks Redis afterwards is told so, too.
+    assert_eq!(store.principal(&secret).await, Ok(None));
+    assert_eq!(store.redis_value(&key).await, None);
+    let other = Store::connect(&config).await.unwrap();
+    proxies.postgres.set(Manner::Refuse);
+    let mut postgres = other.condition(Server::Postgres);
+    postgres
+        .wait_for(|postgres| !postgres.works())
+        .await
+        .unwrap();
+    assert!(other.principal(&secret).await.is_err());
 }
 
 #[tokio::test]
@@ -111,6 +193,10 @@ async fn the_admin_token_is_written_once_private_and_renewed_when_its_file_goes(
         None,
         "the removed token is still good"
     );
+    let digest = Sha256::digest(first.trim());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let kept = store.redis_value(&format!("token:{digest}")).await;
+    assert_eq!(kept, None, "Redis knows the removed token");
 
     // A database that was set up anew takes the token that the file holds.
     store
