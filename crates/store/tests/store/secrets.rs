@@ -96,7 +96,7 @@ async fn a_lost_master_key_is_not_replaced_and_another_one_opens_nothing() {
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("is missing") && refused.contains("1 stream keys"),
+        refused.contains("is missing") && refused.contains("1 secrets"),
         "{refused}"
     );
     assert!(!key.exists());
