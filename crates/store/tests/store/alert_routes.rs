@@ -83,7 +83,7 @@ async fn a_route_is_kept_with_its_secret_sealed_and_changes_are_audited_without_
     let page = store.alert_routes(&who, None, 1).await.unwrap();
     assert_eq!(page, [updated]);
     let rest = store.alert_routes(&who, Some(hook.id), 9).await.unwrap();
-    assert_eq!(rest, [mail.clone()]);
+    assert_eq!(rest, std::slice::from_ref(&mail));
     let again = store.all_alert_routes().await.unwrap();
     assert_eq!(again[0].secret.as_ref().map(|s| s.as_str()), Some(SECRET));
     store.delete_alert_route(&who, mail.id).await.unwrap();
@@ -168,7 +168,10 @@ async fn a_client_has_so_many_routes_and_sees_no_other_clients() {
     assert_eq!(update.map(drop), not_found);
     assert_eq!(store.delete_alert_route(&theirs, last.id).await, not_found);
     let delivery = dead(&delivery(&last));
-    store.save_deliveries(&[delivery.clone()]).await.unwrap();
+    store
+        .save_deliveries(std::slice::from_ref(&delivery))
+        .await
+        .unwrap();
     assert_eq!(all(&store, &theirs).await, []);
     let retry = store.put_back_delivery(&theirs, delivery.id).await;
     assert_eq!(retry.map(drop), not_found);
@@ -198,7 +201,7 @@ async fn deliveries_are_kept_listed_and_put_back_and_go_with_their_route() {
         ..DeliveryFilter::default()
     };
     let letters = store.alert_deliveries(&who, dead, None, 9).await.unwrap();
-    assert_eq!(letters, [given_up.clone()]);
+    assert_eq!(letters, std::slice::from_ref(&given_up));
     let of_alert = DeliveryFilter {
         alert: Some(done.alert),
         route: Some(route.id),

@@ -201,7 +201,7 @@ async fn an_alert_of_another_client_does_not_exist() {
     );
     assert_eq!(
         store.alerts(&ours, every, None, 9).await.unwrap(),
-        [open.clone()]
+        std::slice::from_ref(&open)
     );
     let seen = store.alerts(&Principal::daemon(), every, None, 9).await;
     assert_eq!(seen.unwrap(), [daemons, open]);

@@ -55,7 +55,7 @@ async fn a_channels_history_is_its_own_newest_first_and_written_again_without_ha
     let first = store.channel_history(channel, None, 2).await.unwrap();
     assert_eq!(first, [preparing, item.clone()]);
     let rest = store.channel_history(channel, Some(item.id), 9).await;
-    assert_eq!(rest.unwrap(), [source.clone()]);
+    assert_eq!(rest.unwrap(), std::slice::from_ref(&source));
     assert_eq!(
         source.to_json(),
         json!({
