@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use playout_partners::testing::{Behaviour, Received, Receiver};
+use playout_partners::testing::{Behaviour, Fault, MailServer, Received, Receiver};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
@@ -16,6 +16,14 @@ use super::http::{self, Answer, Event, EventStream};
 const SETTINGS: &str = "[alerts]\nallow_private_webhooks = true\n";
 const STRANGER: &str = "playoutd_0123456789012345678901234567890123456789";
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
 /// A receiver of webhooks, for tests without a runtime.
 struct Hook {
     runtime: Runtime,
@@ -24,11 +32,7 @@ struct Hook {
 
 impl Hook {
     fn answering(line: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let receiver = runtime.block_on(Receiver::start(Behaviour::status(line)));
         Self { runtime, receiver }
     }
@@ -409,6 +413,35 @@ fn routes_are_made_changed_tested_and_their_dead_letters_sent_again() {
     assert_eq!(deleted.status, 204);
     assert_eq!(daemon.ask("GET", &path, &[], b"").status, 404);
     assert!(items(&daemon.get("/alert-deliveries")).is_empty());
+}
+
+#[test]
+fn an_unclean_stop_reaches_a_mailbox_by_the_operators_server() {
+    let data = folder();
+    let runtime = runtime();
+    let mut server = runtime.block_on(MailServer::start(Fault::default(), None));
+    let settings = format!(
+        "[alerts.smtp]\nhost = \"localhost\"\nport = {}\ntls = \"none\"\nfrom = \"TV <tv@example.org>\"\n",
+        server.address.port()
+    );
+    let daemon = Daemon::start(data.path(), &settings);
+    let chosen =
+        json!({ "type": "email", "address": "ops@example.com", "kinds": ["daemon.unclean_stop"] });
+    let route = daemon.post("/alert-routes", &chosen);
+    assert!(route.get("secret").is_none(), "{route}");
+    let path = format!("/alert-routes/{}/test", route["id"].as_str().unwrap());
+    assert_eq!(daemon.post(&path, &Value::Null)["delivered"], true);
+    let mail = runtime.block_on(server.next());
+    assert!(mail.text.contains("Subject: [test] playoutd: "), "{mail:?}");
+    daemon.signal("KILL");
+    daemon.ended();
+    let _daemon = Daemon::start(data.path(), &settings);
+    let mail = runtime.block_on(server.next());
+    assert!(mail.to.contains("ops@example.com"), "{mail:?}");
+    assert!(
+        mail.text.contains("Subject: [WARNING] playoutd: "),
+        "{mail:?}"
+    );
 }
 
 #[test]
