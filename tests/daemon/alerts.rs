@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use playout_partners::testing::{Behaviour, Received, Receiver};
+use playout_partners::testing::{Behaviour, Fault, MailServer, Received, Receiver};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
@@ -16,6 +16,14 @@ use super::http::{self, Answer, Event, EventStream};
 const SETTINGS: &str = "[alerts]\nallow_private_webhooks = true\n";
 const STRANGER: &str = "playoutd_0123456789012345678901234567890123456789";
 
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
 /// A receiver of webhooks, for tests without a runtime.
 struct Hook {
     runtime: Runtime,
@@ -24,11 +32,7 @@ struct Hook {
 
 impl Hook {
     fn answering(line: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let receiver = runtime.block_on(Receiver::start(Behaviour::status(line)));
         Self { runtime, receiver }
     }
@@ -37,10 +41,11 @@ impl Hook {
         self.runtime.block_on(self.receiver.next())
     }
 
-    /// Makes a route that leads here; answers its id and its secret.
-    fn route(&self, daemon: &Daemon) -> (String, String) {
+    /// Makes a route for one kind of alert that leads here; answers its id and its secret.
+    fn route(&self, daemon: &Daemon, kind: &str) -> (String, String) {
         let url = format!("http://{}/in", self.receiver.address);
-        let made = daemon.post("/alert-routes", &json!({ "type": "webhook", "url": url }));
+        let chosen = json!({ "type": "webhook", "url": url, "kinds": [kind] });
+        let made = daemon.post("/alert-routes", &chosen);
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         (text("id"), text("secret"))
     }
@@ -48,12 +53,12 @@ impl Hook {
 
 /// The next event of this kind.
 fn next(events: &mut EventStream, kind: &str) -> Event {
-    loop {
-        let event = events.next().expect("an event");
-        if event.kind == kind {
-            return event;
-        }
-    }
+    let mut found = None;
+    until("the event comes", BOUND, || {
+        found = events.next().filter(|told| told.kind == kind);
+        found.is_some()
+    });
+    found.unwrap()
 }
 
 /// The next event of this kind about this kind of alert, within two minutes and through silence.
@@ -108,6 +113,12 @@ fn items(list: &Value) -> &[Value] {
     list["items"].as_array().map_or(&[], Vec::as_slice)
 }
 
+/// The alerts of a list that are of this kind: a slow machine may raise others.
+fn of_kind<'l>(list: &'l Value, kind: &str) -> Vec<&'l Value> {
+    let all = items(list).iter();
+    all.filter(|alert| alert["kind"] == kind).collect()
+}
+
 /// Kills what a channel reads from, and waits until its item is delivered again. Answers what was told
 /// meanwhile.
 fn kill_sources(daemon: &Daemon, channel: &str, events: &mut EventStream) -> Vec<Event> {
@@ -142,7 +153,7 @@ fn three_failures_of_a_channels_source_are_one_alert_that_recovery_closes() {
     daemon.prepared(&media);
     daemon.on_air(&channel);
     let mut hook = Hook::answering("204 No Content");
-    let (route, secret) = hook.route(&daemon);
+    let (route, secret) = hook.route(&daemon, "channel.source_failing");
     let mut events = daemon.events(&format!("?channel={channel}"));
     let bearer = format!("Bearer {STRANGER}");
     let mut theirs = EventStream::open(
@@ -192,11 +203,13 @@ fn three_failures_of_a_channels_source_are_one_alert_that_recovery_closes() {
         format!("?channel={channel}&limit=1"),
     ] {
         let list = daemon.get(&format!("/alerts{query}"));
-        assert_eq!(items(&list).len(), 1, "{query}: {list}");
-        assert_eq!(items(&list)[0]["id"], id);
+        let found = of_kind(&list, "channel.source_failing");
+        assert_eq!(found.len(), 1, "{query}: {list}");
+        assert_eq!(found[0]["id"], id);
     }
     for query in ["?state=closed", "?severity=critical", "?state=acknowledged"] {
-        assert!(items(&daemon.get(&format!("/alerts{query}"))).is_empty());
+        let list = daemon.get(&format!("/alerts{query}"));
+        assert!(of_kind(&list, "channel.source_failing").is_empty());
     }
     let refused = daemon.ask("GET", "/alerts?state=bad", &[], b"");
     assert_eq!(refused.status, 400, "{}", refused.text());
@@ -217,7 +230,7 @@ fn three_failures_of_a_channels_source_are_one_alert_that_recovery_closes() {
     assert!(sent.is_signed_with(&secret));
     assert_eq!(sent.json()["type"], "alert.closed");
     let list = daemon.get(&format!("/alerts?channel={channel}"));
-    assert_eq!(items(&list).len(), 1, "{list}");
+    assert_eq!(of_kind(&list, "channel.source_failing").len(), 1, "{list}");
     let late = daemon.ask("POST", &format!("/alerts/{id}/acknowledge"), &[], b"");
     assert_eq!(late.status, 409, "{}", late.text());
 
@@ -292,8 +305,7 @@ fn a_daemon_that_was_killed_tells_so_and_one_that_ended_does_not() {
     daemon.ended();
     let daemon = Daemon::start(data.path(), "");
     let list = daemon.get("/alerts");
-    let alert = &items(&list)[0];
-    assert_eq!(alert["kind"], "daemon.unclean_stop");
+    let alert = of_kind(&list, "daemon.unclean_stop")[0];
     assert_eq!(alert["audience"], "operator");
     let id = alert["id"].as_str().unwrap().to_owned();
     until(
@@ -304,7 +316,8 @@ fn a_daemon_that_was_killed_tells_so_and_one_that_ended_does_not() {
     daemon.signal("TERM");
     assert!(daemon.ended().success());
     let daemon = Daemon::start(data.path(), "");
-    assert_eq!(items(&daemon.get("/alerts")).len(), 1);
+    let list = daemon.get("/alerts");
+    assert_eq!(of_kind(&list, "daemon.unclean_stop").len(), 1, "{list}");
 }
 
 #[test]
@@ -333,7 +346,7 @@ fn routes_are_made_changed_tested_and_their_dead_letters_sent_again() {
     let data = folder();
     let daemon = Daemon::start(data.path(), &format!("{SETTINGS}dead_air = 1\n"));
     let mut hook = Hook::answering("410 Gone");
-    let (id, secret) = hook.route(&daemon);
+    let (id, secret) = hook.route(&daemon, "channel.dead_air");
     let path = format!("/alert-routes/{id}");
     let tested = daemon.post(&format!("{path}/test"), &Value::Null);
     assert_eq!(tested["delivered"], false);
@@ -366,8 +379,7 @@ fn routes_are_made_changed_tested_and_their_dead_letters_sent_again() {
     );
     let letter = dead[0]["id"].as_str().unwrap().to_owned();
     hook.receiver.behave(Behaviour::status("200 OK"));
-    let patch =
-        json!({ "enabled": true, "minimumSeverity": "critical", "kinds": ["channel.dead_air"] });
+    let patch = json!({ "enabled": true, "minimumSeverity": "critical" });
     let patched = daemon.api("PATCH", &path, &patch);
     assert_eq!(
         (&patched["enabled"], &patched["disabledReason"]),
@@ -404,6 +416,35 @@ fn routes_are_made_changed_tested_and_their_dead_letters_sent_again() {
 }
 
 #[test]
+fn an_unclean_stop_reaches_a_mailbox_by_the_operators_server() {
+    let data = folder();
+    let runtime = runtime();
+    let mut server = runtime.block_on(MailServer::start(Fault::default(), None));
+    let settings = format!(
+        "[alerts.smtp]\nhost = \"localhost\"\nport = {}\ntls = \"none\"\nfrom = \"TV <tv@example.org>\"\n",
+        server.address.port()
+    );
+    let daemon = Daemon::start(data.path(), &settings);
+    let chosen =
+        json!({ "type": "email", "address": "ops@example.com", "kinds": ["daemon.unclean_stop"] });
+    let route = daemon.post("/alert-routes", &chosen);
+    assert!(route.get("secret").is_none(), "{route}");
+    let path = format!("/alert-routes/{}/test", route["id"].as_str().unwrap());
+    assert_eq!(daemon.post(&path, &Value::Null)["delivered"], true);
+    let mail = runtime.block_on(server.next());
+    assert!(mail.text.contains("Subject: [test] playoutd: "), "{mail:?}");
+    daemon.signal("KILL");
+    daemon.ended();
+    let _daemon = Daemon::start(data.path(), &settings);
+    let mail = runtime.block_on(server.next());
+    assert!(mail.to.contains("ops@example.com"), "{mail:?}");
+    assert!(
+        mail.text.contains("Subject: [WARNING] playoutd: "),
+        "{mail:?}"
+    );
+}
+
+#[test]
 fn a_channel_in_error_is_escalated_and_over_when_it_is_live_again_or_stopped() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
@@ -427,16 +468,13 @@ fn a_channel_in_error_is_escalated_and_over_when_it_is_live_again_or_stopped() {
             (&json!("escalate"), &json!("fallbackVideo")),
             "{recovery}"
         );
-        let opened = next(&mut events, "alert.opened").data;
-        assert_eq!(
-            (&opened["kind"], &opened["audience"]),
-            (&json!("channel.error"), &json!("both"))
-        );
+        let opened = awaited(&mut events, "alert.opened", "channel.error");
+        assert_eq!(opened["audience"], "both");
         daemon.operate(&channel, ending);
-        let closed = next(&mut events, "alert.closed").data;
+        let closed = awaited(&mut events, "alert.closed", "channel.error");
         assert_eq!(closed["id"], opened["id"]);
     }
-    let open = daemon.get("/alerts?state=open");
+    let open = daemon.get(&format!("/alerts?state=open&channel={channel}"));
     assert!(items(&open).is_empty(), "{open}");
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use playout_domain::alert::{
-    Alert, AlertKind, AlertState, Alerts, Effect, Key, Notice, QUIET, Report, Signal, Step, Subject,
+    Alert, AlertKind, AlertState, Alerts, Effect, Key, MAX_ENTRIES, Notice, QUIET, Report, Signal,
+    Step, Subject,
 };
 use playout_domain::{AlertId, ChannelId, ClientId, MediaId};
 use proptest::prelude::*;
@@ -218,6 +219,31 @@ fn alerts_that_were_open_go_on_after_a_restart() {
     let mut again = Desk::new();
     again.alerts.restore([untold], again.now);
     assert_eq!(notices(&again.wait(QUIET.as_secs())), [Notice::Opened]);
+}
+
+/// A6.
+#[test]
+fn so_many_keys_are_remembered_and_an_open_alert_is_not_forgotten_for_them() {
+    let mut desk = Desk::new();
+    let first = Key::new(AlertKind::ChannelError, Subject::Channel(channel(0)));
+    desk.fail(first);
+    let most = MAX_ENTRIES as u128;
+    for n in 1..=most + 5 {
+        let key = Key::new(AlertKind::SourceFailing, Subject::Channel(channel(n)));
+        desk.fail(key);
+    }
+    assert_eq!(
+        (desk.alerts.known(), desk.alerts.dropped()),
+        (MAX_ENTRIES, 0)
+    );
+    assert_eq!(desk.alerts.open().next().map(|a| a.key), Some(first));
+    for n in 1..=most + 5 {
+        let key = Key::new(AlertKind::ChannelError, Subject::Channel(channel(n)));
+        desk.fail(key);
+    }
+    let open = desk.alerts.open().count();
+    assert_eq!((open, desk.alerts.known()), (MAX_ENTRIES, MAX_ENTRIES));
+    assert_eq!(desk.alerts.dropped(), 6, "there was no room for them");
 }
 
 #[derive(Debug, Clone)]

@@ -123,9 +123,12 @@ async fn media_that_cannot_be_prepared_are_told_to_their_client_until_they_are()
     event(&mut events, kind::ALERT_UPDATED).await;
     // One profile of two.
     tell(kind::MEDIA_READY, "720p25");
+    tell(kind::MEDIA_FAILED, "240p25");
+    let updated = event(&mut events, kind::ALERT_UPDATED).await;
+    assert_eq!(updated.data["occurrences"], 3);
     tell(kind::MEDIA_READY, "240p25");
     let closed = event(&mut events, kind::ALERT_CLOSED).await;
-    assert_eq!(closed.data["occurrences"], 2);
+    assert_eq!(closed.data["occurrences"], 3);
     tell(kind::MEDIA_FAILED, "720p25");
     event(&mut events, kind::ALERT_OPENED).await;
     tell(kind::MEDIA_DELETED, "");

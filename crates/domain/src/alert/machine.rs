@@ -326,6 +326,11 @@ impl Alerts {
         self.entries.values().filter_map(Entry::open)
     }
 
+    /// How many keys are remembered.
+    pub fn known(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Signals that were dropped for want of room.
     pub const fn dropped(&self) -> u64 {
         self.dropped

@@ -133,6 +133,19 @@ async fn a_secret_that_was_moved_does_not_open_and_silences_one_route_only() {
 }
 
 #[tokio::test]
+async fn a_lost_master_key_is_missed_by_one_route_alone() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    store
+        .create_alert_route(&who, &webhook(), Some(SECRET))
+        .await
+        .unwrap();
+    std::fs::remove_file(&store.config().master_key).unwrap();
+    let refused = Store::connect(store.config()).await.unwrap_err();
+    assert!(refused.to_string().contains("is missing"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_client_has_so_many_routes_and_sees_no_other_clients() {
     let store = testing::fresh().await;
     let (ours, theirs) = (
