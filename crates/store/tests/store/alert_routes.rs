@@ -140,7 +140,7 @@ async fn a_lost_master_key_is_missed_by_one_route_alone() {
         .create_alert_route(&who, &webhook(), Some(SECRET))
         .await
         .unwrap();
-    std::fs::remove_file(&store.config().master_key).unwrap();
+    std::fs::remove_file(store.config().master_key.path()).unwrap();
     let refused = Store::connect(store.config()).await.unwrap_err();
     assert!(refused.to_string().contains("is missing"), "{refused}");
 }
