@@ -31,8 +31,8 @@ impl Inner {
             return Ok(());
         }
         let (open, pending, routes) = tokio::try_join!(
-            self.store.open_alerts(),
-            self.store.pending_deliveries(),
+            self.store.open_alerts(None),
+            self.store.pending_deliveries(None),
             self.store.all_alert_routes()
         )?;
         self.set_routes(routes);

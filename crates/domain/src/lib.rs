@@ -27,7 +27,7 @@ pub use channel::{Channel, ChannelStatus, Desired};
 pub use config::{ChannelConfig, Policy};
 pub use destination::{DestinationConfig, Platform, StreamKey};
 pub use ids::{
-    AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId,
+    AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId, NodeId,
     RenditionId, TokenId,
 };
 pub use media::{MediaItem, MediaStatus, Profile};

@@ -97,7 +97,7 @@ pub(crate) async fn load(tx: &Transaction<'_>) -> Result<Loaded, StoreError> {
 }
 
 /// The ids of all channels, from wherever they can be read.
-async fn ids(tx: &Transaction<'_>) -> Result<Vec<ChannelId>, StoreError> {
+pub(crate) async fn ids(tx: &Transaction<'_>) -> Result<Vec<ChannelId>, StoreError> {
     let list = async |sql: &str| -> Result<Vec<ChannelId>, StoreError> {
         let rows = tx.query(sql, &[]).await?;
         let ids = rows.iter().map(|row| row.try_get::<_, Uuid>(0));
