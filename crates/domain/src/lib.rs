@@ -27,8 +27,8 @@ pub use channel::{Channel, ChannelStatus, Desired};
 pub use config::{ChannelConfig, Policy};
 pub use destination::{DestinationConfig, Platform, StreamKey};
 pub use ids::{
-    AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId, NodeId,
-    RenditionId, TokenId,
+    AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId,
+    NodeId, RenditionId, TokenId,
 };
 pub use media::{MediaItem, MediaStatus, Profile};
 pub use plan::{Plan, PlanEntry, PlanRun, PlannedItem, Rotation, RotationItem};

@@ -44,6 +44,15 @@ pub struct Loaded {
     pub quarantined: Vec<Quarantined>,
 }
 
+impl Loaded {
+    /// The ids of all of them.
+    pub fn ids(&self) -> impl Iterator<Item = ChannelId> {
+        let damaged = self.quarantined.iter().map(|damaged| damaged.id);
+        let sound = self.channels.iter().map(|stored| stored.channel.id);
+        sound.chain(damaged)
+    }
+}
+
 impl FromIterator<Result<StoredChannel, Quarantined>> for Loaded {
     fn from_iter<I: IntoIterator<Item = Result<StoredChannel, Quarantined>>>(read: I) -> Self {
         let mut loaded = Self::default();

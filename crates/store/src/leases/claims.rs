@@ -136,7 +136,10 @@ impl Store {
 
     /// What a daemon does that has reached the database: it says that it is there, and claims what is its own.
     /// Where the database takes nothing new, it goes on with what it held.
-    pub(crate) async fn begin_leases(&self) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn begin_leases(&self) -> Result<(), StoreError> {
         let node = self.0.leases.node.id;
         let begun = async {
             self.renew_leases().await?;

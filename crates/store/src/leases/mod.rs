@@ -109,6 +109,16 @@ impl Lease {
         self.0.taken.is_some()
     }
 
+    /// Of a channel that this daemon only looks at.
+    pub fn nobodys() -> Self {
+        Self(Arc::new(Held {
+            epoch: AtomicI64::new(NOT_HELD),
+            lost: AtomicBool::new(true),
+            taken: None,
+            term: Arc::default(),
+        }))
+    }
+
     pub(crate) fn taken_at(&self) -> Option<Timestamp> {
         self.0.taken
     }

@@ -198,7 +198,10 @@ async fn deliveries_are_kept_listed_and_put_back_and_go_with_their_route() {
         all(&store, &who).await,
         [done.clone(), given_up.clone(), pending.clone()]
     );
-    assert_eq!(store.pending_deliveries(None).await.unwrap(), [pending.clone()]);
+    assert_eq!(
+        store.pending_deliveries(None).await.unwrap(),
+        [pending.clone()]
+    );
     let dead = DeliveryFilter {
         state: Some(DeliveryState::Dead),
         ..DeliveryFilter::default()
