@@ -248,13 +248,12 @@ impl Store {
             inner.take_keys(ring);
         }
         self.resume_journal().await;
+        self.recall_alone().await;
         if *inner.up.borrow() {
             if self.reconcile().await.is_err() {
                 tracing::warn!("orders wait for the database");
             }
             self.begin_leases().await?;
-        } else {
-            self.recall_alone().await;
         }
         inner.standing();
         Ok(())
