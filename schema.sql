@@ -27,9 +27,24 @@ CREATE TABLE tokens (
     scope       text NOT NULL CHECK (scope IN ('admin', 'client')),
     name        text NOT NULL,
     digest      bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
-    created_at  timestamptz NOT NULL
+    created_at  timestamptz NOT NULL,
+    -- Of a token that is in the file of a daemon's folder: which daemon's.
+    node        uuid
 );
 CREATE INDEX tokens_client ON tokens (client_id);
+
+-- The daemons that share this database.
+CREATE TABLE nodes (
+    id           uuid PRIMARY KEY,
+    name         text NOT NULL,
+    -- Where it is reached, if it says so.
+    url          text,
+    -- When it renewed its leases last, and until when they run.
+    seen_at      timestamptz NOT NULL,
+    lease_until  timestamptz NOT NULL,
+    -- It knows of no other, and airs on when its leases have run out: nobody takes its channels.
+    alone        boolean NOT NULL
+);
 
 -- Channels: what the client chose, what the channel should do, what it was last known to do.
 CREATE TABLE channels (
@@ -56,9 +71,19 @@ CREATE TABLE channels (
     -- destinations with their sealed keys. A channel that does not match a digest is not put on air.
     digest                bytea NOT NULL CHECK (octet_length(digest) = 32),
     -- The same over desired … last_stop_time, which change often and by themselves.
-    life_digest           bytea NOT NULL CHECK (octet_length(life_digest) = 32)
+    life_digest           bytea NOT NULL CHECK (octet_length(life_digest) = 32),
+    -- Who airs it and writes about it; nothing: whoever comes. This and the next three are under no digest:
+    -- they change by themselves, and are no content.
+    node                  uuid,
+    -- When this has passed, another may take it.
+    lease_until           timestamptz,
+    -- Counts holders: what is written under an earlier one is refused.
+    epoch                 bigint NOT NULL DEFAULT 0,
+    -- When one daemon took it from another, the last time.
+    taken_at              timestamptz
 );
 CREATE INDEX channels_client ON channels (client_id);
+CREATE INDEX channels_node ON channels (node);
 
 -- Where a channel is pushed to by RTMP, in the order in which the client wrote them.
 CREATE TABLE rtmp_destinations (
@@ -111,8 +136,10 @@ CREATE TABLE renditions (
     frames       bigint NOT NULL,
     bytes        bigint NOT NULL,
     created_at   timestamptz NOT NULL,
-    UNIQUE (media_id, profile_key)
+    -- In whose folder the file is; nothing: whoever comes.
+    node         uuid
 );
+CREATE UNIQUE INDEX renditions_of ON renditions (media_id, profile_key, node) NULLS NOT DISTINCT;
 
 -- Who changed what: one hash chain for each client, written in the transaction of the change. It
 -- outlives what it tells of, so it refers to nothing.
@@ -194,10 +221,12 @@ CREATE TABLE alerts (
     closed_at        timestamptz,
     -- Whether the last that routes were told is that it is open.
     told             boolean NOT NULL,
+    -- Who raised it, or has taken over the channel since; nothing: whoever comes.
+    node             uuid,
     CHECK ((acknowledged_at IS NULL) = (acknowledged_by IS NULL))
 );
--- One trouble is one alert.
-CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject) WHERE closed_at IS NULL;
+-- One trouble of one daemon is one alert.
+CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject, node) NULLS NOT DISTINCT WHERE closed_at IS NULL;
 CREATE INDEX alerts_client ON alerts (client_id, id);
 CREATE INDEX alerts_channel ON alerts (channel_id, id);
 

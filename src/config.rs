@@ -27,6 +27,7 @@ pub struct Config {
     /// Where the daemon keeps everything it owns.
     pub data_dir: PathBuf,
     pub http: HttpSettings,
+    pub node: NodeSettings,
     pub database: DatabaseSettings,
     pub redis: RedisSettings,
     pub log: LogSettings,
@@ -50,6 +51,14 @@ pub struct HttpSettings {
     pub body_timeout: Seconds<1, 300>,
     pub write_timeout: Seconds<1, 3600>,
     pub shutdown_grace: Seconds<0, 300>,
+}
+
+/// `[node]`: this daemon among those that share a database.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeSettings {
+    pub name: Option<String>,
+    pub lease: Seconds<5, 600>,
 }
 
 /// `[database]`: PostgreSQL.
@@ -156,6 +165,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("data"),
             http: HttpSettings::default(),
+            node: NodeSettings::default(),
             database: DatabaseSettings::default(),
             redis: RedisSettings::default(),
             log: LogSettings::default(),
@@ -180,6 +190,15 @@ impl Default for HttpSettings {
             body_timeout: Seconds::of(30),
             write_timeout: Seconds::of(60),
             shutdown_grace: Seconds::of(5),
+        }
+    }
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self {
+            name: None,
+            lease: Seconds::of(20),
         }
     }
 }

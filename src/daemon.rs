@@ -11,6 +11,7 @@
 
 mod lock;
 mod mark;
+mod node;
 mod on_air;
 mod reach;
 mod settings;

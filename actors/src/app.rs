@@ -11,6 +11,7 @@ use crate::alerts::{AlertsConfig, ErrorHandler};
 use crate::channels::{Channels, Environment, Live};
 use crate::hub::Hub;
 use crate::integrity::Integrity;
+use crate::leases;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
 use crate::process::{Launcher, Roots, Tools};
@@ -72,7 +73,7 @@ pub struct App {
     /// What channels report.
     pub telemetry: Telemetry,
     tree: Tree,
-    /// Until what the database has is taken up.
+    /// Who takes up what the database has, and what other daemons leave.
     takers: Takers,
 }
 
@@ -101,9 +102,10 @@ impl App {
                 .map_err(|error| StartError(format!("the media library: {error}")))?;
         let takers = Takers::default();
         let stores = stores::child(&store, &hub, &takers);
+        let leases = leases::child(&store, &hub, &takers);
         let heads = config.data_dir.join(AUDIT_HEADS);
         let integrity = Integrity::new(store.clone(), Arc::clone(&hub), heads);
-        let tree = Tree::grow(stores, &integrity, &telemetry, &alerts, &library)
+        let tree = Tree::grow(stores, leases, &integrity, &telemetry, &alerts, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -132,10 +134,7 @@ impl App {
         )
         .await
         .map_err(|error| StartError(format!("the channels: {error}")))?;
-        if !store.is_taken_up() {
-            let takes = (channels.clone(), library.clone(), alerts.clone());
-            takers.send_replace(Some(takes));
-        }
+        takers.send_replace(Some((channels.clone(), library.clone(), alerts.clone())));
         Ok(Self {
             hub,
             alerts,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use playout_domain::lifecycle::Refused;
 use playout_domain::limits::LimitExceeded;
 use playout_domain::violation::Violations;
-use playout_store::StoreError;
+use playout_store::{NodeView, StoreError};
 
 /// What a client is told when the database's disk is full.
 pub const NO_ROOM: &str = "there is no room left on the disk of the database";
@@ -28,6 +28,9 @@ pub enum OpError {
         /// One sentence.
         message: String,
     },
+    /// Another daemon holds the channel, and takes changes and orders to it.
+    #[error("node {} holds the channel", .0.name)]
+    HeldElsewhere(NodeView),
     /// It was changed in the meantime.
     #[error("the version is {current} by now")]
     VersionMismatch {
@@ -91,6 +94,10 @@ impl From<StoreError> for OpError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NotFound => Self::NotFound("thing"),
+            StoreError::LeaseLost => Self::Unavailable {
+                message: "another daemon has just taken the channel over".into(),
+                retry_after: Duration::from_secs(1),
+            },
             StoreError::VersionMismatch { current } => Self::VersionMismatch { current },
             StoreError::Limit(exceeded) => Self::Limit(exceeded),
             StoreError::Conflict(message) => Self::Conflict {

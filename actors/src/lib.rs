@@ -7,6 +7,7 @@ pub mod channels;
 pub mod error;
 pub mod hub;
 pub mod integrity;
+mod leases;
 pub mod library;
 mod playout;
 pub mod process;

@@ -4,8 +4,10 @@
 //!
 //! The breakers themselves are the store's.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use playout_domain::ids::ChannelId;
 use playout_store::{Condition, Server, Store};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -57,10 +59,13 @@ async fn take_up(
             break;
         };
         let taken = async {
+            store.begin_leases().await?;
             alerts.take_up().await?;
             library.take_up().await?;
-            let stored = store.all_channels().await?;
-            channels.take_up(stored).await
+            let known = store.all_channels().await?;
+            let known: HashSet<ChannelId> = known.ids().collect();
+            let held = store.held_channels().await?;
+            channels.take_up(held, &known).await
         };
         match taken.await {
             Ok(()) => {

@@ -5,6 +5,7 @@
 //! ```text
 //! root                 one_for_one, 5 restarts in 60 s, then the daemon ends; stopped from the bottom
 //! ├─ store guard       tells whether PostgreSQL and Redis work
+//! ├─ leases            which channels are this daemon's: renewed, lost, taken over
 //! ├─ integrity         exports the audit's heads, follows the audit once after a start
 //! ├─ drain             heartbeats from Redis to PostgreSQL, in batches
 //! ├─ heartbeats        to Redis at once; straight to PostgreSQL without it
@@ -50,7 +51,7 @@ pub struct Row {
 }
 
 /// What everything hangs on.
-pub const ROOT: Row = permanent("root", 50);
+pub const ROOT: Row = permanent("root", 55);
 /// How the children of the root are kept.
 pub const ROOT_POLICY: Policy = Policy {
     strategy: Strategy::OneForOne,
@@ -64,6 +65,8 @@ pub const ROOT_POLICY: Policy = Policy {
 
 /// Tells whether the stores work.
 pub const STORE_GUARD: Row = permanent("store guard", 2);
+/// Keeps leases: it goes on until the channels have left the air.
+pub const LEASES: Row = permanent("leases", 2);
 /// Watches over what is kept; it stops after all who write, so that everything done is in what it exports.
 pub const INTEGRITY: Row = permanent("integrity", 5);
 /// Heartbeats from Redis to PostgreSQL. It ends after the one that brings them to Redis.
@@ -94,8 +97,9 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 8] = [
+pub const TABLE: [Row; 9] = [
     STORE_GUARD,
+    LEASES,
     INTEGRITY,
     DRAIN,
     HEARTBEATS,
@@ -149,13 +153,14 @@ impl Tree {
     /// What did not start.
     pub async fn grow(
         stores: ChildSpec,
+        leases: ChildSpec,
         integrity: &Integrity,
         telemetry: &Telemetry,
         alerts: &ErrorHandler,
         library: &Library,
     ) -> Result<Self, ChildError> {
         let channels = Supervisor::planned(CHANNELS.name, CHANNELS_POLICY, Vec::new());
-        let mut children = vec![stores, integrity.child()];
+        let mut children = vec![stores, leases, integrity.child()];
         children.extend(telemetry.children());
         children.push(alerts.child());
         children.push(library.child());

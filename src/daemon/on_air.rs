@@ -93,7 +93,7 @@ async fn channel(app: &App, who: &Principal) -> Result<Channel, String> {
         after = page.last().map(|channel| channel.id);
         let last = page.len() < PAGE;
         if let Some(found) = page.into_iter().find(|channel| channel.config.name == NAME) {
-            return Ok(found);
+            return Ok(found.view);
         }
         if last {
             let config = json!({ "name": NAME });

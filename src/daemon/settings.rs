@@ -17,6 +17,7 @@ use playout_store::{KeySource, StoreConfig};
 use zeroize::Zeroizing;
 
 use super::mark::RunMark;
+use super::node;
 use crate::config::{self, Config};
 use crate::facade;
 use crate::facade::accept::ConnectionLimits;
@@ -50,7 +51,7 @@ pub(super) fn embedded(config: &Config, data_dir: &Path) -> Option<EmbeddedConfi
 /// Where the database and Redis are: as configured, else the servers that run here.
 ///
 /// # Errors
-/// One sentence, when there is neither.
+/// One sentence, when there is neither, or this daemon's identity cannot be read.
 pub(super) fn store(
     config: &Config,
     data_dir: &Path,
@@ -71,6 +72,7 @@ pub(super) fn store(
         key_prefix: config.redis.prefix.clone(),
         master_key: master_key(data_dir),
         standby: Some(data_dir.join(STANDBY)),
+        node: node::identity(config, data_dir)?,
     })
 }
 

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use playout_actors::channels::Looked;
 use playout_domain::lifecycle::Operation;
 use playout_domain::{Channel, ChannelId};
+use serde::Serialize;
 use serde_json::{Value, json};
 use warp::http::header;
 use warp::reply::Response;
@@ -43,18 +45,15 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
         .await?;
     let (channels, next) = page.cut(fetched, |channel| channel.id);
     answer::page(
-        channels
-            .iter()
-            .map(|channel| json(&call, channel))
-            .collect(),
+        channels.iter().map(|looked| shown(&call, looked)).collect(),
         next,
     )
 }
 
 pub(super) async fn get(call: Call, id: ChannelId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let channel = call.app.channels.get(&call.who, id).await?;
-    one(&call, &channel)
+    let looked = call.app.channels.look(&call.who, id).await?;
+    Ok(versioned(answer::ok(&shown(&call, &looked))?, &looked))
 }
 
 pub(super) async fn update(mut call: Call, id: ChannelId) -> Result<Response, Problem> {
@@ -98,14 +97,12 @@ pub(super) async fn health(call: Call, id: ChannelId) -> Result<Response, Proble
 
 pub(super) async fn processes(call: Call, id: ChannelId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let processes = call.app.channels.processes(&call.who, id).await?;
-    answer::ok(&json!({ "items": processes }))
+    items(call.app.channels.processes(&call.who, id).await?)
 }
 
 pub(super) async fn outputs(call: Call, id: ChannelId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let outputs = call.app.channels.outputs(&call.who, id).await?;
-    answer::ok(&json!({ "items": outputs }))
+    items(call.app.channels.outputs(&call.who, id).await?)
 }
 
 pub(super) async fn output_metrics(call: Call, id: ChannelId) -> Result<Response, Problem> {
@@ -138,7 +135,19 @@ pub(super) async fn plan(call: Call, id: ChannelId) -> Result<Response, Problem>
     let entries = call.app.channels.plan(&call.who, id, from, until).await?;
     let last = entries.get(MAX_ENTRIES - 1);
     let next = last.map(|entry| entry.end).filter(|end| *end < until);
-    answer::ok(&json!({ "from": from, "until": until, "items": entries, "nextFrom": next }))
+    let plan = json!({ "from": from, "until": until, "items": entries.view, "nextFrom": next });
+    answer::ok(&Looked {
+        view: plan,
+        held_by: entries.held_by,
+    })
+}
+
+/// A list, and who holds the channel that it is of.
+fn items<T: Serialize>(looked: Looked<Vec<T>>) -> Result<Response, Problem> {
+    answer::ok(&Looked {
+        view: json!({ "items": looked.view }),
+        held_by: looked.held_by,
+    })
 }
 
 /// The stretch of time that a query asks for.
@@ -170,6 +179,15 @@ fn stretch(
 /// A channel as every route answers it.
 fn json(call: &Call, channel: &Channel) -> Value {
     channel.to_json(Timestamp::now(), call.public_url())
+}
+
+/// The same with the daemon that holds it, where that is another.
+fn shown(call: &Call, looked: &Looked<Channel>) -> Value {
+    let mut shown = json(call, looked);
+    if let Some(holder) = &looked.held_by {
+        shown["heldBy"] = json!(holder);
+    }
+    shown
 }
 
 fn one(call: &Call, channel: &Channel) -> Result<Response, Problem> {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use playout_actors::OpError;
 use playout_domain::limits::LimitExceeded;
 use playout_domain::violation::Violation;
-use playout_store::StoreError;
+use playout_store::{NodeView, StoreError};
 use serde_json::{Map, Value, json};
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, StatusCode};
@@ -149,6 +149,16 @@ impl Problem {
             Some(reason) => problem.member("reason", sentence(reason)),
             None => problem,
         }
+    }
+
+    /// 409: another daemon holds the channel; `node` names it.
+    pub fn held_elsewhere(node: &NodeView) -> Self {
+        let detail = format!(
+            "Node {} holds the channel, and takes changes and orders to it.",
+            node.name
+        );
+        let node = serde_json::to_value(node).unwrap_or_default();
+        Self::new(Kind::HeldElsewhere, detail).member("node", node)
     }
 
     /// 412: `current` is the version that is there now.
@@ -310,6 +320,7 @@ impl From<OpError> for Problem {
             OpError::Invalid(violations) => Self::invalid(&violations.0),
             OpError::Conflict { state, message } => Self::conflict(state, sentence(&message)),
             OpError::Quarantined { reason } => Self::quarantined(reason.as_deref()),
+            OpError::HeldElsewhere(node) => Self::held_elsewhere(&node),
             OpError::VersionMismatch { current } => Self::version_mismatch(Some(current)),
             OpError::Limit(exceeded) => Self::limit_exceeded(&exceeded),
             OpError::Unavailable {
@@ -350,6 +361,7 @@ pub(super) fn allow_header(allowed: &[Method]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use playout_domain::NodeId;
     use playout_domain::limits::{Amount, Limit};
     use playout_domain::violation::Violations;
 
@@ -391,6 +403,11 @@ mod tests {
             message: "no".into(),
         };
         let soon = Duration::from_secs(5);
+        let node = NodeView {
+            id: NodeId::from(uuid::Uuid::nil()),
+            name: "tv2".to_owned(),
+            url: None,
+        };
         for (error, status) in [
             (OpError::NotFound("channel"), 404),
             (
@@ -399,6 +416,7 @@ mod tests {
             ),
             (conflict(), 409),
             (OpError::Quarantined { reason: None }, 409),
+            (OpError::HeldElsewhere(node), 409),
             (OpError::VersionMismatch { current: 7 }, 412),
             (OpError::Limit(limit), 402),
             (

@@ -49,6 +49,7 @@ pub(super) async fn readyz(facade: &Facade, request: &Request) -> Result<Respons
         "disk": room,
         "quarantinedChannels": app.channels.quarantined(),
         "journaledOrders": store.journaled(),
+        "node": { "id": store.node().id, "name": store.node().name, "alone": store.is_alone() },
         "telemetry": app.telemetry.view(),
     });
     if store.writable().is_err() {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use playout_domain::alert::delivery::Delivery;
 use playout_domain::alert::outbox::Outbox;
 use playout_domain::alert::{Alert, Alerts, Effect, Notice, Signal, Step};
-use playout_domain::{AlertId, DeliveryId};
+use playout_domain::{AlertId, ChannelId, DeliveryId};
 use playout_store::operator;
 use uuid::Uuid;
 
@@ -54,6 +54,23 @@ impl Desk {
             self.deliver(delivery, now);
         }
         anew
+    }
+
+    /// Goes on with what is open on a channel that was another daemon's; what is known here stays.
+    pub(super) fn adopt(&mut self, open: Vec<Alert>, pending: Vec<Delivery>, now: Timestamp) {
+        let known: Vec<_> = self.open().map(|alert| alert.key).collect();
+        let unknown = open.into_iter().filter(|alert| !known.contains(&alert.key));
+        self.alerts.restore(unknown, now);
+        for delivery in pending {
+            self.deliver(delivery, now);
+        }
+    }
+
+    /// Forgets what is open on a channel that is another daemon's, with what is still to be told of it.
+    pub(super) fn let_go(&mut self, channel: ChannelId) {
+        let of_it = self.alerts.forget(channel);
+        self.outbox
+            .forget(|delivery| of_it.contains(&delivery.alert));
     }
 
     pub(super) fn decide(&mut self, signal: Signal, now: Timestamp) -> Vec<Effect> {

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use playout_domain::ChannelId;
 use playout_domain::alert::Notice;
 use playout_store::StoreError;
 
@@ -16,6 +17,30 @@ impl ErrorHandler {
     pub(crate) async fn take_up(&self) -> Result<(), StoreError> {
         let _writing = self.inner.writing.lock().await;
         self.inner.load().await
+    }
+}
+
+impl ErrorHandler {
+    /// Goes on with what is open on a channel that has become this daemon's.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(crate) async fn adopt(&self, channel: ChannelId) -> Result<(), StoreError> {
+        let inner = &self.inner;
+        let _writing = inner.writing.lock().await;
+        let (open, pending) = tokio::try_join!(
+            inner.store.open_alerts(Some(channel)),
+            inner.store.pending_deliveries(Some(channel))
+        )?;
+        inner.desk().adopt(open, pending, desk::now());
+        inner.to_deliver.notify_one();
+        inner.to_wait.notify_one();
+        Ok(())
+    }
+
+    /// What is open on a channel is another daemon's from now on.
+    pub(crate) fn let_go(&self, channel: ChannelId) {
+        self.inner.desk().let_go(channel);
     }
 }
 
@@ -33,8 +58,8 @@ impl Inner {
         // A route that is made meanwhile is in what is read, or comes after it.
         let _changing = self.changing.lock().await;
         let (open, pending, routes) = tokio::try_join!(
-            self.store.open_alerts(),
-            self.store.pending_deliveries(),
+            self.store.open_alerts(None),
+            self.store.pending_deliveries(None),
             self.store.all_alert_routes()
         )?;
         self.set_routes(routes);

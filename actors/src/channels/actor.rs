@@ -326,6 +326,7 @@ impl Room {
             spool: Arc::clone(&handle.spool),
             taps: Arc::clone(&handle.taps),
             view: view.clone(),
+            lease: handle.lease.clone(),
             facts: Facts {
                 generation,
                 to: self.facts.clone(),
@@ -423,7 +424,7 @@ impl Room {
         } = &self.args;
         let snapshot = handle.snapshot();
         let status = snapshot.channel.life.status;
-        if !matches!(status, ChannelStatus::Live | ChannelStatus::Error) {
+        if !matches!(status, ChannelStatus::Live | ChannelStatus::Error) || !handle.lease.holds() {
             return;
         }
         let now = Timestamp::now();

@@ -9,7 +9,7 @@ use playout_domain::channel::Channel;
 use playout_domain::ids::ChannelId;
 use playout_domain::media::Profile;
 use playout_domain::units::Frame;
-use playout_store::Airtime;
+use playout_store::{Airtime, Lease};
 use tokio::sync::{Mutex, Notify};
 
 use super::actor::Pen;
@@ -53,6 +53,8 @@ pub(crate) struct Handle {
     pub(crate) taps: Arc<Taps>,
     /// What the RTMP outputs show.
     pub(crate) board: Board,
+    /// Whether the channel is this daemon's to air.
+    pub(crate) lease: Lease,
     /// Held by whoever writes about the channel.
     pub(crate) pen: Mutex<Pen>,
     /// Told when the snapshot was replaced.
@@ -63,8 +65,9 @@ pub(crate) struct Handle {
 
 impl Handle {
     /// `pen` is what the database has of the channel.
-    pub(crate) fn new(snapshot: Snapshot, spool_dir: PathBuf, pen: Pen) -> Self {
+    pub(crate) fn new(snapshot: Snapshot, lease: Lease, spool_dir: PathBuf, pen: Pen) -> Self {
         Self {
+            lease,
             pen: Mutex::new(pen),
             changed: Notify::new(),
             id: snapshot.channel.id,

@@ -4,6 +4,7 @@
 //! channel by its actor; each is committed with its audit entry before it takes effect.
 
 mod actor;
+mod elsewhere;
 mod handle;
 mod live;
 mod quarantine;
@@ -12,6 +13,7 @@ mod take_up;
 mod tests;
 mod views;
 
+pub use elsewhere::Looked;
 pub use views::{
     HealthView, HlsMetrics, OnAir, OnAirKind, OutputMetrics, OutputTarget, OutputView, PlannedView,
     ProcessView, RtmpMetrics, RungView, StatusView,
@@ -28,7 +30,7 @@ use playout_domain::config::{ChannelConfig, DestinationEdit};
 use playout_domain::ids::{ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::plan::{Plan, Rotation};
-use playout_store::{Airtime, Principal, ToAir};
+use playout_store::{Airtime, Lease, Principal, ToAir};
 use ractor::ActorRef;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -184,25 +186,7 @@ impl Channels {
     /// # Errors
     /// There is none, or it is another client's.
     pub async fn get(&self, who: &Principal, id: ChannelId) -> Result<Channel, OpError> {
-        Ok(self.seen(who, id)?.snapshot().channel.clone())
-    }
-
-    /// Channels in the order of their ids, those after `after`, `limit` at most.
-    pub async fn list(
-        &self,
-        who: &Principal,
-        after: Option<ChannelId>,
-        limit: usize,
-    ) -> Result<Vec<Channel>, OpError> {
-        let handles = self.handles();
-        let later = handles
-            .iter()
-            .filter(|(id, _)| after.is_none_or(|after| **id > after));
-        let channels = later.map(|(_, handle)| handle.snapshot().channel.clone());
-        Ok(channels
-            .filter(|channel| who.sees(channel.client_id))
-            .take(limit)
-            .collect())
+        Ok(self.look(who, id).await?.view)
     }
 
     /// Changes a configuration by JSON merge patch (RFC 7396).
@@ -253,7 +237,7 @@ impl Channels {
         destination: DestinationId,
         publish: bool,
     ) -> Result<Validation, OpError> {
-        let snapshot = self.seen(who, id)?.snapshot();
+        let snapshot = self.here(who, id).await?.snapshot();
         let known = snapshot.channel.config.rtmp_destinations.iter();
         let named = known.clone().find(|known| known.id == Some(destination));
         let named = named.ok_or(OpError::NotFound("destination"))?;
@@ -301,13 +285,22 @@ impl Channels {
     }
 
     /// What it does and what viewers see.
-    pub async fn status(&self, who: &Principal, id: ChannelId) -> Result<StatusView, OpError> {
-        Ok(self.seen(who, id)?.status())
+    pub async fn status(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+    ) -> Result<Looked<StatusView>, OpError> {
+        self.look_at(who, id, Handle::status).await
     }
 
     /// How it does.
-    pub async fn health(&self, who: &Principal, id: ChannelId) -> Result<HealthView, OpError> {
-        Ok(self.seen(who, id)?.health(Timestamp::now()))
+    pub async fn health(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+    ) -> Result<Looked<HealthView>, OpError> {
+        let health = |handle: &Handle| handle.health(Timestamp::now());
+        self.look_at(who, id, health).await
     }
 
     /// Its FFmpeg processes.
@@ -315,8 +308,8 @@ impl Channels {
         &self,
         who: &Principal,
         id: ChannelId,
-    ) -> Result<Vec<ProcessView>, OpError> {
-        Ok(self.seen(who, id)?.processes())
+    ) -> Result<Looked<Vec<ProcessView>>, OpError> {
+        self.look_at(who, id, Handle::processes).await
     }
 
     /// Its outputs.
@@ -324,10 +317,10 @@ impl Channels {
         &self,
         who: &Principal,
         id: ChannelId,
-    ) -> Result<Vec<OutputView>, OpError> {
-        Ok(self
-            .seen(who, id)?
-            .outputs(&self.inner.environment.studio.settings))
+    ) -> Result<Looked<Vec<OutputView>>, OpError> {
+        let settings = &self.inner.environment.studio.settings;
+        self.look_at(who, id, |handle| handle.outputs(settings))
+            .await
     }
 
     /// What its outputs have done.
@@ -335,13 +328,18 @@ impl Channels {
         &self,
         who: &Principal,
         id: ChannelId,
-    ) -> Result<OutputMetrics, OpError> {
-        Ok(self.seen(who, id)?.output_metrics())
+    ) -> Result<Looked<OutputMetrics>, OpError> {
+        self.look_at(who, id, Handle::output_metrics).await
     }
 
     /// Its rotation.
-    pub async fn rotation(&self, who: &Principal, id: ChannelId) -> Result<Rotation, OpError> {
-        Ok(self.seen(who, id)?.snapshot().airtime.rotation.clone())
+    pub async fn rotation(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+    ) -> Result<Looked<Rotation>, OpError> {
+        let rotation = |handle: &Handle| handle.snapshot().airtime.rotation.clone();
+        self.look_at(who, id, rotation).await
     }
 
     /// Replaces its rotation; what is on air stays to its end.
@@ -366,16 +364,18 @@ impl Channels {
         id: ChannelId,
         from: Timestamp,
         until: Timestamp,
-    ) -> Result<Vec<PlannedView>, OpError> {
+    ) -> Result<Looked<Vec<PlannedView>>, OpError> {
         let library = &self.inner.environment.studio.library;
-        Ok(self
-            .seen(who, id)?
-            .plan(from, until, |media| library.title(media)))
+        let plan = |handle: &Handle| handle.plan(from, until, |media| library.title(media));
+        self.look_at(who, id, plan).await
     }
 
     /// The HLS output of a channel that is on air with HLS enabled. Never waits.
     pub fn hls(&self, id: ChannelId) -> Option<Arc<HlsOutput>> {
-        self.handles().get(&id)?.on_air()?.output
+        let handle = self.handles().get(&id).cloned()?;
+        // Another daemon may publish by now.
+        let output = handle.on_air()?.output?;
+        handle.lease.holds().then_some(output)
     }
 
     /// What a channel is called, for the public page; nothing when there is no such channel.
@@ -462,7 +462,9 @@ impl Channels {
             false => Pen::default(),
         };
         let spool = self.inner.dir.join(id.to_string()).join("spool");
-        let handle = Arc::new(Handle::new(snapshot, spool, pen));
+        let lease = self.inner.environment.store.lease(id);
+        let lease = lease.unwrap_or_else(Lease::nobodys);
+        let handle = Arc::new(Handle::new(snapshot, lease, spool, pen));
         let args = Args {
             environment: Arc::clone(&self.inner.environment),
             handle: Arc::clone(&handle),
@@ -509,7 +511,7 @@ impl Channels {
         id: ChannelId,
         order: impl FnOnce(Reply<T>) -> Msg,
     ) -> Result<T, OpError> {
-        self.seen(who, id)?;
+        self.here(who, id).await?;
         let busy = || OpError::unavailable("the channel's actor is being restarted");
         let (reply, answer) = oneshot::channel();
         let actor = self.actor(id).ok_or_else(busy)?;

@@ -32,6 +32,11 @@ impl Quarantine {
         self.write().insert(damaged.id, damaged);
     }
 
+    /// Another daemon has it.
+    pub(super) fn release(&self, id: ChannelId) {
+        self.write().remove(&id);
+    }
+
     /// Why nothing can be done with a channel, if it is in here and `who` may know of it.
     pub(super) fn refusal(&self, who: &Principal, id: ChannelId) -> Option<OpError> {
         let all = self.read();

@@ -14,23 +14,31 @@ use crate::error::OpError;
 use crate::hub::{Event, kind};
 
 impl Channels {
-    /// Compares with what the database has: a channel that it does not have leaves the air, one that only it
-    /// has goes on air as it should, and those that both have take up what is new in it. One that is damaged there
-    /// stays on air from the copy for as long as the daemon runs.
+    /// Compares with what the database has of this daemon's channels: one that it does not have (it has those
+    /// that are `known`), or that another daemon holds, leaves the air, one that only it has goes on air as it
+    /// should, and those that both have take up what is new in it. One that is damaged there stays on air from
+    /// the copy for as long as the daemon runs.
     ///
     /// # Errors
     /// A channel that cannot be opened.
-    pub(crate) async fn take_up(&self, loaded: Loaded) -> Result<(), OpError> {
+    pub(crate) async fn take_up(
+        &self,
+        loaded: Loaded,
+        known: &HashSet<ChannelId>,
+    ) -> Result<(), OpError> {
         let Loaded {
             channels: stored,
             quarantined,
         } = loaded;
-        let known = stored.iter().map(|stored| stored.channel.id);
+        let sound = stored.iter().map(|stored| stored.channel.id);
         let damaged = quarantined.iter().map(|damaged| damaged.id);
-        let theirs: HashSet<ChannelId> = known.chain(damaged).collect();
+        let theirs: HashSet<ChannelId> = sound.chain(damaged).collect();
         let ours: Vec<ChannelId> = self.handles().keys().copied().collect();
         for id in ours.iter().filter(|id| !theirs.contains(id)) {
-            self.drop_deleted(*id).await;
+            match known.contains(id) {
+                true => self.lose(*id).await,
+                false => self.drop_deleted(*id).await,
+            }
         }
         let (on_air, off_air): (Vec<_>, Vec<_>) = quarantined
             .into_iter()

@@ -17,6 +17,10 @@ pub mod kind {
     pub const CHANNEL_DELETED: &str = "channel.deleted";
     /// A channel is stored damaged and was left off air.
     pub const CHANNEL_QUARANTINED: &str = "channel.quarantined";
+    /// A channel was taken over from a daemon that has gone.
+    pub const CHANNEL_TAKEN: &str = "channel.taken";
+    /// A channel has left the air here: another daemon has it, or may have it.
+    pub const CHANNEL_LOST: &str = "channel.lost";
     /// A channel's status changed.
     pub const CHANNEL_STATUS: &str = "channel.status";
     /// A channel published a segment.

@@ -15,6 +15,7 @@ use playout_media::hls::{MediaPlaylist, Segment, SegmentInfo, Segmenter, Variant
 use playout_media::mux::Counters;
 use playout_media::prepare::hex;
 use playout_media::splice::{SplicedGop, Splicer};
+use playout_store::Lease;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
@@ -25,6 +26,7 @@ use super::queue::{Fed, Queue, Shows};
 use super::spool::{Record, Spool, SpoolError};
 use super::taps::{Aired, Taps};
 use super::view::View;
+use super::without_lease;
 use crate::channels::{OnAir, OnAirKind};
 
 /// Scheduled media for so long without a failure is health.
@@ -64,6 +66,8 @@ pub(super) struct Air {
     pub(super) hls: Option<Hls>,
     pub(super) taps: Arc<Taps>,
     pub(super) view: View,
+    /// Asked before anything is published.
+    pub(super) lease: Lease,
     pub(super) facts: Facts,
     /// Whether anything went out yet.
     pub(super) out: bool,
@@ -90,6 +94,9 @@ impl Air {
         loop {
             let fed = self.queue.pop().await;
             sleep_until(self.clock.instant(fed.end())).await;
+            if !self.lease.holds() {
+                return without_lease(&self.label).await;
+            }
             self.release(fed).await;
         }
     }
@@ -171,6 +178,10 @@ impl Air {
             tracing::error!(channel = self.label, %error, "a segment cannot be kept on disk; a restart will lose it");
         }
         hls.held.push(segment);
+        // The disk may have taken its time.
+        if !self.lease.holds() {
+            return;
+        }
         let enough = FIRST_SEGMENTS.min(hls.output.window());
         if hls.published || hls.held.len() >= enough {
             let held = std::mem::take(&mut hls.held);

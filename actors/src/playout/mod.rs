@@ -45,6 +45,7 @@ use playout_domain::plan::Plan;
 use playout_domain::units::{Frame, Timeline};
 use playout_media::hls::{MediaPlaylist, Segmenter};
 use playout_media::splice::{Layout, Splicer};
+use playout_store::Lease;
 use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
@@ -122,6 +123,8 @@ pub(crate) struct Setup {
     /// Where outputs outside of the playout get what goes on air.
     pub(crate) taps: Arc<Taps>,
     pub(crate) view: View,
+    /// Asked before anything is published.
+    pub(crate) lease: Lease,
     pub(crate) facts: Facts,
 }
 
@@ -194,6 +197,9 @@ async fn run(
         .await
         .map_err(|error| error.to_string())?;
     let resume = resume(&studio.settings, &setup).await?;
+    if !setup.lease.holds() {
+        return Ok(without_lease(&setup.label).await);
+    }
     let now = Timestamp::now();
     let clock = Clock::starting(setup.timeline, now, resume.published);
     queue.begin(resume.start);
@@ -231,6 +237,7 @@ async fn run(
         hls,
         taps: setup.taps,
         view: setup.view,
+        lease: setup.lease,
         facts: setup.facts,
         out: false,
         shows: None,
@@ -258,8 +265,10 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
         })
     });
     let loaded = loading.await.map_err(|error| error.to_string())?;
-    let lost = loaded.is_err();
+    let failed = loaded.is_err();
     let left = loaded.unwrap_or_default();
+    // What another daemon has published of it is not here.
+    let lost = failed || (left.is_none() && setup.lease.was_taken());
     let rate = setup.timeline.frame_rate;
     let segment = u64::from(settings.target_duration) * rate.gop_frames() / 2;
     let now = Timestamp::now();
@@ -281,6 +290,7 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
     let resume = situation.resume(record);
     if let (Some(output), Some((_, sets))) = (&setup.output, &resume.follows)
         && !resume.playlist.segments.is_empty()
+        && setup.lease.holds()
     {
         let playlist = MediaPlaylist::resume(
             setup.timeline,
@@ -291,6 +301,15 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
         output.publish(&air::variants(&setup.profile, sets), &playlist, &segments);
     }
     Ok(resume)
+}
+
+/// Another daemon may air the channel: nothing goes out any more. Whoever keeps the leases ends this playout.
+async fn without_lease(label: &str) -> &'static str {
+    tracing::warn!(
+        channel = label,
+        "the lease of the channel has run out: it leaves the air"
+    );
+    std::future::pending().await
 }
 
 fn begin_hls(

@@ -95,6 +95,12 @@ id!(
 );
 
 id!(
+    /// A daemon, among those that share a database.
+    NodeId,
+    "node"
+);
+
+id!(
     /// An alert.
     AlertId,
     "alert"

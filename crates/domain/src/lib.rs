@@ -28,7 +28,7 @@ pub use config::{ChannelConfig, Policy};
 pub use destination::{DestinationConfig, Platform, StreamKey};
 pub use ids::{
     AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId,
-    RenditionId, TokenId,
+    NodeId, RenditionId, TokenId,
 };
 pub use media::{MediaItem, MediaStatus, Profile};
 pub use plan::{Plan, PlanEntry, PlanRun, PlannedItem, Rotation, RotationItem};

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use playout_domain::alert::delivery::{Delivery, DeliveryState};
-use playout_domain::{AlertId, AlertRouteId, ClientId, DeliveryId};
+use playout_domain::{AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId};
 use serde_json::json;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
@@ -73,13 +73,21 @@ impl Store {
             .await
     }
 
-    /// Every delivery that is still to be tried, oldest first.
-    pub async fn pending_deliveries(&self) -> Result<Vec<Delivery>, StoreError> {
+    /// Every delivery that this daemon has still to try, oldest first: those of its own alerts; of the alerts on
+    /// one channel alone, where it is named.
+    pub async fn pending_deliveries(
+        &self,
+        channel: Option<ChannelId>,
+    ) -> Result<Vec<Delivery>, StoreError> {
+        let (node, channel) = (self.0.leases.node(), channel.map(ChannelId::uuid));
         self.database()
             .run(move |session| {
                 Box::pin(async move {
-                    let sql = "SELECT * FROM alert_deliveries WHERE state = 'pending' ORDER BY id";
-                    let rows = session.query(sql, &[]).await?;
+                    let sql =
+                        "SELECT d.* FROM alert_deliveries d LEFT JOIN alerts a ON a.id = d.alert_id
+                        WHERE d.state = 'pending' AND (a.node IS NULL OR a.node = $1)
+                            AND ($2::uuid IS NULL OR a.channel_id = $2) ORDER BY d.id";
+                    let rows = session.query(sql, &[&node.uuid(), &channel]).await?;
                     rows.iter().map(delivery).collect()
                 })
             })

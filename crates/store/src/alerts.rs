@@ -4,7 +4,7 @@
 
 use jiff::Timestamp;
 use playout_domain::alert::{Acknowledgement, AlertKind, AlertState, Key, Severity};
-use playout_domain::{Alert, AlertId, ChannelId, ClientId};
+use playout_domain::{Alert, AlertId, ChannelId, ClientId, NodeId};
 use serde_json::{Value, json};
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
@@ -41,11 +41,12 @@ impl AlertFilter {
 }
 
 impl Store {
-    /// Stores an alert as it is now, with an audit entry when that it is open has changed.
+    /// Stores an alert as it is now, with an audit entry when that it is open has changed. Nothing is stored
+    /// where another daemon holds the channel that it is about.
     pub async fn save_alert(&self, alert: &Alert) -> Result<(), StoreError> {
-        let alert = alert.clone();
+        let (alert, node) = (alert.clone(), self.0.leases.node());
         self.database()
-            .transact(move |tx| Box::pin(async move { save(tx, &alert).await }))
+            .transact(move |tx| Box::pin(async move { save(tx, &alert, node).await }))
             .await
     }
 
@@ -122,13 +123,16 @@ impl Store {
             .await
     }
 
-    /// Every alert that is not closed, whoever owns it, oldest first.
-    pub async fn open_alerts(&self) -> Result<Vec<Alert>, StoreError> {
+    /// Every alert of this daemon that is not closed, whoever owns it, oldest first; of one channel alone, where
+    /// it is named.
+    pub async fn open_alerts(&self, channel: Option<ChannelId>) -> Result<Vec<Alert>, StoreError> {
+        let (node, channel) = (self.0.leases.node(), channel.map(ChannelId::uuid));
         self.database()
             .run(move |session| {
                 Box::pin(async move {
-                    let sql = "SELECT * FROM alerts WHERE closed_at IS NULL ORDER BY id";
-                    let rows = session.query(sql, &[]).await?;
+                    let sql = "SELECT * FROM alerts WHERE closed_at IS NULL AND (node IS NULL OR node = $1)
+                                   AND ($2::uuid IS NULL OR channel_id = $2) ORDER BY id";
+                    let rows = session.query(sql, &[&node.uuid(), &channel]).await?;
                     rows.iter().map(alert).collect()
                 })
             })
@@ -165,16 +169,24 @@ fn kinds_of(severity: Severity) -> Vec<&'static str> {
         .collect()
 }
 
-async fn save(tx: &Transaction<'_>, alert: &Alert) -> Result<(), StoreError> {
+async fn save(tx: &Transaction<'_>, alert: &Alert, node: NodeId) -> Result<(), StoreError> {
     LockedClient::lock(tx, alert.client).await?;
+    if let Some(channel) = alert.key.subject.channel() {
+        // Nobody takes it before this is done.
+        let sql = "SELECT FROM channels WHERE id = $1 AND node <> $2 FOR SHARE";
+        let elsewhere = tx.query_opt(sql, &[&channel.uuid(), &node.uuid()]).await?;
+        if elsewhere.is_some() {
+            return Ok(());
+        }
+    }
     let sql = "SELECT closed_at IS NULL FROM alerts WHERE id = $1 FOR UPDATE";
     let before = tx.query_opt(sql, &[&alert.id.uuid()]).await?;
     let was_open: Option<bool> = before.map(|row| row.try_get(0)).transpose()?;
     let acknowledged = alert.acknowledged.as_ref();
     tx.execute(
         "INSERT INTO alerts AS a (id, client_id, kind, subject, channel_id, name, detail, occurrences, reopened,
-             opened_at, last_at, acknowledged_at, acknowledged_by, closed_at, told)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             opened_at, last_at, acknowledged_at, acknowledged_by, closed_at, told, node)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, detail = excluded.detail,
              occurrences = excluded.occurrences, reopened = excluded.reopened, last_at = excluded.last_at,
              -- Somebody's word is kept, whatever the memory that is written had heard.
@@ -197,6 +209,7 @@ async fn save(tx: &Transaction<'_>, alert: &Alert) -> Result<(), StoreError> {
             &acknowledged.map(|known| text(&known.by)),
             &alert.closed_at.map(whole_micros),
             &alert.told,
+            &node.uuid(),
         ],
     )
     .await?;

@@ -18,6 +18,9 @@ pub enum StoreError {
         /// The version there is.
         current: u64,
     },
+    /// Another daemon holds the channel: nothing is written about it here any more.
+    #[error("another daemon holds the channel")]
+    LeaseLost,
     /// A limit of the client's plan would be passed.
     #[error(transparent)]
     Limit(#[from] LimitExceeded),

@@ -149,12 +149,12 @@ impl Store {
     }
 
     /// Stores a batch in one statement. One that is stored already is passed over, so a batch whose
-    /// fate is unknown can be sent again.
+    /// fate is unknown can be sent again; so is one of a channel that another daemon had taken by then.
     pub async fn insert_heartbeats(&self, beats: &[Heartbeat]) -> Result<(), StoreError> {
         if beats.is_empty() {
             return Ok(());
         }
-        let columns = Columns::of(beats)?;
+        let (columns, node) = (Columns::of(beats)?, self.0.leases.node());
         self.database()
             .run(move |session| {
                 Box::pin(async move {
@@ -162,8 +162,10 @@ impl Store {
                         .execute(
                             "INSERT INTO heartbeats (channel_id, at, status, uptime_us, last_segment, segments, bitrate,
                                                      restarts, processes)
-                             SELECT * FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[],
-                                 $5::timestamptz[], $6::bigint[], $7::bigint[], $8::bigint[], $9::jsonb[])
+                             SELECT u.* FROM unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::bigint[],
+                                 $5::timestamptz[], $6::bigint[], $7::bigint[], $8::bigint[], $9::jsonb[]) AS u (id, at)
+                             LEFT JOIN channels c ON c.id = u.id
+                             WHERE c.node IS NULL OR c.node = $10 OR u.at < c.taken_at
                              ON CONFLICT DO NOTHING",
                             &[
                                 &columns.channels,
@@ -175,6 +177,7 @@ impl Store {
                                 &columns.bitrates,
                                 &columns.restarts,
                                 &columns.processes,
+                                &node.uuid(),
                             ],
                         )
                         .await?;

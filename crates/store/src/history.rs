@@ -46,9 +46,10 @@ impl HistoryEntry {
 }
 
 impl Store {
-    /// Stores entries in one statement. One that is stored already is passed over.
+    /// Stores entries in one statement. One that is stored already is passed over, and one of a channel that
+    /// another daemon had taken by then.
     pub async fn insert_history(&self, entries: &[HistoryEntry]) -> Result<(), StoreError> {
-        let columns = Columns::of(entries);
+        let (columns, node) = (Columns::of(entries), self.0.leases.node());
         self.database()
             .run(move |session| {
                 Box::pin(async move {
@@ -56,9 +57,11 @@ impl Store {
                         .execute(
                             "INSERT INTO channel_history (id, channel_id, at, failure, media_id, destination_id, error,
                                  action, delay_us, attempt, max_attempts, fallback)
-                             SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::uuid[],
+                             SELECT u.* FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[], $5::uuid[],
                                  $6::uuid[], $7::text[], $8::text[], $9::bigint[], $10::bigint[], $11::bigint[],
-                                 $12::text[])
+                                 $12::text[]) AS u (id, channel_id, at)
+                             LEFT JOIN channels c ON c.id = u.channel_id
+                             WHERE c.node IS NULL OR c.node = $13 OR u.at < c.taken_at
                              ON CONFLICT DO NOTHING",
                             &[
                                 &columns.ids,
@@ -73,6 +76,7 @@ impl Store {
                                 &columns.attempts,
                                 &columns.most,
                                 &columns.fallbacks,
+                                &node.uuid(),
                             ],
                         )
                         .await?;

@@ -15,7 +15,7 @@ use fred::prelude::{
 };
 use fred::types::Expiration;
 use fred::types::config::Options;
-use playout_domain::ChannelId;
+use playout_domain::{ChannelId, NodeId};
 use serde_json::Value;
 use tokio::time::timeout;
 
@@ -33,6 +33,8 @@ const REMEMBERED: i64 = 24 * 3600;
 pub struct Hot {
     client: Client,
     prefix: String,
+    /// Tells the keys of this daemon's own from those of all that share the server.
+    node: NodeId,
     gate: Arc<Gate>,
 }
 
@@ -50,6 +52,7 @@ impl Hot {
         gate: Arc<Gate>,
         url: &str,
         prefix: &str,
+        node: NodeId,
     ) -> Result<Self, StoreError> {
         let mut config = match url.strip_prefix("redis+unix://") {
             // A path as it is: a URL's reader would take a space or a percent sign for something else.
@@ -84,6 +87,7 @@ impl Hot {
         Ok(Self {
             client,
             prefix: prefix.to_owned(),
+            node,
             gate,
         })
     }
@@ -229,6 +233,11 @@ impl Hot {
     /// A key of this store.
     pub(crate) fn named(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
+    }
+
+    /// A key of this daemon's own, which no other that shares the server looks at.
+    pub(crate) fn own(&self, name: &str) -> String {
+        format!("{}node:{}:{name}", self.prefix, self.node)
     }
 }
 

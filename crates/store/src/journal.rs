@@ -256,10 +256,10 @@ impl Store {
         let journal = &self.0.journal;
         let _one = journal.reconciling.lock().await;
         while let Some((order, entry)) = journal.first() {
-            let ours = order.clone();
+            let (ours, node) = (order.clone(), self.0.leases.node());
             let done = self
                 .database()
-                .transact(move |tx| Box::pin(async move { reconcile(tx, &ours).await }))
+                .transact(move |tx| Box::pin(async move { reconcile(tx, &ours, node).await }))
                 .await;
             match done {
                 Ok(()) => {

@@ -23,6 +23,7 @@ mod hot;
 mod in_use;
 mod journal;
 mod keys;
+mod leases;
 mod limits;
 mod master_key;
 mod media;
@@ -61,6 +62,7 @@ pub use heartbeats::{Heartbeat, ProcessBeat};
 pub use history::HistoryEntry;
 pub use hot::Hot;
 pub use journal::Order;
+pub use leases::{Abandoned, Elsewhere, Lease, NodeConfig, NodeView, Released, release};
 pub use master_key::KeySource;
 pub use media::Inserted;
 pub use principal::{Principal, Scope, operator};
@@ -74,6 +76,7 @@ use bring_up::Up;
 use database::Database;
 use gate::Gate;
 use journal::Journal;
+use leases::{Alone, Leases};
 use master_key::MasterKeyError;
 use standby::{Contents, Disk, Kind, Standby};
 use tokens::Tokens;
@@ -96,10 +99,13 @@ pub struct StoreConfig {
     pub master_key: KeySource,
     /// The folder of a copy of what is needed to air; nothing: there is none.
     pub standby: Option<PathBuf>,
+    /// Who this daemon is among those that share the database.
+    pub node: NodeConfig,
 }
 
 impl StoreConfig {
-    /// The defaults: 8 connections, 5 s a statement, Redis keys beginning with `playoutd:`.
+    /// The defaults: 8 connections, 5 s a statement, Redis keys beginning with `playoutd:`, a daemon that nobody
+    /// knows yet.
     pub fn new(
         database_url: impl Into<String>,
         redis_url: impl Into<String>,
@@ -113,6 +119,7 @@ impl StoreConfig {
             key_prefix: "playoutd:".to_owned(),
             master_key: KeySource::File(master_key.into()),
             standby: None,
+            node: NodeConfig::new("playoutd"),
         }
     }
 }
@@ -125,6 +132,7 @@ impl std::fmt::Debug for StoreConfig {
             .field("statement_timeout", &self.statement_timeout)
             .field("key_prefix", &self.key_prefix)
             .field("master_key", &self.master_key)
+            .field("node", &self.node)
             .finish_non_exhaustive()
     }
 }
@@ -153,6 +161,8 @@ struct Inner {
     disk: Option<Disk>,
     /// Orders that the database does not know yet.
     journal: Journal,
+    /// The channels that are this daemon's.
+    leases: Leases,
     /// Whether the database was reached and is at the present schema.
     up: watch::Sender<bool>,
     /// Whether what runs is what the database has: not while a daemon that started without it has not
@@ -179,7 +189,7 @@ impl Store {
         let postgres = database::settings(&config.database_url)?;
         let disk = config.standby.clone().map(Disk::at);
         let gate = Arc::new(Gate::of(Server::Redis));
-        let hot = Hot::connect(gate, &config.redis_url, &config.key_prefix).await?;
+        let hot = Hot::connect(gate, &config.redis_url, &config.key_prefix, config.node.id).await?;
         let left = standby::latest(&hot, disk.as_ref()).await;
         let expected = left.as_ref().map_or(0, Contents::channels);
         let up = bring_up::bring_up(&postgres, &config.master_key, expected).await;
@@ -205,6 +215,10 @@ impl Store {
             standby: Arc::new(Standby::new()),
             disk: disk.clone(),
             journal: Journal::default(),
+            leases: Leases::new(
+                config.node.clone(),
+                Alone::within(config.standby.as_deref()),
+            ),
             up: watch::Sender::new(is_up),
             taken_up: watch::Sender::new(is_up),
             recordable: watch::Sender::new(false),
@@ -234,8 +248,12 @@ impl Store {
             inner.take_keys(ring);
         }
         self.resume_journal().await;
-        if *inner.up.borrow() && self.reconcile().await.is_err() {
-            tracing::warn!("orders wait for the database");
+        self.recall_alone().await;
+        if *inner.up.borrow() {
+            if self.reconcile().await.is_err() {
+                tracing::warn!("orders wait for the database");
+            }
+            self.begin_leases().await?;
         }
         inner.standing();
         Ok(())

@@ -141,6 +141,44 @@ impl Store {
         }
     }
 
+    /// What there is beside `known`, and which of these are gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn media_news(
+        &self,
+        known: Vec<MediaId>,
+    ) -> Result<(Vec<MediaItem>, Vec<MediaId>), StoreError> {
+        let known: Vec<Uuid> = known.into_iter().map(MediaId::uuid).collect();
+        let (new, gone) = self
+            .database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let new = "SELECT m.* FROM media m LEFT JOIN unnest($1::uuid[]) AS k (id) ON k.id = m.id
+                        WHERE k.id IS NULL ORDER BY m.id";
+                    let new = session.query(new, &[&known]).await?;
+                    let gone = "SELECT k.id FROM unnest($1::uuid[]) AS k (id) LEFT JOIN media m ON m.id = k.id
+                        WHERE m.id IS NULL";
+                    let gone = session.query(gone, &[&known]).await?;
+                    let gone = gone.iter().map(|row| row.try_get::<_, Uuid>(0));
+                    let gone = gone.map(|id| id.map(MediaId::from));
+                    Ok((
+                        new.iter().map(item).collect::<Result<Vec<_>, _>>()?,
+                        gone.collect::<Result<Vec<_>, _>>()?,
+                    ))
+                })
+            })
+            .await?;
+        let standby = &self.0.standby;
+        for item in &new {
+            standby.put(Kind::Media, item.id.to_string(), &MediaRecord::of(item));
+        }
+        for id in &gone {
+            standby.remove(Kind::Media, id.to_string());
+        }
+        Ok((new, gone))
+    }
+
     /// Items that `who` may know of, oldest first, after `after`.
     pub async fn list_media(
         &self,

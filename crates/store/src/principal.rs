@@ -74,6 +74,14 @@ impl Principal {
         }
     }
 
+    /// Whoever says that a daemon does not run.
+    pub(crate) fn release() -> Self {
+        Self {
+            name: "release".to_owned(),
+            ..Self::daemon()
+        }
+    }
+
     /// Whoever rotates the master key.
     pub(crate) fn rotation() -> Self {
         Self {

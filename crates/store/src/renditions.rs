@@ -1,4 +1,4 @@
-//! Renditions: media prepared into a profile. The row is written when the file is complete.
+//! Renditions: media prepared into a profile, each daemon's own: files lie in its folder. The row is written when the file is complete.
 
 use jiff::Timestamp;
 use playout_domain::{MediaId, Profile, RenditionId};
@@ -37,15 +37,15 @@ impl Store {
     /// [`StoreError::NotFound`] when the item was deleted meanwhile.
     pub async fn save_rendition(&self, rendition: &Rendition) -> Result<(), StoreError> {
         let (id, kept) = (rendition.kept_as(), rendition.clone());
-        let rendition = rendition.clone();
+        let (rendition, node) = (rendition.clone(), self.0.leases.node());
         self.database()
             .run(move |session| {
                 Box::pin(async move {
                     let saved = session
                         .execute(
-                            "INSERT INTO renditions (id, media_id, profile_key, profile, frames, bytes, created_at)
-                             VALUES ($1, $2, $3, $4, $5, $6, $7)
-                             ON CONFLICT (media_id, profile_key) DO UPDATE SET id = excluded.id,
+                            "INSERT INTO renditions (id, media_id, profile_key, profile, frames, bytes, created_at, node)
+                             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                             ON CONFLICT (media_id, profile_key, node) DO UPDATE SET id = excluded.id,
                                  profile = excluded.profile, frames = excluded.frames, bytes = excluded.bytes,
                                  created_at = excluded.created_at",
                             &[
@@ -56,6 +56,7 @@ impl Store {
                                 &bigint(rendition.frames),
                                 &bigint(rendition.bytes),
                                 &whole_micros(rendition.created_at),
+                                &node.uuid(),
                             ],
                         )
                         .await;
@@ -72,16 +73,19 @@ impl Store {
         Ok(())
     }
 
-    /// Every rendition of everything: the database's; for a daemon that starts while that is away, what is
-    /// kept.
+    /// Every rendition of everything that this daemon has prepared: the database's; for a daemon that starts
+    /// while that is away, what is kept.
     pub async fn all_renditions(&self) -> Result<Vec<Rendition>, StoreError> {
-        let standby = &self.0.standby;
+        let (standby, node) = (&self.0.standby, self.0.leases.node());
         let read = self
             .database()
             .run(move |session| {
                 Box::pin(async move {
                     session
-                        .query("SELECT * FROM renditions ORDER BY id", &[])
+                        .query(
+                            "SELECT * FROM renditions WHERE node IS NULL OR node = $1 ORDER BY id",
+                            &[&node.uuid()],
+                        )
                         .await?
                         .iter()
                         .map(rendition)
@@ -103,15 +107,16 @@ impl Store {
         }
     }
 
-    /// Forgets that media was prepared; files are not touched.
+    /// Forgets that media was prepared here; files are not touched.
     pub async fn delete_renditions(&self, media: MediaId) -> Result<(), StoreError> {
+        let node = self.0.leases.node();
         self.database()
             .run(move |session| {
                 Box::pin(async move {
                     session
                         .execute(
-                            "DELETE FROM renditions WHERE media_id = $1",
-                            &[&media.uuid()],
+                            "DELETE FROM renditions WHERE media_id = $1 AND (node IS NULL OR node = $2)",
+                            &[&media.uuid(), &node.uuid()],
                         )
                         .await?;
                     Ok(())

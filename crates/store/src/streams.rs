@@ -1,4 +1,4 @@
-//! Streams in Redis: texts that are appended, read from the oldest on, and removed when they are done with.
+//! Streams in Redis, each daemon's own: texts that are appended, read from the oldest on, and removed when they are done with.
 
 use std::collections::HashMap;
 
@@ -19,7 +19,7 @@ impl Hot {
     /// # Errors
     /// [`StoreError::Unavailable`]: it is not there, or not known to be.
     pub(crate) async fn append(&self, stream: &str, text: &str) -> Result<String, StoreError> {
-        let (now, key) = (self.now(), self.named(stream));
+        let (now, key) = (self.now(), self.own(stream));
         self.bounded(now.xadd(key, false, None, "*", (FIELD, text)))
             .await
     }
@@ -52,7 +52,7 @@ impl Hot {
         from: &str,
         most: u64,
     ) -> Result<Vec<Entry>, StoreError> {
-        let (now, key) = (self.now(), self.named(stream));
+        let (now, key) = (self.now(), self.own(stream));
         let read = now.xrange_values::<String, String, String, _, _, _>(key, from, "+", Some(most));
         let entries: Vec<(String, HashMap<String, String>)> = self.bounded(read).await?;
         let text = |mut fields: HashMap<String, String>| fields.remove(FIELD).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Hot {
         if ids.is_empty() {
             return Ok(());
         }
-        let (now, key) = (self.now(), self.named(stream));
+        let (now, key) = (self.now(), self.own(stream));
         self.bounded(now.xdel::<(), _, _>(key, ids)).await
     }
 }

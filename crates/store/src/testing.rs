@@ -201,7 +201,7 @@ impl TestStore {
     /// What a Redis key of it holds, as text; nothing when there is none, or an empty stream.
     pub async fn redis_value(&self, name: &str) -> Option<String> {
         let redis = redis(&self.direct.redis_url).await;
-        let key = format!("{}{name}", self.direct.key_prefix);
+        let key = self.key(name);
         let plain: Result<Option<String>, _> = redis.get(&key).await;
         if let Ok(plain) = plain {
             return plain;
@@ -218,8 +218,20 @@ impl TestStore {
     /// Removes a Redis key of it.
     pub async fn forget_redis(&self, name: &str) {
         let redis = redis(&self.direct.redis_url).await;
-        let key = format!("{}{name}", self.direct.key_prefix);
+        let key = self.key(name);
         redis.del::<(), _>(key).await.expect("Redis answers");
+    }
+
+    /// The whole name of a key: of this daemon's own, or of all.
+    fn key(&self, name: &str) -> String {
+        let StoreConfig {
+            key_prefix, node, ..
+        } = &self.direct;
+        let own = ["copy:", "journal", "heartbeats"];
+        match own.iter().any(|begins| name.starts_with(begins)) {
+            true => format!("{key_prefix}node:{}:{name}", node.id),
+            false => format!("{key_prefix}{name}"),
+        }
     }
 
     /// The Redis keys that it has, sorted.

@@ -15,6 +15,7 @@ pub(super) enum Kind {
     BodyTimeout,
     Conflict,
     Quarantined,
+    HeldElsewhere,
     PreconditionFailed,
     BodyTooLarge,
     UnsupportedMediaType,
@@ -70,6 +71,11 @@ impl Kind {
                 "The present state does not allow this",
             ),
             Self::Quarantined => (StatusCode::CONFLICT, "quarantined", "It is stored damaged"),
+            Self::HeldElsewhere => (
+                StatusCode::CONFLICT,
+                "held-elsewhere",
+                "Another daemon holds the channel",
+            ),
             Self::PreconditionFailed => (
                 StatusCode::PRECONDITION_FAILED,
                 "precondition-failed",

@@ -214,7 +214,7 @@ async fn while_postgresql_is_away_alerts_are_delivered_all_the_same() {
     assert_eq!(receiver.next().await.json()["type"], "alert.opened");
     house.store.come_back().await;
     let done = until("it is recorded", || async {
-        let pending = house.store.pending_deliveries().await.ok()?;
+        let pending = house.store.pending_deliveries(None).await.ok()?;
         let filter = DeliveryFilter::default();
         let who = admin();
         let all = house.store.alert_deliveries(&who, filter, None, 9);

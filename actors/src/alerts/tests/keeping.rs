@@ -172,7 +172,7 @@ async fn while_postgresql_is_away_alerts_go_on_and_are_recorded_when_it_is_back(
     assert_eq!(alerts(&house, &admin()).await, known, "nothing has changed");
     house.store.come_back().await;
     until("what waited is written", || async {
-        let open = house.store.open_alerts().await.ok()?;
+        let open = house.store.open_alerts(None).await.ok()?;
         open.contains(&known[0]).then_some(())
     })
     .await;

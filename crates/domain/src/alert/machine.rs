@@ -273,6 +273,17 @@ impl Alerts {
         }
     }
 
+    /// Forgets everything about a channel, as if it had never been told: others look after it. Answers the
+    /// alerts that were remembered.
+    pub fn forget(&mut self, channel: ChannelId) -> Vec<AlertId> {
+        let of_it = self
+            .entries
+            .extract_if(.., |key, _| key.subject.channel() == Some(channel));
+        of_it
+            .filter_map(|(_, entry)| Some(entry.alert?.id))
+            .collect()
+    }
+
     /// What follows from `signal` at `now`; `fresh` makes the id of an alert that is raised.
     pub fn on(
         &mut self,

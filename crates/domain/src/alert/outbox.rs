@@ -101,6 +101,13 @@ impl Outbox {
         waiting.into_values().map(given_up).collect()
     }
 
+    /// Lets go of deliveries that others look after. What is under way ends, and comes to nothing here.
+    pub fn forget(&mut self, is_theirs: impl Fn(&Delivery) -> bool) {
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|_, delivery| !is_theirs(delivery));
+        }
+    }
+
     /// Nothing is under way: whoever tried has ended.
     pub fn begin_anew(&mut self) {
         self.under_way.clear();

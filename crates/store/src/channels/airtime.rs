@@ -13,6 +13,7 @@ use crate::audit::record;
 use crate::columns::{json, now};
 use crate::error::StoreError;
 use crate::in_use;
+use crate::leases::Fence;
 use crate::principal::Principal;
 
 /// Everything that makes what frame N shows, and when, a function of N.
@@ -31,22 +32,24 @@ impl Store {
     /// Stores what a channel airs; audited when somebody asked for it.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there is no such channel for `who`.
+    /// [`StoreError::NotFound`] when there is no such channel for `who`; [`StoreError::LeaseLost`].
     pub async fn save_airtime(
         &self,
         who: Option<&Principal>,
         id: ChannelId,
         airtime: &Airtime,
     ) -> Result<(), StoreError> {
-        let (who, airtime) = (who.cloned(), airtime.clone());
-        self.database()
-            .transact(move |tx| Box::pin(async move { save(tx, who.as_ref(), id, &airtime).await }))
-            .await
+        let (who, airtime, fence) = (who.cloned(), airtime.clone(), self.fence(id));
+        let saved = self.database().transact(move |tx| {
+            Box::pin(async move { save(tx, fence, who.as_ref(), id, &airtime).await })
+        });
+        self.fenced(fence, saved.await)
     }
 }
 
 async fn save(
     tx: &Transaction<'_>,
+    fence: Fence,
     who: Option<&Principal>,
     id: ChannelId,
     airtime: &Airtime,
@@ -54,12 +57,9 @@ async fn save(
     if let Some(who) = who {
         lock_owner(tx, who, id).await?;
     }
-    let channel = tx
-        .query_opt(
-            "SELECT client_id FROM channels WHERE id = $1 FOR KEY SHARE",
-            &[&id.uuid()],
-        )
-        .await?;
+    fence.hold(tx).await?;
+    let sql = "SELECT client_id FROM channels WHERE id = $1";
+    let channel = tx.query_opt(sql, &[&id.uuid()]).await?;
     let owner = ClientId::from(channel.ok_or(StoreError::NotFound)?.try_get::<_, Uuid>(0)?);
     if who.is_some() {
         in_use::hold_rotation(tx, &airtime.rotation).await?;

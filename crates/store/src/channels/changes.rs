@@ -12,6 +12,7 @@ use crate::audit::{Change, record};
 use crate::columns::{bigint, count, now, parsed};
 use crate::error::StoreError;
 use crate::in_use;
+use crate::leases::{Fence, NodeConfig};
 use crate::limits::LockedClient;
 use crate::principal::Principal;
 use crate::vault::Vault;
@@ -22,6 +23,7 @@ pub(super) async fn insert(
     who: &Principal,
     mut channel: Channel,
     airs: &Airtime,
+    node: &NodeConfig,
 ) -> Result<Channel, StoreError> {
     let client = LockedClient::lock(tx, channel.client_id).await?;
     client
@@ -32,7 +34,7 @@ pub(super) async fn insert(
     }
     in_use::hold_fallback(tx, &channel.config).await?;
     rows::round(&mut channel);
-    if !rows::insert(tx, &channel).await? {
+    if !rows::insert(tx, &channel, node).await? {
         return Err(StoreError::Conflict(format!(
             "there is a channel {} already",
             channel.id
@@ -51,12 +53,14 @@ pub(super) async fn update(
     vault: &Vault,
     tx: &Transaction<'_>,
     who: &Principal,
-    id: ChannelId,
+    fence: Fence,
     expected_version: u64,
     mut config: ChannelConfig,
     airs: Option<&Airtime>,
 ) -> Result<Channel, StoreError> {
+    let id = fence.channel;
     let client = lock_owner(tx, who, id).await?;
+    fence.hold(tx).await?;
     let StoredChannel {
         channel: before,
         airtime: aired,
@@ -112,8 +116,10 @@ pub(super) async fn order(
     life: &LifeState,
     who: &Principal,
     operation: Operation,
+    fence: Fence,
 ) -> Result<(), StoreError> {
     let client = lock_owner(tx, who, id).await?;
+    fence.hold(tx).await?;
     let row = tx
         .query_one(
             "SELECT client_id, desired, status FROM channels WHERE id = $1",
@@ -147,8 +153,10 @@ pub(super) async fn delete(
     who: &Principal,
     id: ChannelId,
     expected: Option<u64>,
+    fence: Fence,
 ) -> Result<(), StoreError> {
     lock_owner(tx, who, id).await?;
+    fence.hold(tx).await?;
     let row = tx
         .query_one(
             "SELECT client_id, version, config->>'name' AS name FROM channels WHERE id = $1",

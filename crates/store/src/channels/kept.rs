@@ -3,7 +3,7 @@
 
 use playout_domain::{Channel, ChannelId, DestinationId};
 
-use super::{Airtime, Quarantined, StoredChannel};
+use super::{Airtime, Loaded, Quarantined, StoredChannel};
 use crate::Store;
 use crate::error::StoreError;
 use crate::standby::{DestinationKey, Kept, Kind, Place};
@@ -24,22 +24,27 @@ impl Store {
     /// Keeps a channel outside the database, as it is now; `recorded` says whether the database has this
     /// life and airtime. Never waits.
     pub fn keep_channel(&self, channel: &Channel, airtime: &Airtime, recorded: bool) {
-        let kept = Kept::of(channel, airtime, recorded);
+        // Another daemon's: nothing of it is kept here.
+        let Some(lease) = self.lease(channel.id) else {
+            return;
+        };
+        let kept = Kept::of(channel, airtime, recorded).under(&lease);
         self.0
             .standby
             .put(Kind::Channel, channel.id.to_string(), &kept);
     }
 
-    /// Every channel, as it is to go on air: the database's, with what a channel did while the database was
-    /// away the last time; or, while it is away now, what is kept. From here on the copy is complete. Beside
-    /// them those that the database has damaged: they are neither put on air nor kept.
+    /// Every channel of this daemon, as it is to go on air: the database's, with what a channel did while the
+    /// database was away the last time; or, while it is away now, what is kept, if this daemon was alone: else
+    /// another may have it, and none goes on air yet. From here on the copy is complete. Beside them those that
+    /// the database has damaged: they are neither put on air nor kept.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when neither is there.
     pub async fn channels_to_air(&self) -> Result<(Vec<ToAir>, Vec<Quarantined>), StoreError> {
         let kept: Vec<(ChannelId, Kept)> = self.kept_channels();
         let read = match self.is_taken_up() {
-            true => self.all_channels().await,
+            true => self.held_channels().await,
             false => Err(StoreError::away("PostgreSQL was not reached yet")),
         };
         let mut quarantined = Vec::new();
@@ -48,12 +53,19 @@ impl Store {
                 quarantined = loaded.quarantined;
                 let stored = loaded.channels.into_iter();
                 stored
-                    .map(|stored| with_what_was_not_recorded(stored, &kept))
+                    .map(|stored| self.with_what_was_not_recorded(stored, &kept))
                     .collect()
             }
             Err(StoreError::Unavailable(away)) => {
                 if !self.0.standby.is_loaded(Kind::Channel) {
                     return Err(StoreError::Unavailable(away));
+                }
+                if !self.is_alone() {
+                    tracing::error!(
+                        channels = kept.len(),
+                        "PostgreSQL is away, and this daemon was not alone on it: its channels wait, for another may have them"
+                    );
+                    return Ok((Vec::new(), Vec::new()));
                 }
                 self.copied(kept)
             }
@@ -61,16 +73,75 @@ impl Store {
         };
         let kept = to_air.iter().map(|ToAir { stored, recorded }| {
             let kept = Kept::of(&stored.channel, &stored.airtime, *recorded);
-            (stored.channel.id.to_string(), kept)
+            let id = stored.channel.id;
+            let kept = match self.lease(id) {
+                Some(lease) => kept.under(&lease),
+                None => kept,
+            };
+            (id.to_string(), kept)
         });
         self.0.standby.load(Kind::Channel, kept);
         Ok((to_air, quarantined))
+    }
+
+    /// The channels that this daemon holds, and those that are stored damaged and that no other holds.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn held_channels(&self) -> Result<Loaded, StoreError> {
+        let mut loaded = self.all_channels().await?;
+        let others: Vec<ChannelId> = match loaded.quarantined.is_empty() {
+            true => Vec::new(),
+            false => self.held_by_others().await?,
+        };
+        loaded
+            .channels
+            .retain(|stored| self.lease(stored.channel.id).is_some());
+        loaded
+            .quarantined
+            .retain(|damaged| !others.contains(&damaged.id));
+        Ok(loaded)
     }
 
     fn kept_channels(&self) -> Vec<(ChannelId, Kept)> {
         let all = self.0.standby.all::<Kept>(Kind::Channel).into_iter();
         all.filter_map(|(id, kept)| Some((id.parse().ok()?, kept)))
             .collect()
+    }
+
+    /// What a channel did while the database was away and that it never got, where it is still the same version
+    /// of the channel, and no other daemon has had it since.
+    fn with_what_was_not_recorded(
+        &self,
+        stored: StoredChannel,
+        kept: &[(ChannelId, Kept)],
+    ) -> ToAir {
+        let id = stored.channel.id;
+        let taken = self.lease(id).and_then(|lease| lease.taken_at());
+        let ours = kept.iter().find(|(of, kept)| {
+            *of == id
+                && !kept.recorded
+                && kept.version == stored.channel.version
+                && kept.taken == taken
+        });
+        let Some((_, kept)) = ours else {
+            return ToAir {
+                stored,
+                recorded: true,
+            };
+        };
+        // An order that the database has is later than anything that came by itself before it.
+        let life = super::reconcile::ordered(&kept.life).map(crate::columns::whole_micros)
+            >= super::reconcile::ordered(&stored.channel.life);
+        let mut stored = stored;
+        stored.airtime = kept.airtime.clone();
+        if life {
+            stored.channel.life = kept.life.clone();
+        }
+        ToAir {
+            stored,
+            recorded: false,
+        }
     }
 
     /// What is kept, with the orders that wait for the database.
@@ -83,6 +154,7 @@ impl Store {
                     kept.life = life.clone();
                 }
             }
+            self.resume_lease(id, kept.epoch, kept.taken);
             match kept.stored(id) {
                 Ok(stored) => to_air.push(ToAir {
                     stored,
@@ -130,6 +202,11 @@ impl Store {
         }
     }
 
+    /// A channel that another daemon has: it is not this one's to put on air.
+    pub fn forget_lost(&self, id: ChannelId) {
+        self.0.standby.remove(Kind::Channel, id.to_string());
+    }
+
     /// A channel that was deleted: a daemon that starts while the database is away must not find it.
     pub(super) async fn forget_kept(&self, id: ChannelId) {
         let standby = &self.0.standby;
@@ -138,31 +215,5 @@ impl Store {
             key.channel_id == id
         });
         self.copies_written(FORGOTTEN).await;
-    }
-}
-
-/// What a channel did while the database was away and that it never got, where it is still the same
-/// version of the channel.
-fn with_what_was_not_recorded(stored: StoredChannel, kept: &[(ChannelId, Kept)]) -> ToAir {
-    let ours = kept.iter().find(|(id, kept)| {
-        *id == stored.channel.id && !kept.recorded && kept.version == stored.channel.version
-    });
-    let Some((_, kept)) = ours else {
-        return ToAir {
-            stored,
-            recorded: true,
-        };
-    };
-    // An order that the database has is later than anything that came by itself before it.
-    let life = super::reconcile::ordered(&kept.life).map(crate::columns::whole_micros)
-        >= super::reconcile::ordered(&stored.channel.life);
-    let mut stored = stored;
-    stored.airtime = kept.airtime.clone();
-    if life {
-        stored.channel.life = kept.life.clone();
-    }
-    ToAir {
-        stored,
-        recorded: false,
     }
 }

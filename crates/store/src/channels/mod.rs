@@ -26,11 +26,12 @@ pub use airtime::Airtime;
 pub(crate) use destinations::{sealed, secrets};
 pub(crate) use digests::stamp_all;
 pub use kept::ToAir;
-pub(crate) use quarantine::load;
 pub use quarantine::{Loaded, Quarantined};
+pub(crate) use quarantine::{ids, load};
 pub(crate) use reconcile::reconcile;
 pub(crate) use reseal::{Reseal, reseal};
 pub use rows::StoredChannel;
+pub(crate) use rows::{one, one_moment};
 
 /// How long an order waits for the database before it goes into the journal.
 const ORDER: Duration = Duration::from_secs(2);
@@ -65,19 +66,18 @@ impl Store {
         if !who.sees(channel.client_id) {
             return Err(StoreError::NotFound);
         }
-        let (store, who, channel, airtime) =
-            (self.clone(), who.clone(), channel.clone(), airtime.clone());
-        self.database()
-            .transact(move |tx| {
-                Box::pin(async move {
-                    let vault = store.vault()?;
-                    let channel = changes::insert(vault, tx, &who, channel, &airtime).await?;
-                    let keys = destinations::sealed(tx, Some(channel.id)).await?;
-                    Ok((channel, keys))
-                })
+        let (id, store) = (channel.id, self.clone());
+        let (who, channel, airtime) = (who.clone(), channel.clone(), airtime.clone());
+        let making = self.database().transact(move |tx| {
+            Box::pin(async move {
+                let (vault, node) = (store.vault()?, store.node());
+                let channel = changes::insert(vault, tx, &who, channel, &airtime, node).await?;
+                let keys = destinations::sealed(tx, Some(channel.id)).await?;
+                Ok((channel, keys))
             })
-            .await
-            .map(|(channel, keys)| self.keep_keys(channel, keys))
+        });
+        let (channel, keys) = self.hold_new(id, making).await?;
+        Ok(self.keep_keys(channel, keys))
     }
 
     /// A channel, whoever owns it: compare [`Principal::sees`] with its client.
@@ -103,7 +103,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::VersionMismatch`]; [`StoreError::Limit`]; [`StoreError::NotFound`];
     /// [`StoreError::Conflict`] when it names a destination that the channel does not have;
-    /// [`StoreError::Quarantined`] when what is stored is damaged.
+    /// [`StoreError::Quarantined`] when what is stored is damaged; [`StoreError::LeaseLost`].
     pub async fn update_channel(
         &self,
         who: &Principal,
@@ -114,93 +114,98 @@ impl Store {
     ) -> Result<Channel, StoreError> {
         let (store, who, config, airtime) =
             (self.clone(), who.clone(), config.clone(), airtime.cloned());
-        self.database()
-            .transact(move |tx| {
-                Box::pin(async move {
-                    let vault = store.vault()?;
-                    let channel = changes::update(
-                        vault,
-                        tx,
-                        &who,
-                        id,
-                        expected_version,
-                        config,
-                        airtime.as_ref(),
-                    )
-                    .await?;
-                    let keys = destinations::sealed(tx, Some(channel.id)).await?;
-                    Ok((channel, keys))
-                })
+        let fence = self.fence(id);
+        let updated = self.database().transact(move |tx| {
+            Box::pin(async move {
+                let vault = store.vault()?;
+                let channel = changes::update(
+                    vault,
+                    tx,
+                    &who,
+                    fence,
+                    expected_version,
+                    config,
+                    airtime.as_ref(),
+                )
+                .await?;
+                let keys = destinations::sealed(tx, Some(channel.id)).await?;
+                Ok((channel, keys))
             })
-            .await
-            .map(|(channel, keys)| self.keep_keys(channel, keys))
+        });
+        let (channel, keys) = self.fenced(fence, updated.await)?;
+        Ok(self.keep_keys(channel, keys))
     }
 
     /// Stores what a channel does and should do.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Limit`] when an order would put too many on air.
+    /// [`StoreError::NotFound`]; [`StoreError::Limit`] when an order would put too many on air;
+    /// [`StoreError::LeaseLost`].
     pub async fn save_life(
         &self,
         id: ChannelId,
         life: &LifeState,
         cause: Cause,
     ) -> Result<(), StoreError> {
-        let life = life.clone();
-        self.database()
-            .transact(move |tx| {
-                Box::pin(async move {
-                    if let Cause::Ordered { who, operation } = cause {
-                        changes::order(tx, id, &life, &who, operation).await?;
+        let (life, fence) = (life.clone(), self.fence(id));
+        let saved = self.database().transact(move |tx| {
+            Box::pin(async move {
+                match cause {
+                    Cause::Ordered { who, operation } => {
+                        changes::order(tx, id, &life, &who, operation, fence).await?;
                     }
-                    rows::write_life(tx, id, &life).await
-                })
+                    Cause::Automatic => fence.hold(tx).await?,
+                }
+                rows::write_life(tx, id, &life).await
             })
-            .await
+        });
+        self.fenced(fence, saved.await)
     }
 
     /// Records an order in the database, before it is carried out: what it makes of the channel's life, and
     /// its audit entry. One that the database has already changes nothing.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::Limit`]; [`StoreError::Unavailable`] at once while the database
-    /// is away or orders from before wait for it: then it belongs into [`Store::journal`].
+    /// [`StoreError::NotFound`]; [`StoreError::Limit`]; [`StoreError::LeaseLost`]; [`StoreError::Unavailable`] at
+    /// once while the database is away or orders from before wait for it: then it belongs into
+    /// [`Store::journal`].
     pub async fn order(&self, order: &Order) -> Result<(), StoreError> {
         self.recordable()?;
-        let order = order.clone();
+        let (order, fence) = (order.clone(), self.fence(order.channel));
         let recorded = self.database().transact(move |tx| {
             Box::pin(async move {
                 let (id, life) = (order.channel, &order.life);
                 if !reconcile::note(tx, order.id).await? {
                     return Ok(());
                 }
-                changes::order(tx, id, life, &order.who, order.operation).await?;
+                changes::order(tx, id, life, &order.who, order.operation, fence).await?;
                 rows::write_life(tx, id, life).await
             })
         });
         // It goes on, and counts once, whatever becomes of it meanwhile.
-        timeout(ORDER, recorded)
+        let recorded = timeout(ORDER, recorded)
             .await
-            .unwrap_or_else(|_| Err(StoreError::busy("PostgreSQL thinks for long")))
+            .unwrap_or_else(|_| Err(StoreError::busy("PostgreSQL thinks for long")));
+        self.fenced(fence, recorded)
     }
 
     /// Deletes a channel with its destinations and what it airs; if `expected` is given, only while
     /// its configuration is at that version.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]; [`StoreError::VersionMismatch`].
+    /// [`StoreError::NotFound`]; [`StoreError::VersionMismatch`]; [`StoreError::LeaseLost`].
     pub async fn delete_channel(
         &self,
         who: &Principal,
         id: ChannelId,
         expected: Option<u64>,
     ) -> Result<(), StoreError> {
-        let who = who.clone();
-        self.database()
-            .transact(move |tx| {
-                Box::pin(async move { changes::delete(tx, &who, id, expected).await })
-            })
-            .await?;
+        let (who, fence) = (who.clone(), self.fence(id));
+        let deleted = self.database().transact(move |tx| {
+            Box::pin(async move { changes::delete(tx, &who, id, expected, fence).await })
+        });
+        self.fenced(fence, deleted.await)?;
+        self.end_lease(id);
         self.forget_copy(id).await;
         Ok(())
     }

@@ -44,6 +44,15 @@ pub struct Loaded {
     pub quarantined: Vec<Quarantined>,
 }
 
+impl Loaded {
+    /// The ids of all of them.
+    pub fn ids(&self) -> impl Iterator<Item = ChannelId> {
+        let damaged = self.quarantined.iter().map(|damaged| damaged.id);
+        let sound = self.channels.iter().map(|stored| stored.channel.id);
+        sound.chain(damaged)
+    }
+}
+
 impl FromIterator<Result<StoredChannel, Quarantined>> for Loaded {
     fn from_iter<I: IntoIterator<Item = Result<StoredChannel, Quarantined>>>(read: I) -> Self {
         let mut loaded = Self::default();
@@ -97,7 +106,7 @@ pub(crate) async fn load(tx: &Transaction<'_>) -> Result<Loaded, StoreError> {
 }
 
 /// The ids of all channels, from wherever they can be read.
-async fn ids(tx: &Transaction<'_>) -> Result<Vec<ChannelId>, StoreError> {
+pub(crate) async fn ids(tx: &Transaction<'_>) -> Result<Vec<ChannelId>, StoreError> {
     let list = async |sql: &str| -> Result<Vec<ChannelId>, StoreError> {
         let rows = tx.query(sql, &[]).await?;
         let ids = rows.iter().map(|row| row.try_get::<_, Uuid>(0));

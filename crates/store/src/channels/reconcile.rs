@@ -1,7 +1,7 @@
 //! An order that was carried out while the database was away, brought into it.
 
-use playout_domain::ClientId;
 use playout_domain::lifecycle::LifeState;
+use playout_domain::{ClientId, NodeId};
 use serde_json::json;
 use tokio_postgres::Transaction;
 use uuid::Uuid;
@@ -21,9 +21,13 @@ pub(super) async fn note(tx: &Transaction<'_>, id: Uuid) -> Result<bool, StoreEr
 }
 
 /// Audits an order and gives the channel its life, unless a later order has given it another. The order was
-/// allowed when it was given, so no limit is asked again. Its channel may be gone by now: it is audited all
-/// the same. Its client may be gone: then it concerns nobody.
-pub(crate) async fn reconcile(tx: &Transaction<'_>, order: &Order) -> Result<(), StoreError> {
+/// allowed when it was given, so no limit is asked again. Its channel may be gone by now, or another daemon may
+/// have taken it since: it is audited all the same, and changes nothing. Its client may be gone: then it concerns nobody.
+pub(crate) async fn reconcile(
+    tx: &Transaction<'_>,
+    order: &Order,
+    node: NodeId,
+) -> Result<(), StoreError> {
     let locked = LockedClient::lock(tx, order.client).await;
     if matches!(locked, Err(StoreError::NotFound)) {
         return Ok(());
@@ -34,9 +38,10 @@ pub(crate) async fn reconcile(tx: &Transaction<'_>, order: &Order) -> Result<(),
     }
     let row = tx
         .query_opt(
-            "SELECT client_id, desired, status, greatest(last_start_time, last_stop_time) AS ordered
+            "SELECT client_id, desired, status, greatest(last_start_time, last_stop_time) AS ordered,
+                    (node IS NULL OR node = $2) AND (taken_at IS NULL OR taken_at <= $3) AS ours
              FROM channels WHERE id = $1 FOR UPDATE",
-            &[&order.channel.uuid()],
+            &[&order.channel.uuid(), &node.uuid(), &order.at],
         )
         .await?;
     let before = row.as_ref().map(|row| {
@@ -55,7 +60,8 @@ pub(crate) async fn reconcile(tx: &Transaction<'_>, order: &Order) -> Result<(),
     let Some(row) = row else { return Ok(()) };
     let owner = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
     let before: Option<jiff::Timestamp> = row.try_get("ordered")?;
-    if owner == order.client && ordered(&order.life).map(whole_micros) > before {
+    let ours: bool = row.try_get("ours")?;
+    if ours && owner == order.client && ordered(&order.life).map(whole_micros) > before {
         rows::write_life(tx, order.channel, &order.life).await?;
     }
     Ok(())

@@ -16,6 +16,7 @@ use super::digests::{self, AirtimeColumns, LifeColumns, UNSTAMPED};
 use super::quarantine::Quarantined;
 use crate::columns::{bigint, count, from_json, length, parsed, whole_micros};
 use crate::error::{self, StoreError};
+use crate::leases::{FIRST_EPOCH, NodeConfig};
 
 /// A channel with what it airs.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,6 +71,19 @@ pub(super) async fn read(
         Ok(stored(row, id, &its).map_err(|reason| Quarantined::of(row, id, reason)))
     });
     read.collect()
+}
+
+/// Begins a transaction that reads channels without holding their locks.
+pub(crate) async fn one_moment(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    Ok(tx.batch_execute(ONE_MOMENT).await?)
+}
+
+/// A channel, or what is wrong with it. The caller begins with [`one_moment`], or holds its lease.
+pub(crate) async fn one(
+    tx: &Transaction<'_>,
+    id: ChannelId,
+) -> Result<Option<Result<StoredChannel, Quarantined>>, StoreError> {
+    Ok(read(tx, Some(id), Beats::With).await?.pop())
 }
 
 /// The channel that `tx` holds the lock of.
@@ -170,12 +184,18 @@ pub(super) fn round(channel: &mut Channel) {
 }
 
 /// Answers `false` when the id is taken. The caller stamps the channel once its destinations are there.
-pub(super) async fn insert(tx: &Transaction<'_>, channel: &Channel) -> Result<bool, StoreError> {
+pub(super) async fn insert(
+    tx: &Transaction<'_>,
+    channel: &Channel,
+    node: &NodeConfig,
+) -> Result<bool, StoreError> {
     let inserted = tx
         .execute(
             "INSERT INTO channels (id, client_id, config, version, desired, status, generation, uptime_us,
-                                   restart_count, restarts_since_start, created_at, updated_at, digest, life_digest)
-             VALUES ($1, $2, $3, $4, 'STOPPED', 'STOPPED', 0, 0, 0, 0, $5, $6, $7, $7) ON CONFLICT (id) DO NOTHING",
+                                   restart_count, restarts_since_start, created_at, updated_at, digest, life_digest,
+                                   node, epoch, lease_until)
+             VALUES ($1, $2, $3, $4, 'STOPPED', 'STOPPED', 0, 0, 0, 0, $5, $6, $7, $7, $8, $9,
+                     now() + make_interval(secs => $10)) ON CONFLICT (id) DO NOTHING",
             &[
                 &channel.id.uuid(),
                 &channel.client_id.uuid(),
@@ -184,6 +204,9 @@ pub(super) async fn insert(tx: &Transaction<'_>, channel: &Channel) -> Result<bo
                 &channel.created_at,
                 &channel.updated_at,
                 &UNSTAMPED.as_slice(),
+                &node.id.uuid(),
+                &FIRST_EPOCH,
+                &node.lease.as_secs_f64(),
             ],
         )
         .await?;

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::channels::{Airtime, StoredChannel};
 use crate::error::StoreError;
+use crate::leases::Lease;
 use crate::private_file::{hex, unhex};
 
 /// A channel with what it airs, all but its stream keys.
@@ -34,6 +35,12 @@ pub(crate) struct Kept {
     pub(crate) airtime: Airtime,
     /// Whether the database has this life and airtime, too.
     pub(crate) recorded: bool,
+    /// Under which epoch it was held.
+    #[serde(default)]
+    pub(crate) epoch: i64,
+    /// When it had been taken from another daemon, the last time.
+    #[serde(default)]
+    pub(crate) taken: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -72,6 +79,17 @@ impl Kept {
             life: channel.life.clone(),
             airtime: airtime.clone(),
             recorded,
+            epoch: 0,
+            taken: None,
+        }
+    }
+
+    /// The same, as it is held.
+    pub(crate) fn under(self, lease: &Lease) -> Self {
+        Self {
+            epoch: lease.epoch(),
+            taken: lease.taken_at(),
+            ..self
         }
     }
 

@@ -1,5 +1,5 @@
-//! The copy in Redis: a hash for each kind, `<prefix>copy:<kind>`, and `<prefix>copy:revision`, up to where it
-//! is complete. What replaces a whole hash is written beside it and takes its place at once.
+//! The copy in Redis: a hash for each kind, `<prefix>node:<id>:copy:<kind>`, and `…:copy:revision`, up to where
+//! it is complete. What replaces a whole hash is written beside it and takes its place at once.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::hot::Hot;
 const CHUNK: usize = 200;
 
 fn key(hot: &Hot, name: &str) -> String {
-    hot.named(&format!("copy:{name}"))
+    hot.own(&format!("copy:{name}"))
 }
 
 /// What is there; nothing when no copy was ever complete here.

@@ -198,7 +198,10 @@ async fn deliveries_are_kept_listed_and_put_back_and_go_with_their_route() {
         all(&store, &who).await,
         [done.clone(), given_up.clone(), pending.clone()]
     );
-    assert_eq!(store.pending_deliveries().await.unwrap(), [pending.clone()]);
+    assert_eq!(
+        store.pending_deliveries(None).await.unwrap(),
+        [pending.clone()]
+    );
     let dead = DeliveryFilter {
         state: Some(DeliveryState::Dead),
         ..DeliveryFilter::default()
@@ -226,7 +229,7 @@ async fn deliveries_are_kept_listed_and_put_back_and_go_with_their_route() {
         (put_back.state, put_back.attempts, put_back.finished_at),
         (DeliveryState::Pending, 0, None)
     );
-    let again = store.pending_deliveries().await.unwrap();
+    let again = store.pending_deliveries(None).await.unwrap();
     assert_eq!(again, [pending, put_back]);
     let refused = store.put_back_delivery(&who, given_up.id).await;
     assert!(

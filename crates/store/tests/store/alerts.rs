@@ -63,14 +63,14 @@ async fn an_alert_is_kept_as_it_is_and_every_change_of_its_state_is_audited_once
         store.save_alert(&over).await.unwrap();
     }
     assert_eq!(store.alert(&who, open.id).await.unwrap(), over);
-    assert_eq!(store.open_alerts().await.unwrap(), []);
+    assert_eq!(store.open_alerts(None).await.unwrap(), []);
     let back = Alert {
         closed_at: None,
         reopened: 1,
         ..over
     };
     store.save_alert(&back).await.unwrap();
-    assert_eq!(store.open_alerts().await.unwrap(), [back]);
+    assert_eq!(store.open_alerts(None).await.unwrap(), [back]);
     // Opened and closed while the database was away.
     let unseen = closed(&alert(who.client, AlertKind::DeadAir));
     store.save_alert(&unseen).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_change_that_cannot_be_audited_does_not_happen() {
     assert!(store.acknowledge_alert(&who, open.id).await.is_err());
     let other = alert(who.client, AlertKind::ChannelError);
     assert!(store.save_alert(&other).await.is_err());
-    assert_eq!(store.open_alerts().await.unwrap(), [open]);
+    assert_eq!(store.open_alerts(None).await.unwrap(), [open]);
 }
 
 #[tokio::test]

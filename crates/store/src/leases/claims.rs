@@ -1,0 +1,339 @@
+//! Leases asked for and renewed. One statement for all; where the server finds something damaged, one by one,
+//! so that a broken page costs the channels on it and no other.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use playout_domain::{ChannelId, NodeId};
+use tokio_postgres::{Row, Transaction};
+use uuid::Uuid;
+
+use super::{NodeConfig, elapsed};
+use crate::Store;
+use crate::channels::ids;
+use crate::database::attempt;
+use crate::error::StoreError;
+
+/// So much of a lease counts here: clocks do not run alike.
+const COUNTED: f64 = 0.95;
+
+/// What is claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// Everything that is this daemon's, under new epochs: it has started.
+    Anew,
+    /// What it does not hold yet.
+    More,
+}
+
+/// A channel that was granted.
+struct Granted {
+    id: ChannelId,
+    epoch: i64,
+    taken: Option<Timestamp>,
+}
+
+impl Granted {
+    fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: ChannelId::from(row.try_get::<_, Uuid>("id")?),
+            epoch: row.try_get("epoch")?,
+            taken: row.try_get("taken_at")?,
+        })
+    }
+}
+
+impl Store {
+    /// Says that this daemon lives, renews what it holds, and finds out whether there are others. What it does
+    /// not get is lost.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: nothing is renewed.
+    pub async fn renew_leases(&self) -> Result<(), StoreError> {
+        let renewed = self.renew().await;
+        let leases = &self.0.leases;
+        if let Ok((_, shared, _)) = renewed {
+            leases.shared.store(shared, Ordering::Release);
+        }
+        leases.settled.store(renewed.is_ok(), Ordering::Release);
+        let (others, _, sent) = renewed?;
+        let counted = leases.node.lease.mul_f64(COUNTED).as_millis();
+        let until = sent + u64::try_from(counted).unwrap_or_default();
+        leases.term.until.fetch_max(until, Ordering::AcqRel);
+        if !others && !leases.term.alone.load(Ordering::Acquire) {
+            leases.term.alone.store(true, Ordering::Release);
+            if let Err(error) = leases.alone.note().await {
+                tracing::warn!(%error, "that this daemon is alone is not noted on disk: it does not start without PostgreSQL");
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers whether there are others, whether others hold channels, and when it was asked.
+    async fn renew(&self) -> Result<(bool, bool, u64), StoreError> {
+        let held: Vec<(ChannelId, i64)> = self
+            .0
+            .leases
+            .held()
+            .iter()
+            .map(|(id, lease)| (*id, lease.epoch()))
+            .collect();
+        let (store, asked) = (self.clone(), held.clone());
+        let sent = elapsed();
+        let (others, shared, kept) = self
+            .database()
+            .transact(move |tx| {
+                Box::pin(async move {
+                    let leases = &store.0.leases;
+                    let others = others(tx, leases.node.id).await?;
+                    if others {
+                        // Before the database hears of it: from then on another may take what runs out.
+                        leases.alone.forget().await?;
+                        if leases.term.alone.swap(false, Ordering::AcqRel) {
+                            tracing::info!("another daemon is on the database; leases count now");
+                        }
+                    }
+                    announce(tx, &leases.node, !others).await?;
+                    let shared = shared(tx, leases.node.id).await?;
+                    Ok((others, shared, renew(tx, &leases.node, &asked).await?))
+                })
+            })
+            .await?;
+        for (id, epoch) in held {
+            if !kept.contains(&id) {
+                tracing::warn!(channel = %id, "another daemon has this channel");
+                self.0.leases.lose(id, epoch);
+            }
+        }
+        Ok((others, shared, sent))
+    }
+
+    /// Claims channels that are this daemon's, or nobody's. Answers those that it did not hold before.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn claim_channels(&self) -> Result<Vec<ChannelId>, StoreError> {
+        self.claim(Claim::More).await
+    }
+
+    pub(crate) async fn claim(&self, what: Claim) -> Result<Vec<ChannelId>, StoreError> {
+        let leases = &self.0.leases;
+        let _claiming = leases.claiming.write().await;
+        let held: Vec<Uuid> = leases.held().keys().map(|id| id.uuid()).collect();
+        let (node, except) = match what {
+            Claim::Anew => (leases.node.clone(), Vec::new()),
+            Claim::More => (leases.node.clone(), held.clone()),
+        };
+        let granted = self
+            .database()
+            .transact(move |tx| Box::pin(async move { claim(tx, &node, &except).await }))
+            .await?;
+        let new = granted.iter().filter(|one| !held.contains(&one.id.uuid()));
+        let new = new.map(|one| one.id).collect();
+        for Granted { id, epoch, taken } in granted {
+            leases.hold(id, epoch, taken);
+        }
+        Ok(new)
+    }
+
+    /// What a daemon does that has reached the database: it says that it is there, and claims what is its own.
+    /// Where the database takes nothing new, it goes on with what it held.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    pub async fn begin_leases(&self) -> Result<(), StoreError> {
+        let node = self.0.leases.node.id;
+        let begun = async {
+            self.renew_leases().await?;
+            self.claim(Claim::Anew).await?;
+            self.database()
+                .transact(move |tx| Box::pin(async move { adopt(tx, node).await }))
+                .await
+        };
+        match begun.await {
+            Err(StoreError::Unavailable(away)) => {
+                tracing::warn!(%away, "leases cannot be claimed; what was held before is held on");
+                let mine = self.database().run(move |session| {
+                    Box::pin(async move {
+                        let sql = "SELECT id, epoch, taken_at FROM channels WHERE node = $1";
+                        let rows = session.query(sql, &[&node.uuid()]).await?;
+                        rows.iter()
+                            .map(Granted::read)
+                            .collect::<Result<Vec<_>, _>>()
+                    })
+                });
+                for Granted { id, epoch, taken } in mine.await? {
+                    self.0.leases.hold(id, epoch, taken);
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Whether it was alone when it ran last: without the database that decides.
+    pub(crate) async fn recall_alone(&self) {
+        let leases = &self.0.leases;
+        let alone = leases.alone.is_noted().await;
+        leases.term.alone.store(alone, Ordering::Release);
+        leases.shared.store(!alone, Ordering::Release);
+    }
+
+    /// Goes on with a channel as a copy says that it was held.
+    pub(crate) fn resume_lease(&self, id: ChannelId, epoch: i64, taken: Option<Timestamp>) {
+        self.0.leases.hold(id, epoch, taken);
+    }
+
+    /// A channel that is to be made, held before anybody can see it.
+    pub(crate) async fn hold_new<T>(
+        &self,
+        id: ChannelId,
+        making: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let leases = &self.0.leases;
+        let _making = leases.claiming.read().await;
+        let made = making.await;
+        if made.is_ok() {
+            leases.hold(id, FIRST_EPOCH, None);
+        }
+        made
+    }
+
+    /// Lets go of a channel that is gone, or that cannot be put on air now: it may be claimed again.
+    pub fn end_lease(&self, id: ChannelId) {
+        if let Some(lease) = self.0.leases.held().remove(&id) {
+            lease.give_up();
+        }
+    }
+}
+
+/// The epoch of a channel that was just made.
+pub(crate) const FIRST_EPOCH: i64 = 1;
+
+/// Whether another daemon lives, or airs on without leases.
+async fn others(tx: &Transaction<'_>, node: NodeId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM nodes WHERE id <> $1 AND (alone OR lease_until > now()))";
+    Ok(tx.query_one(sql, &[&node.uuid()]).await?.try_get(0)?)
+}
+
+/// Whether another daemon holds a channel, as far as that can be read.
+async fn shared(tx: &Transaction<'_>, node: NodeId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM channels WHERE node <> $1)";
+    let asked = attempt(tx, async || Ok(tx.query_one(sql, &[&node.uuid()]).await?));
+    Ok(match asked.await? {
+        Ok(row) => row.try_get(0)?,
+        Err(_) => true,
+    })
+}
+
+async fn announce(tx: &Transaction<'_>, node: &NodeConfig, alone: bool) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO nodes (id, name, url, seen_at, lease_until, alone)
+         VALUES ($1, $2, $3, now(), now() + make_interval(secs => $4), $5)
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, url = excluded.url, seen_at = excluded.seen_at,
+             lease_until = excluded.lease_until, alone = excluded.alone",
+        &[
+            &node.id.uuid(),
+            &node.name,
+            &node.url,
+            &seconds(node.lease),
+            &alone,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What is there from before there were nodes.
+async fn adopt(tx: &Transaction<'_>, node: NodeId) -> Result<(), StoreError> {
+    for table in ["alerts", "renditions"] {
+        let sql = format!("UPDATE {table} SET node = $1 WHERE node IS NULL");
+        let adopted = attempt(tx, async || Ok(tx.execute(&sql, &[&node.uuid()]).await?));
+        if let Err(damage) = adopted.await? {
+            tracing::error!(table, damage, "a table is damaged");
+        }
+    }
+    Ok(())
+}
+
+/// Answers those that are still held.
+async fn renew(
+    tx: &Transaction<'_>,
+    node: &NodeConfig,
+    held: &[(ChannelId, i64)],
+) -> Result<Vec<ChannelId>, StoreError> {
+    let sql = "WITH mine AS (
+            SELECT c.id FROM channels c JOIN unnest($1::uuid[], $2::bigint[]) AS h (id, epoch) ON h.id = c.id
+            WHERE c.node = $3 AND c.epoch = h.epoch ORDER BY c.id FOR NO KEY UPDATE OF c)
+        UPDATE channels c SET lease_until = now() + make_interval(secs => $4) FROM mine WHERE c.id = mine.id
+        RETURNING c.id";
+    let lease = seconds(node.lease);
+    let renew = async |some: &[(ChannelId, i64)]| -> Result<Vec<ChannelId>, StoreError> {
+        let ids: Vec<Uuid> = some.iter().map(|(id, _)| id.uuid()).collect();
+        let epochs: Vec<i64> = some.iter().map(|(_, epoch)| *epoch).collect();
+        let rows = tx
+            .query(sql, &[&ids, &epochs, &node.id.uuid(), &lease])
+            .await?;
+        let ids = rows.iter().map(|row| row.try_get::<_, Uuid>(0));
+        Ok(ids
+            .map(|id| id.map(ChannelId::from))
+            .collect::<Result<_, _>>()?)
+    };
+    if let Ok(kept) = attempt(tx, async || renew(held).await).await? {
+        return Ok(kept);
+    }
+    tx.batch_execute("SET LOCAL enable_seqscan = off").await?;
+    let mut kept = Vec::new();
+    for one in held {
+        match attempt(tx, async || renew(&[*one]).await).await? {
+            Ok(some) => kept.extend(some),
+            // Nobody else can take it either.
+            Err(_) => kept.push(one.0),
+        }
+    }
+    Ok(kept)
+}
+
+async fn claim(
+    tx: &Transaction<'_>,
+    node: &NodeConfig,
+    except: &[Uuid],
+) -> Result<Vec<Granted>, StoreError> {
+    let sql = |filter: &str| {
+        format!(
+            "WITH due AS (SELECT id FROM channels WHERE (node IS NULL OR node = $1) AND {filter}
+                 ORDER BY id FOR NO KEY UPDATE)
+             UPDATE channels c SET node = $1, epoch = c.epoch + 1, lease_until = now() + make_interval(secs => $2)
+             FROM due WHERE c.id = due.id RETURNING c.id, c.epoch, c.taken_at"
+        )
+    };
+    let (id, lease) = (node.id.uuid(), seconds(node.lease));
+    let all = attempt(tx, async || {
+        Ok(tx
+            .query(&sql("id <> ALL ($3)"), &[&id, &lease, &except])
+            .await?)
+    });
+    if let Ok(rows) = all.await? {
+        return rows.iter().map(Granted::read).collect();
+    }
+    tx.batch_execute("SET LOCAL enable_seqscan = off").await?;
+    let mut granted = Vec::new();
+    for channel in ids(tx).await? {
+        let channel = channel.uuid();
+        if except.contains(&channel) {
+            continue;
+        }
+        let one = attempt(tx, async || {
+            Ok(tx.query(&sql("id = $3"), &[&id, &lease, &channel]).await?)
+        });
+        for row in one.await?.unwrap_or_default() {
+            granted.push(Granted::read(&row)?);
+        }
+    }
+    Ok(granted)
+}
+
+pub(super) fn seconds(lease: Duration) -> f64 {
+    lease.as_secs_f64()
+}
