@@ -56,6 +56,9 @@ const CHANNELS: &[(&str, &str, &[&str])] = &[
             "platform",
             "enabled",
             "stream_key",
+            "playback_url",
+            "encode",
+            "allow_lower_quality",
         ],
     ),
     (
@@ -138,6 +141,14 @@ fn channel(who: &Principal, n: u64) -> (Channel, Airtime) {
         stream_key: StreamKeySetting::Given(StreamKey::new("live_sesame").unwrap()),
         platform: Platform::Twitch,
         enabled: true,
+        playback_url: Some(PlaybackUrl::parse("https://a.example.com/live.m3u8", false).unwrap()),
+        encode: Encode::Transcode(EncodeSettings {
+            video_bitrate: BitsPerSecond(1_000_000),
+            resolution: Some(Resolution::P480),
+            frame_rate: None,
+            audio_bitrate: None,
+        }),
+        allow_lower_quality: false,
     }];
     let media_id = MediaId::from(Uuid::now_v7());
     let airtime = Airtime {

@@ -242,6 +242,11 @@ impl Channels {
         .await
     }
 
+    /// Every platform that is known: where it takes streams and what it asks of them.
+    pub fn platforms(&self) -> Vec<serde_json::Value> {
+        crate::rtmp::platforms(&self.inner.environment.rtmp.sessions)
+    }
+
     /// Tests a destination: whether its server can be reached and takes the application, and with
     /// `publish` the key.
     ///
@@ -263,7 +268,8 @@ impl Channels {
             true => store.stream_key(destination).await?,
             false => None,
         };
-        Ok(validate(rtmp, &named.server_url, key.as_ref(), publish).await)
+        let profile = playout_domain::Profile::of(&snapshot.channel.config);
+        Ok(validate(rtmp, named, &profile, key.as_ref(), publish).await)
     }
 
     /// Deletes a channel that is STOPPED, or quarantined.

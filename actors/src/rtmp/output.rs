@@ -9,11 +9,13 @@ use jiff::Timestamp;
 use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::alert::{Key, Subject};
 use playout_domain::config::ChannelConfig;
-use playout_domain::destination::{Platform, ServerUrl};
+use playout_domain::destination::{Platform, PlaybackUrl, ServerUrl};
 use playout_domain::ids::DestinationId;
-use playout_domain::output::{Connection, Effect, Event, FailureKind, OutputLife, SUSPEND_AFTER};
+use playout_domain::output::{
+    Connection, Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPEND_AFTER,
+};
 use playout_domain::units::FrameRate;
-use playout_domain::{AlertKind, Channel, StreamKey};
+use playout_domain::{AlertKind, Channel, Profile, StreamKey};
 use playout_partners::address::resolve;
 use playout_store::Store;
 use serde_json::json;
@@ -22,8 +24,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::RtmpSettings;
-use super::board::{Board, FailureView};
-use super::push::{Push, Said};
+use super::board::{Board, FailureView, Quality};
+use super::far_end::{FarEndTask, Sending, Watched};
+use super::push::{Parameters, Push, Said};
 use crate::alerts::{ErrorHandler, StreamError};
 use crate::chance;
 use crate::hub::{self, Hub, kind};
@@ -65,6 +68,30 @@ pub(super) struct Target {
     pub(super) keyed: bool,
     /// Counts the changes of the key.
     pub(super) key_version: u64,
+    /// What the stream is encoded to; nothing: it is copied.
+    encode: Option<Profile>,
+    /// The same where the network does not take it; nothing: the client has not allowed it.
+    lower: Option<Profile>,
+    /// Where viewers see it.
+    pub(super) playback: Option<PlaybackUrl>,
+}
+
+impl Target {
+    /// What the stream is encoded to; nothing: it is copied.
+    pub(super) const fn profile(&self, quality: Quality) -> Option<&Profile> {
+        match (quality, &self.lower) {
+            (Quality::Lower, Some(lower)) => Some(lower),
+            _ => self.encode.as_ref(),
+        }
+    }
+
+    /// Whether a connection of `quality` to `before` is one to this, too.
+    fn is_served_by(&self, before: &Self, quality: Quality) -> bool {
+        let (one, other) = (self.profile(quality), before.profile(quality));
+        let of = |target: &Self| (target.platform, target.keyed, target.key_version);
+        let allowed = quality == Quality::Full || self.lower.is_some();
+        allowed && one == other && of(self) == of(before) && self.url == before.url
+    }
 }
 
 struct Kept {
@@ -94,6 +121,7 @@ impl Outputs {
         rekeyed: &HashSet<DestinationId>,
     ) {
         self.key_version += u64::from(!rekeyed.is_empty());
+        let profile = Profile::of(config);
         let mut wanted = HashMap::new();
         for destination in &config.rtmp_destinations {
             let Some(id) = destination.id.filter(|_| on_air && destination.enabled) else {
@@ -106,6 +134,11 @@ impl Outputs {
                 platform: destination.platform,
                 keyed: destination.stream_key.is_set(),
                 key_version: kept.map_or(self.key_version, |kept| kept.target.borrow().key_version),
+                encode: destination.encode.profile(&profile),
+                lower: destination
+                    .allow_lower_quality
+                    .then(|| destination.encode.lowered(&profile)),
+                playback: destination.playback_url.clone(),
             };
             wanted.insert(id, target);
         }
@@ -177,15 +210,16 @@ async fn keep(
     }
 }
 
-struct AbortOnDrop(JoinHandle<()>);
+/// A task that ends when nobody waits for it any more.
+pub(super) struct AbortOnDrop<T>(pub(super) JoinHandle<T>);
 
-impl AbortOnDrop {
-    async fn join(mut self) -> Result<(), tokio::task::JoinError> {
+impl<T> AbortOnDrop<T> {
+    pub(super) async fn join(mut self) -> Result<T, tokio::task::JoinError> {
         (&mut self.0).await
     }
 }
 
-impl Drop for AbortOnDrop {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -216,9 +250,9 @@ impl Shared {
     /// The addresses that a connection may use.
     pub(super) async fn addresses(
         &self,
-        target: &Target,
+        server: &ServerUrl,
     ) -> Result<Vec<SocketAddr>, (FailureKind, String)> {
-        let (host, port) = (target.url.host(), target.url.port());
+        let (host, port) = (server.host(), server.port());
         match resolve(host, port, self.settings.reach).await {
             Ok(checked) => Ok(checked.all().to_vec()),
             Err(error) => Err((FailureKind::Dns, format!("the host {host}: {error}"))),
@@ -234,6 +268,12 @@ struct Output {
     /// Where it goes.
     target: Target,
     life: OutputLife,
+    /// What the connection sends.
+    quality: Quality,
+    /// Counts what it was directed to.
+    direction: u64,
+    /// Looks at what viewers are shown.
+    far_end: FarEndTask,
     push: Option<Push>,
     /// The connection before, which is taking leave.
     leaving: Option<JoinHandle<()>>,
@@ -249,10 +289,13 @@ impl Output {
         let (says, said) = mpsc::unbounded_channel();
         let target = wanted.borrow_and_update().clone();
         Self {
+            far_end: FarEndTask::start(Arc::clone(&shared), target.id),
             shared,
             wanted,
             target,
             life: OutputLife::default(),
+            quality: Quality::Full,
+            direction: 0,
             push: None,
             leaving: None,
             retry: None,
@@ -283,14 +326,35 @@ impl Output {
             }
         }
         self.follow(Event::Wanted(false));
+        self.far_end.end().await;
         if let Some(leaving) = self.leaving.take() {
             drop(leaving.await);
         }
     }
 
     fn obey(&mut self) {
-        self.target = self.wanted.borrow_and_update().clone();
-        self.follow(Event::Redirected);
+        let target = self.wanted.borrow_and_update().clone();
+        let before = std::mem::replace(&mut self.target, target);
+        if self.target.is_served_by(&before, self.quality) {
+            // Only what is looked at, or what a later attempt may do.
+            self.watch();
+        } else {
+            self.direction += 1;
+            self.follow(Event::Redirected);
+        }
+    }
+
+    /// Tells the task that looks what there is to be seen.
+    fn watch(&self) {
+        self.far_end.watch(Watched {
+            url: self.target.playback.clone(),
+            direction: self.direction,
+            sending: match self.life.status() {
+                OutputStatus::Live => Sending::Delivering,
+                OutputStatus::Connecting | OutputStatus::Waiting => Sending::Interrupted,
+                OutputStatus::Off | OutputStatus::Suspended => Sending::Nothing,
+            },
+        });
     }
 
     fn hear(&mut self, connection: Connection, said: Said) {
@@ -368,8 +432,17 @@ impl Output {
             Effect::Connect {
                 connection,
                 variant,
+                lower,
             } => {
                 self.retry = None;
+                self.quality = match lower && self.target.lower.is_some() {
+                    true => Quality::Lower,
+                    false => Quality::Full,
+                };
+                let parameters = Parameters {
+                    variant,
+                    quality: self.quality,
+                };
                 let limit = self.session_limit();
                 let margin = limit.mul_f64(SESSION_MARGIN);
                 self.session_ends = Some(Instant::now() + limit - margin / 2);
@@ -377,7 +450,7 @@ impl Output {
                     Arc::clone(&self.shared),
                     self.target.clone(),
                     connection,
-                    variant,
+                    parameters,
                     self.leaving.take(),
                     self.says.clone(),
                 ));
@@ -408,6 +481,7 @@ impl Output {
 
     /// Shows what it does, and tells whoever listens.
     fn show(&self) {
+        self.watch();
         let next = self.retry.and_then(|(at, _)| {
             let wait = at.saturating_duration_since(Instant::now());
             Timestamp::now().checked_add(wait).ok()
@@ -418,6 +492,7 @@ impl Output {
             view.delivering_since = self.life.delivering_since();
             view.failures = self.life.failures();
             view.next_attempt = next;
+            view.quality = self.quality;
         });
         let view = self.shared.board.of(id);
         self.publish(kind::OUTPUT_STATUS, json!(view));

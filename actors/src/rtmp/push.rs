@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use jiff::Timestamp;
 use playout_domain::StreamKey;
+use playout_domain::destination::ServerUrl;
 use playout_domain::output::{Connection, FailureKind};
 use playout_domain::units::FrameRate;
 use playout_media::ffmpeg::{Progress, Publish, RtmpFailure, publish, rtmp_failure};
@@ -16,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::board::Quality;
 use super::output::{Shared, Target};
 use crate::playout::Aired;
 use crate::process::{Begun, Process, Role, Shown, Stderr, Stdin};
@@ -42,6 +44,15 @@ pub(super) enum Said {
     Failed { kind: FailureKind, detail: String },
 }
 
+/// What alternates from one attempt to the next.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parameters {
+    /// Counts attempts: which server, which of its addresses, which size of the send buffer.
+    pub(super) variant: u32,
+    /// What is sent.
+    pub(super) quality: Quality,
+}
+
 /// A connection. Dropping it ends it, gently, in the background.
 #[derive(Debug)]
 pub(super) struct Push {
@@ -56,7 +67,7 @@ impl Push {
         shared: Arc<Shared>,
         target: Target,
         connection: Connection,
-        variant: u32,
+        parameters: Parameters,
         before: Option<JoinHandle<()>>,
         says: mpsc::UnboundedSender<(Connection, Said)>,
     ) -> Self {
@@ -70,7 +81,7 @@ impl Push {
                 shared,
                 target,
                 connection,
-                variant,
+                parameters,
                 says,
             };
             attempt.run(stopped).await;
@@ -90,7 +101,7 @@ struct Attempt {
     shared: Arc<Shared>,
     target: Target,
     connection: Connection,
-    variant: u32,
+    parameters: Parameters,
     says: mpsc::UnboundedSender<(Connection, Said)>,
 }
 
@@ -127,9 +138,13 @@ impl Attempt {
 
     async fn open(&self) -> Result<Open, Failure> {
         let key = self.shared.key(&self.target).await?;
-        let addresses = self.shared.addresses(&self.target).await?;
-        let address = addresses[self.variant as usize % addresses.len()];
-        let mut process = self.spawn(address, key.as_ref()).await?;
+        // Two attempts at one server, then two at the next.
+        let variant = self.parameters.variant as usize;
+        let servers = self.target.platform.preset().alternatives(&self.target.url);
+        let server = &servers[variant / 2 % servers.len()];
+        let addresses = self.shared.addresses(server).await?;
+        let address = addresses[variant % addresses.len()];
+        let mut process = self.spawn(server, address, key.as_ref()).await?;
         let begun = Begun {
             role: Role::Rtmp(self.target.id),
             run: self.connection.0,
@@ -152,6 +167,7 @@ impl Attempt {
 
     async fn spawn(
         &self,
+        server: &ServerUrl,
         address: SocketAddr,
         key: Option<&StreamKey>,
     ) -> Result<Process, Failure> {
@@ -159,11 +175,12 @@ impl Attempt {
             launcher, settings, ..
         } = &*self.shared;
         let invocation = publish(&Publish {
-            url: &self.target.url,
+            url: server,
             address,
             key,
             authorities: &settings.authorities,
-            variant: self.variant,
+            variant: self.parameters.variant,
+            encode: self.target.profile(self.parameters.quality),
         });
         let label = format!("push {} of {}", self.connection.0, self.shared.of.id);
         let spec = launcher
@@ -351,5 +368,6 @@ fn kind(failure: RtmpFailure) -> FailureKind {
         RtmpFailure::Tls => FailureKind::Tls,
         RtmpFailure::Rejected => FailureKind::Rejected,
         RtmpFailure::RemoteClosed => FailureKind::RemoteClosed,
+        RtmpFailure::Stalled => FailureKind::Stalled,
     }
 }

@@ -17,6 +17,9 @@ use crate::backoff::{self, Chance, HEALTHY_AFTER};
 /// So many failures in a row suspend an output.
 pub const SUSPEND_AFTER: u32 = 5;
 
+/// After so many failures for want of a network that takes the stream, less is sent where that is allowed.
+pub const LOWER_AFTER: u32 = 2;
+
 /// How often a suspended output tries again.
 pub const SUSPENDED_RETRY: Duration = Duration::from_secs(300);
 
@@ -42,6 +45,13 @@ pub enum FailureKind {
     Local,
     /// It ended, and nothing says why.
     Unknown,
+}
+
+impl FailureKind {
+    /// Whether sending less may help: the network, or the server, does not take what is sent.
+    pub const fn is_congestion(self) -> bool {
+        matches!(self, Self::Network | Self::Stalled)
+    }
 }
 
 /// What an output does.
@@ -91,6 +101,8 @@ pub enum Effect {
         connection: Connection,
         /// Which parameters.
         variant: u32,
+        /// Whether to send less than usual, where the client has allowed it.
+        lower: bool,
     },
     /// End the connection there is.
     Disconnect,
@@ -119,6 +131,8 @@ pub struct OutputLife {
     connection: Connection,
     /// Failures in a row; none after a time of health.
     failures: u32,
+    /// Those among them for want of a network that takes the stream.
+    congested: u32,
     /// Since when the server takes media.
     delivering_since: Option<Timestamp>,
     /// Whether the client was told that it is suspended, and not yet that it is back.
@@ -178,6 +192,8 @@ impl OutputLife {
                 if connection == self.connection && self.status == OutputStatus::Live =>
             {
                 self.delivering_since = None;
+                // A session as long as that was healthy.
+                self.congested = 0;
                 vec![Effect::Disconnect, self.connect()]
             }
             Event::Delivering(_)
@@ -201,6 +217,7 @@ impl OutputLife {
         Effect::Connect {
             connection: self.connection,
             variant: self.failures,
+            lower: self.congested >= LOWER_AFTER,
         }
     }
 
@@ -210,6 +227,7 @@ impl OutputLife {
         self.connection.0 += 1;
         self.status = OutputStatus::Off;
         self.failures = 0;
+        self.congested = 0;
         self.delivering_since = None;
         let mut effects: Vec<Effect> = was.then_some(Effect::Disconnect).into_iter().collect();
         effects.extend(std::mem::take(&mut self.suspended).then_some(Effect::Resumed));
@@ -220,8 +238,10 @@ impl OutputLife {
         let delivered = self.delivering_since.take();
         if delivered.is_some_and(|since| is_healthy(since, now)) {
             self.failures = 0;
+            self.congested = 0;
         }
         self.failures = self.failures.saturating_add(1);
+        self.congested += u32::from(kind.is_congestion());
         let mut effects = vec![Effect::Disconnect];
         let delay = if self.failures < SUSPEND_AFTER {
             self.status = OutputStatus::Waiting;

@@ -21,6 +21,9 @@ pub enum Reach {
     Public,
     /// Loopback, private and link-local ones, too: the operator has allowed it.
     Anywhere,
+    /// One address alone.
+    #[cfg(test)]
+    Only(IpAddr),
 }
 
 impl Reach {
@@ -29,6 +32,8 @@ impl Reach {
         match self {
             Self::Public => is_public_address(address),
             Self::Anywhere => true,
+            #[cfg(test)]
+            Self::Only(one) => one == address,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::tls::TrustRoots;
 /// How long the server may take to close the connection after the test has ended well.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Bytes read at once.
-const READ: usize = 4096;
+pub(super) const READ: usize = 4096;
 
 /// How far a test goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -77,34 +77,10 @@ pub struct Check<'a> {
 /// # Errors
 /// [`Refusal`]: the step that failed, why, and a sentence for a person.
 pub async fn check(asked: &Check<'_>) -> Result<Report, Refusal> {
-    let server = Server {
-        host: asked.server.host(),
-        port: asked.server.port(),
-    };
-    let mut run = Run {
-        server,
-        limits: asked.limits,
-        begun: Instant::now(),
-        steps: Vec::new(),
-    };
-    let (host, port) = (asked.server.host(), asked.server.port());
-    let found = resolve(host, port, asked.reach);
-    let addresses = run.step(Step::Resolve, async { Ok(found.await?) }).await?;
-    let within = run.left();
-    let (tcp, address) = run.step(Step::Connect, connect(&addresses, within)).await?;
-    let mut stream: Box<dyn Connection> = if asked.server.is_tls() {
-        let encrypted = encrypt(tcp, host, asked.roots);
-        Box::new(run.step(Step::Tls, encrypted).await?)
-    } else {
-        Box::new(tcp)
-    };
-    run.step(Step::Handshake, async { Ok(shake(&mut stream).await?) })
-        .await?;
-
+    let mut run = Run::of(asked.server, asked.limits);
+    let (mut stream, address) = run.open(asked.reach, asked.roots).await?;
     let (app, name) = app_and_name(asked.server.app(), asked.key);
-    let before = asked.server.as_str().len() - asked.server.app().len();
-    let tc_url = format!("{}{app}", &asked.server.as_str()[..before]);
-    let mut dialogue = Dialogue::connect(app, &tc_url);
+    let mut dialogue = run.dialogue(app);
     let answered = talk(&mut stream, &mut dialogue, Progress::Connected);
     run.step(Step::App, answered).await?;
     if asked.depth == Depth::Publish {
@@ -123,7 +99,7 @@ pub async fn check(asked: &Check<'_>) -> Result<Report, Refusal> {
 
 /// The app and the stream's name. Without a key both are in the path, and FFmpeg's rule says where one ends:
 /// an app has one part, or two where more follow.
-fn app_and_name<'a>(path: &'a str, key: Option<&'a StreamKey>) -> (&'a str, &'a str) {
+pub(super) fn app_and_name<'a>(path: &'a str, key: Option<&'a StreamKey>) -> (&'a str, &'a str) {
     let path = path.trim_end_matches('/');
     if let Some(key) = key {
         return (path, key.reveal());
@@ -138,11 +114,12 @@ fn app_and_name<'a>(path: &'a str, key: Option<&'a StreamKey>) -> (&'a str, &'a 
     }
 }
 
-trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
 
 /// The clock of one test.
-struct Run<'a> {
+pub(super) struct Run<'a> {
+    url: &'a ServerUrl,
     server: Server<'a>,
     limits: Limits,
     begun: Instant,
@@ -150,14 +127,65 @@ struct Run<'a> {
     steps: Vec<(Step, Duration)>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub(super) fn of(url: &'a ServerUrl, limits: Limits) -> Self {
+        let server = Server {
+            host: url.host(),
+            port: url.port(),
+        };
+        Self {
+            url,
+            server,
+            limits,
+            begun: Instant::now(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// A connection up to the end of the handshake, and the address that it leads to.
+    pub(super) async fn open(
+        &mut self,
+        reach: Reach,
+        roots: &TrustRoots,
+    ) -> Result<(Box<dyn Connection>, SocketAddr), Refusal> {
+        let (host, port) = (self.url.host(), self.url.port());
+        let found = resolve(host, port, reach);
+        let addresses = self
+            .step(Step::Resolve, async { Ok(found.await?) })
+            .await?;
+        let within = self.left();
+        let connected = connect(&addresses, within);
+        let (tcp, address) = self.step(Step::Connect, connected).await?;
+        let mut stream: Box<dyn Connection> = if self.url.is_tls() {
+            let encrypted = encrypt(tcp, host, roots);
+            Box::new(self.step(Step::Tls, encrypted).await?)
+        } else {
+            Box::new(tcp)
+        };
+        self.step(Step::Handshake, async { Ok(shake(&mut stream).await?) })
+            .await?;
+        Ok((stream, address))
+    }
+
+    /// What is said then: `app` is asked for.
+    pub(super) fn dialogue(&self, app: &str) -> Dialogue {
+        let before = self.url.as_str().len() - self.url.app().len();
+        let tc_url = format!("{}{app}", &self.url.as_str()[..before]);
+        Dialogue::connect(app, &tc_url)
+    }
+
+    /// The refusal that `trouble` in `step` amounts to.
+    pub(super) fn refusal(&self, step: Step, trouble: &Trouble) -> Refusal {
+        self.server.refusal(step, trouble, self.limits.whole)
+    }
+
     /// How long the next step may take.
     fn left(&self) -> Duration {
         let whole = self.limits.whole.saturating_sub(self.begun.elapsed());
         self.limits.step.min(whole)
     }
 
-    async fn step<T>(
+    pub(super) async fn step<T>(
         &mut self,
         step: Step,
         doing: impl Future<Output = Result<T, Trouble>>,
@@ -215,7 +243,7 @@ async fn encrypt(
 }
 
 /// Talks until the dialogue has come to `aim`.
-async fn talk(
+pub(super) async fn talk(
     stream: &mut Box<dyn Connection>,
     dialogue: &mut Dialogue,
     aim: Progress,

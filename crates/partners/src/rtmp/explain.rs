@@ -170,6 +170,7 @@ impl Server<'_> {
             Step::Handshake => "The handshake of RTMP was not finished",
             Step::App => "The server did not answer the request for the app",
             Step::Publish => "The server did not answer the request to publish",
+            Step::Play => "The server did not answer the request to play",
         };
         let seconds = limit.as_secs_f64();
         (
@@ -207,6 +208,7 @@ impl Server<'_> {
             Step::Handshake => "during the handshake of RTMP",
             Step::App => "when asked for the app",
             Step::Publish => "when asked to publish",
+            Step::Play => "when asked to play",
         };
         (
             Reason::RemoteClosed,

@@ -53,6 +53,9 @@ pub(crate) fn destination(url: &str, key: Option<&str>) -> DestinationConfig {
         stream_key,
         platform: Platform::Youtube,
         enabled: true,
+        playback_url: None,
+        encode: Default::default(),
+        allow_lower_quality: false,
     }
 }
 
