@@ -32,12 +32,11 @@ impl Channels {
         for id in ours.iter().filter(|id| !theirs.contains(id)) {
             self.drop_deleted(*id).await;
         }
-        for damaged in quarantined {
-            let hub = &self.inner.environment.hub;
-            match ours.contains(&damaged.id) {
-                true => super::quarantine::tell_on_air(hub, &damaged),
-                false => self.inner.quarantine.admit(hub, damaged),
-            }
+        let (on_air, off_air): (Vec<_>, Vec<_>) = quarantined
+            .into_iter()
+            .partition(|damaged| ours.contains(&damaged.id));
+        for damaged in off_air {
+            self.quarantine(damaged);
         }
         for stored in stored {
             let id = stored.channel.id;
@@ -59,6 +58,9 @@ impl Channels {
             }
         }
         self.answer_to_alerts();
+        for damaged in &on_air {
+            self.tell_damaged_on_air(damaged);
+        }
         Ok(())
     }
 
