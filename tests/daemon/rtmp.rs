@@ -325,11 +325,12 @@ fn a_destination_is_tested_with_a_reason() {
 fn a_session_is_made_anew_at_the_beginning_of_an_item_before_its_limit() {
     let data = folder();
     let platform = Receiver::start();
-    let settings = format!("{PRIVATE}[rtmp.session_limits]\ncustom = 50\n");
+    let settings = format!("{PRIVATE}[rtmp.session_limits]\ncustom = 90\n");
     let daemon = Daemon::start(data.path(), &settings);
-    let (media, channel) = on_air(&daemon, 50);
+    // Of two GOPs each: an item begins within the 4.5 s that are for it.
+    let (media, channel) = on_air(&daemon, 100);
     let destination = add(&daemon, &channel, &platform.url(), "key");
-    until("a second session delivers", Duration::from_secs(90), || {
+    until("a second session delivers", Duration::from_secs(150), || {
         let shown = output(&daemon, &channel, &destination);
         shown["connections"] == 2 && shown["status"] == "LIVE"
     });
@@ -340,11 +341,19 @@ fn a_session_is_made_anew_at_the_beginning_of_an_item_before_its_limit() {
     let recordings = platform.recordings("key");
     assert_eq!(recordings.len(), 2);
     let known = pictures_of_file(&daemon.prepared_file(&media));
-    let last = pictures_of_file(&recordings[0]);
-    let last = last.last().expect("pictures");
+    let shown: Vec<_> = recordings
+        .iter()
+        .map(|recording| pictures_of_file(recording))
+        .collect();
+    let position = |picture| known.iter().position(|k| k == picture);
     assert_eq!(
-        known.iter().position(|k| k == last),
-        Some(49),
+        position(shown[0].last().expect("pictures")),
+        Some(99),
         "the first session ends with an item"
+    );
+    assert_eq!(
+        position(&shown[1][0]),
+        Some(0),
+        "the second begins with the next"
     );
 }

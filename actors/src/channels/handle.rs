@@ -53,6 +53,8 @@ pub(crate) struct Handle {
     pub(crate) taps: Arc<Taps>,
     /// What the RTMP outputs show.
     pub(crate) board: Board,
+    /// Held while a destination is tested: a client cannot keep many look-ups and connections busy.
+    pub(super) testing: Mutex<()>,
     /// Held by whoever writes about the channel.
     pub(crate) pen: Mutex<Pen>,
     /// Told when the snapshot was replaced.
@@ -72,6 +74,7 @@ impl Handle {
             spool: Arc::default(),
             taps: Arc::default(),
             board: Board::default(),
+            testing: Mutex::default(),
             snapshot: RwLock::new(Arc::new(snapshot)),
             on_air: RwLock::default(),
         }

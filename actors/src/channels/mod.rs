@@ -258,7 +258,15 @@ impl Channels {
         destination: DestinationId,
         publish: bool,
     ) -> Result<Validation, OpError> {
-        let snapshot = self.seen(who, id)?.snapshot();
+        let handle = self.seen(who, id)?;
+        let Ok(_testing) = handle.testing.try_lock() else {
+            return Err(OpError::Conflict {
+                state: "testing".into(),
+                message: "a destination of this channel is being tested; wait for that to end"
+                    .into(),
+            });
+        };
+        let snapshot = handle.snapshot();
         let known = snapshot.channel.config.rtmp_destinations.iter();
         let named = known.clone().find(|known| known.id == Some(destination));
         let named = named.ok_or(OpError::NotFound("destination"))?;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,14 +10,14 @@ use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::alert::{Key, Subject};
 use playout_domain::config::ChannelConfig;
 use playout_domain::destination::{Platform, PlaybackUrl, ServerUrl};
-use playout_domain::ids::DestinationId;
+use playout_domain::ids::{ChannelId, DestinationId};
 use playout_domain::output::{
     Connection, Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPEND_AFTER,
 };
 use playout_domain::units::FrameRate;
 use playout_domain::{AlertKind, Channel, Profile, StreamKey};
 use playout_partners::address::resolve;
-use playout_store::Store;
+use playout_store::{Store, StoreError};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -26,15 +26,13 @@ use tokio::time::{Instant, sleep_until};
 use super::RtmpSettings;
 use super::board::{Board, FailureView, Quality};
 use super::far_end::{FarEndTask, Sending, Watched};
-use super::push::{Parameters, Push, Said};
+use super::push::{ENDED_WITHIN, Handed, Parameters, Push, Said};
 use crate::alerts::{ErrorHandler, StreamError};
 use crate::chance;
 use crate::hub::{self, Hub, kind};
 use crate::playout::Taps;
 use crate::process::Launcher;
 
-/// How long outputs may take to leave when a channel goes off air.
-const LEAVE: Duration = Duration::from_secs(5);
 /// A session is made anew at the beginning of an item when so much of its time is left, and in any case
 /// when half of that is.
 const SESSION_MARGIN: f64 = 0.1;
@@ -54,8 +52,6 @@ pub(crate) struct Shared {
     pub(crate) taps: Arc<Taps>,
     pub(crate) board: Board,
     pub(crate) rate: FrameRate,
-    /// The key as it was opened last, for when the store is away.
-    pub(crate) key: Mutex<Option<StreamKey>>,
 }
 
 /// Where an output goes.
@@ -143,8 +139,19 @@ impl Outputs {
             wanted.insert(id, target);
         }
         self.leaving.retain(|_, task| !task.is_finished());
-        let gone = self.kept.extract_if(|id, _| !wanted.contains_key(id));
-        self.leaving.extend(gone.map(|(id, kept)| (id, kept.task)));
+        let gone: Vec<_> = self
+            .kept
+            .extract_if(|id, _| !wanted.contains_key(id))
+            .collect();
+        if on_air && !gone.is_empty() {
+            // Switched off or removed; what leaves the air takes its alerts along.
+            let Shared { alerts, of, .. } = shared();
+            for (id, _) in &gone {
+                alerts.recovered(suspension(of.id, *id));
+            }
+        }
+        self.leaving
+            .extend(gone.into_iter().map(|(id, kept)| (id, kept.task)));
         for (id, target) in wanted {
             match self.kept.get(&id) {
                 Some(kept) => {
@@ -179,10 +186,16 @@ impl Outputs {
                 drop(task.await);
             }
         };
-        if tokio::time::timeout(LEAVE, all).await.is_err() {
+        if tokio::time::timeout(ENDED_WITHIN, all).await.is_err() {
             tracing::warn!("an RTMP output did not end in time");
         }
     }
+}
+
+/// The alert on an output that failed too often.
+const fn suspension(channel: ChannelId, destination: DestinationId) -> Key {
+    let output = Subject::Output(channel, destination);
+    Key::new(AlertKind::OutputSuspended, output)
 }
 
 /// Keeps one output's task running until nobody wants anything of it. Servers take one connection at a
@@ -226,7 +239,7 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 impl Shared {
-    /// The stream key, from the store; while that is away, as it was last.
+    /// The stream key, from the store, which knows it while the database is away, too.
     pub(super) async fn key(
         &self,
         target: &Target,
@@ -234,17 +247,14 @@ impl Shared {
         if !target.keyed {
             return Ok(None);
         }
-        let read = self.store.stream_key(target.id).await;
-        let mut known = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        match read {
-            Ok(key) => *known = key,
-            Err(error) if known.is_none() => {
-                let detail = format!("the stream key cannot be read: {error}");
-                return Err((FailureKind::Local, detail));
-            }
-            Err(_) => {}
-        }
-        Ok(known.clone())
+        self.store.stream_key(target.id).await.map_err(|error| {
+            tracing::error!(channel = %self.of.id, destination = %target.id, %error, "a stream key cannot be read");
+            let detail = match error {
+                StoreError::Unavailable(_) => "the stream key cannot be read at the moment",
+                _ => "the stream key cannot be read; the operator can see why, and setting it again mends it",
+            };
+            (FailureKind::Local, detail.to_owned())
+        })
     }
 
     /// The addresses that a connection may use.
@@ -280,6 +290,8 @@ struct Output {
     retry: Option<(Instant, Connection)>,
     /// When the session of the connection has to be over.
     session_ends: Option<Instant>,
+    /// What the session before has left to the next.
+    handed: Option<Handed>,
     says: mpsc::UnboundedSender<(Connection, Said)>,
     said: mpsc::UnboundedReceiver<(Connection, Said)>,
 }
@@ -300,6 +312,7 @@ impl Output {
             leaving: None,
             retry: None,
             session_ends: None,
+            handed: None,
             says,
             said,
         }
@@ -360,15 +373,21 @@ impl Output {
     fn hear(&mut self, connection: Connection, said: Said) {
         let id = self.target.id;
         match said {
-            Said::Delivering => self.follow(Event::Delivering(connection)),
-            Said::Took { bytes } => self.shared.board.update(id, |view| view.bytes += bytes),
-            Said::ItemBegins => {
-                let margin = self.session_limit().mul_f64(SESSION_MARGIN);
-                let near = |ends: Instant| ends < Instant::now() + margin / 2;
-                if connection == self.life.connection() && self.session_ends.is_some_and(near) {
-                    self.end_session();
-                }
+            Said::Delivering if connection == self.life.connection() => {
+                self.follow(Event::Delivering(connection));
+                // It may have been raised by a daemon before this one.
+                let id = self.target.id;
+                self.shared
+                    .alerts
+                    .recovered(suspension(self.shared.of.id, id));
             }
+            Said::Delivering => {}
+            Said::Took { bytes } => self.shared.board.update(id, |view| view.bytes += bytes),
+            Said::SessionOver(handed) if connection == self.life.connection() => {
+                self.handed = Some(handed);
+                self.end_session();
+            }
+            Said::SessionOver(_) => {}
             Said::Failed { kind, detail } => {
                 if connection != self.life.connection() {
                     return;
@@ -413,6 +432,10 @@ impl Output {
 
     /// The platform's limit is near.
     fn end_session(&mut self) {
+        if self.life.status() != OutputStatus::Live {
+            self.session_ends = Some(Instant::now() + AFTER_A_FAULT);
+            return;
+        }
         self.session_ends = None;
         self.follow(Event::SessionOver(self.life.connection()));
     }
@@ -439,12 +462,14 @@ impl Output {
                     true => Quality::Lower,
                     false => Quality::Full,
                 };
+                let limit = self.session_limit();
+                let margin = limit.mul_f64(SESSION_MARGIN);
                 let parameters = Parameters {
                     variant,
                     quality: self.quality,
+                    session_ends_from: Instant::now() + limit - margin,
+                    handed: self.handed.take(),
                 };
-                let limit = self.session_limit();
-                let margin = limit.mul_f64(SESSION_MARGIN);
                 self.session_ends = Some(Instant::now() + limit - margin / 2);
                 self.push = Some(Push::start(
                     Arc::clone(&self.shared),
@@ -470,12 +495,7 @@ impl Output {
                     json!({ "failures": failures, "kind": kind }),
                 );
             }
-            Effect::Resumed => {
-                self.publish(kind::OUTPUT_RESUMED, json!({}));
-                let output = Subject::Output(self.shared.of.id, self.target.id);
-                let suspended = Key::new(AlertKind::OutputSuspended, output);
-                self.shared.alerts.recovered(suspended);
-            }
+            Effect::Resumed => self.publish(kind::OUTPUT_RESUMED, json!({})),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use playout_domain::destination::{ServerUrl, Warning};
 use playout_domain::{DestinationConfig, Profile, StreamKey};
-use playout_partners::rtmp::{Check, Depth, Limits, Refusal, Report, check};
+use playout_partners::rtmp::{Check, Depth, Limits, Refusal, Report, StreamName, check};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -37,7 +37,12 @@ pub(crate) async fn validate(
     publish: bool,
 ) -> Validation {
     let sent = destination.encode.profile(profile).unwrap_or(*profile);
-    let tested = test(settings, &destination.server_url, key, publish).await;
+    let name = match key {
+        Some(key) => StreamName::Key(key),
+        None if destination.stream_key.is_set() => StreamName::Untold,
+        None => StreamName::InPath,
+    };
+    let tested = test(settings, &destination.server_url, name, publish).await;
     Validation {
         warnings: destination.platform.preset().warnings(&sent),
         ..tested
@@ -47,12 +52,12 @@ pub(crate) async fn validate(
 async fn test(
     settings: &RtmpSettings,
     server: &ServerUrl,
-    key: Option<&StreamKey>,
+    name: StreamName<'_>,
     publish: bool,
 ) -> Validation {
     let asked = Check {
         server,
-        key,
+        name,
         depth: if publish { Depth::Publish } else { Depth::App },
         reach: settings.reach,
         limits: Limits::default(),

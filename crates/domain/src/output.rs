@@ -165,7 +165,10 @@ impl OutputLife {
         match event {
             Event::Wanted(true) if self.status == OutputStatus::Off => vec![self.connect()],
             Event::Wanted(true) => Vec::new(),
-            Event::Wanted(false) => self.leave(),
+            Event::Wanted(false) => {
+                self.suspended = false;
+                self.leave()
+            }
             Event::Redirected if self.status == OutputStatus::Off => Vec::new(),
             Event::Redirected => {
                 let mut effects = self.leave();
@@ -191,9 +194,7 @@ impl OutputLife {
             Event::SessionOver(connection)
                 if connection == self.connection && self.status == OutputStatus::Live =>
             {
-                self.delivering_since = None;
-                // A session as long as that was healthy.
-                self.congested = 0;
+                self.end_delivering(now);
                 vec![Effect::Disconnect, self.connect()]
             }
             Event::Delivering(_)
@@ -221,6 +222,16 @@ impl OutputLife {
         }
     }
 
+    /// It delivers no longer; what failed before a time of health does not count.
+    fn end_delivering(&mut self, now: Timestamp) {
+        let delivered = self.delivering_since.take();
+        if delivered.is_some_and(|since| is_healthy(since, now)) {
+            self.failures = 0;
+            self.congested = 0;
+        }
+    }
+
+    /// Whether the client was told that it is suspended is for the caller.
     fn leave(&mut self) -> Vec<Effect> {
         let was = self.is_connected();
         // A retry that is under way has become stale.
@@ -229,17 +240,11 @@ impl OutputLife {
         self.failures = 0;
         self.congested = 0;
         self.delivering_since = None;
-        let mut effects: Vec<Effect> = was.then_some(Effect::Disconnect).into_iter().collect();
-        effects.extend(std::mem::take(&mut self.suspended).then_some(Effect::Resumed));
-        effects
+        was.then_some(Effect::Disconnect).into_iter().collect()
     }
 
     fn fail(&mut self, kind: FailureKind, now: Timestamp, chance: Chance) -> Vec<Effect> {
-        let delivered = self.delivering_since.take();
-        if delivered.is_some_and(|since| is_healthy(since, now)) {
-            self.failures = 0;
-            self.congested = 0;
-        }
+        self.end_delivering(now);
         self.failures = self.failures.saturating_add(1);
         self.congested += u32::from(kind.is_congestion());
         let mut effects = vec![Effect::Disconnect];

@@ -22,7 +22,7 @@ fn a_url_is_taken_apart_and_kept_as_it_was_written() {
             true,
             "live-api-s.facebook.com",
             443,
-            "rtmp/",
+            "rtmp",
         ),
         (
             "rtmps://x.example.com/app/inst?a=b",

@@ -79,6 +79,43 @@ fn a_minute_of_media_begins_the_count_anew() {
 }
 
 #[test]
+fn what_failed_before_a_long_session_does_not_count_after_it() {
+    let mut life = OutputLife::default();
+    on(&mut life, Event::Wanted(true), 0);
+    for _ in 0..SUSPEND_AFTER - 1 {
+        fail(&mut life, 0);
+        retry(&mut life, 0);
+    }
+    let delivering = Event::Delivering(life.connection());
+    on(&mut life, delivering, 1);
+    let over = Event::SessionOver(life.connection());
+    on(&mut life, over, 25_000);
+    fail(&mut life, 25_001);
+    assert_eq!(life.failures(), 1);
+    assert_eq!(life.status(), OutputStatus::Waiting);
+}
+
+#[test]
+fn who_was_suspended_is_told_to_be_back_by_media_alone() {
+    let suspended = || {
+        let mut life = OutputLife::default();
+        on(&mut life, Event::Wanted(true), 0);
+        for _ in 0..SUSPEND_AFTER {
+            fail(&mut life, 0);
+            retry(&mut life, 0);
+        }
+        life
+    };
+    let mut life = suspended();
+    assert_eq!(on(&mut life, Event::Wanted(false), 1), [Effect::Disconnect]);
+    let mut life = suspended();
+    let moved = on(&mut life, Event::Redirected, 1);
+    assert!(!moved.contains(&Effect::Resumed), "{moved:?}");
+    let delivering = Event::Delivering(life.connection());
+    assert_eq!(on(&mut life, delivering, 2), [Effect::Resumed]);
+}
+
+#[test]
 fn a_session_that_is_over_is_no_failure() {
     let mut life = OutputLife::default();
     on(&mut life, Event::Wanted(true), 0);

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use playout_domain::destination::{ServerUrl, StreamKey};
 use playout_partners::address::Reach;
-use playout_partners::rtmp::{Check, Depth, Limits, Reason, Refusal, Report, Step, check};
+use playout_partners::rtmp::{
+    Check, Depth, Limits, Reason, Refusal, Report, Step, StreamName, check,
+};
 use playout_partners::{InvalidCertificates, TrustRoots};
 use receiver::Receiver;
 
@@ -44,7 +46,7 @@ impl Attempt {
         let key = StreamKey::new(KEY).unwrap();
         let done = check(&Check {
             server: &server,
-            key: Some(&key),
+            name: StreamName::Key(&key),
             depth: self.depth,
             reach: self.reach,
             limits: self.limits,

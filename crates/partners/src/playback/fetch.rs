@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
@@ -12,7 +13,6 @@ use hyper_util::rt::TokioIo;
 use playout_domain::destination::{HttpUrl, InvalidHttpUrl};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
@@ -25,6 +25,8 @@ const MAX_BODY: usize = 1 << 20;
 const MAX_HEAD: usize = 16 << 10;
 /// Redirects that are followed at most.
 const MAX_REDIRECTS: usize = 5;
+/// How long it may take to connect, over all addresses.
+const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why a document could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -52,10 +54,7 @@ pub(super) enum FetchError {
 impl FetchError {
     /// Whether the server says that there is nothing.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(
-            self,
-            Self::Status(StatusCode::NOT_FOUND | StatusCode::GONE)
-        )
+        matches!(self, Self::Status(StatusCode::NOT_FOUND | StatusCode::GONE))
     }
 }
 
@@ -114,7 +113,9 @@ impl Fetcher {
             .header(header::CONNECTION, "close")
             .body(Empty::new())
             .map_err(|_| FetchError::Request)?;
-        let stream = self.connect(url).await?;
+        let addresses = resolve(url.host(), url.port(), self.reach).await?;
+        let connected = addresses.connect(CONNECT).await;
+        let (stream, _) = connected.map_err(FetchError::Connect)?;
         if !url.is_tls() {
             return exchange(stream, request).await;
         }
@@ -124,19 +125,6 @@ impl Fetcher {
         };
         let stream = tls.connect(name, stream).await;
         exchange(stream.map_err(|_| FetchError::Tls)?, request).await
-    }
-
-    /// The first address that takes the connection, of those that were checked.
-    async fn connect(&self, url: &HttpUrl) -> Result<TcpStream, FetchError> {
-        let addresses = resolve(url.host(), url.port(), self.reach).await?;
-        let mut refused = io::Error::other("there is no address");
-        for address in addresses.all() {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => refused = error,
-            }
-        }
-        Err(FetchError::Connect(refused))
     }
 }
 

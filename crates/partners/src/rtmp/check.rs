@@ -17,7 +17,7 @@ use super::dialogue::{Dialogue, Progress};
 use super::explain::{Server, Trouble};
 use super::handshake::shake;
 use super::refusal::{Refusal, Report, Step};
-use crate::address::{Checked, Reach, resolve};
+use crate::address::{Reach, resolve};
 use crate::tls::TrustRoots;
 
 /// How long the server may take to close the connection after the test has ended well.
@@ -34,6 +34,17 @@ pub enum Depth {
     /// Until the server takes the stream key. No media is sent; a platform may show that a stream began,
     /// and refuses where the channel itself is publishing under the same key.
     Publish,
+}
+
+/// What names the stream at the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamName<'a> {
+    /// The path of the URL, as FFmpeg reads it.
+    InPath,
+    /// A key, which is not shown: the test stops before it is asked for.
+    Untold,
+    /// This key.
+    Key(&'a StreamKey),
 }
 
 /// How long a test may take.
@@ -60,8 +71,8 @@ impl Default for Limits {
 pub struct Check<'a> {
     /// Where.
     pub server: &'a ServerUrl,
-    /// The key to publish under. Without one, the path of the URL names the stream, as FFmpeg reads it.
-    pub key: Option<&'a StreamKey>,
+    /// What names the stream.
+    pub name: StreamName<'a>,
     /// How far.
     pub depth: Depth,
     /// Which addresses may be connected to.
@@ -79,7 +90,7 @@ pub struct Check<'a> {
 pub async fn check(asked: &Check<'_>) -> Result<Report, Refusal> {
     let mut run = Run::of(asked.server, asked.limits);
     let (mut stream, address) = run.open(asked.reach, asked.roots).await?;
-    let (app, name) = app_and_name(asked.server.app(), asked.key);
+    let (app, name) = app_and_name(asked.server.app(), asked.name);
     let mut dialogue = run.dialogue(app);
     let answered = talk(&mut stream, &mut dialogue, Progress::Connected);
     run.step(Step::App, answered).await?;
@@ -99,10 +110,11 @@ pub async fn check(asked: &Check<'_>) -> Result<Report, Refusal> {
 
 /// The app and the stream's name. Without a key both are in the path, and FFmpeg's rule says where one ends:
 /// an app has one part, or two where more follow.
-pub(super) fn app_and_name<'a>(path: &'a str, key: Option<&'a StreamKey>) -> (&'a str, &'a str) {
-    let path = path.trim_end_matches('/');
-    if let Some(key) = key {
-        return (path, key.reveal());
+pub(super) fn app_and_name<'a>(path: &'a str, name: StreamName<'a>) -> (&'a str, &'a str) {
+    match name {
+        StreamName::InPath => {}
+        StreamName::Untold => return (path, ""),
+        StreamName::Key(key) => return (path, key.reveal()),
     }
     let Some((app, name)) = path.split_once('/') else {
         return (path, "");
@@ -150,11 +162,9 @@ impl<'a> Run<'a> {
     ) -> Result<(Box<dyn Connection>, SocketAddr), Refusal> {
         let (host, port) = (self.url.host(), self.url.port());
         let found = resolve(host, port, reach);
-        let addresses = self
-            .step(Step::Resolve, async { Ok(found.await?) })
-            .await?;
+        let addresses = self.step(Step::Resolve, async { Ok(found.await?) }).await?;
         let within = self.left();
-        let connected = connect(&addresses, within);
+        let connected = async { Ok(addresses.connect(within).await?) };
         let (tcp, address) = self.step(Step::Connect, connected).await?;
         let mut stream: Box<dyn Connection> = if self.url.is_tls() {
             let encrypted = encrypt(tcp, host, roots);
@@ -169,8 +179,8 @@ impl<'a> Run<'a> {
 
     /// What is said then: `app` is asked for.
     pub(super) fn dialogue(&self, app: &str) -> Dialogue {
-        let before = self.url.as_str().len() - self.url.app().len();
-        let tc_url = format!("{}{app}", &self.url.as_str()[..before]);
+        let url = self.url.as_str().trim_end_matches('/');
+        let tc_url = format!("{}{app}", &url[..url.len() - self.url.app().len()]);
         Dialogue::connect(app, &tc_url)
     }
 
@@ -204,28 +214,6 @@ impl<'a> Run<'a> {
             Err(trouble) => Err(self.server.refusal(step, &trouble, limit)),
         }
     }
-}
-
-/// Connects to the first address that answers; each gets an equal share of the time that is left.
-async fn connect(
-    addresses: &Checked,
-    within: Duration,
-) -> Result<(TcpStream, SocketAddr), Trouble> {
-    let until = Instant::now() + within;
-    let mut trouble = Trouble::Late;
-    for (n, &address) in addresses.all().iter().enumerate() {
-        let others = (addresses.all().len() - n) as u32;
-        let share = until.saturating_duration_since(Instant::now()) / others;
-        match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok((stream, address));
-            }
-            Ok(Err(error)) => trouble = error.into(),
-            Err(_) => trouble = Trouble::Late,
-        }
-    }
-    Err(trouble)
 }
 
 /// Encrypts the connection; the certificate has to be for `host`, whatever address was connected to.
@@ -281,15 +269,31 @@ mod tests {
 
     #[test]
     fn without_a_key_the_path_names_the_stream() {
-        assert_eq!(app_and_name("live", None), ("live", ""));
-        assert_eq!(app_and_name("live/", None), ("live", ""));
-        assert_eq!(app_and_name("live/one", None), ("live", "one"));
+        assert_eq!(app_and_name("live", StreamName::InPath), ("live", ""));
         assert_eq!(
-            app_and_name("live/inst/one?a=b/c", None),
+            app_and_name("live/one", StreamName::InPath),
+            ("live", "one")
+        );
+        assert_eq!(
+            app_and_name("live/inst/one?a=b/c", StreamName::InPath),
             ("live/inst", "one?a=b/c")
         );
-        assert_eq!(app_and_name("live/mp4:a/b", None), ("live", "mp4:a/b"));
+        assert_eq!(
+            app_and_name("live/mp4:a/b", StreamName::InPath),
+            ("live", "mp4:a/b")
+        );
+    }
+
+    #[test]
+    fn with_a_key_the_path_is_the_app_whether_it_is_told_or_not() {
         let key = StreamKey::new("k").unwrap();
-        assert_eq!(app_and_name("live/inst/", Some(&key)), ("live/inst", "k"));
+        assert_eq!(
+            app_and_name("live/inst", StreamName::Key(&key)),
+            ("live/inst", "k")
+        );
+        assert_eq!(
+            app_and_name("live/inst", StreamName::Untold),
+            ("live/inst", "")
+        );
     }
 }

@@ -87,10 +87,10 @@ impl Server<'_> {
                 Reason::Dns,
                 format!("The host {host} cannot be found; check its name."),
             ),
-            Unresolved::NotPublic(address) => (
+            Unresolved::NotPublic => (
                 Reason::PrivateAddress,
                 format!(
-                    "The host {host} leads to {address}, which is not a public address; \
+                    "The host {host} leads into a network that is not public; \
                      the operator has not allowed private destinations."
                 ),
             ),

@@ -19,6 +19,6 @@ mod handshake;
 mod play;
 mod refusal;
 
-pub use check::{Check, Depth, Limits, check};
+pub use check::{Check, Depth, Limits, StreamName, check};
 pub use play::{Play, Playing, play};
 pub use refusal::{Reason, Refusal, Report, Step};

@@ -6,7 +6,7 @@ use playout_domain::destination::ServerUrl;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
-use super::check::{Connection, Limits, READ, Run, app_and_name, talk};
+use super::check::{Connection, Limits, READ, Run, StreamName, app_and_name, talk};
 use super::dialogue::Progress;
 use super::explain::Trouble;
 use super::fault::Fault;
@@ -52,7 +52,7 @@ pub async fn play(asked: &Play<'_>) -> Result<Playing, Refusal> {
     };
     let mut run = Run::of(asked.server, limits);
     let (mut stream, _) = run.open(asked.reach, asked.roots).await?;
-    let (app, name) = app_and_name(asked.server.app(), None);
+    let (app, name) = app_and_name(asked.server.app(), StreamName::InPath);
     let mut dialogue = run.dialogue(app);
     dialogue.expect_media();
     let answered = talk(&mut stream, &mut dialogue, Progress::Connected);

@@ -170,7 +170,9 @@ fn parse(bytes: &[u8]) -> Option<Received> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let length = headers.get("content-length").map(|length| length.parse::<usize>());
+    let length = headers
+        .get("content-length")
+        .map(|length| length.parse::<usize>());
     let length = length.transpose().ok()?.unwrap_or(0);
     let body = bytes.get(end + 4..end + 4 + length)?.to_vec();
     Some(Received {
