@@ -62,11 +62,7 @@ impl ChannelConfig {
         Ok(Some(config))
     }
 
-    fn read_one(
-        &self,
-        value: &Value,
-        policy: &Policy,
-    ) -> Result<DestinationConfig, Violations> {
+    fn read_one(&self, value: &Value, policy: &Policy) -> Result<DestinationConfig, Violations> {
         let mut violations = Violations::default();
         let mut fields = Fields::open(value, "", &mut violations);
         let context = Context {
@@ -87,7 +83,9 @@ impl ChannelConfig {
 fn base(destination: &DestinationConfig, patch: &Value) -> Value {
     let mut base = destination.to_json_public();
     let filled_in = destination.platform.preset().server();
-    let moves = patch.get("platform").is_some_and(|to| *to != base["platform"]);
+    let moves = patch
+        .get("platform")
+        .is_some_and(|to| *to != base["platform"]);
     if moves
         && filled_in.as_ref() == Some(&destination.server_url)
         && let Some(fields) = base.as_object_mut()

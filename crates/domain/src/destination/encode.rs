@@ -135,7 +135,9 @@ fn read_resolution(fields: &mut Fields<'_, '_>, bounds: Option<&Profile>) -> Opt
     let resolution = fields.parsed("resolution", str::parse::<Resolution>)?;
     match bounds.map(|profile| profile.resolution) {
         Some(most) if resolution > most => {
-            let message = format!("resolution is {resolution}; the channel's own is {most}, and no more is possible");
+            let message = format!(
+                "resolution is {resolution}; the channel's own is {most}, and no more is possible"
+            );
             fields.refuse("resolution", message);
             None
         }
@@ -176,8 +178,13 @@ fn read_bitrate(
         return Some(bitrate);
     }
     let message = match least <= most {
-        true => format!("{name} is {bitrate}; {} to {most} are allowed here", least.0),
-        false => format!("{name} is {bitrate}; at this size {least} is the least, and the channel's own {most} the most: a smaller resolution is needed"),
+        true => format!(
+            "{name} is {bitrate}; {} to {most} are allowed here",
+            least.0
+        ),
+        false => format!(
+            "{name} is {bitrate}; at this size {least} is the least, and the channel's own {most} the most: a smaller resolution is needed"
+        ),
     };
     fields.refuse(name, message);
     None

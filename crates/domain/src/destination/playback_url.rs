@@ -41,7 +41,12 @@ impl PlaybackUrl {
                 .map_err(InvalidPlaybackUrl::Url),
             "rtmp" | "rtmps" => {
                 let server = ServerUrl::parse(text, allow_private).map_err(of_server)?;
-                let mut parts = server.app().split('?').next().unwrap_or_default().split('/');
+                let mut parts = server
+                    .app()
+                    .split('?')
+                    .next()
+                    .unwrap_or_default()
+                    .split('/');
                 match parts.next().zip(parts.next()) {
                     Some((_, name)) if !name.is_empty() => Ok(Self::Rtmp(server)),
                     _ => Err(InvalidPlaybackUrl::Stream),

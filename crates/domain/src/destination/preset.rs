@@ -131,8 +131,7 @@ impl Preset {
         let mut warnings = Vec::new();
         let mut check = |limit, exceeded: bool, given: String, most: String| {
             if exceeded {
-                let message =
-                    format!("the stream has {given}; {platform} takes {most} at most");
+                let message = format!("the stream has {given}; {platform} takes {most} at most");
                 warnings.push(Warning { limit, message });
             }
         };

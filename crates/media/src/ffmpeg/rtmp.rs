@@ -124,11 +124,7 @@ mod tests {
         encoded(url, key, None)
     }
 
-    fn encoded(
-        url: &str,
-        key: Option<&str>,
-        encode: Option<&Profile>,
-    ) -> (Invocation, String) {
+    fn encoded(url: &str, key: Option<&str>, encode: Option<&Profile>) -> (Invocation, String) {
         let url = ServerUrl::parse(url, true).unwrap();
         let key = key.map(|key| StreamKey::new(key).unwrap());
         let line = publish(&Publish {

@@ -52,10 +52,7 @@ pub(super) enum FetchError {
 impl FetchError {
     /// Whether the server says that there is nothing.
     pub(super) fn is_gone(&self) -> bool {
-        matches!(
-            self,
-            Self::Status(StatusCode::NOT_FOUND | StatusCode::GONE)
-        )
+        matches!(self, Self::Status(StatusCode::NOT_FOUND | StatusCode::GONE))
     }
 }
 

@@ -150,9 +150,7 @@ impl<'a> Run<'a> {
     ) -> Result<(Box<dyn Connection>, SocketAddr), Refusal> {
         let (host, port) = (self.url.host(), self.url.port());
         let found = resolve(host, port, reach);
-        let addresses = self
-            .step(Step::Resolve, async { Ok(found.await?) })
-            .await?;
+        let addresses = self.step(Step::Resolve, async { Ok(found.await?) }).await?;
         let within = self.left();
         let connected = connect(&addresses, within);
         let (tcp, address) = self.step(Step::Connect, connected).await?;

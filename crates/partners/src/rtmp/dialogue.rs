@@ -11,9 +11,7 @@ use std::fmt;
 
 use super::amf0::{Reader, Value, write, write_text};
 use super::chunk::{ChunkReader, ChunkWriter, Message, kind};
-use super::fault::{
-    Fault, MAX_BYTES, MAX_MEDIA_BYTES, MAX_MEDIA_MESSAGES, MAX_MESSAGES, known,
-};
+use super::fault::{Fault, MAX_BYTES, MAX_MEDIA_BYTES, MAX_MEDIA_MESSAGES, MAX_MESSAGES, known};
 
 /// The size of our chunks once connected: what encoders use.
 const CHUNK_SIZE: u32 = 4096;
@@ -287,7 +285,11 @@ impl Dialogue {
             let mut play = self.named("play", PLAY);
             write(&mut play, &Value::Number(LIVE));
             self.send(STREAM_COMMANDS, stream, play);
-            let parts = [&BUFFER_LENGTH[..], &stream.to_be_bytes(), &BUFFER.to_be_bytes()];
+            let parts = [
+                &BUFFER_LENGTH[..],
+                &stream.to_be_bytes(),
+                &BUFFER.to_be_bytes(),
+            ];
             self.control(kind::USER_CONTROL, parts.concat());
             return Ok(());
         }
