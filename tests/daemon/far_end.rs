@@ -1,5 +1,10 @@
 //! Sending is not showing: the daemon looks at what a platform shows, and tells what it sees.
 
+use std::io::Read;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
 use serde_json::{Value, json};
 
 use super::daemon::{BOUND, Daemon, folder, until};
@@ -127,4 +132,56 @@ fn another_channels_hls_is_looked_at_and_what_cannot_be_is_no_alert() {
                 .is_some_and(|why| why.contains("no connection"))
     });
     assert!(not_shown(&daemon, &watched).is_none());
+}
+
+#[test]
+fn a_playback_url_that_hangs_holds_nothing_up_and_is_left_with_its_output() {
+    let data = folder();
+    let platform = Receiver::start();
+    let daemon = start(data.path());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    // Looks under way, and those that came.
+    let (open, came) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counts = (Arc::clone(&open), Arc::clone(&came));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (open, came) = (Arc::clone(&counts.0), Arc::clone(&counts.1));
+            open.fetch_add(1, SeqCst);
+            came.fetch_add(1, SeqCst);
+            std::thread::spawn(move || {
+                while stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {}
+                open.fetch_sub(1, SeqCst);
+            });
+        }
+    });
+    let (_, channel) = on_air(&daemon, 700);
+    let playback = json!({ "playbackUrl": format!("http://{address}/x.m3u8") });
+    let watched = add_with(&daemon, &channel, &platform.url(), "taken", playback);
+    until("it hangs twice", BOUND, || {
+        assert!(open.load(SeqCst) <= 1, "one look at a time");
+        came.load(SeqCst) == 2 && open.load(SeqCst) == 1
+    });
+    let shown = output(&daemon, &channel, &watched);
+    assert_eq!(
+        (&shown["status"], &shown["connections"]),
+        (&json!("LIVE"), &json!(1)),
+        "{shown}"
+    );
+    let far_end = &shown["farEnd"];
+    assert_eq!(far_end["state"], "unknown");
+    assert!(
+        far_end["why"]
+            .as_str()
+            .unwrap()
+            .contains("did not come within 10 s"),
+        "{far_end}"
+    );
+    change(&daemon, &channel, &watched, &json!({ "enabled": false }));
+    until("the look is over", BOUND, || open.load(SeqCst) == 0);
+    assert_eq!(
+        came.load(SeqCst),
+        2,
+        "it was ended with its output, and no other was begun"
+    );
 }
