@@ -4,13 +4,15 @@
 //! Real PostgreSQL. Each case changes one value of one row behind the daemon's back, in a database whose
 //! constraints are gone, as a broken disk has none.
 
-use playout_domain::destination::{ServerUrl, StreamKeySetting};
+use playout_domain::destination::{
+    Encode, EncodeSettings, PlaybackUrl, ServerUrl, StreamKeySetting,
+};
 use playout_domain::lifecycle::LifeState;
 use playout_domain::limits::PlanLimits;
 use playout_domain::plan::PlannedItem;
 use playout_domain::{
-    Channel, ChannelConfig, ChannelId, DestinationConfig, Frame, FrameRate, MediaId, Plan,
-    Platform, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
+    BitsPerSecond, Channel, ChannelConfig, ChannelId, DestinationConfig, Frame, FrameRate, MediaId,
+    Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
 };
 use playout_store::testing::{self, TestStore};
 use playout_store::{Airtime, ExportedHeads, Loaded, Principal};
