@@ -66,7 +66,7 @@ fn the_client_and_the_operator_are_told_by_routes_of_their_own() {
         (AlertKind::SourceFailing, true, false),
         (AlertKind::MediaNotPrepared, true, false),
         (AlertKind::ChannelError, true, true),
-        (AlertKind::Quarantined, true, true),
+        (AlertKind::Quarantined, false, true),
     ] {
         assert_eq!(hears(&theirs, kind, 2), client_hears, "{kind}");
         assert_eq!(hears(&ours, kind, 2), operator_hears, "{kind}");
