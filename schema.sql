@@ -94,7 +94,13 @@ CREATE TABLE rtmp_destinations (
     platform    text NOT NULL,
     enabled     boolean NOT NULL,
     -- Sealed by the vault for this row; never plain.
-    stream_key  bytea
+    stream_key  bytea,
+    -- Where viewers see what it shows, where it is to be looked at.
+    playback_url         text,
+    -- What the stream is encoded to for it; none: it is copied.
+    encode               jsonb,
+    -- Whether a retry may send less, where the network does not take it.
+    allow_lower_quality  boolean NOT NULL
 );
 CREATE INDEX rtmp_destinations_channel ON rtmp_destinations (channel_id, position);
 

@@ -34,33 +34,68 @@ const RATES: [f64; 8] = [23.976, 24.0, 25.0, 29.97, 30.0, 50.0, 59.94, 60.0];
 
 /// A destination as it is written, and as it reads.
 fn destination() -> impl Strategy<Value = (Value, Value)> {
-    let url = select(vec![
-        "rtmp://a.rtmp.youtube.com/live2",
-        "rtmps://live.example.com:443/rtmp/",
-        "rtmp://8.8.4.4:1936/app/instance",
-        "rtmp://[2606:4700::1]/x?y=z",
-    ]);
+    let url = prop::option::weighted(
+        0.8,
+        select(vec![
+            "rtmp://a.rtmp.youtube.com/live2",
+            "rtmps://live.example.com:443/rtmp/",
+            "rtmp://8.8.4.4:1936/app/instance",
+            "rtmp://[2606:4700::1]/x?y=z",
+        ]),
+    );
     let key = prop::option::of("[!-~]{1,40}");
     let platform = prop::option::of(select(vec!["youtube", "facebook", "twitch", "custom"]));
-    (url, key, platform, prop::option::of(any::<bool>())).prop_map(
-        |(url, key, platform, enabled)| {
-            // A platform other than `custom` takes no stream without a key.
-            let key = key.or_else(|| {
-                platform
-                    .filter(|p| *p != "custom")
-                    .map(|_| "k-e-y".to_owned())
-            });
+    let playback = prop::option::of(prop::option::of(select(vec![
+        "https://tv.example.com/live/master.m3u8?token=x",
+        "http://8.8.4.4:8080/x.m3u8",
+        "rtmps://play.example.com/live/stream",
+    ])));
+    // Within any channel's bounds.
+    let encode = select(vec![
+        None,
+        Some(json!("copy")),
+        Some(json!({ "videoBitrate": 100_000, "resolution": "240p" })),
+        Some(
+            json!({ "videoBitrate": 100_000, "resolution": "240p", "fps": 23.976, "audioBitrate": 64_000 }),
+        ),
+    ]);
+    let flags = (
+        prop::option::of(any::<bool>()),
+        prop::option::of(any::<bool>()),
+    );
+    (url, key, platform, playback, encode, flags).prop_map(
+        |(url, key, platform, playback, encode, (enabled, lower))| {
+            let known = platform.unwrap_or("custom");
+            // A platform other than `custom` takes no stream without a key, and `custom` none without a server.
+            let key = key.or_else(|| (known != "custom").then(|| "k-e-y".to_owned()));
+            let url = url.or((known == "custom").then_some("rtmp://live.example.com/app"));
             let mut written = Map::new();
-            written.insert("serverUrl".into(), url.into());
-            written.extend(key.clone().map(|key| ("streamKey".into(), key.into())));
-            written.extend(platform.map(|platform| ("platform".into(), platform.into())));
-            written.extend(enabled.map(|enabled| ("enabled".into(), enabled.into())));
+            let mut set = |name: &str, value: Option<Value>| {
+                written.extend(value.map(|value| (name.to_owned(), value)));
+            };
+            set("serverUrl", url.map(Value::from));
+            set("streamKey", key.clone().map(Value::from));
+            set("platform", platform.map(Value::from));
+            set("enabled", enabled.map(Value::from));
+            set(
+                "playbackUrl",
+                playback.map(|url| url.map_or(Value::Null, Value::from)),
+            );
+            set("encode", encode.clone());
+            set("allowLowerQuality", lower.map(Value::from));
             let read = json!({
                 "id": null,
-                "serverUrl": url,
+                "serverUrl": url.unwrap_or(match known {
+                    "youtube" => "rtmps://a.rtmps.youtube.com:443/live2",
+                    "facebook" => "rtmps://live-api-s.facebook.com:443/rtmp/",
+                    _ => "rtmps://ingest.global-contribute.live-video.net:443/app",
+                }),
                 "streamKeySet": key.is_some(),
-                "platform": platform.unwrap_or("custom"),
+                "platform": known,
                 "enabled": enabled.unwrap_or(true),
+                "playbackUrl": playback.flatten(),
+                "encode": encode.unwrap_or("copy".into()),
+                "allowLowerQuality": lower.unwrap_or(false),
             });
             (written.into(), read)
         },
@@ -168,7 +203,7 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
 /// One way of being wrong: what is put where, and where the violation must be told.
 type Wrong = (&'static str, &'static str, fn() -> Value);
 
-const WRONGS: [Wrong; 24] = [
+const WRONGS: [Wrong; 28] = [
     ("/name", "/name", || json!("")),
     ("/name", "/name", || json!("x".repeat(101))),
     ("/name", "/name", || json!("bell\u{7}")),
@@ -217,6 +252,26 @@ const WRONGS: [Wrong; 24] = [
         "/rtmpDestinations",
         "/rtmpDestinations/0/streamKey",
         || json!([{ "serverUrl": "rtmp://x.example.com/a", "platform": "twitch" }]),
+    ),
+    (
+        "/rtmpDestinations",
+        "/rtmpDestinations/0/serverUrl",
+        || json!([{ "platform": "custom" }]),
+    ),
+    (
+        "/rtmpDestinations",
+        "/rtmpDestinations/0/playbackUrl",
+        || json!([{ "serverUrl": "rtmp://x.example.com/a", "playbackUrl": "http://127.0.0.1/x.m3u8" }]),
+    ),
+    (
+        "/rtmpDestinations",
+        "/rtmpDestinations/0/encode/videoBitrate",
+        || json!([{ "serverUrl": "rtmp://x.example.com/a", "encode": { "videoBitrate": "much" } }]),
+    ),
+    (
+        "/rtmpDestinations",
+        "/rtmpDestinations/0/encode",
+        || json!([{ "serverUrl": "rtmp://x.example.com/a", "encode": "hevc" }]),
     ),
     ("/statusPage", "/statusPage", || json!(1)),
 ];

@@ -161,6 +161,7 @@ proptest! {
                 .map(|known| json!({
                     "id": id(known.id), "serverUrl": known.url, "streamKeySet": known.key.is_some(),
                     "platform": known.platform, "enabled": known.enabled,
+                    "playbackUrl": null, "encode": "copy", "allowLowerQuality": false,
                 }))
                 .collect();
             prop_assert_eq!(read, Value::from(expected));

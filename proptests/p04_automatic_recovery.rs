@@ -62,6 +62,7 @@ proptest! {
             let unchanged = life.clone();
             if let Event::Wanted(yes) = event {
                 wanted = yes;
+                suspended &= yes;
             }
             if matches!(event, Event::Wanted(false) | Event::Redirected | Event::RetryDue(_)) && !stale {
                 waiting = None;

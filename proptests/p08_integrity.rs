@@ -4,13 +4,15 @@
 //! Real PostgreSQL. Each case changes one value of one row behind the daemon's back, in a database whose
 //! constraints are gone, as a broken disk has none.
 
-use playout_domain::destination::{ServerUrl, StreamKeySetting};
+use playout_domain::destination::{
+    Encode, EncodeSettings, PlaybackUrl, ServerUrl, StreamKeySetting,
+};
 use playout_domain::lifecycle::LifeState;
 use playout_domain::limits::PlanLimits;
 use playout_domain::plan::PlannedItem;
 use playout_domain::{
-    Channel, ChannelConfig, ChannelId, DestinationConfig, Frame, FrameRate, MediaId, Plan,
-    Platform, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
+    BitsPerSecond, Channel, ChannelConfig, ChannelId, DestinationConfig, Frame, FrameRate, MediaId,
+    Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
 };
 use playout_store::testing::{self, TestStore};
 use playout_store::{Airtime, ExportedHeads, Loaded, Principal};
@@ -56,6 +58,9 @@ const CHANNELS: &[(&str, &str, &[&str])] = &[
             "platform",
             "enabled",
             "stream_key",
+            "playback_url",
+            "encode",
+            "allow_lower_quality",
         ],
     ),
     (
@@ -138,6 +143,14 @@ fn channel(who: &Principal, n: u64) -> (Channel, Airtime) {
         stream_key: StreamKeySetting::Given(StreamKey::new("live_sesame").unwrap()),
         platform: Platform::Twitch,
         enabled: true,
+        playback_url: Some(PlaybackUrl::parse("https://a.example.com/live.m3u8", false).unwrap()),
+        encode: Encode::Transcode(EncodeSettings {
+            video_bitrate: BitsPerSecond(1_000_000),
+            resolution: Some(Resolution::P480),
+            frame_rate: None,
+            audio_bitrate: None,
+        }),
+        allow_lower_quality: false,
     }];
     let media_id = MediaId::from(Uuid::now_v7());
     let airtime = Airtime {

@@ -139,7 +139,17 @@ pub struct RtmpSettings {
     pub allow_private: bool,
     pub authorities: PathBuf,
     pub stalled_after: Seconds<2, 120>,
+    pub far_end: FarEndSettings,
     pub session_limits: SessionLimits,
+}
+
+/// `[rtmp.far_end]`: how it is looked at what viewers are shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FarEndSettings {
+    pub grace: Seconds<0, 3600>,
+    pub interval: Seconds<1, 3600>,
+    pub looks: Count<1, 100>,
 }
 
 /// `[rtmp.session_limits]`: how long a connection may last on each platform.
@@ -247,7 +257,18 @@ impl Default for RtmpSettings {
             allow_private: false,
             authorities: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
             stalled_after: Seconds::of(10),
+            far_end: FarEndSettings::default(),
             session_limits: SessionLimits::default(),
+        }
+    }
+}
+
+impl Default for FarEndSettings {
+    fn default() -> Self {
+        Self {
+            grace: Seconds::of(60),
+            interval: Seconds::of(30),
+            looks: Count::of(3),
         }
     }
 }

@@ -73,6 +73,7 @@ impl House {
                     twitch: DAY,
                     custom: DAY,
                 },
+                far_end: Default::default(),
             },
             media_roots: Vec::new(),
             prepare_jobs: 1,

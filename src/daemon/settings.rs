@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use playout_actors::process::Tools;
-use playout_actors::rtmp::{RtmpSettings, SessionLimits, TrustRoots};
+use playout_actors::rtmp::{FarEndSettings, RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
 use playout_domain::alert::route::RoutePolicy;
 use playout_domain::config::{ChannelConfig, Policy};
@@ -157,6 +157,11 @@ fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
             twitch: limits.twitch.duration(),
             custom: limits.custom.duration(),
         },
+        far_end: FarEndSettings::new(
+            config.far_end.grace.duration(),
+            config.far_end.interval.duration(),
+            u32::try_from(config.far_end.looks.get()).unwrap_or(u32::MAX),
+        ),
     })
 }
 

@@ -51,6 +51,7 @@ pub enum Resource {
     Media(MediaId),
     Thumbnail(MediaId),
     Tokens,
+    Platforms,
     Events,
 }
 
@@ -102,6 +103,7 @@ impl Resource {
             ["media", id] => Self::Media(self::id(id, "media item")?),
             ["media", id, "thumbnail"] => Self::Thumbnail(self::id(id, "media item")?),
             ["tokens"] => Self::Tokens,
+            ["platforms"] => Self::Platforms,
             ["events"] => Self::Events,
             _ => return Err(Problem::not_found("route")),
         })
@@ -135,6 +137,7 @@ impl Resource {
             | Self::Alert(_)
             | Self::AlertDeliveries
             | Self::Thumbnail(_)
+            | Self::Platforms
             | Self::Events => &[Method::GET],
         }
     }
@@ -344,6 +347,7 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Media(id) => media::delete(call, id).await,
         Resource::Thumbnail(id) => media::thumbnail(call, id).await,
         Resource::Tokens => tokens::create(call).await,
+        Resource::Platforms => destinations::platforms(&call),
         Resource::Events => events::subscribe(call).await,
     }
 }

@@ -1,4 +1,4 @@
-//! `/api/v1/channels/{id}/destinations…`: the RTMP destinations of a channel, one by one.
+//! `/api/v1/channels/{id}/destinations…`: the RTMP destinations of a channel, one by one; `/api/v1/platforms`.
 
 use playout_domain::config::DestinationEdit;
 use playout_domain::{Channel, ChannelId, DestinationConfig, DestinationId};
@@ -10,6 +10,12 @@ use super::api::Call;
 use super::channels::{JSON, MERGE_PATCH, versioned};
 use super::problem::Problem;
 use super::representation::if_match;
+
+/// `GET /api/v1/platforms`: what is known of platforms.
+pub(super) fn platforms(call: &Call) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    answer::ok(&json!({ "items": call.app.channels.platforms() }))
+}
 
 pub(super) async fn list(call: Call, id: ChannelId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;

@@ -31,10 +31,15 @@ pub struct Viewer<'a> {
 impl<'a> Viewer<'a> {
     /// A viewer of the 240p rung at 25 frames a second.
     pub fn of(daemon: &'a Daemon, channel: &str) -> Self {
+        Self::of_rung(daemon, channel, "240p")
+    }
+
+    /// A viewer of another rung.
+    pub fn of_rung(daemon: &'a Daemon, channel: &str, rung: &str) -> Self {
         Self {
             daemon,
             channel: channel.to_owned(),
-            rung: "240p".to_owned(),
+            rung: rung.to_owned(),
             judge: Judge::new(25, 1),
             history: PlaylistHistory::default(),
             next: None,

@@ -1,6 +1,6 @@
 //! A platform that receives: Debian's nginx with its RTMP module, a private process on addresses of its own.
 //!
-//! The app is `live`; every other is refused, by closing the connection without a word, as nginx does. A
+//! The app is `live`, beside it `shown` with HLS; every other is refused, by closing the connection without a word, as nginx does. A
 //! stream key is taken unless it was [`Receiver::deny`]ed: nginx asks a callback. What is published is
 //! recorded. The process can be stopped, killed, frozen and started again on the same ports, and ends with
 //! its test: by `Drop`, or by the kernel when the thread that started it ends.
@@ -36,6 +36,9 @@ use nginx::Nginx;
 
 /// The app that takes streams.
 pub const APP: &str = "live";
+
+/// The app whose streams are shown as HLS, too; it takes every key.
+pub const SHOWN: &str = "shown";
 
 /// What is waited for comes within this.
 const BOUND: Duration = Duration::from_secs(30);
@@ -81,6 +84,11 @@ impl Receiver {
     /// The URL of an app that may not exist.
     pub fn url_of(&self, app: &str) -> String {
         format!("rtmp://{}/{app}", self.rtmp)
+    }
+
+    /// Where a stream of [`SHOWN`] is shown.
+    pub fn hls_url(&self, name: &str) -> String {
+        format!("http://{}/hls/{name}.m3u8", self.http)
     }
 
     /// The pid of nginx.

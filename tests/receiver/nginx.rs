@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::{APP, read, until};
+use super::{APP, SHOWN, read, until};
 
 /// Where Debian puts the module.
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
@@ -139,6 +139,13 @@ rtmp {{
       record_unique on;
       record_path {folder}/recorded;
     }}
+    application {SHOWN} {{
+      live on;
+      hls on;
+      hls_path {folder}/hls;
+      hls_fragment 2s;
+      hls_playlist_length 12s;
+    }}
   }}
 }}
 http {{
@@ -152,6 +159,7 @@ http {{
     listen {http};
     location /stat {{ rtmp_stat all; }}
     location /control {{ rtmp_control all; }}
+    location /hls {{ root {folder}; }}
   }}
 }}
 "

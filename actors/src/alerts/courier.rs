@@ -17,7 +17,7 @@ use super::{Inner, desk, mail};
 use crate::chance;
 
 /// Deliveries under way at the same time.
-const PARALLEL: usize = 16;
+const PARALLEL: usize = 32;
 
 /// Delivers for ever. Whatever is under way when this is dropped is delivered again by the next.
 pub(super) async fn run(inner: &Arc<Inner>) -> Infallible {

@@ -3,8 +3,8 @@
 
 use std::sync::atomic::Ordering;
 
-use playout_domain::ChannelId;
-use playout_domain::alert::Notice;
+use playout_domain::alert::{Key, Notice, Signal, Subject};
+use playout_domain::{AlertKind, ChannelId};
 use playout_store::StoreError;
 
 use super::{ErrorHandler, Inner, desk};
@@ -62,13 +62,21 @@ impl Inner {
             self.store.pending_deliveries(None),
             self.store.all_alert_routes()
         )?;
-        self.set_routes(routes);
         let now = desk::now();
         let mut desk = self.desk();
+        // What is raised from here on knows by which routes.
+        self.set_routes(routes);
         let anew = desk.resume(open, pending, now);
         // Until now nobody knew by which routes.
         for alert in anew.iter().filter(|alert| alert.told) {
             self.notify(&mut desk, alert, Notice::Opened, now);
+        }
+        // What a daemon before this one lost is lost; this one has begun with nothing that waits.
+        let lost = Key::new(AlertKind::TelemetryLost, Subject::Daemon);
+        if anew.iter().all(|alert| alert.key != lost) {
+            for effect in desk.decide(Signal::Recovered(lost), now) {
+                self.perform(&mut desk, effect, now);
+            }
         }
         drop(desk);
         self.loaded.store(true, Ordering::Release);

@@ -161,15 +161,13 @@ impl ErrorHandler {
         self.inner.signal(Signal::Gone(channel));
     }
 
-    /// A channel is stored damaged. Its owner is told that it is so; what is wrong is for the operator alone, by
-    /// the log and the event: whose it is and what it is called may be what is damaged.
+    /// A channel is stored damaged. The operator is told, and nobody else: whose it is may be what is damaged.
     pub(crate) fn quarantined(&self, damaged: &Quarantined) {
         self.raise(Report {
             key: of_channel(AlertKind::Quarantined, damaged.id),
-            client: damaged.client.unwrap_or_else(operator),
-            name: None,
-            error: "what is stored is not what the daemon wrote; the operator can see what differs"
-                .to_owned(),
+            client: operator(),
+            name: damaged.name.clone(),
+            error: damaged.reason.clone(),
         });
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Handle {
     pub(crate) board: Board,
     /// Whether the channel is this daemon's to air.
     pub(crate) lease: Lease,
+    /// Held while a destination is tested: a client cannot keep many look-ups and connections busy.
+    pub(super) testing: Mutex<()>,
     /// Held by whoever writes about the channel.
     pub(crate) pen: Mutex<Pen>,
     /// Told when the snapshot was replaced.
@@ -75,6 +77,7 @@ impl Handle {
             spool: Arc::default(),
             taps: Arc::default(),
             board: Board::default(),
+            testing: Mutex::default(),
             snapshot: RwLock::new(Arc::new(snapshot)),
             on_air: RwLock::default(),
         }

@@ -225,6 +225,11 @@ impl Channels {
         .await
     }
 
+    /// Every platform that is known: where it takes streams and what it asks of them.
+    pub fn platforms(&self) -> Vec<serde_json::Value> {
+        crate::rtmp::platforms(&self.inner.environment.rtmp.sessions)
+    }
+
     /// Tests a destination: whether its server can be reached and takes the application, and with
     /// `publish` the key.
     ///
@@ -237,7 +242,15 @@ impl Channels {
         destination: DestinationId,
         publish: bool,
     ) -> Result<Validation, OpError> {
-        let snapshot = self.here(who, id).await?.snapshot();
+        let handle = self.here(who, id).await?;
+        let Ok(_testing) = handle.testing.try_lock() else {
+            return Err(OpError::Conflict {
+                state: "testing".into(),
+                message: "a destination of this channel is being tested; wait for that to end"
+                    .into(),
+            });
+        };
+        let snapshot = handle.snapshot();
         let known = snapshot.channel.config.rtmp_destinations.iter();
         let named = known.clone().find(|known| known.id == Some(destination));
         let named = named.ok_or(OpError::NotFound("destination"))?;
@@ -246,7 +259,8 @@ impl Channels {
             true => store.stream_key(destination).await?,
             false => None,
         };
-        Ok(validate(rtmp, &named.server_url, key.as_ref(), publish).await)
+        let profile = playout_domain::Profile::of(&snapshot.channel.config);
+        Ok(validate(rtmp, named, &profile, key.as_ref(), publish).await)
     }
 
     /// Deletes a channel that is STOPPED, or quarantined.

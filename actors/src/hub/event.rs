@@ -37,6 +37,8 @@ pub mod kind {
     pub const OUTPUT_SUSPENDED: &str = "output.suspended";
     /// An RTMP output that was suspended delivers again, or is not wanted any more.
     pub const OUTPUT_RESUMED: &str = "output.resumed";
+    /// It was found out whether what an RTMP output sends is shown.
+    pub const OUTPUT_FAR_END: &str = "output.farEnd";
     /// An item that failed is delivered again.
     pub const CHANNEL_RECOVERED: &str = "channel.recovered";
     /// An alert was raised, or came back.

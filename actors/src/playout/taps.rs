@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 
 /// GOPs that may wait for an output: 16 seconds.
 const WAITING: usize = 8;
-/// A playout that begins further back than this has a new timeline.
-const SAME_TIMELINE: u64 = 60 * 60;
+/// A playout that begins further back than so many frames has a new timeline.
+const SAME_TIMELINE: u64 = 3_600;
 
 /// One GOP as it went on air: a piece of a transport stream that begins with PAT, PMT and a key frame.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use playout_domain::far_end::State;
 use playout_domain::ids::DestinationId;
 use playout_domain::output::{FailureKind, OutputStatus};
 use serde::Serialize;
@@ -29,6 +30,33 @@ pub struct RtmpView {
     pub next_attempt: Option<Timestamp>,
     /// Bytes that servers took since the channel went on air.
     pub bytes: u64,
+    /// What is sent.
+    pub quality: Quality,
+    /// What viewers are shown; nothing where the destination has no playback URL, or nothing is pushed there.
+    pub far_end: Option<FarEndView>,
+}
+
+/// How much of what the destination should have is sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Quality {
+    /// All of it.
+    #[default]
+    Full,
+    /// Half the bitrate, because the network did not take more, and the client has allowed it.
+    Lower,
+}
+
+/// Whether what an output sends is shown.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FarEndView {
+    /// When it was last looked at.
+    pub checked_at: Option<Timestamp>,
+    /// What is known.
+    pub state: State,
+    /// A sentence about the last look, where it saw nothing go on.
+    pub why: Option<String>,
 }
 
 /// Why an output failed.

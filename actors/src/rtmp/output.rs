@@ -2,36 +2,37 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::alert::{Key, Subject};
 use playout_domain::config::ChannelConfig;
-use playout_domain::destination::{Platform, ServerUrl};
-use playout_domain::ids::DestinationId;
-use playout_domain::output::{Connection, Effect, Event, FailureKind, OutputLife, SUSPEND_AFTER};
+use playout_domain::destination::{Platform, PlaybackUrl, ServerUrl};
+use playout_domain::ids::{ChannelId, DestinationId};
+use playout_domain::output::{
+    Connection, Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPEND_AFTER,
+};
 use playout_domain::units::FrameRate;
-use playout_domain::{AlertKind, Channel, StreamKey};
+use playout_domain::{AlertKind, Channel, Profile, StreamKey};
 use playout_partners::address::resolve;
-use playout_store::Store;
+use playout_store::{Store, StoreError};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::RtmpSettings;
-use super::board::{Board, FailureView};
-use super::push::{Push, Said};
+use super::board::{Board, FailureView, Quality};
+use super::far_end::{FarEndTask, Sending, Watched};
+use super::push::{ENDED_WITHIN, Handed, Parameters, Push, Said};
 use crate::alerts::{ErrorHandler, StreamError};
 use crate::chance;
 use crate::hub::{self, Hub, kind};
 use crate::playout::Taps;
 use crate::process::Launcher;
 
-/// How long outputs may take to leave when a channel goes off air.
-const LEAVE: Duration = Duration::from_secs(5);
 /// A session is made anew at the beginning of an item when so much of its time is left, and in any case
 /// when half of that is.
 const SESSION_MARGIN: f64 = 0.1;
@@ -51,8 +52,6 @@ pub(crate) struct Shared {
     pub(crate) taps: Arc<Taps>,
     pub(crate) board: Board,
     pub(crate) rate: FrameRate,
-    /// The key as it was opened last, for when the store is away.
-    pub(crate) key: Mutex<Option<StreamKey>>,
 }
 
 /// Where an output goes.
@@ -65,6 +64,30 @@ pub(super) struct Target {
     pub(super) keyed: bool,
     /// Counts the changes of the key.
     pub(super) key_version: u64,
+    /// What the stream is encoded to; nothing: it is copied.
+    encode: Option<Profile>,
+    /// The same where the network does not take it; nothing: the client has not allowed it.
+    lower: Option<Profile>,
+    /// Where viewers see it.
+    pub(super) playback: Option<PlaybackUrl>,
+}
+
+impl Target {
+    /// What the stream is encoded to; nothing: it is copied.
+    pub(super) const fn profile(&self, quality: Quality) -> Option<&Profile> {
+        match (quality, &self.lower) {
+            (Quality::Lower, Some(lower)) => Some(lower),
+            _ => self.encode.as_ref(),
+        }
+    }
+
+    /// Whether a connection of `quality` to `before` is one to this, too.
+    fn is_served_by(&self, before: &Self, quality: Quality) -> bool {
+        let (one, other) = (self.profile(quality), before.profile(quality));
+        let of = |target: &Self| (target.platform, target.keyed, target.key_version);
+        let allowed = quality == Quality::Full || self.lower.is_some();
+        allowed && one == other && of(self) == of(before) && self.url == before.url
+    }
 }
 
 struct Kept {
@@ -94,6 +117,7 @@ impl Outputs {
         rekeyed: &HashSet<DestinationId>,
     ) {
         self.key_version += u64::from(!rekeyed.is_empty());
+        let profile = Profile::of(config);
         let mut wanted = HashMap::new();
         for destination in &config.rtmp_destinations {
             let Some(id) = destination.id.filter(|_| on_air && destination.enabled) else {
@@ -106,12 +130,28 @@ impl Outputs {
                 platform: destination.platform,
                 keyed: destination.stream_key.is_set(),
                 key_version: kept.map_or(self.key_version, |kept| kept.target.borrow().key_version),
+                encode: destination.encode.profile(&profile),
+                lower: destination
+                    .allow_lower_quality
+                    .then(|| destination.encode.lowered(&profile)),
+                playback: destination.playback_url.clone(),
             };
             wanted.insert(id, target);
         }
         self.leaving.retain(|_, task| !task.is_finished());
-        let gone = self.kept.extract_if(|id, _| !wanted.contains_key(id));
-        self.leaving.extend(gone.map(|(id, kept)| (id, kept.task)));
+        let gone: Vec<_> = self
+            .kept
+            .extract_if(|id, _| !wanted.contains_key(id))
+            .collect();
+        if on_air && !gone.is_empty() {
+            // Switched off or removed; what leaves the air takes its alerts along.
+            let Shared { alerts, of, .. } = shared();
+            for (id, _) in &gone {
+                alerts.recovered(suspension(of.id, *id));
+            }
+        }
+        self.leaving
+            .extend(gone.into_iter().map(|(id, kept)| (id, kept.task)));
         for (id, target) in wanted {
             match self.kept.get(&id) {
                 Some(kept) => {
@@ -146,10 +186,16 @@ impl Outputs {
                 drop(task.await);
             }
         };
-        if tokio::time::timeout(LEAVE, all).await.is_err() {
+        if tokio::time::timeout(ENDED_WITHIN, all).await.is_err() {
             tracing::warn!("an RTMP output did not end in time");
         }
     }
+}
+
+/// The alert on an output that failed too often.
+const fn suspension(channel: ChannelId, destination: DestinationId) -> Key {
+    let output = Subject::Output(channel, destination);
+    Key::new(AlertKind::OutputSuspended, output)
 }
 
 /// Keeps one output's task running until nobody wants anything of it. Servers take one connection at a
@@ -177,22 +223,23 @@ async fn keep(
     }
 }
 
-struct AbortOnDrop(JoinHandle<()>);
+/// A task that ends when nobody waits for it any more.
+pub(super) struct AbortOnDrop<T>(pub(super) JoinHandle<T>);
 
-impl AbortOnDrop {
-    async fn join(mut self) -> Result<(), tokio::task::JoinError> {
+impl<T> AbortOnDrop<T> {
+    pub(super) async fn join(mut self) -> Result<T, tokio::task::JoinError> {
         (&mut self.0).await
     }
 }
 
-impl Drop for AbortOnDrop {
+impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
 impl Shared {
-    /// The stream key, from the store; while that is away, as it was last.
+    /// The stream key, from the store, which knows it while the database is away, too.
     pub(super) async fn key(
         &self,
         target: &Target,
@@ -200,25 +247,22 @@ impl Shared {
         if !target.keyed {
             return Ok(None);
         }
-        let read = self.store.stream_key(target.id).await;
-        let mut known = self.key.lock().unwrap_or_else(PoisonError::into_inner);
-        match read {
-            Ok(key) => *known = key,
-            Err(error) if known.is_none() => {
-                let detail = format!("the stream key cannot be read: {error}");
-                return Err((FailureKind::Local, detail));
-            }
-            Err(_) => {}
-        }
-        Ok(known.clone())
+        self.store.stream_key(target.id).await.map_err(|error| {
+            tracing::error!(channel = %self.of.id, destination = %target.id, %error, "a stream key cannot be read");
+            let detail = match error {
+                StoreError::Unavailable(_) => "the stream key cannot be read at the moment",
+                _ => "the stream key cannot be read; the operator can see why, and setting it again mends it",
+            };
+            (FailureKind::Local, detail.to_owned())
+        })
     }
 
     /// The addresses that a connection may use.
     pub(super) async fn addresses(
         &self,
-        target: &Target,
+        server: &ServerUrl,
     ) -> Result<Vec<SocketAddr>, (FailureKind, String)> {
-        let (host, port) = (target.url.host(), target.url.port());
+        let (host, port) = (server.host(), server.port());
         match resolve(host, port, self.settings.reach).await {
             Ok(checked) => Ok(checked.all().to_vec()),
             Err(error) => Err((FailureKind::Dns, format!("the host {host}: {error}"))),
@@ -234,12 +278,20 @@ struct Output {
     /// Where it goes.
     target: Target,
     life: OutputLife,
+    /// What the connection sends.
+    quality: Quality,
+    /// Counts what it was directed to.
+    direction: u64,
+    /// Looks at what viewers are shown.
+    far_end: FarEndTask,
     push: Option<Push>,
     /// The connection before, which is taking leave.
     leaving: Option<JoinHandle<()>>,
     retry: Option<(Instant, Connection)>,
     /// When the session of the connection has to be over.
     session_ends: Option<Instant>,
+    /// What the session before has left to the next.
+    handed: Option<Handed>,
     says: mpsc::UnboundedSender<(Connection, Said)>,
     said: mpsc::UnboundedReceiver<(Connection, Said)>,
 }
@@ -249,14 +301,18 @@ impl Output {
         let (says, said) = mpsc::unbounded_channel();
         let target = wanted.borrow_and_update().clone();
         Self {
+            far_end: FarEndTask::start(Arc::clone(&shared), target.id),
             shared,
             wanted,
             target,
             life: OutputLife::default(),
+            quality: Quality::Full,
+            direction: 0,
             push: None,
             leaving: None,
             retry: None,
             session_ends: None,
+            handed: None,
             says,
             said,
         }
@@ -283,28 +339,55 @@ impl Output {
             }
         }
         self.follow(Event::Wanted(false));
+        self.far_end.end().await;
         if let Some(leaving) = self.leaving.take() {
             drop(leaving.await);
         }
     }
 
     fn obey(&mut self) {
-        self.target = self.wanted.borrow_and_update().clone();
-        self.follow(Event::Redirected);
+        let target = self.wanted.borrow_and_update().clone();
+        let before = std::mem::replace(&mut self.target, target);
+        if self.target.is_served_by(&before, self.quality) {
+            // Only what is looked at, or what a later attempt may do.
+            self.watch();
+        } else {
+            self.direction += 1;
+            self.follow(Event::Redirected);
+        }
+    }
+
+    /// Tells the task that looks what there is to be seen.
+    fn watch(&self) {
+        self.far_end.watch(Watched {
+            url: self.target.playback.clone(),
+            direction: self.direction,
+            sending: match self.life.status() {
+                OutputStatus::Live => Sending::Delivering,
+                OutputStatus::Connecting | OutputStatus::Waiting => Sending::Interrupted,
+                OutputStatus::Off | OutputStatus::Suspended => Sending::Nothing,
+            },
+        });
     }
 
     fn hear(&mut self, connection: Connection, said: Said) {
         let id = self.target.id;
         match said {
-            Said::Delivering => self.follow(Event::Delivering(connection)),
-            Said::Took { bytes } => self.shared.board.update(id, |view| view.bytes += bytes),
-            Said::ItemBegins => {
-                let margin = self.session_limit().mul_f64(SESSION_MARGIN);
-                let near = |ends: Instant| ends < Instant::now() + margin / 2;
-                if connection == self.life.connection() && self.session_ends.is_some_and(near) {
-                    self.end_session();
-                }
+            Said::Delivering if connection == self.life.connection() => {
+                self.follow(Event::Delivering(connection));
+                // It may have been raised by a daemon before this one.
+                let id = self.target.id;
+                self.shared
+                    .alerts
+                    .recovered(suspension(self.shared.of.id, id));
             }
+            Said::Delivering => {}
+            Said::Took { bytes } => self.shared.board.update(id, |view| view.bytes += bytes),
+            Said::SessionOver(handed) if connection == self.life.connection() => {
+                self.handed = Some(handed);
+                self.end_session();
+            }
+            Said::SessionOver(_) => {}
             Said::Failed { kind, detail } => {
                 if connection != self.life.connection() {
                     return;
@@ -349,6 +432,10 @@ impl Output {
 
     /// The platform's limit is near.
     fn end_session(&mut self) {
+        if self.life.status() != OutputStatus::Live {
+            self.session_ends = Some(Instant::now() + AFTER_A_FAULT);
+            return;
+        }
         self.session_ends = None;
         self.follow(Event::SessionOver(self.life.connection()));
     }
@@ -368,16 +455,27 @@ impl Output {
             Effect::Connect {
                 connection,
                 variant,
+                lower,
             } => {
                 self.retry = None;
+                self.quality = match lower && self.target.lower.is_some() {
+                    true => Quality::Lower,
+                    false => Quality::Full,
+                };
                 let limit = self.session_limit();
                 let margin = limit.mul_f64(SESSION_MARGIN);
+                let parameters = Parameters {
+                    variant,
+                    quality: self.quality,
+                    session_ends_from: Instant::now() + limit - margin,
+                    handed: self.handed.take(),
+                };
                 self.session_ends = Some(Instant::now() + limit - margin / 2);
                 self.push = Some(Push::start(
                     Arc::clone(&self.shared),
                     self.target.clone(),
                     connection,
-                    variant,
+                    parameters,
                     self.leaving.take(),
                     self.says.clone(),
                 ));
@@ -397,17 +495,13 @@ impl Output {
                     json!({ "failures": failures, "kind": kind }),
                 );
             }
-            Effect::Resumed => {
-                self.publish(kind::OUTPUT_RESUMED, json!({}));
-                let output = Subject::Output(self.shared.of.id, self.target.id);
-                let suspended = Key::new(AlertKind::OutputSuspended, output);
-                self.shared.alerts.recovered(suspended);
-            }
+            Effect::Resumed => self.publish(kind::OUTPUT_RESUMED, json!({})),
         }
     }
 
     /// Shows what it does, and tells whoever listens.
     fn show(&self) {
+        self.watch();
         let next = self.retry.and_then(|(at, _)| {
             let wait = at.saturating_duration_since(Instant::now());
             Timestamp::now().checked_add(wait).ok()
@@ -418,6 +512,7 @@ impl Output {
             view.delivering_since = self.life.delivering_since();
             view.failures = self.life.failures();
             view.next_attempt = next;
+            view.quality = self.quality;
         });
         let view = self.shared.board.of(id);
         self.publish(kind::OUTPUT_STATUS, json!(view));

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use jiff::Timestamp;
 use playout_domain::StreamKey;
+use playout_domain::destination::ServerUrl;
 use playout_domain::output::{Connection, FailureKind};
 use playout_domain::units::FrameRate;
 use playout_media::ffmpeg::{Progress, Publish, RtmpFailure, publish, rtmp_failure};
@@ -16,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::board::Quality;
 use super::output::{Shared, Target};
 use crate::playout::Aired;
 use crate::process::{Begun, Process, Role, Shown, Stderr, Stdin};
@@ -24,8 +27,10 @@ use crate::process::{Begun, Process, Role, Shown, Stderr, Stdin};
 const SLICE: Duration = Duration::from_millis(100);
 /// Of the pipe: enough for a slice, so that a server that stops taking media is noticed.
 const PIPE: usize = 256 << 10;
-/// How long a process may take to take leave of its server.
+/// How long a process may take to take the rest of a GOP, and then to take leave of its server.
 const LEAVE: Duration = Duration::from_secs(3);
+/// A connection that was ended is gone after so long at most.
+pub(super) const ENDED_WITHIN: Duration = Duration::from_secs(2 * LEAVE.as_secs() + 1);
 /// How long the first media may take to arrive, once it was given.
 const CONNECT: Duration = Duration::from_secs(20);
 
@@ -36,10 +41,32 @@ pub(super) enum Said {
     Delivering,
     /// It took so many bytes since it said so last.
     Took { bytes: u64 },
-    /// Another item begins.
-    ItemBegins,
+    /// Another item begins where the session may end: what was not given to the server is for the next one.
+    SessionOver(Handed),
     /// It is over, and nobody asked for it.
     Failed { kind: FailureKind, detail: String },
+}
+
+/// What a session leaves to the one after it.
+#[derive(Debug)]
+pub(super) struct Handed {
+    /// The GOP that an item begins with.
+    next: Arc<Aired>,
+    /// What follows it.
+    flow: mpsc::Receiver<Arc<Aired>>,
+}
+
+/// How a connection is made.
+#[derive(Debug)]
+pub(super) struct Parameters {
+    /// Counts attempts: which server, which of its addresses, which size of the send buffer.
+    pub(super) variant: u32,
+    /// What is sent.
+    pub(super) quality: Quality,
+    /// The session ends with an item that ends after this.
+    pub(super) session_ends_from: Instant,
+    /// Where it goes on, instead of with what is on air.
+    pub(super) handed: Option<Handed>,
 }
 
 /// A connection. Dropping it ends it, gently, in the background.
@@ -56,7 +83,7 @@ impl Push {
         shared: Arc<Shared>,
         target: Target,
         connection: Connection,
-        variant: u32,
+        parameters: Parameters,
         before: Option<JoinHandle<()>>,
         says: mpsc::UnboundedSender<(Connection, Said)>,
     ) -> Self {
@@ -66,14 +93,23 @@ impl Push {
                 // It ends in bounded time, however it ends.
                 drop(before.await);
             }
+            let Parameters {
+                variant,
+                quality,
+                session_ends_from,
+                handed,
+            } = parameters;
             let attempt = Attempt {
                 shared,
                 target,
                 connection,
                 variant,
+                quality,
+                session_ends_from,
                 says,
+                delivers: AtomicBool::new(false),
             };
-            attempt.run(stopped).await;
+            attempt.run(handed, stopped).await;
         });
         Self { _stop: stop, task }
     }
@@ -86,16 +122,32 @@ impl Push {
 
 type Failure = (FailureKind, String);
 
+/// How a connection ends that nobody asked to end.
+enum End {
+    Failed(Failure),
+    SessionOver(Handed),
+}
+
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
 struct Attempt {
     shared: Arc<Shared>,
     target: Target,
     connection: Connection,
     variant: u32,
+    quality: Quality,
+    session_ends_from: Instant,
     says: mpsc::UnboundedSender<(Connection, Said)>,
+    /// Whether the server has taken media.
+    delivers: AtomicBool,
 }
 
 impl Attempt {
-    async fn run(self, mut stopped: oneshot::Receiver<()>) {
+    async fn run(self, handed: Option<Handed>, mut stopped: oneshot::Receiver<()>) {
         let opened = tokio::select! {
             // Nobody sends: the sender is dropped.
             _ = &mut stopped => return,
@@ -103,9 +155,18 @@ impl Attempt {
         };
         let failed = match opened {
             Ok(mut open) => {
-                let failed = tokio::select! {
+                let end = tokio::select! {
                     _ = &mut stopped => None,
-                    failed = self.drive(&mut open) => Some(failed),
+                    end = self.drive(&mut open, handed) => Some(end),
+                };
+                let failed = match end {
+                    Some(End::SessionOver(handed)) => {
+                        // At once: the next session waits for this one's end by itself.
+                        self.say(Said::SessionOver(handed));
+                        None
+                    }
+                    Some(End::Failed(failed)) => Some(failed),
+                    None => None,
                 };
                 open.finish().await;
                 if timeout(LEAVE, open.process.wait()).await.is_err() {
@@ -127,9 +188,13 @@ impl Attempt {
 
     async fn open(&self) -> Result<Open, Failure> {
         let key = self.shared.key(&self.target).await?;
-        let addresses = self.shared.addresses(&self.target).await?;
-        let address = addresses[self.variant as usize % addresses.len()];
-        let mut process = self.spawn(address, key.as_ref()).await?;
+        // Two attempts at one server, then two at the next.
+        let variant = self.variant as usize;
+        let servers = self.target.platform.preset().alternatives(&self.target.url);
+        let server = &servers[variant / 2 % servers.len()];
+        let addresses = self.shared.addresses(server).await?;
+        let address = addresses[variant % addresses.len()];
+        let mut process = self.spawn(server, address, key.as_ref()).await?;
         let begun = Begun {
             role: Role::Rtmp(self.target.id),
             run: self.connection.0,
@@ -152,6 +217,7 @@ impl Attempt {
 
     async fn spawn(
         &self,
+        server: &ServerUrl,
         address: SocketAddr,
         key: Option<&StreamKey>,
     ) -> Result<Process, Failure> {
@@ -159,11 +225,12 @@ impl Attempt {
             launcher, settings, ..
         } = &*self.shared;
         let invocation = publish(&Publish {
-            url: &self.target.url,
+            url: server,
             address,
             key,
             authorities: &settings.authorities,
             variant: self.variant,
+            encode: self.target.profile(self.quality),
         });
         let label = format!("push {} of {}", self.connection.0, self.shared.of.id);
         let spec = launcher
@@ -174,8 +241,8 @@ impl Attempt {
         spawned.map_err(|error| (FailureKind::Local, error.to_string()))
     }
 
-    /// Feeds the process and watches it until it fails.
-    async fn drive(&self, open: &mut Open) -> Failure {
+    /// Feeds the process and watches it until it fails or an item ends its session.
+    async fn drive(&self, open: &mut Open, handed: Option<Handed>) -> End {
         let Open {
             process,
             stdin,
@@ -184,20 +251,20 @@ impl Attempt {
             shown,
         } = open;
         let Some(stdin) = stdin else {
-            return (FailureKind::Local, "its input is closed".into());
+            return End::Failed((FailureKind::Local, "its input is closed".into()));
         };
         let (fed, given) = tokio::sync::watch::channel(None);
         tokio::select! {
             biased;
             (exit, tail) = process.last_words() => {
                 // What FFmpeg says may hold what the server said, and that the key.
-                match rtmp_failure(&tail) {
+                End::Failed(match rtmp_failure(&tail) {
                     Some(failure) => (kind(failure), failure.to_string()),
                     None => (FailureKind::Unknown, format!("FFmpeg {exit}")),
-                }
+                })
             }
-            failed = self.watch(progress, given) => failed,
-            failed = self.feed(stdin, begun, shown, &fed) => failed,
+            failed = self.watch(progress, given) => End::Failed(failed),
+            end = self.feed(stdin, begun, shown, &fed, handed) => end,
         }
     }
 
@@ -208,20 +275,33 @@ impl Attempt {
         begun: &mut Bytes,
         shown: &Shown,
         fed: &tokio::sync::watch::Sender<Option<Instant>>,
-    ) -> Failure {
-        let stalled = || {
-            let seconds = self.shared.settings.stalled_after.as_secs();
-            (
+        handed: Option<Handed>,
+    ) -> End {
+        let patience = self.shared.settings.stalled_after;
+        let stalled = |patience: Duration| {
+            let seconds = patience.as_secs();
+            End::Failed((
                 FailureKind::Stalled,
                 format!("the server took no media for {seconds} s"),
-            )
+            ))
         };
-        let mut flow = self.shared.taps.open();
+        let (mut next, mut flow) = match handed {
+            Some(Handed { next, flow }) => (Some(next), flow),
+            None => (None, self.shared.taps.open()),
+        };
         let mut free = Instant::now();
         let mut first = true;
-        while let Some(aired) = flow.recv().await {
-            if aired.begins_item && !first {
-                self.say(Said::ItemBegins);
+        loop {
+            let aired = match next.take() {
+                Some(aired) => aired,
+                None => match flow.recv().await {
+                    Some(aired) => aired,
+                    // The tap was closed because too much waits in it.
+                    None => return stalled(patience),
+                },
+            };
+            if aired.begins_item && !first && Instant::now() >= self.session_ends_from {
+                return End::SessionOver(Handed { next: aired, flow });
             }
             let mut lasts = pace(&aired, self.shared.rate, flow.len());
             if std::mem::take(&mut first) {
@@ -238,22 +318,21 @@ impl Attempt {
                 }
                 sleep_until(begin + SLICE * n).await;
                 let left = begun.len().saturating_sub(slice);
-                let written = timeout(
-                    self.shared.settings.stalled_after,
-                    write(stdin, begun, left),
-                );
-                match written.await {
+                // Until it delivers, it connects.
+                let patience = match self.delivers.load(Ordering::Relaxed) {
+                    true => patience,
+                    false => patience.max(CONNECT),
+                };
+                match timeout(patience, write(stdin, begun, left)).await {
                     Ok(Ok(bytes)) => shown.moved(bytes, Timestamp::now()),
                     // It has closed its input: how it ended tells why.
                     Ok(Err(_)) => return std::future::pending().await,
-                    Err(_) => return stalled(),
+                    Err(_) => return stalled(patience),
                 }
             }
             fed.send_replace(Some(Instant::now()));
             free = begin + lasts;
         }
-        // The tap was closed because too much waits in it.
-        stalled()
     }
 
     /// Reads the process's reports: media that is given has to be taken.
@@ -292,6 +371,7 @@ impl Attempt {
             };
             let before = match taken {
                 None => {
+                    self.delivers.store(true, Ordering::Relaxed);
                     self.say(Said::Delivering);
                     0
                 }
@@ -351,5 +431,6 @@ fn kind(failure: RtmpFailure) -> FailureKind {
         RtmpFailure::Tls => FailureKind::Tls,
         RtmpFailure::Rejected => FailureKind::Rejected,
         RtmpFailure::RemoteClosed => FailureKind::RemoteClosed,
+        RtmpFailure::Stalled => FailureKind::Stalled,
     }
 }

@@ -1,8 +1,8 @@
 //! Tests a destination: a connection to its server as an encoder would make it, without any media.
 
-use playout_domain::StreamKey;
-use playout_domain::destination::ServerUrl;
-use playout_partners::rtmp::{Check, Depth, Limits, Refusal, Report, check};
+use playout_domain::destination::{ServerUrl, Warning};
+use playout_domain::{DestinationConfig, Profile, StreamKey};
+use playout_partners::rtmp::{Check, Depth, Limits, Refusal, Report, StreamName, check};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -24,18 +24,40 @@ pub struct Validation {
     pub reason: Option<&'static str>,
     /// One sentence for people.
     pub detail: Option<String>,
+    /// What of the stream is more than the platform is documented to take.
+    pub warnings: Vec<Warning>,
 }
 
-/// Tests `server`; with `publish` also whether it takes the key.
+/// Tests `destination` of a channel of `profile`; with `publish` also whether it takes the key.
 pub(crate) async fn validate(
     settings: &RtmpSettings,
-    server: &ServerUrl,
+    destination: &DestinationConfig,
+    profile: &Profile,
     key: Option<&StreamKey>,
+    publish: bool,
+) -> Validation {
+    let sent = destination.encode.profile(profile).unwrap_or(*profile);
+    let name = match key {
+        Some(key) => StreamName::Key(key),
+        None if destination.stream_key.is_set() => StreamName::Untold,
+        None => StreamName::InPath,
+    };
+    let tested = test(settings, &destination.server_url, name, publish).await;
+    Validation {
+        warnings: destination.platform.preset().warnings(&sent),
+        ..tested
+    }
+}
+
+async fn test(
+    settings: &RtmpSettings,
+    server: &ServerUrl,
+    name: StreamName<'_>,
     publish: bool,
 ) -> Validation {
     let asked = Check {
         server,
-        key,
+        name,
         depth: if publish { Depth::Publish } else { Depth::App },
         reach: settings.reach,
         limits: Limits::default(),
@@ -53,6 +75,7 @@ fn passed(report: Report) -> Validation {
         step: None,
         reason: None,
         detail: None,
+        warnings: Vec::new(),
     }
 }
 
@@ -64,5 +87,6 @@ fn failed(refusal: Refusal) -> Validation {
         step: Some(refusal.step.name()),
         reason: Some(refusal.reason.name()),
         detail: Some(refusal.detail),
+        warnings: Vec::new(),
     }
 }

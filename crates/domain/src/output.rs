@@ -17,6 +17,9 @@ use crate::backoff::{self, Chance, HEALTHY_AFTER};
 /// So many failures in a row suspend an output.
 pub const SUSPEND_AFTER: u32 = 5;
 
+/// After so many failures for want of a network that takes the stream, less is sent where that is allowed.
+pub const LOWER_AFTER: u32 = 2;
+
 /// How often a suspended output tries again.
 pub const SUSPENDED_RETRY: Duration = Duration::from_secs(300);
 
@@ -42,6 +45,13 @@ pub enum FailureKind {
     Local,
     /// It ended, and nothing says why.
     Unknown,
+}
+
+impl FailureKind {
+    /// Whether sending less may help: the network, or the server, does not take what is sent.
+    pub const fn is_congestion(self) -> bool {
+        matches!(self, Self::Network | Self::Stalled)
+    }
 }
 
 /// What an output does.
@@ -91,6 +101,8 @@ pub enum Effect {
         connection: Connection,
         /// Which parameters.
         variant: u32,
+        /// Whether to send less than usual, where the client has allowed it.
+        lower: bool,
     },
     /// End the connection there is.
     Disconnect,
@@ -119,6 +131,8 @@ pub struct OutputLife {
     connection: Connection,
     /// Failures in a row; none after a time of health.
     failures: u32,
+    /// Those among them for want of a network that takes the stream.
+    congested: u32,
     /// Since when the server takes media.
     delivering_since: Option<Timestamp>,
     /// Whether the client was told that it is suspended, and not yet that it is back.
@@ -151,7 +165,10 @@ impl OutputLife {
         match event {
             Event::Wanted(true) if self.status == OutputStatus::Off => vec![self.connect()],
             Event::Wanted(true) => Vec::new(),
-            Event::Wanted(false) => self.leave(),
+            Event::Wanted(false) => {
+                self.suspended = false;
+                self.leave()
+            }
             Event::Redirected if self.status == OutputStatus::Off => Vec::new(),
             Event::Redirected => {
                 let mut effects = self.leave();
@@ -177,7 +194,7 @@ impl OutputLife {
             Event::SessionOver(connection)
                 if connection == self.connection && self.status == OutputStatus::Live =>
             {
-                self.delivering_since = None;
+                self.end_delivering(now);
                 vec![Effect::Disconnect, self.connect()]
             }
             Event::Delivering(_)
@@ -201,27 +218,35 @@ impl OutputLife {
         Effect::Connect {
             connection: self.connection,
             variant: self.failures,
+            lower: self.congested >= LOWER_AFTER,
         }
     }
 
+    /// It delivers no longer; what failed before a time of health does not count.
+    fn end_delivering(&mut self, now: Timestamp) {
+        let delivered = self.delivering_since.take();
+        if delivered.is_some_and(|since| is_healthy(since, now)) {
+            self.failures = 0;
+            self.congested = 0;
+        }
+    }
+
+    /// Whether the client was told that it is suspended is for the caller.
     fn leave(&mut self) -> Vec<Effect> {
         let was = self.is_connected();
         // A retry that is under way has become stale.
         self.connection.0 += 1;
         self.status = OutputStatus::Off;
         self.failures = 0;
+        self.congested = 0;
         self.delivering_since = None;
-        let mut effects: Vec<Effect> = was.then_some(Effect::Disconnect).into_iter().collect();
-        effects.extend(std::mem::take(&mut self.suspended).then_some(Effect::Resumed));
-        effects
+        was.then_some(Effect::Disconnect).into_iter().collect()
     }
 
     fn fail(&mut self, kind: FailureKind, now: Timestamp, chance: Chance) -> Vec<Effect> {
-        let delivered = self.delivering_since.take();
-        if delivered.is_some_and(|since| is_healthy(since, now)) {
-            self.failures = 0;
-        }
+        self.end_delivering(now);
         self.failures = self.failures.saturating_add(1);
+        self.congested += u32::from(kind.is_congestion());
         let mut effects = vec![Effect::Disconnect];
         let delay = if self.failures < SUSPEND_AFTER {
             self.status = OutputStatus::Waiting;

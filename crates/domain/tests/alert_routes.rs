@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::alert::delivery::{DELAYS, Delivery, DeliveryState, Outcome};
-use playout_domain::alert::outbox::{MAX_WAITING, Outbox};
+use playout_domain::alert::outbox::{MAX_UNDER_WAY, MAX_WAITING, Outbox};
 use playout_domain::alert::route::{AlertRoute, RouteConfig, RoutePolicy};
 use playout_domain::alert::{Alert, AlertKind, Key, Notice, Severity, Subject};
 use playout_domain::backoff::Chance;
@@ -66,7 +66,7 @@ fn the_client_and_the_operator_are_told_by_routes_of_their_own() {
         (AlertKind::SourceFailing, true, false),
         (AlertKind::MediaNotPrepared, true, false),
         (AlertKind::ChannelError, true, true),
-        (AlertKind::Quarantined, true, true),
+        (AlertKind::Quarantined, false, true),
     ] {
         assert_eq!(hears(&theirs, kind, 2), client_hears, "{kind}");
         assert_eq!(hears(&ours, kind, 2), operator_hears, "{kind}");
@@ -223,6 +223,25 @@ fn of_one_route_so_many_wait_and_the_oldest_gives_way() {
     );
     assert_eq!(gave_way.state, DeliveryState::Dead);
     assert_eq!(outbox.len(), MAX_WAITING);
+}
+
+#[test]
+fn one_clients_receivers_that_hang_hold_up_no_other_client() {
+    let start = Timestamp::UNIX_EPOCH;
+    let mut outbox = Outbox::default();
+    for n in 0..20 {
+        outbox.push(delivery(n, n, n, start), start);
+    }
+    let mut other = delivery(100, 100, 100, start);
+    other.client = client(3);
+    outbox.push(other, start);
+    let due = outbox.take_due(start, 16);
+    assert_eq!(due.len(), MAX_UNDER_WAY + 1);
+    assert_eq!(due.last().map(|delivery| delivery.client), Some(client(3)));
+    assert_eq!(outbox.next_due(), None, "the rest wait for one to end");
+    outbox.attempted(&due[0], &Outcome::Delivered, &DELAYS, start, Chance::EVEN);
+    assert_eq!(outbox.next_due(), Some(start));
+    assert_eq!(outbox.take_due(start, 16).len(), 1);
 }
 
 #[derive(Debug, Clone)]

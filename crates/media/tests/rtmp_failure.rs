@@ -174,7 +174,7 @@ fn a_platform_that_stops_reading() {
     );
     receiver.until_published(KEY);
     receiver.freeze();
-    assert_eq!(push.failure(), Some(RtmpFailure::Network));
+    assert_eq!(push.failure(), Some(RtmpFailure::Stalled));
 }
 
 #[test]

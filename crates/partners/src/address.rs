@@ -1,17 +1,26 @@
 //! From the host of a client's URL to addresses that may be connected to.
 //!
-//! Invariant: a [`Checked`] holds only addresses that were allowed. Whoever connects takes one of them and
-//! never looks the name up again, so a name that answers something else the next moment changes nothing.
+//! Invariants: a [`Checked`] holds only addresses that were allowed, and whoever connects to one of them looks
+//! nothing up again, so a name that answers something else the next moment changes nothing. Look-ups that hang
+//! hold up other look-ups at most.
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use playout_domain::config::Policy;
 use playout_domain::destination::is_public_address;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
 
 /// Addresses of one name that are tried at most.
 const MAX_ADDRESSES: usize = 8;
+
+/// Look-ups at the same time. Each takes a thread of those that segments are written by, too, and keeps it until
+/// the resolver gives up, whoever has stopped waiting.
+static LOOKUPS: Semaphore = Semaphore::const_new(64);
 
 /// Which addresses may be connected to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +30,9 @@ pub enum Reach {
     Public,
     /// Loopback, private and link-local ones, too: the operator has allowed it.
     Anywhere,
+    /// One address alone.
+    #[cfg(test)]
+    Only(IpAddr),
 }
 
 impl Reach {
@@ -29,6 +41,8 @@ impl Reach {
         match self {
             Self::Public => is_public_address(address),
             Self::Anywhere => true,
+            #[cfg(test)]
+            Self::Only(one) => one == address,
         }
     }
 }
@@ -57,24 +71,47 @@ impl Checked {
         reach: Reach,
     ) -> Result<Self, Unresolved> {
         let mut allowed = Vec::new();
-        let mut refused = None;
+        let mut refused = false;
         for address in found {
             if !reach.allows(address.ip()) {
-                refused = refused.or(Some(address.ip()));
+                refused = true;
             } else if allowed.len() < MAX_ADDRESSES && !allowed.contains(&address) {
                 allowed.push(address);
             }
         }
         match (allowed.is_empty(), refused) {
             (false, _) => Ok(Self(allowed)),
-            (true, Some(address)) => Err(Unresolved::NotPublic(address)),
-            (true, None) => Err(Unresolved::Nothing),
+            (true, true) => Err(Unresolved::NotPublic),
+            (true, false) => Err(Unresolved::Nothing),
         }
     }
 
     /// The addresses, in the order in which they are to be tried.
     pub fn all(&self) -> &[SocketAddr] {
         &self.0
+    }
+
+    /// Connects to the first that answers; each gets an equal share of the time that is left of `within`.
+    ///
+    /// # Errors
+    /// What the last one said; [`io::ErrorKind::TimedOut`] where it said nothing.
+    pub async fn connect(&self, within: Duration) -> io::Result<(TcpStream, SocketAddr)> {
+        let until = Instant::now() + within;
+        let silent = || io::Error::from(io::ErrorKind::TimedOut);
+        let mut trouble = silent();
+        for (n, &address) in self.0.iter().enumerate() {
+            let others = (self.0.len() - n) as u32;
+            let share = until.saturating_duration_since(Instant::now()) / others;
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true)?;
+                    return Ok((stream, address));
+                }
+                Ok(Err(error)) => trouble = error,
+                Err(_) => trouble = silent(),
+            }
+        }
+        Err(trouble)
     }
 }
 
@@ -87,9 +124,9 @@ pub enum Unresolved {
     /// The name exists but has no address.
     #[error("the name has no address")]
     Nothing,
-    /// It leads into a network that is not public.
-    #[error("it leads to {0}, which is not a public address")]
-    NotPublic(IpAddr),
+    /// It leads into a network that is not public. Where in it is not said: who asks may be a stranger there.
+    #[error("it leads into a network that is not public")]
+    NotPublic,
 }
 
 /// Looks `host` up, a name or a literal address without brackets, and answers where it may be connected
@@ -101,10 +138,16 @@ pub async fn resolve(host: &str, port: u16, reach: Reach) -> Result<Checked, Unr
     if let Ok(literal) = host.parse::<IpAddr>() {
         return Checked::among([SocketAddr::new(literal, port)], reach);
     }
-    let found = tokio::net::lookup_host((host, port))
-        .await
-        .map_err(Unresolved::Lookup)?;
-    Checked::among(found, reach)
+    let turn = LOOKUPS.acquire().await;
+    let name = host.to_owned();
+    let looking = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        (name.as_str(), port)
+            .to_socket_addrs()
+            .map(Iterator::collect::<Vec<_>>)
+    });
+    let found = looking.await.map_err(io::Error::other).flatten();
+    Checked::among(found.map_err(Unresolved::Lookup)?, reach)
 }
 
 impl fmt::Display for Checked {
@@ -135,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_leads_only_inside_is_refused_with_the_address() {
+    fn a_name_that_leads_only_inside_is_refused_without_the_address() {
         for inside in [
             "127.0.0.1",
             "192.168.0.9",
@@ -149,7 +192,7 @@ mod tests {
         ] {
             let refused = Checked::among([at(inside)], Reach::Public).unwrap_err();
             assert!(
-                matches!(refused, Unresolved::NotPublic(ip) if ip == at(inside).ip()),
+                matches!(refused, Unresolved::NotPublic) && !refused.to_string().contains(inside),
                 "{inside}: {refused}"
             );
         }
@@ -171,7 +214,7 @@ mod tests {
     #[tokio::test]
     async fn a_name_is_judged_by_what_it_resolves_to() {
         let refused = resolve("localhost", 1935, Reach::Public).await.unwrap_err();
-        assert!(matches!(refused, Unresolved::NotPublic(_)), "{refused}");
+        assert!(matches!(refused, Unresolved::NotPublic), "{refused}");
         let checked = resolve("localhost", 1935, Reach::Anywhere).await.unwrap();
         assert!(checked.all().iter().all(|a| a.ip().is_loopback()));
     }
@@ -179,8 +222,8 @@ mod tests {
     #[tokio::test]
     async fn a_literal_address_is_judged_as_it_is() {
         let refused = resolve("::1", 1935, Reach::Public).await.unwrap_err();
-        assert!(matches!(refused, Unresolved::NotPublic(_)), "{refused}");
+        assert!(matches!(refused, Unresolved::NotPublic), "{refused}");
         let checked = resolve("127.0.0.1", 443, Reach::from(Policy::default())).await;
-        assert!(matches!(checked, Err(Unresolved::NotPublic(_))));
+        assert!(matches!(checked, Err(Unresolved::NotPublic)));
     }
 }

@@ -153,11 +153,21 @@ impl Mailer {
             .map_err(|error| refused(&error))?;
         match timeout(TIME_LIMIT, self.transport.send(message)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) if error.is_permanent() => Err(refused(&sentence(&error))),
+            Ok(Err(error)) if error.is_permanent() && !is_login(&error) => {
+                Err(refused(&sentence(&error)))
+            }
             Ok(Err(error)) => Err(MailError::Failed(sentence(&error))),
             Err(_) => Err(MailError::TimedOut(TIME_LIMIT)),
         }
     }
+}
+
+/// Whether the server refuses who sends, not what: a password that was changed is changed here sooner or later
+/// (RFC 4954 §6).
+fn is_login(error: &lettre::transport::smtp::Error) -> bool {
+    error
+        .status()
+        .is_some_and(|code| matches!(u16::from(code), 530 | 534 | 535 | 538))
 }
 
 /// An error with its causes, in one line.

@@ -21,7 +21,6 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
@@ -208,7 +207,9 @@ impl Webhooks {
         url: &WebhookUrl,
         request: Request<Full<Bytes>>,
     ) -> Result<StatusCode, WebhookError> {
-        let stream = self.connect(url).await?;
+        let addresses = resolve(url.host(), url.port(), self.reach).await?;
+        let connected = addresses.connect(self.limit / 2).await;
+        let (stream, _) = connected.map_err(WebhookError::Connect)?;
         if !url.is_tls() {
             return exchange(stream, request).await;
         }
@@ -220,20 +221,6 @@ impl Webhooks {
             .ok_or_else(|| WebhookError::Request("TLS is not available".to_owned()))?;
         let stream = tls.connect(name, stream).await.map_err(WebhookError::Tls)?;
         exchange(stream, request).await
-    }
-
-    /// The first address that takes the connection, of those that were checked.
-    async fn connect(&self, url: &WebhookUrl) -> Result<TcpStream, WebhookError> {
-        let addresses = resolve(url.host(), url.port(), self.reach).await?;
-        let mut refused = None;
-        for address in addresses.all() {
-            match TcpStream::connect(address).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => refused = Some(error),
-            }
-        }
-        let nothing = || std::io::Error::other("there is no address");
-        Err(WebhookError::Connect(refused.unwrap_or_else(nothing)))
     }
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use playout_domain::destination::{ServerUrl, StreamKey};
 use playout_partners::address::Reach;
-use playout_partners::rtmp::{Check, Depth, Limits, Reason, Refusal, Report, Step, check};
+use playout_partners::rtmp::{
+    Check, Depth, Limits, Play, Playing, Reason, Refusal, Report, Step, StreamName, check, play,
+};
 use playout_partners::{InvalidCertificates, TrustRoots};
 use receiver::Receiver;
 
@@ -44,7 +46,7 @@ impl Attempt {
         let key = StreamKey::new(KEY).unwrap();
         let done = check(&Check {
             server: &server,
-            key: Some(&key),
+            name: StreamName::Key(&key),
             depth: self.depth,
             reach: self.reach,
             limits: self.limits,
@@ -225,6 +227,55 @@ async fn what_is_no_rtmp_is_told() {
         Attempt::at(format!("rtmps://{rude}/live")).refused().await,
         (Step::Tls, Reason::RemoteClosed)
     );
+}
+
+/// Plays `url` for so long at most.
+async fn played(url: &str, seconds: u64) -> Result<Playing, Refusal> {
+    let server = ServerUrl::parse(url, true).unwrap();
+    play(&Play {
+        server: &server,
+        reach: Reach::Anywhere,
+        roots: &TrustRoots::nobody(),
+        limit: Duration::from_secs(seconds),
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_stream_that_goes_on_is_told_from_one_that_does_not() {
+    let receiver = Receiver::start();
+    let mut push = push(&receiver.url());
+    receiver.until_published(KEY);
+    let stream = |name: &str| format!("{}/{name}", receiver.url());
+    assert_eq!(played(&stream(KEY), 20).await, Ok(Playing::Moving));
+    // nginx takes whoever wants to play what is not published yet.
+    let silent = played(&stream("nobody"), 3).await;
+    assert_eq!(
+        silent,
+        Ok(Playing::Still(
+            "the stream is asked for, and no media comes"
+        ))
+    );
+    // Who publishes stands still: the connection stays, and no more media comes.
+    let pid = push.0.id().to_string();
+    let stopped = std::process::Command::new("kill")
+        .args(["-s", "STOP", &pid])
+        .status();
+    assert!(stopped.unwrap().success());
+    let frozen = played(&stream(KEY), 4).await;
+    assert!(matches!(frozen, Ok(Playing::Still(_))), "{frozen:?}");
+    push.0.kill().unwrap();
+    push.0.wait().unwrap();
+    let elsewhere = played(&format!("{}/x", receiver.url_of("nosuch")), 20)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (elsewhere.step, elsewhere.reason),
+        (Step::App, Reason::AppRejected)
+    );
+    receiver.freeze();
+    let late = played(&stream(KEY), 1).await.unwrap_err();
+    assert_eq!((late.step, late.reason), (Step::Handshake, Reason::Timeout));
 }
 
 #[test]

@@ -30,6 +30,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0003_alerts"),
     migration!("0004_stores"),
     migration!("0005_leases"),
+    migration!("0006_playback_url"),
 ];
 
 /// The version with which channels have digests.

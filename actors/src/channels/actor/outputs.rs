@@ -25,7 +25,6 @@ impl Room {
             taps: Arc::clone(&handle.taps),
             board: handle.board.clone(),
             rate: snapshot.channel.config.frame_rate,
-            key: Default::default(),
         };
         let config = &snapshot.channel.config;
         let on_air = self.life.state().status != ChannelStatus::Stopped;

@@ -162,7 +162,7 @@ impl AlertKind {
             Self::ChannelError => settled("channel.error", Critical, Both, 1, "The channel is in ERROR: recovery has spent its budget"),
             Self::ItemBroken => settled("channel.item_broken", Warning, Client, 1, "An item cannot be played on and is passed over"),
             Self::DeadAir => settled("channel.dead_air", Critical, Client, 1, "The channel shows nothing but the slate"),
-            Self::Quarantined => settled("channel.quarantined", Critical, Both, 1, "The stored channel is damaged and was left alone"),
+            Self::Quarantined => settled("channel.quarantined", Critical, Operator, 1, "The stored channel is damaged and was left alone"),
             Self::OutputSuspended => settled("output.suspended", Critical, Client, 1, "An output is suspended after failures in a row"),
             Self::OutputNotShowing => settled("output.not_showing", Critical, Client, 1, "A platform takes an output and does not show it"),
             Self::MediaNotPrepared => settled("media.not_prepared", Info, Client, 1, "An item could not be prepared and is transcoded while it plays"),

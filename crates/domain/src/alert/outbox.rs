@@ -1,7 +1,8 @@
 //! Deliveries that are not done yet: which may be tried now.
 //!
 //! Invariants:
-//! - O1: of one route at most one delivery is under way, so a receiver that hangs holds up nobody else.
+//! - O1: of one route at most one delivery is under way and of one client [`MAX_UNDER_WAY`], so receivers that
+//!   hang hold up no other client.
 //! - O2: what one route hears of one alert, it hears in the order in which it happened.
 //! - O3: a delivery is under way, waiting or finished; none is lost, and none is tried before its time.
 //! - O4: of one route at most [`MAX_WAITING`] wait; the oldest gives way and is dead.
@@ -13,25 +14,28 @@ use jiff::Timestamp;
 
 use super::delivery::{Delivery, DeliveryState, Outcome};
 use crate::backoff::Chance;
-use crate::ids::{AlertId, AlertRouteId, DeliveryId};
+use crate::ids::{AlertId, AlertRouteId, ClientId, DeliveryId};
 
 /// Deliveries of one route that wait at most.
 pub const MAX_WAITING: usize = 1_000;
+
+/// Deliveries of one client that are under way at most.
+pub const MAX_UNDER_WAY: usize = 4;
 
 /// See the module's head.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     /// In the order of their age, for ids are.
     waiting: BTreeMap<AlertRouteId, BTreeMap<DeliveryId, Delivery>>,
-    /// The delivery that is under way, by route.
-    under_way: BTreeMap<AlertRouteId, DeliveryId>,
+    /// The delivery that is under way, and whose it is, by route.
+    under_way: BTreeMap<AlertRouteId, (DeliveryId, ClientId)>,
 }
 
 impl Outbox {
     /// Takes a delivery. Answers one that gave way to it, dead.
     pub fn push(&mut self, delivery: Delivery, now: Timestamp) -> Option<Delivery> {
         let route = delivery.route;
-        let under_way = self.under_way.get(&route).copied();
+        let under_way = self.under_way.get(&route).map(|(id, _)| *id);
         let waiting = self.waiting.entry(route).or_default();
         waiting.insert(delivery.id, delivery);
         if waiting.len() <= MAX_WAITING {
@@ -46,18 +50,36 @@ impl Outbox {
     /// The deliveries to be tried at `now`, `room` at most; they are under way from now on.
     pub fn take_due(&mut self, now: Timestamp, room: usize) -> Vec<Delivery> {
         let mut due: Vec<Delivery> = self
-            .waiting
-            .iter()
-            .filter(|(route, _)| !self.under_way.contains_key(route))
-            .filter_map(|(_, waiting)| ready(waiting).find(|delivery| delivery.next_at <= now))
+            .free()
+            .filter_map(|waiting| ready(waiting).find(|delivery| delivery.next_at <= now))
             .cloned()
             .collect();
         due.sort_by_key(|delivery| (delivery.next_at, delivery.id));
-        due.truncate(room);
-        for delivery in &due {
-            self.under_way.insert(delivery.route, delivery.id);
+        let mut taken = Vec::new();
+        for delivery in due {
+            if taken.len() < room && self.of(delivery.client) < MAX_UNDER_WAY {
+                let whose = (delivery.id, delivery.client);
+                self.under_way.insert(delivery.route, whose);
+                taken.push(delivery);
+            }
         }
-        due
+        taken
+    }
+
+    /// What waits for routes of which nothing is under way, of clients that have not enough under way.
+    fn free(&self) -> impl Iterator<Item = &BTreeMap<DeliveryId, Delivery>> {
+        let waiting = self.waiting.iter();
+        let idle = waiting.filter(|(route, _)| !self.under_way.contains_key(route));
+        idle.map(|(_, waiting)| waiting).filter(|waiting| {
+            let client = waiting.values().next().map(|delivery| delivery.client);
+            client.is_some_and(|client| self.of(client) < MAX_UNDER_WAY)
+        })
+    }
+
+    /// How many of a client are under way.
+    fn of(&self, client: ClientId) -> usize {
+        let clients = self.under_way.values().map(|(_, client)| *client);
+        clients.filter(|other| *other == client).count()
     }
 
     /// An attempt ended. Answers the delivery as it is now; nothing when its route is gone.
@@ -69,7 +91,7 @@ impl Outbox {
         now: Timestamp,
         chance: Chance,
     ) -> Option<Delivery> {
-        if self.under_way.get(&delivery.route) == Some(&delivery.id) {
+        if self.under_way.get(&delivery.route) == Some(&(delivery.id, delivery.client)) {
             self.under_way.remove(&delivery.route);
         }
         let waiting = self.waiting.get_mut(&delivery.route)?;
@@ -84,10 +106,8 @@ impl Outbox {
 
     /// When [`Outbox::take_due`] has something; nothing: not before something else happens.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.waiting
-            .iter()
-            .filter(|(route, _)| !self.under_way.contains_key(route))
-            .filter_map(|(_, waiting)| ready(waiting).map(|delivery| delivery.next_at).min())
+        self.free()
+            .filter_map(|waiting| ready(waiting).map(|delivery| delivery.next_at).min())
             .min()
     }
 

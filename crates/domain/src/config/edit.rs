@@ -1,8 +1,10 @@
 //! Changing one RTMP destination of a configuration, without naming the others.
 
-use super::parse::read_destination;
+use super::parse::{Context, read_destination};
 use super::{ChannelConfig, MAX_DESTINATIONS, Policy, merge_patch};
+use crate::destination::DestinationConfig;
 use crate::ids::DestinationId;
+use crate::profile::Profile;
 use crate::violation::{Fields, Violations};
 use serde_json::Value;
 
@@ -44,7 +46,7 @@ impl ChannelConfig {
             DestinationEdit::Add(value) => destinations.push(self.read_one(value, policy)?),
             DestinationEdit::Change(id, patch) => {
                 let Some(at) = place(id) else { return Ok(None) };
-                let merged = merge_patch(&destinations[at].to_json_public(), patch);
+                let merged = merge_patch(&base(&destinations[at], patch), patch);
                 let mut changed = self.read_one(&merged, policy)?;
                 if changed.id != Some(*id) {
                     let message = format!("the destination's id is {id}, and stays so");
@@ -60,18 +62,35 @@ impl ChannelConfig {
         Ok(Some(config))
     }
 
-    fn read_one(
-        &self,
-        value: &Value,
-        policy: &Policy,
-    ) -> Result<crate::destination::DestinationConfig, Violations> {
+    fn read_one(&self, value: &Value, policy: &Policy) -> Result<DestinationConfig, Violations> {
         let mut violations = Violations::default();
         let mut fields = Fields::open(value, "", &mut violations);
-        let destination = read_destination(&mut fields, policy, &self.rtmp_destinations);
+        let context = Context {
+            policy,
+            known: &self.rtmp_destinations,
+            bounds: Some(Profile::of(self)),
+        };
+        let destination = read_destination(&mut fields, &context);
         fields.finish();
         match destination {
             Some(destination) => violations.or(destination),
             None => Err(violations),
         }
     }
+}
+
+/// What `patch` is merged onto. Another platform has another server: one that the platform filled in goes with it.
+fn base(destination: &DestinationConfig, patch: &Value) -> Value {
+    let mut base = destination.to_json_public();
+    let filled_in = destination.platform.preset().server();
+    let moves = patch
+        .get("platform")
+        .is_some_and(|to| *to != base["platform"]);
+    if moves
+        && filled_in.as_ref() == Some(&destination.server_url)
+        && let Some(fields) = base.as_object_mut()
+    {
+        fields.remove("serverUrl");
+    }
+    base
 }

@@ -4,8 +4,11 @@ use super::{
     ChannelConfig, FeatureFlags, InteractionFeature, InteractionSetting, MonetizationSettings,
     RecoverySettings, Rung,
 };
-use crate::destination::{DestinationConfig, Platform, ServerUrl, StreamKey, StreamKeySetting};
+use crate::destination::{
+    DestinationConfig, Encode, Platform, PlaybackUrl, ServerUrl, StreamKey, StreamKeySetting,
+};
 use crate::ids::{DestinationId, MediaId};
+use crate::profile::Profile;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
 use crate::violation::{Fields, Violations, describe, member};
@@ -50,7 +53,13 @@ impl ChannelConfig {
         let mut fields = Fields::open(value, "", &mut violations);
         let mut config = read(&mut fields, check_name);
         if let Some(list) = fields.list("rtmpDestinations", MAX_DESTINATIONS) {
-            config.rtmp_destinations = read_destinations(list, policy, known, fields.violations());
+            let violations = fields.violations();
+            let context = Context {
+                policy,
+                known,
+                bounds: picture(&config, violations),
+            };
+            config.rtmp_destinations = read_destinations(list, &context, violations);
         }
         fields.finish();
         violations.or(config)
@@ -270,16 +279,32 @@ fn read_interaction(fields: &mut Fields<'_, '_>) -> Vec<InteractionSetting> {
     read
 }
 
+/// What a destination is read against.
+pub(super) struct Context<'a> {
+    pub(super) policy: &'a Policy,
+    /// The destinations so far.
+    pub(super) known: &'a [DestinationConfig],
+    /// The channel's own picture and sound, which nothing may exceed; none where they cannot be told.
+    pub(super) bounds: Option<Profile>,
+}
+
+/// The profile, unless what it is made of was refused.
+fn picture(config: &ChannelConfig, violations: &Violations) -> Option<Profile> {
+    let made_of = ["/resolution", "/frameRate", "/bitrate"];
+    let mut pointers = violations.0.iter().map(|wrong| wrong.pointer.as_str());
+    let refused = pointers.any(|pointer| made_of.contains(&pointer));
+    (!refused).then(|| Profile::of(config))
+}
+
 fn read_destinations(
     list: &[Value],
-    policy: &Policy,
-    known: &[DestinationConfig],
+    context: &Context<'_>,
     violations: &mut Violations,
 ) -> Vec<DestinationConfig> {
     let mut read: Vec<DestinationConfig> = Vec::new();
     for (n, value) in list.iter().enumerate() {
         let mut fields = Fields::open(value, member("/rtmpDestinations", n), violations);
-        let destination = read_destination(&mut fields, policy, known);
+        let destination = read_destination(&mut fields, context);
         let id = destination.as_ref().and_then(|destination| destination.id);
         if id.is_some() && read.iter().any(|other| other.id == id) {
             fields.refuse(
@@ -295,9 +320,9 @@ fn read_destinations(
 
 pub(super) fn read_destination(
     fields: &mut Fields<'_, '_>,
-    policy: &Policy,
-    known: &[DestinationConfig],
+    context: &Context<'_>,
 ) -> Option<DestinationConfig> {
+    let Context { policy, known, .. } = context;
     let id = match fields.value("id") {
         None | Some(Value::Null) => None,
         Some(_) => fields.parsed("id", str::parse::<DestinationId>),
@@ -314,18 +339,46 @@ pub(super) fn read_destination(
         Some(before) if before.as_str() == text => Ok(before.clone()),
         _ => ServerUrl::parse(text, policy.allow_private_destinations),
     };
-    let server_url = fields.required_parsed("serverUrl", url);
-    let platform = fields
-        .parsed("platform", str::parse::<Platform>)
-        .unwrap_or_default();
+    let given = fields.parsed("platform", str::parse::<Platform>);
+    let platform = given.unwrap_or_default();
+    let server_url = match fields.value("serverUrl") {
+        None | Some(Value::Null) if platform.preset().server().is_some() => {
+            platform.preset().server()
+        }
+        // Whether it needs one depends on the platform, which was refused.
+        None if given.is_none() && fields.value("platform").is_some() => None,
+        _ => fields.required_parsed("serverUrl", url),
+    };
     let enabled = fields.boolean("enabled", true);
     let stream_key = read_key(fields, platform, stored);
+    let playback_url = read_playback_url(fields, policy, stored);
+    let encode = Encode::read(fields, context.bounds.as_ref());
+    let allow_lower_quality = fields.boolean("allowLowerQuality", false);
     Some(DestinationConfig {
         id,
         server_url: server_url?,
         stream_key,
         platform,
         enabled,
+        playback_url,
+        encode,
+        allow_lower_quality,
+    })
+}
+
+fn read_playback_url(
+    fields: &mut Fields<'_, '_>,
+    policy: &Policy,
+    stored: Option<&DestinationConfig>,
+) -> Option<PlaybackUrl> {
+    if let None | Some(Value::Null) = fields.value("playbackUrl") {
+        return None;
+    }
+    fields.parsed("playbackUrl", |text| {
+        match stored.and_then(|known| known.playback_url.as_ref()) {
+            Some(before) if before.as_str() == text => Ok(before.clone()),
+            _ => PlaybackUrl::parse(text, policy.allow_private_destinations),
+        }
     })
 }
 

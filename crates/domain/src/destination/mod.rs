@@ -1,8 +1,16 @@
 //! An RTMP destination: where a channel is pushed to, and with which key.
 
+mod encode;
+mod http_url;
+mod playback_url;
+mod preset;
 mod server_url;
 mod stream_key;
 
+pub use encode::{Encode, EncodeSettings};
+pub use http_url::{HttpUrl, InvalidHttpUrl};
+pub use playback_url::{InvalidPlaybackUrl, PlaybackUrl};
+pub use preset::{Limits, Preset, Warning};
 pub use server_url::{InvalidServerUrl, MAX_URL_LENGTH, ServerUrl, is_public_address};
 pub(crate) use server_url::{check_host, is_public, split_port};
 pub use stream_key::{InvalidStreamKey, MAX_KEY_LENGTH, StreamKey, StreamKeySetting};
@@ -83,6 +91,12 @@ pub struct DestinationConfig {
     pub platform: Platform,
     /// Whether the channel is pushed there.
     pub enabled: bool,
+    /// Where viewers see what it shows, to be looked at now and then.
+    pub playback_url: Option<PlaybackUrl>,
+    /// What is done to the stream on its way.
+    pub encode: Encode,
+    /// Whether a retry may send less than that, where the network does not take it.
+    pub allow_lower_quality: bool,
 }
 
 impl DestinationConfig {
@@ -94,6 +108,9 @@ impl DestinationConfig {
             "streamKeySet": self.stream_key.is_set(),
             "platform": self.platform,
             "enabled": self.enabled,
+            "playbackUrl": self.playback_url.as_ref().map(PlaybackUrl::as_str),
+            "encode": self.encode.to_json(),
+            "allowLowerQuality": self.allow_lower_quality,
         })
     }
 }

@@ -129,9 +129,9 @@ impl ServerUrl {
         self.port.unwrap_or(if self.tls { 443 } else { 1935 })
     }
 
-    /// The path of the app, without the slash before it.
+    /// The path of the app, without the slashes before and after it.
     pub fn app(&self) -> &str {
-        &self.text[self.app..]
+        self.text[self.app..].trim_end_matches('/')
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) enum Effort {
     Prepare,
     /// On air: in real time beside other channels.
     Live,
+    /// For one output, in real time: what it makes is spliced with nothing.
+    Push,
 }
 
 impl Effort {
@@ -19,6 +21,7 @@ impl Effort {
         match self {
             Self::Prepare => "fast",
             Self::Live => "superfast",
+            Self::Push => "veryfast",
         }
     }
 
@@ -27,7 +30,7 @@ impl Effort {
     const fn chroma_qp_offset(self) -> i32 {
         match self {
             Self::Prepare => 0,
-            Self::Live => -2,
+            Self::Live | Self::Push => -2,
         }
     }
 }
@@ -36,6 +39,23 @@ impl Invocation {
     /// Encodes to `profile` and writes a transport stream to standard output, item time 0 at
     /// [`crate::index::ITEM_START`].
     pub(super) fn encode(self, profile: &Profile, effort: Effort) -> Self {
+        self.compress(profile, effort)
+            .with(["-map_metadata", "-1", "-map_chapters", "-1"])
+            .with([
+                "-muxdelay",
+                "0",
+                "-muxpreload",
+                "0",
+                "-output_ts_offset",
+                "10",
+                "-f",
+                "mpegts",
+                "pipe:1",
+            ])
+    }
+
+    /// Encodes pictures and sound to `profile`; the bitrate is as constant as the VBV keeps it.
+    pub(super) fn compress(self, profile: &Profile, effort: Effort) -> Self {
         let bitrate = profile.video_bitrate.get();
         self.with([
             "-c:v",
@@ -55,18 +75,6 @@ impl Invocation {
         .set("-x264-params", x264_params(profile, effort))
         .with(["-c:a", "aac", "-ar", "48000", "-ac", "2"])
         .set("-b:a", profile.audio_bitrate.get())
-        .with(["-map_metadata", "-1", "-map_chapters", "-1"])
-        .with([
-            "-muxdelay",
-            "0",
-            "-muxpreload",
-            "0",
-            "-output_ts_offset",
-            "10",
-            "-f",
-            "mpegts",
-            "pipe:1",
-        ])
     }
 }
 

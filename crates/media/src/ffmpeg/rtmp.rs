@@ -8,7 +8,9 @@ use std::path::Path;
 
 use playout_domain::StreamKey;
 use playout_domain::destination::ServerUrl;
+use playout_domain::media::Profile;
 
+use super::encode::Effort;
 use super::{Invocation, Secret};
 
 /// Bytes and microseconds of the stream that are looked at before the connection is opened: the output
@@ -35,9 +37,11 @@ pub struct Publish<'a> {
     pub authorities: &'a Path,
     /// Which of the alternating parameters to use, counted from 0.
     pub variant: u32,
+    /// What the stream is encoded to; nothing: it is copied.
+    pub encode: Option<&'a Profile>,
 }
 
-/// Copies standard input to `publish`, with `-progress` lines among the messages on standard error.
+/// Copies or encodes standard input to `publish`, with `-progress` lines among the messages on standard error.
 pub fn publish(publish: &Publish<'_>) -> Invocation {
     let Publish { url, address, .. } = publish;
     let (scheme, host) = (if url.is_tls() { "rtmps" } else { "rtmp" }, url.host());
@@ -50,7 +54,14 @@ pub fn publish(publish: &Publish<'_>) -> Invocation {
         .with(["-probesize", PROBE_BYTES, "-analyzeduration", PROBE_TIME])
         .with(["-f", "mpegts", "-i", "pipe:0"])
         // What else travels in the stream, FLV cannot hold.
-        .with(["-map", "0:v:0", "-map", "0:a:0", "-c", "copy"])
+        .with(["-map", "0:v:0", "-map", "0:a:0"]);
+    line = match publish.encode {
+        None => line.with(["-c", "copy"]),
+        Some(profile) => line
+            .set("-vf", pictures(profile))
+            .compress(profile, Effort::Push),
+    };
+    line = line
         .with(["-f", "flv", "-flvflags", "no_duration_filesize"])
         .with(["-rw_timeout", NETWORK_TIMEOUT]);
     if publish.variant % 2 == 1 {
@@ -79,6 +90,13 @@ pub fn publish(publish: &Publish<'_>) -> Invocation {
     line.with([format!("{scheme}://{server}/{app}")])
 }
 
+/// The channel's pictures, which have its shape, in the size and at the rate of `profile`.
+fn pictures(profile: &Profile) -> String {
+    let (width, height) = (profile.resolution.width(), profile.resolution.height());
+    let (num, den) = (profile.frame_rate.num(), profile.frame_rate.den());
+    format!("fps={num}/{den},scale={width}:{height},setsar=1,format=yuv420p")
+}
+
 fn bracketed(host: &str) -> String {
     if host.contains(':') {
         format!("[{host}]")
@@ -100,8 +118,13 @@ fn port(url: &ServerUrl) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use playout_domain::{BitsPerSecond, FrameRate, Resolution};
 
     fn line(url: &str, key: Option<&str>) -> (Invocation, String) {
+        encoded(url, key, None)
+    }
+
+    fn encoded(url: &str, key: Option<&str>, encode: Option<&Profile>) -> (Invocation, String) {
         let url = ServerUrl::parse(url, true).unwrap();
         let key = key.map(|key| StreamKey::new(key).unwrap());
         let line = publish(&Publish {
@@ -110,6 +133,7 @@ mod tests {
             key: key.as_ref(),
             authorities: Path::new("/etc/ca.pem"),
             variant: 0,
+            encode,
         });
         let args = line.args.iter().map(|arg| arg.to_string_lossy());
         let text = args.collect::<Vec<_>>().join(" ");
@@ -151,5 +175,28 @@ mod tests {
         assert_eq!(line.secret, None);
         assert!(!text.contains("-rtmp_app"), "{text}");
         assert!(text.ends_with("/app/stream"), "{text}");
+    }
+
+    #[test]
+    fn a_stream_is_copied_unless_something_else_is_asked_for() {
+        let (_, text) = line("rtmp://live.example.com/app", Some("k"));
+        assert!(text.contains("-c copy") && !text.contains("-vf"), "{text}");
+        let profile = Profile {
+            resolution: Resolution::P480,
+            frame_rate: FrameRate::F29_97,
+            video_bitrate: BitsPerSecond(900_000),
+            audio_bitrate: BitsPerSecond(96_000),
+        };
+        let (_, text) = encoded("rtmp://live.example.com/app", Some("k"), Some(&profile));
+        for part in [
+            "-vf fps=30000/1001,scale=854:480,setsar=1,format=yuv420p",
+            "-preset veryfast -b:v 900000 -maxrate 900000 -bufsize 1800000",
+            ":open-gop=0:",
+            ":keyint=60:min-keyint=60:",
+            "-c:a aac -ar 48000 -ac 2 -b:a 96000 -f flv",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("-c copy"), "{text}");
     }
 }

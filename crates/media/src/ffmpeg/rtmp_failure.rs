@@ -14,7 +14,7 @@ pub enum RtmpFailure {
     Dns,
     /// Nobody listens on the port.
     Refused,
-    /// No way to the host, no answer in time, or it stopped reading.
+    /// No way to the host, or no answer in time.
     Network,
     /// No encrypted connection, or not with the host that was asked for.
     Tls,
@@ -22,6 +22,8 @@ pub enum RtmpFailure {
     Rejected,
     /// The server cut the connection.
     RemoteClosed,
+    /// On air, the server stopped reading.
+    Stalled,
 }
 
 impl RtmpFailure {
@@ -34,6 +36,7 @@ impl RtmpFailure {
             Self::Tls => "tls",
             Self::Rejected => "rejected",
             Self::RemoteClosed => "remoteClosed",
+            Self::Stalled => "stalled",
         }
     }
 }
@@ -47,6 +50,7 @@ impl fmt::Display for RtmpFailure {
             Self::Tls => "no trusted encrypted connection can be made",
             Self::Rejected => "the server does not take the app or the stream key",
             Self::RemoteClosed => "the server closed the connection",
+            Self::Stalled => "the server stopped taking media",
         })
     }
 }
@@ -64,9 +68,9 @@ pub fn rtmp_failure(tail: &str) -> Option<RtmpFailure> {
     // On air: what writing ended with. In the lines after it FFmpeg only fails to say goodbye.
     if let Some(error) = after(tail, "av_interleaved_write_frame(): ") {
         return match error {
-            "Connection timed out" | "No route to host" | "Network is unreachable" => {
-                Some(RtmpFailure::Network)
-            }
+            // The pipe is full: nothing was taken for as long as FFmpeg waits.
+            "Connection timed out" => Some(RtmpFailure::Stalled),
+            "No route to host" | "Network is unreachable" => Some(RtmpFailure::Network),
             "Broken pipe" | "Connection reset by peer" | "End of file" | "Input/output error" => {
                 Some(RtmpFailure::RemoteClosed)
             }

@@ -17,13 +17,13 @@ use super::dialogue::{Dialogue, Progress};
 use super::explain::{Server, Trouble};
 use super::handshake::shake;
 use super::refusal::{Refusal, Report, Step};
-use crate::address::{Checked, Reach, resolve};
+use crate::address::{Reach, resolve};
 use crate::tls::TrustRoots;
 
 /// How long the server may take to close the connection after the test has ended well.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Bytes read at once.
-const READ: usize = 4096;
+pub(super) const READ: usize = 4096;
 
 /// How far a test goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +34,17 @@ pub enum Depth {
     /// Until the server takes the stream key. No media is sent; a platform may show that a stream began,
     /// and refuses where the channel itself is publishing under the same key.
     Publish,
+}
+
+/// What names the stream at the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamName<'a> {
+    /// The path of the URL, as FFmpeg reads it.
+    InPath,
+    /// A key, which is not shown: the test stops before it is asked for.
+    Untold,
+    /// This key.
+    Key(&'a StreamKey),
 }
 
 /// How long a test may take.
@@ -60,8 +71,8 @@ impl Default for Limits {
 pub struct Check<'a> {
     /// Where.
     pub server: &'a ServerUrl,
-    /// The key to publish under. Without one, the path of the URL names the stream, as FFmpeg reads it.
-    pub key: Option<&'a StreamKey>,
+    /// What names the stream.
+    pub name: StreamName<'a>,
     /// How far.
     pub depth: Depth,
     /// Which addresses may be connected to.
@@ -77,34 +88,10 @@ pub struct Check<'a> {
 /// # Errors
 /// [`Refusal`]: the step that failed, why, and a sentence for a person.
 pub async fn check(asked: &Check<'_>) -> Result<Report, Refusal> {
-    let server = Server {
-        host: asked.server.host(),
-        port: asked.server.port(),
-    };
-    let mut run = Run {
-        server,
-        limits: asked.limits,
-        begun: Instant::now(),
-        steps: Vec::new(),
-    };
-    let (host, port) = (asked.server.host(), asked.server.port());
-    let found = resolve(host, port, asked.reach);
-    let addresses = run.step(Step::Resolve, async { Ok(found.await?) }).await?;
-    let within = run.left();
-    let (tcp, address) = run.step(Step::Connect, connect(&addresses, within)).await?;
-    let mut stream: Box<dyn Connection> = if asked.server.is_tls() {
-        let encrypted = encrypt(tcp, host, asked.roots);
-        Box::new(run.step(Step::Tls, encrypted).await?)
-    } else {
-        Box::new(tcp)
-    };
-    run.step(Step::Handshake, async { Ok(shake(&mut stream).await?) })
-        .await?;
-
-    let (app, name) = app_and_name(asked.server.app(), asked.key);
-    let before = asked.server.as_str().len() - asked.server.app().len();
-    let tc_url = format!("{}{app}", &asked.server.as_str()[..before]);
-    let mut dialogue = Dialogue::connect(app, &tc_url);
+    let mut run = Run::of(asked.server, asked.limits);
+    let (mut stream, address) = run.open(asked.reach, asked.roots).await?;
+    let (app, name) = app_and_name(asked.server.app(), asked.name);
+    let mut dialogue = run.dialogue(app);
     let answered = talk(&mut stream, &mut dialogue, Progress::Connected);
     run.step(Step::App, answered).await?;
     if asked.depth == Depth::Publish {
@@ -123,10 +110,11 @@ pub async fn check(asked: &Check<'_>) -> Result<Report, Refusal> {
 
 /// The app and the stream's name. Without a key both are in the path, and FFmpeg's rule says where one ends:
 /// an app has one part, or two where more follow.
-fn app_and_name<'a>(path: &'a str, key: Option<&'a StreamKey>) -> (&'a str, &'a str) {
-    let path = path.trim_end_matches('/');
-    if let Some(key) = key {
-        return (path, key.reveal());
+pub(super) fn app_and_name<'a>(path: &'a str, name: StreamName<'a>) -> (&'a str, &'a str) {
+    match name {
+        StreamName::InPath => {}
+        StreamName::Untold => return (path, ""),
+        StreamName::Key(key) => return (path, key.reveal()),
     }
     let Some((app, name)) = path.split_once('/') else {
         return (path, "");
@@ -138,11 +126,12 @@ fn app_and_name<'a>(path: &'a str, key: Option<&'a StreamKey>) -> (&'a str, &'a 
     }
 }
 
-trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(super) trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<C: AsyncRead + AsyncWrite + Unpin + Send> Connection for C {}
 
 /// The clock of one test.
-struct Run<'a> {
+pub(super) struct Run<'a> {
+    url: &'a ServerUrl,
     server: Server<'a>,
     limits: Limits,
     begun: Instant,
@@ -150,14 +139,63 @@ struct Run<'a> {
     steps: Vec<(Step, Duration)>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    pub(super) fn of(url: &'a ServerUrl, limits: Limits) -> Self {
+        let server = Server {
+            host: url.host(),
+            port: url.port(),
+        };
+        Self {
+            url,
+            server,
+            limits,
+            begun: Instant::now(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// A connection up to the end of the handshake, and the address that it leads to.
+    pub(super) async fn open(
+        &mut self,
+        reach: Reach,
+        roots: &TrustRoots,
+    ) -> Result<(Box<dyn Connection>, SocketAddr), Refusal> {
+        let (host, port) = (self.url.host(), self.url.port());
+        let found = resolve(host, port, reach);
+        let addresses = self.step(Step::Resolve, async { Ok(found.await?) }).await?;
+        let within = self.left();
+        let connected = async { Ok(addresses.connect(within).await?) };
+        let (tcp, address) = self.step(Step::Connect, connected).await?;
+        let mut stream: Box<dyn Connection> = if self.url.is_tls() {
+            let encrypted = encrypt(tcp, host, roots);
+            Box::new(self.step(Step::Tls, encrypted).await?)
+        } else {
+            Box::new(tcp)
+        };
+        self.step(Step::Handshake, async { Ok(shake(&mut stream).await?) })
+            .await?;
+        Ok((stream, address))
+    }
+
+    /// What is said then: `app` is asked for.
+    pub(super) fn dialogue(&self, app: &str) -> Dialogue {
+        let url = self.url.as_str().trim_end_matches('/');
+        let tc_url = format!("{}{app}", &url[..url.len() - self.url.app().len()]);
+        Dialogue::connect(app, &tc_url)
+    }
+
+    /// The refusal that `trouble` in `step` amounts to.
+    pub(super) fn refusal(&self, step: Step, trouble: &Trouble) -> Refusal {
+        self.server.refusal(step, trouble, self.limits.whole)
+    }
+
     /// How long the next step may take.
     fn left(&self) -> Duration {
         let whole = self.limits.whole.saturating_sub(self.begun.elapsed());
         self.limits.step.min(whole)
     }
 
-    async fn step<T>(
+    pub(super) async fn step<T>(
         &mut self,
         step: Step,
         doing: impl Future<Output = Result<T, Trouble>>,
@@ -178,28 +216,6 @@ impl Run<'_> {
     }
 }
 
-/// Connects to the first address that answers; each gets an equal share of the time that is left.
-async fn connect(
-    addresses: &Checked,
-    within: Duration,
-) -> Result<(TcpStream, SocketAddr), Trouble> {
-    let until = Instant::now() + within;
-    let mut trouble = Trouble::Late;
-    for (n, &address) in addresses.all().iter().enumerate() {
-        let others = (addresses.all().len() - n) as u32;
-        let share = until.saturating_duration_since(Instant::now()) / others;
-        match timeout(share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true)?;
-                return Ok((stream, address));
-            }
-            Ok(Err(error)) => trouble = error.into(),
-            Err(_) => trouble = Trouble::Late,
-        }
-    }
-    Err(trouble)
-}
-
 /// Encrypts the connection; the certificate has to be for `host`, whatever address was connected to.
 async fn encrypt(
     tcp: TcpStream,
@@ -215,7 +231,7 @@ async fn encrypt(
 }
 
 /// Talks until the dialogue has come to `aim`.
-async fn talk(
+pub(super) async fn talk(
     stream: &mut Box<dyn Connection>,
     dialogue: &mut Dialogue,
     aim: Progress,
@@ -253,15 +269,31 @@ mod tests {
 
     #[test]
     fn without_a_key_the_path_names_the_stream() {
-        assert_eq!(app_and_name("live", None), ("live", ""));
-        assert_eq!(app_and_name("live/", None), ("live", ""));
-        assert_eq!(app_and_name("live/one", None), ("live", "one"));
+        assert_eq!(app_and_name("live", StreamName::InPath), ("live", ""));
         assert_eq!(
-            app_and_name("live/inst/one?a=b/c", None),
+            app_and_name("live/one", StreamName::InPath),
+            ("live", "one")
+        );
+        assert_eq!(
+            app_and_name("live/inst/one?a=b/c", StreamName::InPath),
             ("live/inst", "one?a=b/c")
         );
-        assert_eq!(app_and_name("live/mp4:a/b", None), ("live", "mp4:a/b"));
+        assert_eq!(
+            app_and_name("live/mp4:a/b", StreamName::InPath),
+            ("live", "mp4:a/b")
+        );
+    }
+
+    #[test]
+    fn with_a_key_the_path_is_the_app_whether_it_is_told_or_not() {
         let key = StreamKey::new("k").unwrap();
-        assert_eq!(app_and_name("live/inst/", Some(&key)), ("live/inst", "k"));
+        assert_eq!(
+            app_and_name("live/inst", StreamName::Key(&key)),
+            ("live/inst", "k")
+        );
+        assert_eq!(
+            app_and_name("live/inst", StreamName::Untold),
+            ("live/inst", "")
+        );
     }
 }

@@ -1,5 +1,5 @@
 //! What is said after the handshake: `connect` (RTMP 1.0 §7.2.1.1) and, when asked, a stream is created
-//! and published (§7.2.1.3, §7.2.2.6), in the words that FFmpeg uses.
+//! and published (§7.2.1.3, §7.2.2.6) or played (§7.2.2.1), in the words that FFmpeg uses.
 //!
 //! Pure: bytes from the server in, bytes for it and progress out. Bounded in messages and bytes. Texts of
 //! the server are compared with what is known and never passed on: one could repeat the stream key.
@@ -11,7 +11,7 @@ use std::fmt;
 
 use super::amf0::{Reader, Value, write, write_text};
 use super::chunk::{ChunkReader, ChunkWriter, Message, kind};
-use super::fault::{Fault, MAX_BYTES, MAX_MESSAGES, known};
+use super::fault::{Fault, MAX_BYTES, MAX_MEDIA_BYTES, MAX_MEDIA_MESSAGES, MAX_MESSAGES, known};
 
 /// The size of our chunks once connected: what encoders use.
 const CHUNK_SIZE: u32 = 4096;
@@ -30,10 +30,17 @@ const CREATE_STREAM: f64 = 4.0;
 const PUBLISH: f64 = 5.0;
 const FC_UNPUBLISH: f64 = 6.0;
 const DELETE_STREAM: f64 = 7.0;
+const PLAY: f64 = 8.0;
+
+/// Where playing begins: a live stream, and no recording of that name (§7.2.2.1; in thousandths, as FFmpeg sends it).
+const LIVE: f64 = -1000.0;
+/// How much media is kept here, in milliseconds.
+const BUFFER: u32 = 1000;
 
 /// User control events (§7.1.7).
 const PING_REQUEST: [u8; 2] = 6_u16.to_be_bytes();
 const PING_RESPONSE: [u8; 2] = 7_u16.to_be_bytes();
+const BUFFER_LENGTH: [u8; 2] = 3_u16.to_be_bytes();
 
 /// How far the dialogue is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -57,6 +64,14 @@ enum Stream {
     Made(u32),
 }
 
+/// What is done with the message stream.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Purpose {
+    #[default]
+    Publish,
+    Play,
+}
+
 /// One dialogue, from our side.
 #[derive(Default)]
 pub(super) struct Dialogue {
@@ -65,8 +80,13 @@ pub(super) struct Dialogue {
     /// What is to be sent.
     out: Vec<u8>,
     progress: Progress,
-    /// The name under which a stream is to be published, once that was asked for.
+    /// The name under which a stream is to be published or played, once that was asked for.
     name: String,
+    purpose: Purpose,
+    /// Whether much more is read, because media comes.
+    media_expected: bool,
+    /// The time of the newest media, in milliseconds, wrapping.
+    newest_media: Option<u32>,
     /// What it is published on.
     stream: Stream,
     /// Messages read.
@@ -116,6 +136,27 @@ impl Dialogue {
         self.send(COMMANDS, 0, create);
     }
 
+    /// Much more may come from now on.
+    pub(super) fn expect_media(&mut self) {
+        self.media_expected = true;
+        self.reader.expect_media();
+    }
+
+    /// Goes on, once connected: asks to play the stream `name`.
+    pub(super) fn play(&mut self, name: &str) {
+        self.name = name.to_owned();
+        self.purpose = Purpose::Play;
+        self.stream = Stream::Asked;
+        let mut create = command("createStream", CREATE_STREAM);
+        write(&mut create, &Value::Null);
+        self.send(COMMANDS, 0, create);
+    }
+
+    /// The time of the newest media that came, in milliseconds, wrapping.
+    pub(super) const fn newest_media(&self) -> Option<u32> {
+        self.newest_media
+    }
+
     /// Ends what [`Self::publish`] began (§7.2.2.3).
     pub(super) fn farewell(&mut self) {
         let Stream::Made(stream) = self.stream else {
@@ -143,14 +184,18 @@ impl Dialogue {
     /// # Errors
     /// [`Fault`]: the server refuses, or does not speak RTMP; the dialogue has ended.
     pub(super) fn received(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        let (most_messages, most_bytes) = match self.media_expected {
+            true => (MAX_MEDIA_MESSAGES, MAX_MEDIA_BYTES),
+            false => (MAX_MESSAGES, MAX_BYTES),
+        };
         self.bytes += bytes.len();
-        if self.bytes > MAX_BYTES {
+        if self.bytes > most_bytes {
             return Err(Fault::TooMuch);
         }
         self.reader.push(bytes);
         while let Some(message) = self.reader.next()? {
             self.messages += 1;
-            if self.messages > MAX_MESSAGES {
+            if self.messages > most_messages {
                 return Err(Fault::TooMuch);
             }
             self.take(&message)?;
@@ -178,6 +223,10 @@ impl Dialogue {
                     self.control(kind::USER_CONTROL, answer);
                 }
             }
+            // An empty one says that there is no sound or no picture.
+            (kind::AUDIO | kind::VIDEO | kind::AGGREGATE, _) if !message.payload.is_empty() => {
+                self.newest_media = Some(message.timestamp);
+            }
             (kind::COMMAND, _) => self.command(&message.payload)?,
             (kind::COMMAND_AMF3, _) => {
                 self.command(message.payload.get(1..).unwrap_or_default())?;
@@ -201,7 +250,7 @@ impl Dialogue {
             "_result" if answers == Some(CONNECT) => self.connected(&rest),
             "_error" if answers == Some(CONNECT) => Err(refused_app(&rest)),
             "_result" if answers == Some(CREATE_STREAM) => self.created(&rest),
-            "_error" if answers == Some(CREATE_STREAM) || answers == Some(PUBLISH) => {
+            "_error" if [CREATE_STREAM, PUBLISH, PLAY].map(Some).contains(&answers) => {
                 Err(Fault::Stream(known(member(&rest, "code"))))
             }
             "onStatus" => self.status(&rest),
@@ -232,6 +281,18 @@ impl Dialogue {
             .map(|number| number as u32)
             .ok_or(Fault::Stream(None))?;
         self.stream = Stream::Made(stream);
+        if self.purpose == Purpose::Play {
+            let mut play = self.named("play", PLAY);
+            write(&mut play, &Value::Number(LIVE));
+            self.send(STREAM_COMMANDS, stream, play);
+            let parts = [
+                &BUFFER_LENGTH[..],
+                &stream.to_be_bytes(),
+                &BUFFER.to_be_bytes(),
+            ];
+            self.control(kind::USER_CONTROL, parts.concat());
+            return Ok(());
+        }
         let mut publish = self.named("publish", PUBLISH);
         write_text(&mut publish, "live");
         self.send(STREAM_COMMANDS, stream, publish);

@@ -87,10 +87,10 @@ impl Server<'_> {
                 Reason::Dns,
                 format!("The host {host} cannot be found; check its name."),
             ),
-            Unresolved::NotPublic(address) => (
+            Unresolved::NotPublic => (
                 Reason::PrivateAddress,
                 format!(
-                    "The host {host} leads to {address}, which is not a public address; \
+                    "The host {host} leads into a network that is not public; \
                      the operator has not allowed private destinations."
                 ),
             ),
@@ -170,6 +170,7 @@ impl Server<'_> {
             Step::Handshake => "The handshake of RTMP was not finished",
             Step::App => "The server did not answer the request for the app",
             Step::Publish => "The server did not answer the request to publish",
+            Step::Play => "The server did not answer the request to play",
         };
         let seconds = limit.as_secs_f64();
         (
@@ -207,6 +208,7 @@ impl Server<'_> {
             Step::Handshake => "during the handshake of RTMP",
             Step::App => "when asked for the app",
             Step::Publish => "when asked to publish",
+            Step::Play => "when asked to play",
         };
         (
             Reason::RemoteClosed,

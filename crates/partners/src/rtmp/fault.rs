@@ -8,6 +8,11 @@ pub(super) const MAX_MESSAGES: usize = 500;
 /// Bytes of the server at most.
 pub(super) const MAX_BYTES: usize = 1024 * 1024;
 
+/// The same for one whose stream is played: what it has kept of it, at once, and a few seconds more.
+pub(super) const MAX_MEDIA_MESSAGES: usize = 50_000;
+/// Bytes, as well.
+pub(super) const MAX_MEDIA_BYTES: usize = 16 * 1024 * 1024;
+
 /// Why the dialogue ends before its aim.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Fault {
@@ -33,7 +38,7 @@ pub(super) enum Fault {
     #[error("a command without a name")]
     NoCommand,
     /// It talks without end.
-    #[error("the server sent more than {MAX_MESSAGES} messages or {MAX_BYTES} bytes")]
+    #[error("the server sent more than is read of it")]
     TooMuch,
 }
 
@@ -42,7 +47,7 @@ fn or_none(code: &Option<&'static str>) -> &'static str {
 }
 
 /// Status codes that are passed on; any other text of a server is not.
-const KNOWN_CODES: [&str; 17] = [
+const KNOWN_CODES: [&str; 20] = [
     "NetConnection.Call.BadVersion",
     "NetConnection.Call.Failed",
     "NetConnection.Call.Prohibited",
@@ -55,6 +60,9 @@ const KNOWN_CODES: [&str; 17] = [
     "NetStream.Connect.Failed",
     "NetStream.Connect.Rejected",
     "NetStream.Failed",
+    "NetStream.Play.Failed",
+    "NetStream.Play.StreamNotFound",
+    "NetStream.Play.UnpublishNotify",
     "NetStream.Publish.BadName",
     "NetStream.Publish.Denied",
     "NetStream.Publish.Failed",

@@ -1,7 +1,9 @@
-//! RTMP, as far as it takes to find out whether a destination works (Adobe's RTMP 1.0, AMF0).
+//! RTMP, as far as it takes to find out whether a destination works, and whether what was sent is shown
+//! (Adobe's RTMP 1.0, AMF0).
 //!
 //! [`check`] does what an encoder does before the first picture: look up, connect, encrypt, shake hands,
-//! ask for the app and, with [`Depth::Publish`], begin and end a stream without media.
+//! ask for the app and, with [`Depth::Publish`], begin and end a stream without media. [`play`] does what a
+//! viewer does, for a few seconds.
 //!
 //! - R1: what is written is read back, whatever the pieces.
 //! - R2: nothing that a server sends makes it panic, wait beyond its limits or hold more than has come in.
@@ -14,7 +16,9 @@ mod dialogue;
 mod explain;
 mod fault;
 mod handshake;
+mod play;
 mod refusal;
 
-pub use check::{Check, Depth, Limits, check};
+pub use check::{Check, Depth, Limits, StreamName, check};
+pub use play::{Play, Playing, play};
 pub use refusal::{Reason, Refusal, Report, Step};

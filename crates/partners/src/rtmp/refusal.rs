@@ -22,6 +22,8 @@ pub enum Step {
     App,
     /// A stream is begun under the key.
     Publish,
+    /// A stream is asked for, to be played; no part of a test.
+    Play,
 }
 
 impl Step {
@@ -34,6 +36,7 @@ impl Step {
             Self::Handshake => "handshake",
             Self::App => "app",
             Self::Publish => "publish",
+            Self::Play => "play",
         }
     }
 }

@@ -17,6 +17,8 @@ pub enum Behaviour {
     Answers(String),
     /// Sends this, again and again.
     Floods(&'static str),
+    /// Sends the one, and then the other again and again.
+    Begins(&'static str, &'static str),
     /// Says nothing.
     Hangs,
     /// Closes the connection.
@@ -156,6 +158,12 @@ async fn serve(
             let _ = stream.write_all(text.as_bytes()).await;
         }
         Behaviour::Floods(text) => while stream.write_all(text.as_bytes()).await.is_ok() {},
+        Behaviour::Begins(first, then) => {
+            let mut sent = stream.write_all(first.as_bytes()).await;
+            while sent.is_ok() {
+                sent = stream.write_all(then.as_bytes()).await;
+            }
+        }
         Behaviour::Hangs => std::future::pending().await,
         Behaviour::Leaves => {}
     }
@@ -170,7 +178,10 @@ fn parse(bytes: &[u8]) -> Option<Received> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
         .collect();
-    let length: usize = headers.get("content-length")?.parse().ok()?;
+    let length = headers
+        .get("content-length")
+        .map(|length| length.parse::<usize>());
+    let length = length.transpose().ok()?.unwrap_or(0);
     let body = bytes.get(end + 4..end + 4 + length)?.to_vec();
     Some(Received {
         line,

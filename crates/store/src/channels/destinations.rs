@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use playout_domain::destination::{ServerUrl, StreamKeySetting};
+use playout_domain::destination::{Encode, PlaybackUrl, ServerUrl, StreamKeySetting};
 use playout_domain::{ChannelId, DestinationConfig, DestinationId, StreamKey};
+use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
@@ -78,6 +79,10 @@ pub(super) struct DestinationRow {
     enabled: bool,
     /// Sealed.
     pub(super) stream_key: Option<Vec<u8>>,
+    playback_url: Option<String>,
+    /// Nothing: it is copied.
+    encode: Option<Value>,
+    allow_lower_quality: bool,
 }
 
 impl DestinationRow {
@@ -89,10 +94,13 @@ impl DestinationRow {
             platform: row.try_get("platform")?,
             enabled: row.try_get("enabled")?,
             stream_key: row.try_get("stream_key")?,
+            playback_url: row.try_get("playback_url")?,
+            encode: row.try_get("encode")?,
+            allow_lower_quality: row.try_get("allow_lower_quality")?,
         })
     }
 
-    /// Every column is covered by the digest of the channel.
+    /// Every column is covered by the digest of the channel; those that came later by [`Self::add_options_to`].
     pub(super) fn add_to(&self, digest: &mut Digest) {
         digest
             .id(self.id)
@@ -103,9 +111,25 @@ impl DestinationRow {
             .optional(self.stream_key.as_deref(), Digest::bytes);
     }
 
+    /// The columns that came later, where one is not as in rows from before them: their digests stay right.
+    pub(super) fn add_options_to(&self, digest: &mut Digest) {
+        let options = (&self.playback_url, &self.encode, self.allow_lower_quality);
+        if options == (&None, &None, false) {
+            return;
+        }
+        digest
+            .id(self.id)
+            .optional(self.playback_url.as_deref(), Digest::text)
+            .optional(self.encode.as_ref(), Digest::json)
+            .flag(self.allow_lower_quality);
+    }
+
     pub(super) fn config(&self) -> Result<DestinationConfig, StoreError> {
         // Whether private addresses are allowed was asked when it was written.
         let server_url = ServerUrl::parse(&self.server_url, true).map_err(StoreError::internal)?;
+        let playback_url = self.playback_url.as_deref();
+        let playback_url = playback_url.map(|url| PlaybackUrl::parse(url, true));
+        let encode = self.encode.as_ref().map(Encode::from_stored).transpose();
         Ok(DestinationConfig {
             id: Some(DestinationId::from(self.id)),
             server_url,
@@ -115,6 +139,9 @@ impl DestinationRow {
             },
             platform: self.platform.parse().map_err(StoreError::Internal)?,
             enabled: self.enabled,
+            playback_url: playback_url.transpose().map_err(StoreError::internal)?,
+            encode: encode.map_err(StoreError::internal)?.unwrap_or_default(),
+            allow_lower_quality: self.allow_lower_quality,
         })
     }
 }
@@ -231,11 +258,14 @@ pub(super) async fn replace(
         });
         let sealed = sealed.transpose().map_err(StoreError::internal)?;
         let position = i32::try_from(position).map_err(StoreError::internal)?;
+        let encode = (destination.encode != Encode::Copy).then(|| destination.encode.to_json());
         tx.execute(
-            "INSERT INTO rtmp_destinations AS d (id, channel_id, position, server_url, platform, enabled, stream_key)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)
+            "INSERT INTO rtmp_destinations AS d (id, channel_id, position, server_url, platform, enabled, stream_key,
+                                                 playback_url, encode, allow_lower_quality)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $9, $10, $11)
              ON CONFLICT (id) DO UPDATE SET position = excluded.position, server_url = excluded.server_url,
-                 platform = excluded.platform, enabled = excluded.enabled,
+                 platform = excluded.platform, enabled = excluded.enabled, playback_url = excluded.playback_url,
+                 encode = excluded.encode, allow_lower_quality = excluded.allow_lower_quality,
                  stream_key = CASE WHEN $8 THEN d.stream_key ELSE excluded.stream_key END",
             &[
                 &id.uuid(),
@@ -246,6 +276,9 @@ pub(super) async fn replace(
                 &destination.enabled,
                 &sealed,
                 &keeps,
+                &destination.playback_url.as_ref().map(PlaybackUrl::as_str),
+                &encode,
+                &destination.allow_lower_quality,
             ],
         )
         .await?;

@@ -40,6 +40,9 @@ pub(super) fn settings(
     for destination in destinations {
         destination.add_to(&mut digest);
     }
+    for destination in destinations {
+        destination.add_options_to(&mut digest);
+    }
     Ok(digest.finish())
 }
 

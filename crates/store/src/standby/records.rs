@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_domain::destination::{ServerUrl, StreamKeySetting};
+use playout_domain::destination::{Encode, PlaybackUrl, ServerUrl, StreamKeySetting};
 use playout_domain::lifecycle::LifeState;
 use playout_domain::media::ProbeSummary;
 use playout_domain::{
@@ -51,6 +51,13 @@ struct KeptDestination {
     platform: Platform,
     enabled: bool,
     has_key: bool,
+    #[serde(default)]
+    playback_url: Option<String>,
+    /// Nothing: it is copied.
+    #[serde(default)]
+    encode: Option<Value>,
+    #[serde(default)]
+    allow_lower_quality: bool,
 }
 
 impl Kept {
@@ -62,6 +69,12 @@ impl Kept {
                 platform: destination.platform,
                 enabled: destination.enabled,
                 has_key: destination.stream_key.is_set(),
+                playback_url: destination
+                    .playback_url
+                    .as_ref()
+                    .map(|url| url.as_str().to_owned()),
+                encode: (destination.encode != Encode::Copy).then(|| destination.encode.to_json()),
+                allow_lower_quality: destination.allow_lower_quality,
             })
         };
         Self {
@@ -100,6 +113,9 @@ impl Kept {
     pub(crate) fn stored(self, id: ChannelId) -> Result<StoredChannel, String> {
         let destination = |kept: KeptDestination| {
             let server_url = ServerUrl::parse(&kept.server_url, true);
+            let playback_url = kept.playback_url.as_deref();
+            let playback_url = playback_url.map(|url| PlaybackUrl::parse(url, true));
+            let encode = kept.encode.as_ref().map(Encode::from_stored);
             Ok(DestinationConfig {
                 id: Some(kept.id),
                 server_url: server_url.map_err(|wrong| wrong.to_string())?,
@@ -109,6 +125,14 @@ impl Kept {
                 },
                 platform: kept.platform,
                 enabled: kept.enabled,
+                playback_url: playback_url
+                    .transpose()
+                    .map_err(|wrong| wrong.to_string())?,
+                encode: encode
+                    .transpose()
+                    .map_err(|wrong| wrong.to_string())?
+                    .unwrap_or_default(),
+                allow_lower_quality: kept.allow_lower_quality,
             })
         };
         let destinations: Result<Vec<_>, String> =

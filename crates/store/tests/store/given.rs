@@ -2,12 +2,15 @@
 
 use jiff::Timestamp;
 use playout_domain::config::FeatureFlags;
-use playout_domain::destination::{ServerUrl, StreamKeySetting};
+use playout_domain::destination::{
+    Encode, EncodeSettings, PlaybackUrl, ServerUrl, StreamKeySetting,
+};
 use playout_domain::lifecycle::LifeState;
 use playout_domain::plan::PlannedItem;
 use playout_domain::{
-    Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, Frame, FrameRate, MediaId,
-    Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
+    BitsPerSecond, Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, Frame,
+    FrameRate, MediaId, Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k,
+    Timeline,
 };
 pub(crate) use playout_store::testing::media;
 use playout_store::{Airtime, Principal, Store};
@@ -27,10 +30,17 @@ pub(crate) fn channel(client: ClientId, name: &str) -> Channel {
         interaction: true,
         ..FeatureFlags::default()
     };
-    config.rtmp_destinations = vec![destination(
-        "rtmp://a.example.com/live",
-        Some("live_sesame"),
-    )];
+    config.rtmp_destinations = vec![DestinationConfig {
+        playback_url: Some(PlaybackUrl::parse("https://a.example.com/live.m3u8", false).unwrap()),
+        encode: Encode::Transcode(EncodeSettings {
+            video_bitrate: BitsPerSecond(600_000),
+            resolution: Some(Resolution::P360),
+            frame_rate: Some(FrameRate::F25),
+            audio_bitrate: Some(BitsPerSecond(96_000)),
+        }),
+        allow_lower_quality: true,
+        ..destination("rtmp://a.example.com/live", Some("live_sesame"))
+    }];
     let at = Timestamp::now();
     Channel {
         id: ChannelId::from(Uuid::now_v7()),
@@ -53,6 +63,9 @@ pub(crate) fn destination(url: &str, key: Option<&str>) -> DestinationConfig {
         stream_key,
         platform: Platform::Youtube,
         enabled: true,
+        playback_url: None,
+        encode: Default::default(),
+        allow_lower_quality: false,
     }
 }
 

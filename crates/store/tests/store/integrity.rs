@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use playout_domain::Channel;
 use playout_domain::destination::StreamKeySetting;
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_store::{Cause, Loaded, Principal, Store, StoreError, testing};
 
-use crate::given::{airtime, destination, stored};
+use crate::given::{airtime, channel, destination, stored};
 
 /// Every column of a channel's rows, changed: what is done to the second of three channels.
 const DAMAGES: &[&str] = &[
@@ -36,7 +37,13 @@ const DAMAGES: &[&str] = &[
     "UPDATE rtmp_destinations SET stream_key = NULL WHERE channel_id = $1",
     "UPDATE rtmp_destinations SET id = gen_random_uuid() WHERE channel_id = $1",
     "DELETE FROM rtmp_destinations WHERE channel_id = $1",
-    "INSERT INTO rtmp_destinations SELECT gen_random_uuid(), channel_id, 1, server_url, platform, enabled FROM rtmp_destinations WHERE channel_id = $1",
+    "UPDATE rtmp_destinations SET playback_url = NULL WHERE channel_id = $1",
+    "UPDATE rtmp_destinations SET encode = jsonb_set(encode, '{videoBitrate}', '600001') WHERE channel_id = $1",
+    "UPDATE rtmp_destinations SET encode = NULL WHERE channel_id = $1",
+    "UPDATE rtmp_destinations SET allow_lower_quality = false WHERE channel_id = $1",
+    "UPDATE rtmp_destinations SET playback_url = NULL, encode = NULL, allow_lower_quality = false WHERE channel_id = $1",
+    "INSERT INTO rtmp_destinations SELECT gen_random_uuid(), channel_id, 1, server_url, platform, enabled, NULL, NULL, NULL, false
+     FROM rtmp_destinations WHERE channel_id = $1",
     "UPDATE airtime SET timeline = jsonb_set(timeline, '{clockOrigin}', '1') WHERE channel_id = $1",
     "UPDATE airtime SET plan = jsonb_set(plan, '{runs,0,items,0,frames}', '251') WHERE channel_id = $1",
     "UPDATE airtime SET rotation = '{\"items\": []}' WHERE channel_id = $1",
@@ -234,13 +241,56 @@ async fn reading_while_others_write_never_sees_half_a_change() {
     writing.await.unwrap();
 }
 
+/// A channel whose destination has no options, as all had once.
+async fn plain(store: &Store) -> Channel {
+    let who = Principal::daemon();
+    let mut given = channel(who.client, "One");
+    given.config.rtmp_destinations = vec![destination("rtmp://a.example.com/live", Some("key"))];
+    store
+        .insert_channel(&who, &given, &airtime())
+        .await
+        .unwrap()
+}
+
+/// What destinations may say besides came later: digests of before stay right, and so does damage.
+#[tokio::test]
+async fn digests_from_before_the_options_of_destinations_stay_right() {
+    let store = testing::fresh().await;
+    let (given, damaged) = (plain(&store).await, plain(&store).await);
+    let session = store.session().await;
+    let back = "
+        ALTER TABLE rtmp_destinations DROP COLUMN playback_url, DROP COLUMN encode, DROP COLUMN allow_lower_quality;
+        DELETE FROM migrations WHERE name = '0006_playback_url';";
+    session.batch_execute(back).await.unwrap();
+    let damage = "UPDATE rtmp_destinations SET enabled = false WHERE channel_id = $1";
+    session
+        .execute(damage, &[&damaged.id.uuid()])
+        .await
+        .unwrap();
+    let loaded = Store::connect(store.config())
+        .await
+        .unwrap()
+        .all_channels()
+        .await
+        .unwrap();
+    let whole: Vec<_> = loaded
+        .channels
+        .iter()
+        .map(|stored| stored.channel.clone())
+        .collect();
+    assert_eq!(whole, [given]);
+    assert_eq!(loaded.quarantined.len(), 1);
+    assert_eq!(loaded.quarantined[0].id, damaged.id);
+}
+
 /// A database of version 1, with a channel in it.
 #[tokio::test]
 async fn a_database_from_before_digests_gets_them_once() {
     let store = testing::fresh().await;
-    let given = stored(&store, &Principal::daemon(), "One").await;
+    let given = plain(&store).await;
     let session = store.session().await;
     let back = "
+        ALTER TABLE rtmp_destinations DROP COLUMN playback_url, DROP COLUMN encode, DROP COLUMN allow_lower_quality;
         ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest;
         ALTER TABLE airtime DROP COLUMN digest;
         DROP TABLE master_keys;

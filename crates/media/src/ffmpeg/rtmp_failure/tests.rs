@@ -1,6 +1,6 @@
 //! What FFmpeg really said, and what had happened. `tests/rtmp_failure.rs` makes it say it again.
 
-use super::RtmpFailure::{Dns, Network, Refused, Rejected, RemoteClosed, Tls};
+use super::RtmpFailure::{Dns, Network, Refused, Rejected, RemoteClosed, Stalled, Tls};
 use super::*;
 
 /// What FFmpeg 5.1.9 with GnuTLS 3.7.9 said, at `-loglevel error`, and what had happened.
@@ -144,7 +144,7 @@ Error closing file rtmps://127.0.0.1:19353/live: Input/output error",
     ),
     (
         "on air, the server stopped reading, -rw_timeout",
-        Some(Network),
+        Some(Stalled),
         "av_interleaved_write_frame(): Connection timed out
 Error writing trailer of rtmp://127.0.0.1:19350/live: Connection timed out
 Error closing file rtmp://127.0.0.1:19350/live: Connection timed out",

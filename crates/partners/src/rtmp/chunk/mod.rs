@@ -34,10 +34,16 @@ pub(super) mod kind {
     pub(in crate::rtmp) const WINDOW: u8 = 5;
     /// Set Peer Bandwidth
     pub(in crate::rtmp) const PEER_BANDWIDTH: u8 = 6;
+    /// Sound
+    pub(in crate::rtmp) const AUDIO: u8 = 8;
+    /// Pictures
+    pub(in crate::rtmp) const VIDEO: u8 = 9;
     /// A command in AMF3: a byte 0, then AMF0.
     pub(in crate::rtmp) const COMMAND_AMF3: u8 = 17;
     /// A command in AMF0
     pub(in crate::rtmp) const COMMAND: u8 = 20;
+    /// Sound and pictures in one (§7.1.6)
+    pub(in crate::rtmp) const AGGREGATE: u8 = 22;
 }
 
 /// One message. Debug output shows the length of its payload only: it may hold a stream key.

@@ -1,6 +1,6 @@
 //! Puts messages together from the chunks that a server sends.
 //!
-//! Hostile input: a message has at most 64 KiB, at most 32 chunk streams are open, memory grows only by
+//! Hostile input: a message has at most 64 KiB (4 MiB where media is expected), at most 32 chunk streams are open, memory grows only by
 //! what has come in. What the standard does not allow ends the reading.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,8 @@ use super::{EXTENDED, FIRST_CHUNK_SIZE, Message, kind};
 
 /// Bytes of a message at most; what servers say to a publisher is a tenth of it.
 pub(super) const MAX_MESSAGE: usize = 64 * 1024;
+/// The same where pictures are expected.
+const MAX_MEDIA: usize = 4 * 1024 * 1024;
 /// Chunk streams in use at most.
 pub(super) const MAX_STREAMS: usize = 32;
 
@@ -22,7 +24,7 @@ pub(in crate::rtmp) enum ChunkError {
     #[error("a message begins inside another")]
     Interrupted,
     /// A message longer than is read.
-    #[error("a message of {0} bytes; at most {MAX_MESSAGE} are read")]
+    #[error("a message of {0} bytes, which are not read")]
     TooLong(usize),
     /// More chunk streams than are read.
     #[error("more than {MAX_STREAMS} chunk streams")]
@@ -38,6 +40,8 @@ pub(in crate::rtmp) struct ChunkReader {
     buffer: Vec<u8>,
     /// Bytes of a message in one chunk, as the server set it.
     chunk_size: usize,
+    /// Bytes of a message at most.
+    longest: usize,
     /// What is known of each chunk stream.
     streams: BTreeMap<u32, Stream>,
 }
@@ -68,12 +72,18 @@ impl Default for ChunkReader {
         Self {
             buffer: Vec::new(),
             chunk_size: FIRST_CHUNK_SIZE,
+            longest: MAX_MESSAGE,
             streams: BTreeMap::new(),
         }
     }
 }
 
 impl ChunkReader {
+    /// From now on messages may be as long as pictures are.
+    pub(in crate::rtmp) fn expect_media(&mut self) {
+        self.longest = MAX_MEDIA;
+    }
+
     /// Takes bytes. To be read with [`Self::next`] until that answers `None`, before more are taken.
     pub(in crate::rtmp) fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -128,7 +138,7 @@ impl ChunkReader {
         let Some(header) = bytes.message_header(format, &before, begun.is_some()) else {
             return Ok(None);
         };
-        if header.length > MAX_MESSAGE {
+        if header.length > self.longest {
             return Err(ChunkError::TooLong(header.length));
         }
         let head = self.buffer.len() - bytes.0.len();

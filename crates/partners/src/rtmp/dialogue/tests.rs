@@ -378,3 +378,83 @@ proptest! {
         prop_assert_eq!(fed(&bytes, &sizes), fed(&bytes, &[]));
     }
 }
+
+/// A dialogue that has asked to play a stream.
+fn playing() -> (Dialogue, Script) {
+    let (mut dialogue, mut server) = connected();
+    dialogue.expect_media();
+    dialogue.play("tv");
+    server.hears(&mut dialogue);
+    let answer = server.says("_result", 4.0, &[Value::Null, Value::Number(7.0)]);
+    dialogue.received(&answer).unwrap();
+    (dialogue, server)
+}
+
+#[test]
+fn a_stream_is_asked_for_and_its_media_has_a_time() {
+    let (mut dialogue, mut server) = playing();
+    let commands = server.hears(&mut dialogue);
+    let [(name, values)] = commands.as_slice() else {
+        panic!("{commands:?}");
+    };
+    assert_eq!(name, "play");
+    assert_eq!(values[2].as_text(), Some("tv"));
+    assert_eq!(dialogue.newest_media(), None);
+    let start = status("status", "NetStream.Play.Start", "tv");
+    dialogue
+        .received(&server.says("onStatus", 0.0, &[Value::Null, start]))
+        .unwrap();
+    assert_eq!(dialogue.newest_media(), None, "a word is no media");
+    for (kind, timestamp, payload) in [
+        (9, 40, vec![7; 200_000]),
+        (8, 63, vec![7]),
+        (9, 80, Vec::new()),
+    ] {
+        let mut bytes = Vec::new();
+        let message = Message {
+            chunk_stream: 6,
+            kind,
+            timestamp,
+            stream: 7,
+            payload,
+        };
+        server.writer.write(&mut bytes, &message);
+        dialogue.received(&bytes).unwrap();
+    }
+    assert_eq!(
+        dialogue.newest_media(),
+        Some(63),
+        "an empty message is no media"
+    );
+}
+
+#[test]
+fn a_stream_that_is_not_there_is_refused_and_a_flood_is_bounded() {
+    for code in [
+        "NetStream.Play.StreamNotFound",
+        "NetStream.Play.UnpublishNotify",
+    ] {
+        let (mut dialogue, mut server) = playing();
+        let answer = server.says(
+            "onStatus",
+            0.0,
+            &[Value::Null, status("status", code, "tv")],
+        );
+        assert_eq!(dialogue.received(&answer), Err(Fault::Stream(Some(code))));
+    }
+    let (mut dialogue, _) = playing();
+    let refused = (0..5000).find_map(|_| dialogue.received(&[0xff; 4096]).err());
+    assert!(refused.is_some());
+    let (mut dialogue, mut server) = playing();
+    let mut bytes = Vec::new();
+    let message = Message {
+        chunk_stream: 6,
+        kind: 9,
+        timestamp: 5,
+        stream: 7,
+        payload: vec![0; 1 << 20],
+    };
+    server.writer.write(&mut bytes, &message);
+    let flooded = (0..40).find_map(|_| dialogue.received(&bytes).err());
+    assert_eq!(flooded, Some(Fault::TooMuch));
+}
