@@ -8,6 +8,7 @@
 mod alerts;
 mod bounded;
 mod check;
+mod limits;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use toml::de::DeTable;
 
 pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use bounded::{Count, Seconds, Secret};
+pub use limits::LimitSettings;
 
 /// Every setting of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,7 @@ pub struct Config {
     pub playout: PlayoutSettings,
     pub hls: HlsSettings,
     pub rtmp: RtmpSettings,
+    pub limits: LimitSettings,
     pub alerts: AlertSettings,
     pub sse: SseSettings,
 }
@@ -163,6 +166,7 @@ impl Default for Config {
             playout: PlayoutSettings::default(),
             hls: HlsSettings::default(),
             rtmp: RtmpSettings::default(),
+            limits: LimitSettings::default(),
             alerts: AlertSettings::default(),
             sse: SseSettings::default(),
         }

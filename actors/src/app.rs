@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use playout_domain::config::Policy;
 use playout_domain::media::Profile;
+use playout_domain::resources::Allowances;
 use playout_store::Store;
 
 use crate::alerts::{AlertsConfig, ErrorHandler};
@@ -41,6 +42,8 @@ pub struct AppConfig {
     pub prepare_jobs: usize,
     /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
     pub default_profile: Option<Profile>,
+    /// What FFmpeg processes may use.
+    pub allowances: Allowances,
     /// What alerts are raised by, and how they are told.
     pub alerts: AlertsConfig,
 }
@@ -94,6 +97,7 @@ impl App {
             dir: config.data_dir.join("media"),
             parallel_prepares: config.prepare_jobs.max(1),
             default_profile: config.default_profile,
+            allowances: config.allowances,
         };
         let (library, facts) =
             Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
@@ -110,9 +114,14 @@ impl App {
         let studio = Studio {
             gate: StartGate::new(STARTING_PER_CORE * cores),
             library: library.clone(),
-            slates: Slates::new(config.data_dir.join("slate"), launcher.clone()),
+            slates: Slates::new(
+                config.data_dir.join("slate"),
+                launcher.clone(),
+                config.allowances.prepare,
+            ),
             launcher,
             settings: config.playout,
+            allowances: config.allowances,
         };
         let environment = Environment {
             store: store.clone(),

@@ -77,6 +77,7 @@ impl House {
             media_roots: Vec::new(),
             prepare_jobs: 1,
             default_profile: None,
+            allowances: Default::default(),
         };
         App::start(config, store).await.unwrap()
     }

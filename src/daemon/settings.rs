@@ -127,6 +127,7 @@ pub(super) fn app(
             .media
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
+        allowances: config.limits.allowances(),
         alerts,
     })
 }

@@ -56,6 +56,7 @@ impl House {
             media_roots: Vec::new(),
             prepare_jobs: 1,
             default_profile: None,
+            allowances: Default::default(),
         };
         let app = App::start(config, (*store).clone()).await.unwrap();
         Self {

@@ -38,6 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use playout_domain::ids::{ClientId, MediaId};
 use playout_domain::media::Profile;
+use playout_domain::resources::Allowances;
 use playout_media::index::GopIndex;
 use playout_media::probe::Probed;
 use playout_store::{Principal, Store};
@@ -65,6 +66,8 @@ pub struct LibraryConfig {
     /// What everything imported is prepared into, before a channel asks; nothing: only what
     /// channels ask for is prepared.
     pub default_profile: Option<Profile>,
+    /// What its programs may use.
+    pub allowances: Allowances,
 }
 
 /// A prepared item, ready to be read.
@@ -123,6 +126,7 @@ struct Inner {
     files: Files,
     parallel_prepares: usize,
     default_profile: Option<Profile>,
+    allowances: Allowances,
     catalogue: RwLock<Catalogue>,
     /// Told when there is something to prepare, or to write to the store.
     work: Notify,
@@ -183,6 +187,7 @@ impl Library {
             files,
             parallel_prepares: config.parallel_prepares.max(1),
             default_profile: config.default_profile,
+            allowances: config.allowances,
             catalogue: RwLock::new(catalogue),
             work: Notify::new(),
             parallel_examinations,

@@ -38,10 +38,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use playout_domain::config::RecoverySettings;
+use playout_domain::config::{RecoverySettings, ResourceSettings};
 use playout_domain::ids::MediaId;
 use playout_domain::media::Profile;
 use playout_domain::plan::Plan;
+use playout_domain::resources::Allowances;
 use playout_domain::units::{Frame, Timeline};
 use playout_media::hls::{MediaPlaylist, Segmenter};
 use playout_media::splice::{Layout, Splicer};
@@ -94,6 +95,8 @@ pub(crate) struct Programme {
     pub(crate) fallback: Option<MediaId>,
     /// How its sources are kept running.
     pub(crate) recovery: RecoverySettings,
+    /// What its sources may use.
+    pub(crate) resources: ResourceSettings,
 }
 
 /// What all playouts share.
@@ -104,6 +107,8 @@ pub(crate) struct Studio {
     pub(crate) gate: StartGate,
     pub(crate) slates: Slates,
     pub(crate) settings: PlayoutSettings,
+    /// What processes may use, where a channel does not want less.
+    pub(crate) allowances: Allowances,
 }
 
 /// What one playout is given.
@@ -205,6 +210,7 @@ async fn run(
         source: studio.settings.source,
         library: studio.library.clone(),
         launcher: studio.launcher.clone(),
+        allowances: studio.allowances,
         gate: studio.gate.clone(),
         clock,
         queue: Arc::clone(&queue),

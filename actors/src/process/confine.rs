@@ -26,6 +26,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::spec::{Limits, Priority};
 
+/// CPU seconds between being asked to end for the CPU time it has used, and being killed.
+const LAST_SECONDS: u64 = 2;
 /// What the child uses of it is a page or two.
 const STACK: usize = 256 << 10;
 
@@ -153,11 +155,16 @@ fn confine(entry: &Entry<'_>) -> Result<(), Errno> {
     }
     set_limit(Resource::RLIMIT_CORE, 0)?;
     set_limit(Resource::RLIMIT_NOFILE, limits.open_files)?;
-    if let Some(bytes) = limits.address_space {
-        set_limit(Resource::RLIMIT_AS, bytes)?;
+    if let Some(bytes) = limits.allowance.memory {
+        // A little behind the limit: what goes on without the memory it wanted is seen to be above it.
+        set_limit(Resource::RLIMIT_DATA, bytes.saturating_add(bytes / 16))?;
     }
-    if let Some(time) = limits.cpu_time {
-        set_limit(Resource::RLIMIT_CPU, time.as_secs().max(1))?;
+    if let Some(time) = limits.allowance.cpu_time {
+        // First SIGXCPU, which asks it to end; SIGKILL for who goes on all the same.
+        let seconds = time.as_secs().max(1);
+        let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_CPU)?;
+        let last = seconds.saturating_add(LAST_SECONDS).min(hard);
+        setrlimit(Resource::RLIMIT_CPU, seconds.min(last), last)?;
     }
     if let Some(bytes) = limits.file_size {
         set_limit(Resource::RLIMIT_FSIZE, bytes)?;

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use playout_domain::resources::Excess;
 
 use super::launcher;
 
@@ -17,6 +18,8 @@ pub enum ExitKind {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// It was ended, or gave up, because it used more than it may.
+    Overran(Excess),
     /// Its end could not be observed; it was killed.
     Lost,
 }
@@ -36,6 +39,7 @@ impl fmt::Display for ExitKind {
                 Ok(signal) => write!(f, "was ended by {signal}"),
                 Err(_) => write!(f, "was ended by signal {number}"),
             },
+            ExitKind::Overran(excess) => excess.fmt(f),
             ExitKind::Lost => f.write_str("could not be watched and was killed"),
         }
     }

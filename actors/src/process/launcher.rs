@@ -153,7 +153,7 @@ impl Launcher {
         }
         let (reply, answer) = oneshot::channel();
         let label = spec.label.clone();
-        let stderr = spec.stderr;
+        let (stderr, allowance) = (spec.stderr, spec.limits.allowance);
         let gone = || SpawnError::System {
             label: label.clone(),
             source: io::Error::other("the launcher thread is gone"),
@@ -162,7 +162,7 @@ impl Launcher {
             .send(Order::Spawn(Box::new(spec), reply))
             .map_err(|_| gone())?;
         let launched = answer.await.map_err(|_| gone())??;
-        Process::adopt(launched, stderr, label.clone())
+        Process::adopt(launched, stderr, allowance, label.clone())
             .map_err(|source| SpawnError::System { label, source })
     }
 }

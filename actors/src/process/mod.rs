@@ -12,6 +12,7 @@ mod confine;
 mod group;
 mod launcher;
 mod list;
+mod overseer;
 mod roots;
 mod running;
 mod spec;

@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
+mod limits;
+
 fn launcher() -> Launcher {
     Launcher::new(Tools::default()).unwrap()
 }

@@ -12,6 +12,7 @@ use playout_domain::config::ChannelConfig;
 use playout_domain::destination::{Platform, ServerUrl};
 use playout_domain::ids::DestinationId;
 use playout_domain::output::{Connection, Effect, Event, FailureKind, OutputLife, SUSPEND_AFTER};
+use playout_domain::resources::Allowance;
 use playout_domain::units::FrameRate;
 use playout_domain::{AlertKind, Channel, StreamKey};
 use playout_partners::address::resolve;
@@ -44,6 +45,8 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) launcher: Launcher,
     pub(crate) settings: RtmpSettings,
+    /// What a process may use, as it was when the output began.
+    pub(crate) allowance: Allowance,
     /// Takes failures and recoveries.
     pub(crate) alerts: ErrorHandler,
     /// The channel as it was when the output began: whose it is, and what it is called.

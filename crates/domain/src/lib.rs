@@ -18,6 +18,7 @@ pub mod output;
 pub mod plan;
 mod profile;
 pub mod resolution;
+pub mod resources;
 pub mod source;
 pub mod units;
 pub mod violation;

@@ -74,6 +74,7 @@ impl House {
             dir: dir.path().join("media"),
             parallel_prepares: parallel,
             default_profile: Some(PROFILE),
+            allowances: Default::default(),
         };
         let hub = Arc::new(Hub::default());
         let events = hub.subscribe(Filter::default(), None);

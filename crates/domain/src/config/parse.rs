@@ -2,7 +2,7 @@
 
 use super::{
     ChannelConfig, FeatureFlags, InteractionFeature, InteractionSetting, MonetizationSettings,
-    RecoverySettings, Rung,
+    RecoverySettings, ResourceSettings, Rung,
 };
 use crate::destination::{DestinationConfig, Platform, ServerUrl, StreamKey, StreamKeySetting};
 use crate::ids::{DestinationId, MediaId};
@@ -106,6 +106,7 @@ fn read(
         interaction: fields.boolean("interactionEnabled", false),
     };
     config.recovery = RecoverySettings::read(fields);
+    config.resources = ResourceSettings::read(fields);
     config
 }
 
