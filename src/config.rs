@@ -8,6 +8,7 @@
 mod alerts;
 mod bounded;
 mod check;
+mod disk;
 mod limits;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use toml::de::DeTable;
 
 pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use bounded::{Count, Seconds, Secret};
+pub use disk::DiskSettings;
 pub use limits::LimitSettings;
 
 /// Every setting of the daemon.
@@ -37,6 +39,7 @@ pub struct Config {
     pub hls: HlsSettings,
     pub rtmp: RtmpSettings,
     pub limits: LimitSettings,
+    pub disk: DiskSettings,
     pub alerts: AlertSettings,
     pub sse: SseSettings,
 }
@@ -167,6 +170,7 @@ impl Default for Config {
             hls: HlsSettings::default(),
             rtmp: RtmpSettings::default(),
             limits: LimitSettings::default(),
+            disk: DiskSettings::default(),
             alerts: AlertSettings::default(),
             sse: SseSettings::default(),
         }

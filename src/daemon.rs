@@ -55,7 +55,7 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
     let _lock = lock::take(&data_dir).await?;
     let mark = RunMark::look(&data_dir);
     settings::check_tools()?;
-    let alerts = settings::alerts(&config, &data_dir, &mark)?;
+    let alerts = settings::alerts(&config, &mark)?;
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         let bind = config.http.bind;
         format!("cannot listen on {bind}: {error}; http.bind sets the address and port")

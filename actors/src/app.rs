@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use playout_domain::config::Policy;
+use playout_domain::disk::Thresholds;
 use playout_domain::media::Profile;
 use playout_domain::resources::Allowances;
 use playout_store::Store;
 
 use crate::alerts::{AlertsConfig, ErrorHandler};
 use crate::channels::{Channels, Environment, Live};
+use crate::disk::{Disk, DiskConfig};
 use crate::hub::Hub;
 use crate::integrity::Integrity;
 use crate::library::{Library, LibraryConfig};
@@ -44,6 +47,8 @@ pub struct AppConfig {
     pub default_profile: Option<Profile>,
     /// What FFmpeg processes may use.
     pub allowances: Allowances,
+    /// Where something is done about the room on the disk.
+    pub disk: Thresholds,
     /// What alerts are raised by, and how they are told.
     pub alerts: AlertsConfig,
 }
@@ -68,6 +73,8 @@ pub struct App {
     pub channels: Channels,
     /// Failures, and the alerts they raise.
     pub alerts: ErrorHandler,
+    /// The room on the disk.
+    pub disk: Disk,
     /// The media library.
     pub library: Library,
     /// The truth.
@@ -107,7 +114,19 @@ impl App {
         let stores = stores::child(&store, &hub, &takers);
         let heads = config.data_dir.join(AUDIT_HEADS);
         let integrity = Integrity::new(store.clone(), Arc::clone(&hub), heads);
-        let tree = Tree::grow(stores, &integrity, &telemetry, &alerts, &library)
+        let spools = config.data_dir.join("channels");
+        let made = std::fs::create_dir_all(&spools);
+        made.map_err(|error| StartError(format!("{}: {error}", spools.display())))?;
+        let playout = &config.playout;
+        let disk = DiskConfig {
+            channels: spools.clone(),
+            window: playout.window,
+            window_length: Duration::from_secs(u64::from(playout.target_duration))
+                * u32::try_from(playout.window).unwrap_or(u32::MAX),
+            thresholds: config.disk,
+        };
+        let disk = Disk::new(disk, Arc::clone(&hub), alerts.clone(), library.clone());
+        let tree = Tree::grow(stores, &integrity, &telemetry, &alerts, &disk, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -133,14 +152,9 @@ impl App {
             live: Live::default(),
             rtmp: config.rtmp,
         };
-        let channels = Channels::start(
-            environment,
-            tree.channels.clone(),
-            config.data_dir.join("channels"),
-            facts,
-        )
-        .await
-        .map_err(|error| StartError(format!("the channels: {error}")))?;
+        let channels = Channels::start(environment, tree.channels.clone(), spools, facts)
+            .await
+            .map_err(|error| StartError(format!("the channels: {error}")))?;
         if !store.is_taken_up() {
             let takes = (channels.clone(), library.clone(), alerts.clone());
             takers.send_replace(Some(takes));
@@ -149,6 +163,7 @@ impl App {
             hub,
             alerts,
             channels,
+            disk,
             library,
             store,
             telemetry,

@@ -10,6 +10,7 @@
 //! ├─ heartbeats        to Redis at once; straight to PostgreSQL without it
 //! ├─ hot copy          latest heartbeats to Redis
 //! ├─ alerts            what fails: written, told by webhook and mail; the history of channels
+//! ├─ disk              room on the disk: removes spool, pauses preparing, tells
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
 //! └─ channels          one_for_one, dynamic, stopped together
 //!     └─ channel …     10 restarts in 300 s, then parked and tried every 60 s; never a sibling's harm
@@ -30,6 +31,7 @@ use playout_domain::backoff::{BUDGET_FAILURES, BUDGET_TIME, SLOW_RETRY};
 use ractor::Actor;
 
 use crate::alerts::ErrorHandler;
+use crate::disk::Disk;
 use crate::integrity::Integrity;
 use crate::library::Library;
 use crate::supervise::{
@@ -74,6 +76,8 @@ pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 pub const HOT_COPY: Row = permanent("hot copy", 2);
 /// What fails.
 pub const ALERTS: Row = permanent("alerts", 5);
+/// Room on the disk. It ends after the queue that it pauses.
+pub const DISK: Row = permanent("disk", 1);
 /// The prepare queue.
 pub const LIBRARY: Row = permanent("library", 5);
 
@@ -94,13 +98,14 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 8] = [
+pub const TABLE: [Row; 9] = [
     STORE_GUARD,
     INTEGRITY,
     DRAIN,
     HEARTBEATS,
     HOT_COPY,
     ALERTS,
+    DISK,
     LIBRARY,
     CHANNELS,
 ];
@@ -152,12 +157,14 @@ impl Tree {
         integrity: &Integrity,
         telemetry: &Telemetry,
         alerts: &ErrorHandler,
+        disk: &Disk,
         library: &Library,
     ) -> Result<Self, ChildError> {
         let channels = Supervisor::planned(CHANNELS.name, CHANNELS_POLICY, Vec::new());
         let mut children = vec![stores, integrity.child()];
         children.extend(telemetry.children());
         children.push(alerts.child());
+        children.push(disk.child());
         children.push(library.child());
         children.push(channels.as_child(CHANNELS.restart, CHANNELS.shutdown));
         debug_assert!(

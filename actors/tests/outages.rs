@@ -78,6 +78,11 @@ impl House {
             prepare_jobs: 1,
             default_profile: None,
             allowances: Default::default(),
+            disk: playout_domain::disk::Thresholds {
+                spool: 0,
+                prepare: 0,
+                alert: 0,
+            },
         };
         App::start(config, store).await.unwrap()
     }

@@ -128,6 +128,7 @@ pub(super) fn app(
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
         allowances: config.limits.allowances(),
+        disk: config.disk.thresholds(),
         alerts,
     })
 }
@@ -163,11 +164,7 @@ fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
 ///
 /// # Errors
 /// One sentence: the mail server cannot be used as configured.
-pub(super) fn alerts(
-    config: &Config,
-    data_dir: &Path,
-    mark: &RunMark,
-) -> Result<AlertsConfig, String> {
+pub(super) fn alerts(config: &Config, mark: &RunMark) -> Result<AlertsConfig, String> {
     let settings = &config.alerts;
     Ok(AlertsConfig {
         dead_air: settings.dead_air.duration(),
@@ -176,8 +173,6 @@ pub(super) fn alerts(
             allow_private: settings.allow_private_webhooks,
         },
         mailer: mailer(&settings.smtp)?,
-        disk: Some(data_dir.to_owned()),
-        min_free_disk: settings.min_free_disk.get() as u64,
         unclean_stop: mark.unclean.clone(),
         ..AlertsConfig::default()
     })
@@ -336,7 +331,7 @@ mod tests {
         let mark = RunMark::look(folder.path());
         let settings = |more: &str| {
             let text = format!("[alerts.smtp]\n{more}");
-            alerts(&parse(&text), folder.path(), &mark)
+            alerts(&parse(&text), &mark)
         };
         assert!(settings("").unwrap().mailer.is_none());
         let server = "host = \"smtp.example.org\"\nfrom = \"TV <tv@example.org>\"\n";

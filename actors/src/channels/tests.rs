@@ -57,6 +57,11 @@ impl House {
             prepare_jobs: 1,
             default_profile: None,
             allowances: Default::default(),
+            disk: playout_domain::disk::Thresholds {
+                spool: 0,
+                prepare: 0,
+                alert: 0,
+            },
         };
         let app = App::start(config, (*store).clone()).await.unwrap();
         Self {

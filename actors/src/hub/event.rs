@@ -61,6 +61,8 @@ pub mod kind {
     pub const STORE_RECOVERED: &str = "store.recovered";
     /// Heartbeats were lost: no store took them.
     pub const TELEMETRY_LOST: &str = "telemetry.lost";
+    /// What is done about the room on the daemon's disk is another thing now.
+    pub const DISK_STAGE: &str = "disk.stage";
     /// Events were lost: read everything anew.
     pub const RESET: &str = "reset";
 }

@@ -16,6 +16,9 @@ use super::stats::{ProcessStats, cpu_time, stats};
 /// How often its memory is looked at, at least.
 const PERIOD: Duration = Duration::from_secs(1);
 
+/// So far the CPU time that limits go by and that `/proc` shows may lie apart.
+const GRAIN: Duration = Duration::from_millis(100);
+
 /// What programs say, in lower case, when they get no more memory: the C library, perl and python, x264, FFmpeg's
 /// decoders and filters.
 const NO_MEMORY: [&str; 5] = [
@@ -102,7 +105,7 @@ impl Overseer {
     pub(super) fn look_back(&mut self) {
         if let Some(limit) = self.allowance.cpu_time
             && self.excess.is_none()
-            && cpu_time(self.pid).is_some_and(|used| used >= limit)
+            && cpu_time(self.pid).is_some_and(|used| used + GRAIN >= limit)
         {
             self.excess = Some(Excess::CpuTime(limit));
         }

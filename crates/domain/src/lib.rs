@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod channel;
 pub mod config;
 pub mod destination;
+pub mod disk;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;

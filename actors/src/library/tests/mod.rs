@@ -160,7 +160,7 @@ impl House {
                 let view = self
                     .library
                     .inner
-                    .read(|catalogue| catalogue.view(item.id))
+                    .read(|catalogue| catalogue.view(item.id, Room::UNLIMITED))
                     .unwrap();
                 assert_ne!(
                     view.item.status,
