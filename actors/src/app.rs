@@ -115,10 +115,9 @@ impl App {
         let heads = config.data_dir.join(AUDIT_HEADS);
         let integrity = Integrity::new(store.clone(), Arc::clone(&hub), heads);
         let spools = config.data_dir.join("channels");
-        let made = std::fs::create_dir_all(&spools);
-        made.map_err(|error| StartError(format!("{}: {error}", spools.display())))?;
         let playout = &config.playout;
         let disk = DiskConfig {
+            data_dir: config.data_dir.clone(),
             channels: spools.clone(),
             window: playout.window,
             window_length: Duration::from_secs(u64::from(playout.target_duration))

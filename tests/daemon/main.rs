@@ -22,6 +22,7 @@ mod integrity;
 mod live;
 mod on_air;
 mod recovery;
+mod resources;
 mod rtmp;
 mod stores;
 mod storm;

@@ -31,6 +31,8 @@ const EVERY: Duration = Duration::from_secs(5);
 /// What is watched, and where each step begins.
 #[derive(Debug, Clone)]
 pub struct DiskConfig {
+    /// The folder of everything the daemon owns: its disk is watched.
+    pub data_dir: PathBuf,
     /// The folder with a folder for each channel.
     pub channels: PathBuf,
     /// Segments of a channel's playlist.
@@ -181,7 +183,7 @@ impl Inner {
 
     /// Bytes that the daemon may still write; nothing, where the disk does not tell.
     async fn free(&self) -> Option<u64> {
-        let folder = self.config.channels.clone();
+        let folder = self.config.data_dir.clone();
         // A disk that does not answer holds up nothing but this look at it.
         let looked = tokio::task::spawn_blocking(move || free_bytes(&folder)).await;
         let free = match looked {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod importing;
+mod pausing;
 mod preparing;
 mod restarting;
 mod taking_up;
