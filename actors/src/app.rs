@@ -17,7 +17,7 @@ use crate::hub::Hub;
 use crate::integrity::Integrity;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
-use crate::process::{Launcher, Roots, Tools};
+use crate::process::{Cgroups, Launcher, Roots, Tools};
 use crate::rtmp::RtmpSettings;
 use crate::stores::{self, Takers};
 use crate::telemetry::Telemetry;
@@ -47,6 +47,8 @@ pub struct AppConfig {
     pub default_profile: Option<Profile>,
     /// What FFmpeg processes may use.
     pub allowances: Allowances,
+    /// The daemon's control group, where it is delegated: channels get groups of their own in it.
+    pub cgroups: Option<Cgroups>,
     /// Where something is done about the room on the disk.
     pub disk: Thresholds,
     /// What alerts are raised by, and how they are told.
@@ -140,6 +142,7 @@ impl App {
             launcher,
             settings: config.playout,
             allowances: config.allowances,
+            cgroups: config.cgroups,
         };
         let environment = Environment {
             store: store.clone(),

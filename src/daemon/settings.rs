@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use playout_actors::process::Tools;
+use playout_actors::process::{Cgroups, Tools};
 use playout_actors::rtmp::{RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
 use playout_domain::alert::route::RoutePolicy;
@@ -88,6 +88,23 @@ fn key_source(credentials: Option<OsString>, data_dir: &Path) -> KeySource {
     }
 }
 
+/// Where cgroup v2 is mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The daemon's own control group, where it is delegated; told once either way.
+pub(super) fn cgroups() -> Option<Cgroups> {
+    match Cgroups::take_over(Path::new(CGROUPS)) {
+        Ok(cgroups) => {
+            tracing::info!(group = %cgroups.home().display(), "each channel has a control group of its own");
+            Some(cgroups)
+        }
+        Err(reason) => {
+            tracing::info!(%reason, "channels have no control groups; each process has its own limits");
+            None
+        }
+    }
+}
+
 /// What the living tier wants to know.
 ///
 /// # Errors
@@ -128,6 +145,7 @@ pub(super) fn app(
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
         allowances: config.limits.allowances(),
+        cgroups: None,
         disk: config.disk.thresholds(),
         alerts,
     })

@@ -57,6 +57,7 @@ impl House {
             prepare_jobs: 1,
             default_profile: None,
             allowances: Default::default(),
+            cgroups: None,
             disk: playout_domain::disk::Thresholds {
                 spool: 0,
                 prepare: 0,

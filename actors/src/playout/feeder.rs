@@ -34,7 +34,7 @@ use super::{Programme, SourceKind};
 use crate::chance;
 use crate::channels::OnAirKind;
 use crate::library::Library;
-use crate::process::{Launcher, Stdout};
+use crate::process::{ChannelGroup, Launcher, Stdout};
 
 /// How long past its time a GOP is waited for before filler stands in. What was published before keeps
 /// players busy for three segments; a source that comes back within this is not noticed.
@@ -57,6 +57,8 @@ pub(super) struct Equipment {
     pub(super) library: Library,
     pub(super) launcher: Launcher,
     pub(super) allowances: Allowances,
+    /// The control group of its processes.
+    pub(super) group: Option<Arc<ChannelGroup>>,
     pub(super) gate: StartGate,
     pub(super) clock: Clock,
     pub(super) queue: Arc<Queue>,
@@ -361,7 +363,8 @@ impl Feeder {
         let start = Start {
             spec: spec
                 .stdout(Stdout::PIPED)
-                .allowance(allowance.within(self.plan.resources)),
+                .allowance(allowance.within(self.plan.resources))
+                .group(self.equipment.group.clone()),
             from,
             due: clock.instant(at),
             first,
@@ -541,6 +544,10 @@ impl Feeder {
         self.plan = Arc::clone(&self.programme.borrow_and_update());
         self.filler.use_fallback(self.plan.fallback);
         self.failures.recover_by(self.plan.recovery);
+        if let Some(group) = &self.equipment.group {
+            let allowance = self.equipment.allowances.channel;
+            group.limit(allowance.within(self.plan.resources));
+        }
         self.passed_over = None;
         let plan = &self.plan.plan;
         if let Some(from) = self.equipment.queue.cut(|fed| stays(plan, fed)) {

@@ -39,7 +39,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use playout_domain::config::{RecoverySettings, ResourceSettings};
-use playout_domain::ids::MediaId;
+use playout_domain::ids::{ChannelId, MediaId};
 use playout_domain::media::Profile;
 use playout_domain::plan::Plan;
 use playout_domain::resources::Allowances;
@@ -51,7 +51,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::library::Library;
-use crate::process::Launcher;
+use crate::process::{Cgroups, ChannelGroup, Launcher};
 use air::{Air, Hls};
 use clock::Clock;
 use feeder::{Equipment, Feeder};
@@ -109,6 +109,20 @@ pub(crate) struct Studio {
     pub(crate) settings: PlayoutSettings,
     /// What processes may use, where a channel does not want less.
     pub(crate) allowances: Allowances,
+    /// Where channels have control groups.
+    pub(crate) cgroups: Option<Cgroups>,
+}
+
+impl Studio {
+    /// A channel's control group, where there are any.
+    pub(crate) fn group(
+        &self,
+        channel: ChannelId,
+        wanted: ResourceSettings,
+    ) -> Option<Arc<ChannelGroup>> {
+        let allowance = self.allowances.channel.within(wanted);
+        self.cgroups.as_ref()?.channel(channel, allowance)
+    }
 }
 
 /// What one playout is given.
@@ -124,6 +138,8 @@ pub(crate) struct Setup {
     pub(crate) spool_dir: PathBuf,
     /// The spool in it, shared by all playouts of the channel so that only one writes.
     pub(crate) spool: Arc<Mutex<Option<Spool>>>,
+    /// The control group of its sources.
+    pub(crate) group: Option<Arc<ChannelGroup>>,
     /// Where outputs outside of the playout get what goes on air.
     pub(crate) taps: Arc<Taps>,
     pub(crate) view: View,
@@ -211,6 +227,7 @@ async fn run(
         library: studio.library.clone(),
         launcher: studio.launcher.clone(),
         allowances: studio.allowances,
+        group: setup.group.clone(),
         gate: studio.gate.clone(),
         clock,
         queue: Arc::clone(&queue),

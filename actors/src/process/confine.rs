@@ -43,6 +43,8 @@ pub(super) struct Birth<'a> {
     pub(super) descriptors: &'a [OwnedFd],
     pub(super) priority: Priority,
     pub(super) limits: Limits,
+    /// Where it enters its control group; its number is above those of `descriptors`.
+    pub(super) entrance: Option<&'a OwnedFd>,
 }
 
 /// What the child reads, and writes why it could not become the program.
@@ -52,6 +54,8 @@ struct Entry<'a> {
     envp: Vec<*const c_char>,
     parent: Pid,
     failed: Option<Errno>,
+    /// Why it is not in its control group; it runs all the same.
+    shut_out: Option<Errno>,
 }
 
 impl Birth<'_> {
@@ -71,6 +75,7 @@ impl Birth<'_> {
             envp: pointers(self.environment),
             parent: Pid::this(),
             failed: None,
+            shut_out: None,
         };
         let mut stack = vec![0_u8; STACK];
         let mut pidfd: c_int = -1;
@@ -96,6 +101,9 @@ impl Birth<'_> {
         let pid = pid?;
         // SAFETY: CLONE_PIDFD has put a new descriptor there (with CLOEXEC set) that nobody else owns.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        if let Some(errno) = entry.shut_out {
+            tracing::warn!(%pid, %errno, "a process is not in its channel's control group");
+        }
         match entry.failed {
             None => Ok((pid, pidfd)),
             Some(errno) => {
@@ -111,6 +119,9 @@ impl Birth<'_> {
 extern "C" fn enter(entry: *mut c_void) -> c_int {
     // SAFETY: `start` passes its own entry, and does not touch it before this child is done with it.
     let entry = unsafe { &mut *entry.cast::<Entry<'_>>() };
+    if let Some(entrance) = entry.birth.entrance {
+        entry.shut_out = join(entrance.as_raw_fd()).err();
+    }
     // What `execve` returns at all is an error.
     entry.failed = Some(match confine(entry) {
         Ok(()) => {
@@ -127,6 +138,25 @@ extern "C" fn enter(entry: *mut c_void) -> c_int {
         Err(errno) => errno,
     });
     127
+}
+
+/// Enters the control group whose `cgroup.procs` this is: by this process's number, in digits.
+fn join(entrance: RawFd) -> Result<(), Errno> {
+    let mut digits = [b'\n'; 12];
+    let mut rest = Pid::this().as_raw().unsigned_abs();
+    let mut first = digits.len() - 1;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let text = &digits[first..];
+    // SAFETY: the buffer outlives the call; the descriptor is open for as long as `Birth` borrows it.
+    let done = unsafe { libc::write(entrance, text.as_ptr().cast(), text.len()) };
+    Errno::result(done).map(drop)
 }
 
 fn confine(entry: &Entry<'_>) -> Result<(), Errno> {

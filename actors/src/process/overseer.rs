@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use playout_domain::resources::{Allowance, Excess, ShareMeter};
 use tokio::time::{Instant, sleep_until};
 
@@ -15,9 +16,6 @@ use super::stats::{ProcessStats, cpu_time, stats};
 
 /// How often its memory is looked at, at least.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// So far the CPU time that limits go by and that `/proc` shows may lie apart.
-const GRAIN: Duration = Duration::from_millis(100);
 
 /// What programs say, in lower case, when they get no more memory: the C library, perl and python, x264, FFmpeg's
 /// decoders and filters.
@@ -101,11 +99,11 @@ impl Overseer {
     }
 
     /// Looks at the child, which has ended and is not reaped yet: FFmpeg takes SIGXCPU for the wish that it end,
-    /// and says nothing of it.
+    /// and says nothing of it. Limits go by whole ticks of the clock and `/proc` by time, so they lie apart.
     pub(super) fn look_back(&mut self) {
         if let Some(limit) = self.allowance.cpu_time
             && self.excess.is_none()
-            && cpu_time(self.pid).is_some_and(|used| used + GRAIN >= limit)
+            && cpu_time(self.pid).is_some_and(|used| used >= limit * 3 / 4)
         {
             self.excess = Some(Excess::CpuTime(limit));
         }
@@ -113,8 +111,15 @@ impl Overseer {
 
     /// How it ended, seen by what it has used.
     pub(super) fn explain(&self, exit: ExitKind) -> ExitKind {
+        if let (ExitKind::Signal(signal), Some(limit)) = (exit, self.allowance.cpu_time)
+            && signal == Signal::SIGXCPU as i32
+        {
+            return ExitKind::Overran(Excess::CpuTime(limit));
+        }
         match self.excess {
-            Some(excess) if !exit.success() => ExitKind::Overran(excess),
+            Some(excess) if !exit.success() && !matches!(exit, ExitKind::Overran(_)) => {
+                ExitKind::Overran(excess)
+            }
             _ => exit,
         }
     }

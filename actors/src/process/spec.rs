@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use playout_domain::resources::Allowance;
 use playout_media::ffmpeg::Secret;
+
+use super::cgroup::ChannelGroup;
 
 /// How the scheduler weighs a child against everything else on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -134,6 +137,8 @@ pub struct Spec {
     pub reads: Option<PathBuf>,
     /// What it may use up.
     pub limits: Limits,
+    /// The control group that it belongs to.
+    pub(crate) group: Option<Arc<ChannelGroup>>,
     /// What the child is, for logs: `source 7 of channel …`.
     pub label: String,
 }
@@ -151,6 +156,7 @@ impl Spec {
             secret: None,
             reads: None,
             limits: Limits::default(),
+            group: None,
             label: label.into(),
         }
     }
@@ -188,6 +194,12 @@ impl Spec {
     /// Sets what it may use of memory and CPU.
     pub fn allowance(mut self, allowance: Allowance) -> Spec {
         self.limits.allowance = allowance;
+        self
+    }
+
+    /// Sets the control group that it belongs to.
+    pub(crate) fn group(mut self, group: Option<Arc<ChannelGroup>>) -> Spec {
+        self.group = group;
         self
     }
 

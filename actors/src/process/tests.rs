@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
+mod cgroups;
 mod limits;
 
 fn launcher() -> Launcher {

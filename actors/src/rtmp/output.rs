@@ -29,7 +29,7 @@ use crate::alerts::{ErrorHandler, StreamError};
 use crate::chance;
 use crate::hub::{self, Hub, kind};
 use crate::playout::Taps;
-use crate::process::Launcher;
+use crate::process::{ChannelGroup, Launcher};
 
 /// How long outputs may take to leave when a channel goes off air.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) settings: RtmpSettings,
     /// What a process may use, as it was when the output began.
     pub(crate) allowance: Allowance,
+    /// The control group of its processes.
+    pub(crate) group: Option<Arc<ChannelGroup>>,
     /// Takes failures and recoveries.
     pub(crate) alerts: ErrorHandler,
     /// The channel as it was when the output began: whose it is, and what it is called.

@@ -170,7 +170,8 @@ impl Attempt {
             .spec(invocation, label)
             .stdin(Stdin::Piped { bytes: PIPE })
             .stderr(Stderr::Progress)
-            .allowance(self.shared.allowance);
+            .allowance(self.shared.allowance)
+            .group(self.shared.group.clone());
         let spawned = launcher.spawn(spec).await;
         spawned.map_err(|error| (FailureKind::Local, error.to_string()))
     }

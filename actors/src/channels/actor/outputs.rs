@@ -25,6 +25,9 @@ impl Room {
                 .allowances
                 .push
                 .within(snapshot.channel.config.resources),
+            group: environment
+                .studio
+                .group(handle.id, snapshot.channel.config.resources),
             alerts: environment.alerts.clone(),
             of: snapshot.channel.clone(),
             taps: Arc::clone(&handle.taps),

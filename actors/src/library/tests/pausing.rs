@@ -49,12 +49,17 @@ async fn a_paused_queue_stops_what_runs_leaves_nothing_and_goes_on() {
         files.count()
     };
     until("nothing is left of it", || left() == 0).await;
-    let view = rendition(&house, &item).await;
-    assert_eq!(view.status, RenditionStatus::Waiting);
-    assert_eq!(
-        view.reason.as_deref(),
-        Some("It waits for room on the daemon's disk.")
-    );
+    let reason = || {
+        let room = *house.library.inner.room.borrow();
+        let view = house.library.inner.read(|all| all.view(item.id, room));
+        let rendition = view.unwrap().renditions.remove(0);
+        let waits = rendition.status == RenditionStatus::Waiting;
+        rendition.reason.filter(|_| waits)
+    };
+    until("it says what it waits for", || {
+        reason().as_deref() == Some("It waits for room on the daemon's disk.")
+    })
+    .await;
     std::fs::write(tools.path().join("go"), "").unwrap();
     assert_eq!(begun(tools.path()).len(), 1, "nothing begins meanwhile");
     house.library.set_room(Room::UNLIMITED);
