@@ -6,7 +6,7 @@ use super::*;
 fn waiting(folder: &Path) -> Tools {
     let at = folder.display();
     let script = format!(
-        "echo > {at}/begun.$$; while [ ! -e {at}/go ]; do sleep 0.02; done; exec ffmpeg \"$@\""
+        "mkdir {at}/begun.$$; while [ ! -e {at}/go ]; do sleep 0.02; done; exec ffmpeg \"$@\""
     );
     stand_in(folder, &script)
 }
