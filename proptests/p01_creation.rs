@@ -133,8 +133,13 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
     let destinations = prop::option::of(prop::collection::vec(destination(), 0..4));
     // Eighths of a second are exact in binary and in milliseconds.
     let recovery = prop::option::of((1..=100_u32, 1..=240_u32, 1..=60_u32));
-    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery)).prop_map(
-        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery))| {
+    // Quarters of a core are exact in binary and in percent.
+    let resources = prop::option::of((
+        prop::option::of(1_u64 << 26..=1 << 40),
+        prop::option::of(1..=4_000_u32),
+    ));
+    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery, resources)).prop_map(
+        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery, resources))| {
             let mut written = Map::new();
             let mut read = Map::new();
             let mut set = |key: &str, given: Option<Value>, default: Value| {
@@ -171,6 +176,8 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
             };
             let chosen = recovery.map(|(restarts, delay, interval)| settings(restarts, f64::from(delay) / 8.0, interval));
             set("recoverySettings", chosen, settings(10, 0.5, 5));
+            let chosen = resources.map(|(memory, quarters)| json!({ "memory": memory, "cpu": quarters.map(|n| f64::from(n) / 4.0) }));
+            set("resourceSettings", chosen, json!({ "memory": null, "cpu": null }));
             let (enabled, currency) = money.clone().unwrap_or_default();
             let reads = json!({ "enabled": enabled.unwrap_or(false), "currency": currency.clone().unwrap_or("USD".into()) });
             read.insert("monetizationSettings".into(), reads);

@@ -8,6 +8,8 @@
 mod alerts;
 mod bounded;
 mod check;
+mod disk;
+mod limits;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +21,8 @@ use toml::de::DeTable;
 
 pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use bounded::{Count, Seconds, Secret};
+pub use disk::DiskSettings;
+pub use limits::LimitSettings;
 
 /// Every setting of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,6 +39,8 @@ pub struct Config {
     pub playout: PlayoutSettings,
     pub hls: HlsSettings,
     pub rtmp: RtmpSettings,
+    pub limits: LimitSettings,
+    pub disk: DiskSettings,
     pub alerts: AlertSettings,
     pub sse: SseSettings,
 }
@@ -183,6 +189,8 @@ impl Default for Config {
             playout: PlayoutSettings::default(),
             hls: HlsSettings::default(),
             rtmp: RtmpSettings::default(),
+            limits: LimitSettings::default(),
+            disk: DiskSettings::default(),
             alerts: AlertSettings::default(),
             sse: SseSettings::default(),
         }

@@ -24,7 +24,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_actors::{AlertsConfig, App};
+use playout_actors::process::Cgroups;
+use playout_actors::{AlertsConfig, App, AppConfig};
 use playout_store::embedded::Embedded;
 use playout_store::{Server, Store};
 use tokio::net::TcpListener;
@@ -55,8 +56,10 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
     let data_dir = data_dir(&config.data_dir)?;
     let _lock = lock::take(&data_dir).await?;
     let mark = RunMark::look(&data_dir);
+    // Before there is any child that it would have to take along.
+    let cgroups = settings::cgroups();
     settings::check_tools()?;
-    let alerts = settings::alerts(&config, &data_dir, &mark)?;
+    let alerts = settings::alerts(&config, &mark)?;
     let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
         let bind = config.http.bind;
         format!("cannot listen on {bind}: {error}; http.bind sets the address and port")
@@ -79,6 +82,7 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
     let daemon = Daemon {
         config,
         data_dir,
+        cgroups,
         alerts,
         mark,
         on_air,
@@ -98,6 +102,7 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
 struct Daemon {
     config: Config,
     data_dir: PathBuf,
+    cgroups: Option<Cgroups>,
     alerts: AlertsConfig,
     mark: RunMark,
     on_air: Option<PathBuf>,
@@ -110,9 +115,9 @@ struct Daemon {
 impl Daemon {
     /// From the database to the end of the living tier.
     async fn run(mut self, servers: Option<&Embedded>) -> Result<(), String> {
-        let alerts = self.alerts.clone();
+        let parts = (self.alerts.clone(), self.cgroups.clone());
         let started = tokio::select! {
-            started = start(&self.config, &self.data_dir, alerts, servers) => Some(started),
+            started = start(&self.config, &self.data_dir, parts, servers) => Some(started),
             () = self.signals.next() => None,
         };
         let app = match started {
@@ -187,7 +192,7 @@ async fn servers(config: &Config, data_dir: &Path) -> Result<Option<Embedded>, S
 async fn start(
     config: &Config,
     data_dir: &Path,
-    alerts: AlertsConfig,
+    (alerts, cgroups): (AlertsConfig, Option<Cgroups>),
     servers: Option<&Embedded>,
 ) -> Result<App, String> {
     let settings = settings::store(config, data_dir, servers)?;
@@ -206,7 +211,10 @@ async fn start(
     } else {
         tokio::spawn(admin_token_later(store.clone(), token));
     }
-    let settings = settings::app(config, data_dir, alerts)?;
+    let settings = AppConfig {
+        cgroups,
+        ..settings::app(config, data_dir, alerts)?
+    };
     App::start(settings, store)
         .await
         .map_err(|error| error.to_string())

@@ -2,19 +2,23 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use playout_domain::config::Policy;
+use playout_domain::disk::Thresholds;
 use playout_domain::media::Profile;
+use playout_domain::resources::Allowances;
 use playout_store::Store;
 
 use crate::alerts::{AlertsConfig, ErrorHandler};
 use crate::channels::{Channels, Environment, Live};
+use crate::disk::{Disk, DiskConfig};
 use crate::hub::Hub;
 use crate::integrity::Integrity;
 use crate::leases;
 use crate::library::{Library, LibraryConfig};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
-use crate::process::{Launcher, Roots, Tools};
+use crate::process::{Cgroups, Launcher, Roots, Tools};
 use crate::rtmp::RtmpSettings;
 use crate::stores::{self, Takers};
 use crate::telemetry::Telemetry;
@@ -42,6 +46,12 @@ pub struct AppConfig {
     pub prepare_jobs: usize,
     /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
     pub default_profile: Option<Profile>,
+    /// What FFmpeg processes may use.
+    pub allowances: Allowances,
+    /// The daemon's control group, where it is delegated: channels get groups of their own in it.
+    pub cgroups: Option<Cgroups>,
+    /// Where something is done about the room on the disk.
+    pub disk: Thresholds,
     /// What alerts are raised by, and how they are told.
     pub alerts: AlertsConfig,
 }
@@ -66,6 +76,8 @@ pub struct App {
     pub channels: Channels,
     /// Failures, and the alerts they raise.
     pub alerts: ErrorHandler,
+    /// The room on the disk.
+    pub disk: Disk,
     /// The media library.
     pub library: Library,
     /// The truth.
@@ -95,6 +107,7 @@ impl App {
             dir: config.data_dir.join("media"),
             parallel_prepares: config.prepare_jobs.max(1),
             default_profile: config.default_profile,
+            allowances: config.allowances,
         };
         let (library, facts) =
             Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())
@@ -105,16 +118,33 @@ impl App {
         let leases = leases::child(&store, &hub, &takers);
         let heads = config.data_dir.join(AUDIT_HEADS);
         let integrity = Integrity::new(store.clone(), Arc::clone(&hub), heads);
-        let tree = Tree::grow(stores, leases, &integrity, &telemetry, &alerts, &library)
+        let spools = config.data_dir.join("channels");
+        let playout = &config.playout;
+        let disk = DiskConfig {
+            data_dir: config.data_dir.clone(),
+            channels: spools.clone(),
+            window: playout.window,
+            window_length: Duration::from_secs(u64::from(playout.target_duration))
+                * u32::try_from(playout.window).unwrap_or(u32::MAX),
+            thresholds: config.disk,
+        };
+        let disk = Disk::new(disk, Arc::clone(&hub), alerts.clone(), library.clone());
+        let tree = Tree::grow(stores, leases, &integrity, &telemetry, &alerts, &disk, &library)
             .await
             .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let studio = Studio {
             gate: StartGate::new(STARTING_PER_CORE * cores),
             library: library.clone(),
-            slates: Slates::new(config.data_dir.join("slate"), launcher.clone()),
+            slates: Slates::new(
+                config.data_dir.join("slate"),
+                launcher.clone(),
+                config.allowances.prepare,
+            ),
             launcher,
             settings: config.playout,
+            allowances: config.allowances,
+            cgroups: config.cgroups,
         };
         let environment = Environment {
             store: store.clone(),
@@ -126,19 +156,15 @@ impl App {
             live: Live::default(),
             rtmp: config.rtmp,
         };
-        let channels = Channels::start(
-            environment,
-            tree.channels.clone(),
-            config.data_dir.join("channels"),
-            facts,
-        )
-        .await
-        .map_err(|error| StartError(format!("the channels: {error}")))?;
+        let channels = Channels::start(environment, tree.channels.clone(), spools, facts)
+            .await
+            .map_err(|error| StartError(format!("the channels: {error}")))?;
         takers.send_replace(Some((channels.clone(), library.clone(), alerts.clone())));
         Ok(Self {
             hub,
             alerts,
             channels,
+            disk,
             library,
             store,
             telemetry,

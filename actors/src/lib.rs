@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod app;
 mod chance;
 pub mod channels;
+pub mod disk;
 pub mod error;
 pub mod hub;
 pub mod integrity;

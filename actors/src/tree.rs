@@ -11,6 +11,7 @@
 //! ├─ heartbeats        to Redis at once; straight to PostgreSQL without it
 //! ├─ hot copy          latest heartbeats to Redis
 //! ├─ alerts            what fails: written, told by webhook and mail; the history of channels
+//! ├─ disk              room on the disk: removes spool, pauses preparing, tells
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
 //! └─ channels          one_for_one, dynamic, stopped together
 //!     └─ channel …     10 restarts in 300 s, then parked and tried every 60 s; never a sibling's harm
@@ -31,6 +32,7 @@ use playout_domain::backoff::{BUDGET_FAILURES, BUDGET_TIME, SLOW_RETRY};
 use ractor::Actor;
 
 use crate::alerts::ErrorHandler;
+use crate::disk::Disk;
 use crate::integrity::Integrity;
 use crate::library::Library;
 use crate::supervise::{
@@ -77,6 +79,8 @@ pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 pub const HOT_COPY: Row = permanent("hot copy", 2);
 /// What fails.
 pub const ALERTS: Row = permanent("alerts", 5);
+/// Room on the disk. It ends after the queue that it pauses.
+pub const DISK: Row = permanent("disk", 1);
 /// The prepare queue.
 pub const LIBRARY: Row = permanent("library", 5);
 
@@ -105,6 +109,7 @@ pub const TABLE: [Row; 9] = [
     HEARTBEATS,
     HOT_COPY,
     ALERTS,
+    DISK,
     LIBRARY,
     CHANNELS,
 ];
@@ -157,12 +162,14 @@ impl Tree {
         integrity: &Integrity,
         telemetry: &Telemetry,
         alerts: &ErrorHandler,
+        disk: &Disk,
         library: &Library,
     ) -> Result<Self, ChildError> {
         let channels = Supervisor::planned(CHANNELS.name, CHANNELS_POLICY, Vec::new());
         let mut children = vec![stores, leases, integrity.child()];
         children.extend(telemetry.children());
         children.push(alerts.child());
+        children.push(disk.child());
         children.push(library.child());
         children.push(channels.as_child(CHANNELS.restart, CHANNELS.shutdown));
         debug_assert!(

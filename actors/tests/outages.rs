@@ -78,6 +78,13 @@ impl House {
             media_roots: Vec::new(),
             prepare_jobs: 1,
             default_profile: None,
+            allowances: Default::default(),
+            cgroups: None,
+            disk: playout_domain::disk::Thresholds {
+                spool: 0,
+                prepare: 0,
+                alert: 0,
+            },
         };
         App::start(config, store).await.unwrap()
     }

@@ -12,7 +12,6 @@ use super::bounded::{Count, Seconds};
 pub struct AlertSettings {
     pub dead_air: Seconds<1, 3600>,
     pub quiet: Seconds<0, 86_400>,
-    pub min_free_disk: Count<0, 1_000_000_000_000_000>,
     pub allow_private_webhooks: bool,
     pub smtp: SmtpSettings,
 }
@@ -46,7 +45,6 @@ impl Default for AlertSettings {
         Self {
             dead_air: Seconds::of(30),
             quiet: Seconds::of(600),
-            min_free_disk: Count::of(1 << 30),
             allow_private_webhooks: false,
             smtp: SmtpSettings::default(),
         }

@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
         }
     }
     folder(&config.rtmp.authorities).map_err(of("rtmp.authorities"))?;
+    config.disk.check()?;
     config.alerts.smtp.check()
 }
 

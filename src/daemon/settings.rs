@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use playout_actors::process::Tools;
+use playout_actors::process::{Cgroups, Tools};
 use playout_actors::rtmp::{FarEndSettings, RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
 use playout_domain::alert::route::RoutePolicy;
@@ -90,6 +90,23 @@ fn key_source(credentials: Option<OsString>, data_dir: &Path) -> KeySource {
     }
 }
 
+/// Where cgroup v2 is mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// The daemon's own control group, where it is delegated; told once either way.
+pub(super) fn cgroups() -> Option<Cgroups> {
+    match Cgroups::take_over(Path::new(CGROUPS)) {
+        Ok(cgroups) => {
+            tracing::info!(group = %cgroups.home().display(), "each channel has a control group of its own");
+            Some(cgroups)
+        }
+        Err(reason) => {
+            tracing::info!(%reason, "channels have no control groups; each process has its own limits");
+            None
+        }
+    }
+}
+
 /// What the living tier wants to know.
 ///
 /// # Errors
@@ -129,6 +146,9 @@ pub(super) fn app(
             .media
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
+        allowances: config.limits.allowances(),
+        cgroups: None,
+        disk: config.disk.thresholds(),
         alerts,
     })
 }
@@ -169,11 +189,7 @@ fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
 ///
 /// # Errors
 /// One sentence: the mail server cannot be used as configured.
-pub(super) fn alerts(
-    config: &Config,
-    data_dir: &Path,
-    mark: &RunMark,
-) -> Result<AlertsConfig, String> {
+pub(super) fn alerts(config: &Config, mark: &RunMark) -> Result<AlertsConfig, String> {
     let settings = &config.alerts;
     Ok(AlertsConfig {
         dead_air: settings.dead_air.duration(),
@@ -182,8 +198,6 @@ pub(super) fn alerts(
             allow_private: settings.allow_private_webhooks,
         },
         mailer: mailer(&settings.smtp)?,
-        disk: Some(data_dir.to_owned()),
-        min_free_disk: settings.min_free_disk.get() as u64,
         unclean_stop: mark.unclean.clone(),
         ..AlertsConfig::default()
     })
@@ -342,7 +356,7 @@ mod tests {
         let mark = RunMark::look(folder.path());
         let settings = |more: &str| {
             let text = format!("[alerts.smtp]\n{more}");
-            alerts(&parse(&text), folder.path(), &mark)
+            alerts(&parse(&text), &mark)
         };
         assert!(settings("").unwrap().mailer.is_none());
         let server = "host = \"smtp.example.org\"\nfrom = \"TV <tv@example.org>\"\n";

@@ -47,6 +47,7 @@ pub(super) async fn readyz(facade: &Facade, request: &Request) -> Result<Respons
         "redis": redis.works(),
         "conditions": { "postgres": stores::name(&postgres), "redis": stores::name(&redis) },
         "disk": room,
+        "diskStage": app.disk.view().stage.name(),
         "quarantinedChannels": app.channels.quarantined(),
         "journaledOrders": store.journaled(),
         "node": { "id": store.node().id, "name": store.node().name, "alone": store.is_alone() },

@@ -25,6 +25,7 @@ mod live;
 mod on_air;
 mod output_encode;
 mod recovery;
+mod resources;
 mod rtmp;
 mod stores;
 mod storm;

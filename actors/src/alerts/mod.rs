@@ -30,7 +30,6 @@ pub use deliveries::TestResult;
 pub use report::{ErrorContext, StreamError};
 pub use routes::NewRoute;
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -68,10 +67,6 @@ pub struct AlertsConfig {
     pub mailer: Option<Mailer>,
     /// How often the stores are asked whether they are there.
     pub stores_every: Duration,
-    /// The folder whose disk is watched; nothing: none is.
-    pub disk: Option<PathBuf>,
-    /// Fewer free bytes there are an alert.
-    pub min_free_disk: u64,
     /// When the last run began, if it did not end by itself.
     pub unclean_stop: Option<String>,
 }
@@ -85,8 +80,6 @@ impl Default for AlertsConfig {
             policy: RoutePolicy::default(),
             mailer: None,
             stores_every: Duration::from_secs(5),
-            disk: None,
-            min_free_disk: 1 << 30,
             unclean_stop: None,
         }
     }

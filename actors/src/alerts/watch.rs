@@ -1,13 +1,11 @@
-//! What nobody else would report: stores that do not work, reports that are lost, a disk that fills, media that
-//! could not be prepared, and that the daemon is over its last stop.
+//! What nobody else would report: stores that do not work, reports that are lost, media that could not be prepared,
+//! and that the daemon is over its last stop.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
-use nix::sys::statvfs::statvfs;
 use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::alert::{Key, Report, Service, Subject};
 use playout_domain::{AlertKind, MediaId};
@@ -17,12 +15,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{ErrorContext, ErrorHandler};
 use crate::hub::{Filter, Published, kind};
 
-/// How often the disk is looked at.
-const DISK: Duration = Duration::from_secs(30);
 /// How often it is asked whether everything that should be live is.
 const SETTLED: Duration = Duration::from_secs(1);
-/// So much more than the least has to be free before a full disk is over.
-const RELIEF: f64 = 1.1;
 
 const FOLLOWED: &[&str] = &[
     kind::MEDIA_READY,
@@ -34,12 +28,7 @@ const FOLLOWED: &[&str] = &[
 
 /// Watches for ever.
 pub(super) async fn run(handler: &ErrorHandler) -> Infallible {
-    let (never, ..) = tokio::join!(
-        stores(handler),
-        disk(handler),
-        events(handler),
-        settled(handler)
-    );
+    let (never, ..) = tokio::join!(stores(handler), events(handler), settled(handler));
     never
 }
 
@@ -59,41 +48,6 @@ async fn stores(handler: &ErrorHandler) -> Infallible {
             }
         }
     }
-}
-
-async fn disk(handler: &ErrorHandler) -> Infallible {
-    let Some(folder) = handler.inner.config.disk.clone() else {
-        return std::future::pending().await;
-    };
-    let folder: Arc<Path> = folder.into();
-    let least = handler.inner.config.min_free_disk;
-    let mut tick = every(DISK);
-    loop {
-        tick.tick().await;
-        // A disk that does not answer holds up nothing but this look at it.
-        let looked = Arc::clone(&folder);
-        let free = tokio::task::spawn_blocking(move || free_bytes(&looked)).await;
-        match free {
-            Ok(Ok(free)) if free < least => {
-                let error = format!("{free} bytes are free; fewer than {least} are an alert");
-                handler.handle_service_failure(Service::Disk, &error);
-            }
-            Ok(Ok(free)) if free as f64 >= least as f64 * RELIEF => {
-                handler.service_recovered(Service::Disk);
-            }
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "the disk cannot be looked at"),
-            Err(error) => tracing::debug!(%error, "the disk cannot be looked at"),
-        }
-    }
-}
-
-/// Bytes that the daemon may still write.
-fn free_bytes(folder: &Path) -> nix::Result<u64> {
-    let found = statvfs(folder)?;
-    Ok(found
-        .blocks_available()
-        .saturating_mul(found.fragment_size()))
 }
 
 /// Follows the events of the library and of telemetry: they need not know of alerts.

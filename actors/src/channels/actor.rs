@@ -324,6 +324,9 @@ impl Room {
             output: output.clone(),
             spool_dir: handle.spool_dir.clone(),
             spool: Arc::clone(&handle.spool),
+            group: environment
+                .studio
+                .group(channel.id, channel.config.resources),
             taps: Arc::clone(&handle.taps),
             view: view.clone(),
             lease: handle.lease.clone(),

@@ -57,6 +57,13 @@ impl House {
             media_roots: Vec::new(),
             prepare_jobs: 1,
             default_profile: None,
+            allowances: Default::default(),
+            cgroups: None,
+            disk: playout_domain::disk::Thresholds {
+                spool: 0,
+                prepare: 0,
+                alert: 0,
+            },
         };
         let app = App::start(config, (*store).clone()).await.unwrap();
         Self {

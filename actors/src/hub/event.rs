@@ -69,6 +69,8 @@ pub mod kind {
     pub const TELEMETRY_LOST: &str = "telemetry.lost";
     /// What waited is written: no more of it is lost.
     pub const TELEMETRY_RECOVERED: &str = "telemetry.recovered";
+    /// What is done about the room on the daemon's disk is another thing now.
+    pub const DISK_STAGE: &str = "disk.stage";
     /// Events were lost: read everything anew.
     pub const RESET: &str = "reset";
 }

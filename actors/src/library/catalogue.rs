@@ -12,7 +12,7 @@ use playout_store::Rendition;
 
 use super::known::{Entry, Findings, Known, Work};
 use super::view::MediaView;
-use super::{Original, Prepared};
+use super::{Original, Prepared, Room};
 
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
@@ -243,14 +243,15 @@ impl Catalogue {
         }
     }
 
-    pub(super) fn view(&self, media: MediaId) -> Option<MediaView> {
-        self.items.get(&media).map(Known::view)
+    pub(super) fn view(&self, media: MediaId, room: Room) -> Option<MediaView> {
+        self.items.get(&media).map(|known| known.view(room))
     }
 
     pub(super) fn list(
         &self,
         after: Option<MediaId>,
         limit: usize,
+        room: Room,
         sees: impl Fn(ClientId) -> bool,
     ) -> Vec<MediaView> {
         use std::ops::Bound;
@@ -262,7 +263,7 @@ impl Catalogue {
         later
             .filter(|known| sees(known.item.client_id))
             .take(limit)
-            .map(Known::view)
+            .map(|known| known.view(room))
             .collect()
     }
 }

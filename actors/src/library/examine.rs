@@ -24,8 +24,6 @@ use crate::process::{ExitKind, Limits, Priority, SpawnError, Stdout};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// More is not read of what a program answers.
 const LARGEST_ANSWER: u64 = 8 << 20;
-/// How much memory a look may take.
-const MEMORY: u64 = 8 << 30;
 
 /// Why a file was not accepted.
 #[derive(Debug)]
@@ -86,6 +84,10 @@ impl Inner {
             )) => return Err(refused(unread(&error))),
             Err(silent) => return Err(NotAccepted::Failed(silent.to_string())),
         };
+        if let ExitKind::Overran(excess) = answer.exit {
+            let reason = format!("looking into it {excess}");
+            return Err(refused(Refusal::Unreadable(reason).to_string()));
+        }
         let accepted = probe::parse(&answer.stdout, &answer.said)
             .and_then(|probed| Ok((probe::judge(&probed)?, probed)));
         let (judged, probed) = accepted.map_err(|refusal| refused(refusal.to_string()))?;
@@ -163,8 +165,7 @@ impl Inner {
     async fn run(&self, invocation: Invocation, label: &str) -> Result<Answer, SpawnError> {
         // Pipes are not files: the program cannot write anything else.
         let limits = Limits {
-            address_space: Some(MEMORY),
-            cpu_time: Some(PATIENCE * 2),
+            allowance: self.allowances.probe,
             file_size: Some(0),
             ..Limits::default()
         };

@@ -22,7 +22,7 @@ use super::meter::Meter;
 use super::orders::Order;
 use super::{Inner, LibraryFact, Prepared};
 use crate::hub::kind;
-use crate::process::{Limits, Priority, Stderr, Stdout};
+use crate::process::{ExitKind, Limits, Priority, Stderr, Stdout};
 
 /// Bytes read at once.
 const CHUNK: usize = 512 << 10;
@@ -165,6 +165,7 @@ impl Inner {
         // Pipes are not files: FFmpeg cannot write anything else.
         let limits = Limits {
             file_size: Some(0),
+            allowance: self.allowances.prepare,
             ..Limits::default()
         };
         let spec = self.launcher.spec(invocation, format!("preparing {media}"));
@@ -211,6 +212,9 @@ impl Inner {
             }
         }
         let (exit, words) = process.last_words().await;
+        if let ExitKind::Overran(excess) = exit {
+            return Err(Failure(format!("FFmpeg {excess} while preparing it.")));
+        }
         if !exit.success() {
             return Err(Failure(sentence(&words, &format!("FFmpeg {exit}"))));
         }

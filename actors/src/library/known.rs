@@ -11,10 +11,14 @@ use playout_media::probe::Probed;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::Prepared;
 use super::files::Stamp;
 use super::view::{MediaView, RenditionStatus, RenditionView};
+use super::{Prepared, Room};
 
+/// What packaging adds to the bitrate.
+const PACKAGING: f64 = 1.05;
+/// Why something is not prepared yet.
+const NO_ROOM: &str = "It waits for room on the daemon's disk.";
 /// How long after a failure the first new attempt may come; it doubles with each failure.
 const RETRY: Duration = Duration::from_secs(600);
 const LONGEST_RETRY: Duration = Duration::from_secs(24 * 3600);
@@ -134,7 +138,24 @@ impl Known {
         true
     }
 
-    pub(super) fn view(&self) -> MediaView {
+    /// About how many bytes it takes in a profile.
+    pub(super) fn expected(&self, profile: &Profile) -> u64 {
+        let bits = self.item.duration.as_secs_f64() * profile.total_bitrate().get() as f64;
+        (bits / 8.0 * PACKAGING) as u64
+    }
+
+    /// What a job that runs is still to write.
+    pub(super) fn promised(&self) -> u64 {
+        let left = |entry: &Entry| match entry.work {
+            Work::Running { percent, .. } => {
+                self.expected(&entry.profile) as f64 * (1.0 - percent.min(100.0) / 100.0)
+            }
+            _ => 0.0,
+        };
+        self.renditions.values().map(left).sum::<f64>() as u64
+    }
+
+    pub(super) fn view(&self, room: Room) -> MediaView {
         let rendition = |(key, entry): (&String, &Entry)| {
             let mut view = RenditionView {
                 profile: key.clone(),
@@ -146,7 +167,10 @@ impl Known {
                 reason: None,
             };
             match &entry.work {
-                Work::Waiting { .. } => {}
+                Work::Waiting { .. } => {
+                    let waits = room.paused || self.expected(&entry.profile) > room.spare;
+                    view.reason = waits.then(|| NO_ROOM.to_owned());
+                }
                 Work::Running { percent, eta } => {
                     view.status = RenditionStatus::Preparing;
                     view.percent = *percent;

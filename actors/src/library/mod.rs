@@ -38,6 +38,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use playout_domain::ids::{ClientId, MediaId};
 use playout_domain::media::Profile;
+use playout_domain::resources::Allowances;
 use playout_media::index::GopIndex;
 use playout_media::probe::Probed;
 use playout_store::{Principal, Store};
@@ -65,6 +66,8 @@ pub struct LibraryConfig {
     /// What everything imported is prepared into, before a channel asks; nothing: only what
     /// channels ask for is prepared.
     pub default_profile: Option<Profile>,
+    /// What its programs may use.
+    pub allowances: Allowances,
 }
 
 /// A prepared item, ready to be read.
@@ -107,6 +110,23 @@ pub enum LibraryFact {
     },
 }
 
+/// The room on the disk, as far as preparing is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Nothing is prepared.
+    pub paused: bool,
+    /// Bytes that what is prepared may take. What would take more waits, and lets others go first.
+    pub spare: u64,
+}
+
+impl Room {
+    /// There is room for everything.
+    pub const UNLIMITED: Self = Self {
+        paused: false,
+        spare: u64::MAX,
+    };
+}
+
 /// Answers who uses an item, for the sentence that says why it cannot be deleted.
 type InUse = Box<dyn Fn(MediaId) -> Option<String> + Send + Sync>;
 
@@ -123,7 +143,10 @@ struct Inner {
     files: Files,
     parallel_prepares: usize,
     default_profile: Option<Profile>,
+    allowances: Allowances,
     catalogue: RwLock<Catalogue>,
+    /// The room on the disk.
+    room: watch::Sender<Room>,
     /// Told when there is something to prepare, or to write to the store.
     work: Notify,
     /// Files examined at the same time.
@@ -183,7 +206,9 @@ impl Library {
             files,
             parallel_prepares: config.parallel_prepares.max(1),
             default_profile: config.default_profile,
+            allowances: config.allowances,
             catalogue: RwLock::new(catalogue),
+            room: watch::Sender::new(Room::UNLIMITED),
             work: Notify::new(),
             parallel_examinations,
             examinations: Semaphore::new(parallel_examinations),
@@ -204,6 +229,16 @@ impl Library {
     pub fn child(&self) -> ChildSpec {
         let inner = Arc::clone(&self.inner);
         tree::LIBRARY.task(move |stopping| queue::run(Arc::clone(&inner), stopping))
+    }
+
+    /// Tells how much room there is on the disk. Where there is none, what is being prepared is stopped, leaves
+    /// nothing behind, and is begun anew when there is. Never waits.
+    pub fn set_room(&self, room: Room) {
+        self.inner.room.send_if_modified(|known| {
+            let changed = *known != room;
+            *known = room;
+            changed
+        });
     }
 
     /// Imports a file, or a folder with everything in it. A caller that goes away does not end it.
@@ -239,9 +274,10 @@ impl Library {
         after: Option<MediaId>,
         limit: usize,
     ) -> Result<Vec<MediaView>, OpError> {
+        let room = *self.inner.room.borrow();
         Ok(self
             .inner
-            .read(|catalogue| catalogue.list(after, limit, |client| who.sees(client))))
+            .read(|catalogue| catalogue.list(after, limit, room, |client| who.sees(client))))
     }
 
     /// Takes an item out of the library. The original stays where it is; what was prepared goes.
@@ -334,7 +370,8 @@ impl Library {
     }
 
     fn seen(&self, who: &Principal, id: MediaId) -> Result<MediaView, OpError> {
-        let view = self.inner.read(|catalogue| catalogue.view(id));
+        let room = *self.inner.room.borrow();
+        let view = self.inner.read(|catalogue| catalogue.view(id, room));
         view.filter(|view| who.sees(view.item.client_id))
             .ok_or(OpError::NotFound("media"))
     }

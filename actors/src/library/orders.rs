@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Prepared;
 use super::catalogue::Catalogue;
-use super::known::{Entry, Findings, Work, patience};
+use super::known::{Entry, Findings, Known, Work, patience};
 
 /// Something to prepare, and of which edition.
 #[derive(Debug, Clone)]
@@ -96,26 +96,40 @@ impl Catalogue {
         true
     }
 
-    /// The next thing to prepare, which counts as running from now on.
-    pub(super) fn next(&mut self) -> Option<Order> {
-        loop {
-            let (media, profile) = self.urgent.pop_front().or_else(|| self.later.pop_front())?;
-            let Some(known) = self.items.get_mut(&media) else {
-                continue;
+    /// The next thing to prepare that fits into `spare` bytes beside what runs already; it counts as running from
+    /// now on.
+    pub(super) fn next(&mut self, spare: u64) -> Option<Order> {
+        let promised: u64 = match spare {
+            u64::MAX => 0,
+            _ => self.items.values().map(Known::promised).sum(),
+        };
+        let spare = spare.saturating_sub(promised);
+        let fits = |(media, profile): &(MediaId, Profile)| {
+            let expected = self.items.get(media).map(|known| known.expected(profile));
+            expected.is_none_or(|expected| expected <= spare)
+        };
+        let urgent = self.urgent.iter().position(fits);
+        let later = self.later.iter().position(fits);
+        let (media, profile) = match (urgent, later) {
+            (Some(at), _) => self.urgent.remove(at)?,
+            (None, Some(at)) => self.later.remove(at)?,
+            (None, None) => return None,
+        };
+        let known = self.items.get_mut(&media);
+        let order = known.and_then(|known| {
+            let entry = known.renditions.get_mut(&profile.key())?;
+            entry.work = Work::Running {
+                percent: 0.0,
+                eta: None,
             };
-            let edition = known.edition;
-            if let Some(entry) = known.renditions.get_mut(&profile.key()) {
-                entry.work = Work::Running {
-                    percent: 0.0,
-                    eta: None,
-                };
-                return Some(Order {
-                    media,
-                    profile,
-                    edition,
-                });
-            }
-        }
+            Some(Order {
+                media,
+                profile,
+                edition: known.edition,
+            })
+        });
+        // What is gone meanwhile is passed over.
+        order.or_else(|| self.next(spare.saturating_add(promised)))
     }
 
     /// Notes which job works on an order, so that it ends with the item.

@@ -26,9 +26,18 @@ pub(super) async fn run(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(),
     let mut orders: HashMap<Id, Order> = HashMap::new();
     let mut retry = interval(RETRY);
     retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = inner.room.subscribe();
     loop {
-        while jobs.len() < inner.parallel_prepares
-            && let Some(order) = inner.write(Catalogue::next)
+        let room = *told.borrow_and_update();
+        if room.paused && !jobs.is_empty() {
+            // What they have written goes with them.
+            jobs.shutdown().await;
+            orders.clear();
+            inner.write(Catalogue::requeue);
+        }
+        while !room.paused
+            && jobs.len() < inner.parallel_prepares
+            && let Some(order) = inner.write(|catalogue| catalogue.next(room.spare))
         {
             let job = jobs.spawn(Arc::clone(&inner).prepare(order.clone()));
             let id = job.id();
@@ -47,6 +56,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(),
                     inner.settle(&order, Err("Preparing it failed within the daemon.".to_owned()));
                 }
             }
+            Ok(()) = told.changed() => {}
             () = inner.work.notified() => save(&inner).await,
             _ = retry.tick() => save(&inner).await,
         }

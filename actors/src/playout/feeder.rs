@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use playout_domain::config::RecoverySettings;
 use playout_domain::media::Profile;
 use playout_domain::plan::{Plan, PlanEntry};
+use playout_domain::resources::{Allowance, Allowances};
 use playout_domain::source::{Cause, SourceFailures, Then};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_media::ffmpeg::{self, Invocation};
@@ -33,7 +34,7 @@ use super::{Programme, SourceKind};
 use crate::chance;
 use crate::channels::OnAirKind;
 use crate::library::Library;
-use crate::process::{Launcher, Stdout};
+use crate::process::{ChannelGroup, Launcher, Stdout};
 
 /// How long past its time a GOP is waited for before filler stands in. What was published before keeps
 /// players busy for three segments; a source that comes back within this is not noticed.
@@ -55,6 +56,9 @@ pub(super) struct Equipment {
     pub(super) source: SourceKind,
     pub(super) library: Library,
     pub(super) launcher: Launcher,
+    pub(super) allowances: Allowances,
+    /// The control group of its processes.
+    pub(super) group: Option<Arc<ChannelGroup>>,
     pub(super) gate: StartGate,
     pub(super) clock: Clock,
     pub(super) queue: Arc<Queue>,
@@ -301,7 +305,15 @@ impl Feeder {
                         let from = GopIndex::time_of(place.frame, profile.frame_rate);
                         let copy = ffmpeg::copy(&prepared.path, from);
                         let patience = self.recovery().health_check_interval;
-                        self.process("source", copy, &prepared.path, from, at, patience)
+                        let allowance = self.equipment.allowances.source;
+                        self.process(
+                            ("source", allowance),
+                            copy,
+                            &prepared.path,
+                            from,
+                            at,
+                            patience,
+                        )
                     }
                 };
                 (source, place.frame, false)
@@ -315,7 +327,8 @@ impl Feeder {
                 let live = ffmpeg::live(&original.path, &original.probed, profile, item..end);
                 let from = GopIndex::time_of(item, profile.frame_rate);
                 let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
-                let source = self.process("live source", live, &original.path, from, at, patience);
+                let what = ("live source", self.equipment.allowances.live);
+                let source = self.process(what, live, &original.path, from, at, patience);
                 (source, item, true)
             }
         };
@@ -331,7 +344,7 @@ impl Feeder {
     /// A process whose first GOP is on air at frame `at`, and whose first media comes within `first`.
     fn process(
         &self,
-        what: &str,
+        (what, allowance): (&str, Allowance),
         invocation: Invocation,
         input: &Path,
         from: Ticks90k,
@@ -348,7 +361,10 @@ impl Feeder {
         } = &self.equipment;
         let spec = launcher.spec(invocation, format!("{what} {} of {label}", self.runs));
         let start = Start {
-            spec: spec.stdout(Stdout::PIPED),
+            spec: spec
+                .stdout(Stdout::PIPED)
+                .allowance(allowance.within(self.plan.resources))
+                .group(self.equipment.group.clone()),
             from,
             due: clock.instant(at),
             first,
@@ -528,6 +544,10 @@ impl Feeder {
         self.plan = Arc::clone(&self.programme.borrow_and_update());
         self.filler.use_fallback(self.plan.fallback);
         self.failures.recover_by(self.plan.recovery);
+        if let Some(group) = &self.equipment.group {
+            let allowance = self.equipment.allowances.channel;
+            group.limit(allowance.within(self.plan.resources));
+        }
         self.passed_over = None;
         let plan = &self.plan.plan;
         if let Some(from) = self.equipment.queue.cut(|fed| stays(plan, fed)) {

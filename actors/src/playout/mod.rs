@@ -38,10 +38,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use playout_domain::config::RecoverySettings;
-use playout_domain::ids::MediaId;
+use playout_domain::config::{RecoverySettings, ResourceSettings};
+use playout_domain::ids::{ChannelId, MediaId};
 use playout_domain::media::Profile;
 use playout_domain::plan::Plan;
+use playout_domain::resources::Allowances;
 use playout_domain::units::{Frame, Timeline};
 use playout_media::hls::{MediaPlaylist, Segmenter};
 use playout_media::splice::{Layout, Splicer};
@@ -51,7 +52,7 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::library::Library;
-use crate::process::Launcher;
+use crate::process::{Cgroups, ChannelGroup, Launcher};
 use air::{Air, Hls};
 use clock::Clock;
 use feeder::{Equipment, Feeder};
@@ -95,6 +96,8 @@ pub(crate) struct Programme {
     pub(crate) fallback: Option<MediaId>,
     /// How its sources are kept running.
     pub(crate) recovery: RecoverySettings,
+    /// What its sources may use.
+    pub(crate) resources: ResourceSettings,
 }
 
 /// What all playouts share.
@@ -105,6 +108,22 @@ pub(crate) struct Studio {
     pub(crate) gate: StartGate,
     pub(crate) slates: Slates,
     pub(crate) settings: PlayoutSettings,
+    /// What processes may use, where a channel does not want less.
+    pub(crate) allowances: Allowances,
+    /// Where channels have control groups.
+    pub(crate) cgroups: Option<Cgroups>,
+}
+
+impl Studio {
+    /// A channel's control group, where there are any.
+    pub(crate) fn group(
+        &self,
+        channel: ChannelId,
+        wanted: ResourceSettings,
+    ) -> Option<Arc<ChannelGroup>> {
+        let allowance = self.allowances.channel.within(wanted);
+        self.cgroups.as_ref()?.channel(channel, allowance)
+    }
 }
 
 /// What one playout is given.
@@ -120,6 +139,8 @@ pub(crate) struct Setup {
     pub(crate) spool_dir: PathBuf,
     /// The spool in it, shared by all playouts of the channel so that only one writes.
     pub(crate) spool: Arc<Mutex<Option<Spool>>>,
+    /// The control group of its sources.
+    pub(crate) group: Option<Arc<ChannelGroup>>,
     /// Where outputs outside of the playout get what goes on air.
     pub(crate) taps: Arc<Taps>,
     pub(crate) view: View,
@@ -211,6 +232,8 @@ async fn run(
         source: studio.settings.source,
         library: studio.library.clone(),
         launcher: studio.launcher.clone(),
+        allowances: studio.allowances,
+        group: setup.group.clone(),
         gate: studio.gate.clone(),
         clock,
         queue: Arc::clone(&queue),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use playout_domain::media::Profile;
+use playout_domain::resources::Allowance;
 use playout_media::demux::Demuxer;
 use playout_media::ffmpeg;
 use playout_media::gop::Gop;
@@ -76,16 +77,19 @@ impl Slate {
 pub(crate) struct Slates {
     dir: PathBuf,
     launcher: Launcher,
+    /// What making one may use.
+    allowance: Allowance,
     /// By the profile's key. Held while one is made: making two at once is no faster.
     made: Mutex<HashMap<String, Arc<Slate>>>,
 }
 
 impl Slates {
     /// Slates kept in `dir`.
-    pub(crate) fn new(dir: PathBuf, launcher: Launcher) -> Self {
+    pub(crate) fn new(dir: PathBuf, launcher: Launcher, allowance: Allowance) -> Self {
         Self {
             dir,
             launcher,
+            allowance,
             made: Mutex::default(),
         }
     }
@@ -115,7 +119,8 @@ impl Slates {
         let spec = self
             .launcher
             .spec(ffmpeg::slate(profile), format!("slate {}", profile.key()));
-        let mut process = self.launcher.spawn(spec.stdout(Stdout::PIPED)).await?;
+        let spec = spec.stdout(Stdout::PIPED).allowance(self.allowance);
+        let mut process = self.launcher.spawn(spec).await?;
         let mut bytes = Vec::new();
         let read = async {
             if let Some(mut stdout) = process.take_stdout() {

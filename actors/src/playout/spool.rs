@@ -186,7 +186,11 @@ impl Spool {
                 .and_then(segment_number)
                 .is_some_and(|(_, sequence)| sequence < oldest);
             if gone {
-                fs::remove_file(entry.path()).map_err(at(&entry.path()))?;
+                match fs::remove_file(entry.path()) {
+                    // It was removed to make room.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    removed => removed.map_err(at(&entry.path()))?,
+                }
             }
         }
         Ok(())

@@ -26,6 +26,8 @@ use tokio::io::unix::AsyncFd;
 
 use super::spec::{Limits, Priority};
 
+/// CPU seconds between being asked to end for the CPU time it has used, and being killed.
+const LAST_SECONDS: u64 = 2;
 /// What the child uses of it is a page or two.
 const STACK: usize = 256 << 10;
 
@@ -41,6 +43,8 @@ pub(super) struct Birth<'a> {
     pub(super) descriptors: &'a [OwnedFd],
     pub(super) priority: Priority,
     pub(super) limits: Limits,
+    /// Where it enters its control group; its number is above those of `descriptors`.
+    pub(super) entrance: Option<&'a OwnedFd>,
 }
 
 /// What the child reads, and writes why it could not become the program.
@@ -50,6 +54,8 @@ struct Entry<'a> {
     envp: Vec<*const c_char>,
     parent: Pid,
     failed: Option<Errno>,
+    /// Why it is not in its control group; it runs all the same.
+    shut_out: Option<Errno>,
 }
 
 impl Birth<'_> {
@@ -69,6 +75,7 @@ impl Birth<'_> {
             envp: pointers(self.environment),
             parent: Pid::this(),
             failed: None,
+            shut_out: None,
         };
         let mut stack = vec![0_u8; STACK];
         let mut pidfd: c_int = -1;
@@ -94,6 +101,9 @@ impl Birth<'_> {
         let pid = pid?;
         // SAFETY: CLONE_PIDFD has put a new descriptor there (with CLOEXEC set) that nobody else owns.
         let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        if let Some(errno) = entry.shut_out {
+            tracing::warn!(%pid, %errno, "a process is not in its channel's control group");
+        }
         match entry.failed {
             None => Ok((pid, pidfd)),
             Some(errno) => {
@@ -109,6 +119,9 @@ impl Birth<'_> {
 extern "C" fn enter(entry: *mut c_void) -> c_int {
     // SAFETY: `start` passes its own entry, and does not touch it before this child is done with it.
     let entry = unsafe { &mut *entry.cast::<Entry<'_>>() };
+    if let Some(entrance) = entry.birth.entrance {
+        entry.shut_out = join(entrance.as_raw_fd()).err();
+    }
     // What `execve` returns at all is an error.
     entry.failed = Some(match confine(entry) {
         Ok(()) => {
@@ -125,6 +138,25 @@ extern "C" fn enter(entry: *mut c_void) -> c_int {
         Err(errno) => errno,
     });
     127
+}
+
+/// Enters the control group whose `cgroup.procs` this is: by this process's number, in digits.
+fn join(entrance: RawFd) -> Result<(), Errno> {
+    let mut digits = [b'\n'; 12];
+    let mut rest = Pid::this().as_raw().unsigned_abs();
+    let mut first = digits.len() - 1;
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    let text = &digits[first..];
+    // SAFETY: the buffer outlives the call; the descriptor is open for as long as `Birth` borrows it.
+    let done = unsafe { libc::write(entrance, text.as_ptr().cast(), text.len()) };
+    Errno::result(done).map(drop)
 }
 
 fn confine(entry: &Entry<'_>) -> Result<(), Errno> {
@@ -153,11 +185,16 @@ fn confine(entry: &Entry<'_>) -> Result<(), Errno> {
     }
     set_limit(Resource::RLIMIT_CORE, 0)?;
     set_limit(Resource::RLIMIT_NOFILE, limits.open_files)?;
-    if let Some(bytes) = limits.address_space {
-        set_limit(Resource::RLIMIT_AS, bytes)?;
+    if let Some(bytes) = limits.allowance.memory {
+        // A little behind the limit: what goes on without the memory it wanted is seen to be above it.
+        set_limit(Resource::RLIMIT_DATA, bytes.saturating_add(bytes / 16))?;
     }
-    if let Some(time) = limits.cpu_time {
-        set_limit(Resource::RLIMIT_CPU, time.as_secs().max(1))?;
+    if let Some(time) = limits.allowance.cpu_time {
+        // First SIGXCPU, which asks it to end; SIGKILL for who goes on all the same.
+        let seconds = time.as_secs().max(1);
+        let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_CPU)?;
+        let last = seconds.saturating_add(LAST_SECONDS).min(hard);
+        setrlimit(Resource::RLIMIT_CPU, seconds.min(last), last)?;
     }
     if let Some(bytes) = limits.file_size {
         set_limit(Resource::RLIMIT_FSIZE, bytes)?;

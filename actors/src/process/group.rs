@@ -2,12 +2,15 @@
 //! out of scope, without blocking.
 
 use std::fmt;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use playout_domain::resources::Excess;
 
+use super::cgroup::ChannelGroup;
 use super::launcher;
 
 /// How a child ended.
@@ -17,6 +20,8 @@ pub enum ExitKind {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// It was ended, or gave up, because it used more than it may.
+    Overran(Excess),
     /// Its end could not be observed; it was killed.
     Lost,
 }
@@ -36,6 +41,7 @@ impl fmt::Display for ExitKind {
                 Ok(signal) => write!(f, "was ended by {signal}"),
                 Err(_) => write!(f, "was ended by signal {number}"),
             },
+            ExitKind::Overran(excess) => excess.fmt(f),
             ExitKind::Lost => f.write_str("could not be watched and was killed"),
         }
     }
@@ -43,24 +49,39 @@ impl fmt::Display for ExitKind {
 
 /// A child that has not been waited for: until it is, its number is its own.
 #[derive(Debug)]
-pub(super) struct Child(Pid);
+pub(super) struct Child {
+    pid: Pid,
+    /// Where it belongs: a control group is removed with its last process.
+    group: Option<Arc<ChannelGroup>>,
+}
 
 impl Child {
     /// `pid` is a child of this process that nobody else waits for.
-    pub(super) fn new(pid: Pid) -> Self {
-        Self(pid)
+    pub(super) fn new(pid: Pid, group: Option<Arc<ChannelGroup>>) -> Self {
+        Self { pid, group }
     }
 
     /// Waits for its end without blocking: how it ended, or the child that still runs.
     pub(super) fn reap(self) -> Result<ExitKind, Self> {
         loop {
-            return match waitpid(self.0, Some(WaitPidFlag::WNOHANG)) {
+            return match waitpid(self.pid, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(_, code)) => Ok(ExitKind::Code(code)),
-                Ok(WaitStatus::Signaled(_, signal, _)) => Ok(ExitKind::Signal(signal as i32)),
+                Ok(WaitStatus::Signaled(_, signal, _)) => Ok(self.killed(signal as i32)),
                 Ok(_) => Err(self),
                 Err(Errno::EINTR) => continue,
                 Err(_) => Ok(ExitKind::Lost),
             };
+        }
+    }
+
+    /// It was ended by a signal: the kernel's, where its control group ran out of memory.
+    fn killed(&self, signal: i32) -> ExitKind {
+        let out_of_memory = (signal == Signal::SIGKILL as i32)
+            .then(|| self.group.as_ref()?.ran_out_of_memory())
+            .flatten();
+        match out_of_memory {
+            Some(limit) => ExitKind::Overran(Excess::GroupMemory(limit)),
+            None => ExitKind::Signal(signal),
         }
     }
 }
@@ -74,7 +95,7 @@ pub(super) struct Group {
 
 impl Group {
     pub(super) fn new(child: Child) -> Group {
-        let id = child.0;
+        let id = child.pid;
         Group {
             child: Some(child),
             id,

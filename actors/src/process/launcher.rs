@@ -153,7 +153,7 @@ impl Launcher {
         }
         let (reply, answer) = oneshot::channel();
         let label = spec.label.clone();
-        let stderr = spec.stderr;
+        let (stderr, allowance) = (spec.stderr, spec.limits.allowance);
         let gone = || SpawnError::System {
             label: label.clone(),
             source: io::Error::other("the launcher thread is gone"),
@@ -162,7 +162,7 @@ impl Launcher {
             .send(Order::Spawn(Box::new(spec), reply))
             .map_err(|_| gone())?;
         let launched = answer.await.map_err(|_| gone())??;
-        Process::adopt(launched, stderr, label.clone())
+        Process::adopt(launched, stderr, allowance, label.clone())
             .map_err(|source| SpawnError::System { label, source })
     }
 }
@@ -271,6 +271,14 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
             pair
         },
     ))?;
+    let entrance = spec.group.as_ref().and_then(|group| {
+        let opened = group.entrance().and_then(|file| above(file.as_fd()));
+        opened
+            .inspect_err(
+                |error| tracing::warn!(label = spec.label, %error, "a control group is gone"),
+            )
+            .ok()
+    });
     let birth = Birth {
         program: &CString::new(program.as_os_str().as_bytes())?,
         args: &args,
@@ -278,10 +286,11 @@ fn start(spec: &Spec, program: &Path) -> io::Result<Launched> {
         descriptors: &descriptors,
         priority: spec.priority,
         limits: spec.limits,
+        entrance: entrance.as_ref(),
     };
     let (pid, pidfd) = birth.start()?;
     Ok(Launched {
-        group: Group::new(Child::new(pid)),
+        group: Group::new(Child::new(pid, spec.group.clone())),
         pidfd,
         stdin,
         stdout,

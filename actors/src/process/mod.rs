@@ -8,10 +8,12 @@
 //! Invariants: no child outlives the daemon, however the daemon dies; no child is started to read a
 //! stranger's file that lies outside the [`Roots`].
 
+mod cgroup;
 mod confine;
 mod group;
 mod launcher;
 mod list;
+mod overseer;
 mod roots;
 mod running;
 mod spec;
@@ -20,6 +22,8 @@ mod stderr;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use cgroup::ChannelGroup;
+pub use cgroup::{Cgroups, NotDelegated};
 pub use group::ExitKind;
 pub use launcher::{Launcher, SpawnError};
 pub(crate) use list::{Begun, Role, Running, Sampled, Shown};

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use playout_domain::resources::Allowance;
 use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
@@ -17,6 +18,7 @@ use tokio::task::AbortHandle;
 use super::confine;
 use super::group::{ExitKind, Group};
 use super::launcher::Launched;
+use super::overseer::{self, Overseer};
 use super::spec::Stderr;
 use super::stats::{ProcessStats, stats};
 use super::stderr::{self, Tail};
@@ -33,6 +35,8 @@ pub struct Process {
     group: Arc<Mutex<Group>>,
     /// How it ended, once known.
     exit: watch::Receiver<Option<ExitKind>>,
+    /// What it may use.
+    allowance: Allowance,
     /// Ends the task that reaps.
     reaper: AbortHandle,
     stdin: Option<pipe::Sender>,
@@ -42,7 +46,12 @@ pub struct Process {
 }
 
 impl Process {
-    pub(super) fn adopt(launched: Launched, wanted: Stderr, label: String) -> io::Result<Process> {
+    pub(super) fn adopt(
+        launched: Launched,
+        wanted: Stderr,
+        allowance: Allowance,
+        label: String,
+    ) -> io::Result<Process> {
         let watch = confine::register(launched.pidfd)?;
         let stdin = launched
             .stdin
@@ -57,13 +66,15 @@ impl Process {
         tracing::debug!(pid, label, "process started");
         let group = Arc::new(Mutex::new(launched.group));
         let (told, exit) = watch::channel(None);
-        let reaping = reap(watch, Arc::clone(&group), told, label.clone());
+        let overseer = Overseer::new(pid, allowance);
+        let reaping = reap(watch, Arc::clone(&group), told, overseer, label.clone());
         let reaper = tokio::spawn(reaping).abort_handle();
         Ok(Process {
             label,
             pid,
             group,
             exit,
+            allowance,
             reaper,
             stdin,
             stdout,
@@ -146,7 +157,8 @@ impl Process {
         let exit = self.wait().await;
         // What is left unread when the pipe stays open is not worth a longer wait.
         let _bounded = tokio::time::timeout(LAST_WORDS, self.tail.closed()).await;
-        (exit, self.tail.text())
+        let words = self.tail.text();
+        (overseer::judged(exit, &words, &self.allowance), words)
     }
 }
 
@@ -158,18 +170,34 @@ impl Drop for Process {
     }
 }
 
-/// Waits for the child's end, reaps it, and tells how it ended.
+/// Waits for the child's end, kills it where it uses more than it may, reaps it, and tells how it ended.
 async fn reap(
     watch: AsyncFd<OwnedFd>,
     group: Arc<Mutex<Group>>,
     told: watch::Sender<Option<ExitKind>>,
+    mut overseer: Overseer,
     label: String,
 ) {
     let exit = loop {
         // The descriptor is readable once the child has ended.
-        match watch.readable().await {
+        let ended = tokio::select! {
+            biased;
+            ended = watch.readable() => ended,
+            () = overseer.due() => {
+                let group = lock(&group);
+                // While the group is held here it is not reaped.
+                if group.is_unreaped() && overseer.look() {
+                    group.signal(Signal::SIGKILL);
+                }
+                continue;
+            }
+        };
+        match ended {
             Ok(_ready) => {
                 let mut group = lock(&group);
+                if group.is_unreaped() {
+                    overseer.look_back();
+                }
                 if let Some(exit) = group.reap_ended() {
                     break exit;
                 }
@@ -185,6 +213,7 @@ async fn reap(
         }
         tokio::task::yield_now().await;
     };
+    let exit = overseer.explain(exit);
     tracing::debug!(pid = lock(&group).pid(), label, %exit, "process ended");
     told.send_replace(Some(exit));
 }

@@ -2,9 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::Arc;
 
+use playout_domain::resources::Allowance;
 use playout_media::ffmpeg::Secret;
+
+use super::cgroup::ChannelGroup;
 
 /// How the scheduler weighs a child against everything else on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,15 +75,14 @@ pub enum Stderr {
     Progress,
 }
 
-/// Resource limits set before the program starts. `None` leaves the daemon's own limit.
+/// Resource limits: those of the kernel are set before the program starts, a share of CPU is watched.
+/// `None` leaves the daemon's own limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Open files (`RLIMIT_NOFILE`).
     pub open_files: u64,
-    /// Virtual memory in bytes (`RLIMIT_AS`).
-    pub address_space: Option<u64>,
-    /// CPU time, after which the kernel kills the process (`RLIMIT_CPU`).
-    pub cpu_time: Option<Duration>,
+    /// Memory (`RLIMIT_DATA`) and CPU (`RLIMIT_CPU`, and a share over a while).
+    pub allowance: Allowance,
     /// Largest file the child may write, in bytes (`RLIMIT_FSIZE`).
     pub file_size: Option<u64>,
 }
@@ -89,8 +91,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             open_files: 256,
-            address_space: None,
-            cpu_time: None,
+            allowance: Allowance::default(),
             file_size: None,
         }
     }
@@ -136,6 +137,8 @@ pub struct Spec {
     pub reads: Option<PathBuf>,
     /// What it may use up.
     pub limits: Limits,
+    /// The control group that it belongs to.
+    pub(crate) group: Option<Arc<ChannelGroup>>,
     /// What the child is, for logs: `source 7 of channel …`.
     pub label: String,
 }
@@ -153,6 +156,7 @@ impl Spec {
             secret: None,
             reads: None,
             limits: Limits::default(),
+            group: None,
             label: label.into(),
         }
     }
@@ -184,6 +188,18 @@ impl Spec {
     /// Sets where standard error goes.
     pub fn stderr(mut self, stderr: Stderr) -> Spec {
         self.stderr = stderr;
+        self
+    }
+
+    /// Sets what it may use of memory and CPU.
+    pub fn allowance(mut self, allowance: Allowance) -> Spec {
+        self.limits.allowance = allowance;
+        self
+    }
+
+    /// Sets the control group that it belongs to.
+    pub(crate) fn group(mut self, group: Option<Arc<ChannelGroup>>) -> Spec {
+        self.group = group;
         self
     }
 

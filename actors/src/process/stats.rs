@@ -12,6 +12,8 @@ pub struct ProcessStats {
     pub cpu_time: Duration,
     /// Resident memory in bytes.
     pub rss: u64,
+    /// Private writable memory in bytes, resident or not: what `RLIMIT_DATA` counts, and the stack.
+    pub data: u64,
     /// Bytes read by system calls, from files and pipes, cached or not.
     pub read_bytes: u64,
     /// Bytes written by system calls, to files and pipes.
@@ -28,12 +30,21 @@ pub fn stats(pid: u32) -> Option<ProcessStats> {
         return None;
     }
     let (read_bytes, write_bytes) = read("io").map_or((0, 0), |io| parse_io(&io));
+    let page = variable(SysconfVar::PAGE_SIZE, 4096);
+    let (rss, data) = parse_statm(&read("statm")?)?;
     Some(ProcessStats {
         cpu_time: ticks(cpu_ticks),
-        rss: parse_statm(&read("statm")?)? * variable(SysconfVar::PAGE_SIZE, 4096),
+        rss: rss * page,
+        data: data * page,
         read_bytes,
         write_bytes,
     })
+}
+
+/// The CPU time of process `pid`, also once it has ended and is not reaped yet.
+pub(super) fn cpu_time(pid: u32) -> Option<Duration> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    parse_stat(&stat).map(|(cpu_ticks, _)| ticks(cpu_ticks))
 }
 
 fn variable(name: SysconfVar, usual: u64) -> u64 {
@@ -61,9 +72,11 @@ fn parse_stat(stat: &str) -> Option<(u64, char)> {
     Some((user + system, state))
 }
 
-/// Resident pages.
-fn parse_statm(statm: &str) -> Option<u64> {
-    statm.split_ascii_whitespace().nth(1)?.parse().ok()
+/// Resident pages, and those of data and stack.
+fn parse_statm(statm: &str) -> Option<(u64, u64)> {
+    let mut fields = statm.split_ascii_whitespace().skip(1);
+    let resident = fields.next()?.parse().ok()?;
+    Some((resident, fields.nth(3)?.parse().ok()?))
 }
 
 fn parse_io(io: &str) -> (u64, u64) {
@@ -83,6 +96,11 @@ mod tests {
     fn a_command_name_with_parentheses_does_not_shift_the_fields() {
         let line = "42 (a) b (c)) S 1 42 42 0 -1 4194560 100 0 0 0 17 5 0 0 20 0 1 0 9 1 2";
         assert_eq!(parse_stat(line), Some((22, 'S')));
+    }
+
+    #[test]
+    fn statm_tells_what_is_resident_and_what_is_data() {
+        assert_eq!(parse_statm("900 300 100 20 0 450 0\n"), Some((300, 450)));
     }
 
     #[test]

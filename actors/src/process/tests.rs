@@ -11,6 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
 
+mod cgroups;
+mod limits;
+
 fn launcher() -> Launcher {
     Launcher::new(Tools::default()).unwrap()
 }

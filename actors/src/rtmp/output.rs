@@ -14,6 +14,7 @@ use playout_domain::ids::{ChannelId, DestinationId};
 use playout_domain::output::{
     Connection, Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPEND_AFTER,
 };
+use playout_domain::resources::Allowance;
 use playout_domain::units::FrameRate;
 use playout_domain::{AlertKind, Channel, Profile, StreamKey};
 use playout_partners::address::resolve;
@@ -31,7 +32,7 @@ use crate::alerts::{ErrorHandler, StreamError};
 use crate::chance;
 use crate::hub::{self, Hub, kind};
 use crate::playout::Taps;
-use crate::process::Launcher;
+use crate::process::{ChannelGroup, Launcher};
 
 /// A session is made anew at the beginning of an item when so much of its time is left, and in any case
 /// when half of that is.
@@ -45,6 +46,10 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) launcher: Launcher,
     pub(crate) settings: RtmpSettings,
+    /// What a process may use, as it was when the output began.
+    pub(crate) allowance: Allowance,
+    /// The control group of its processes.
+    pub(crate) group: Option<Arc<ChannelGroup>>,
     /// Takes failures and recoveries.
     pub(crate) alerts: ErrorHandler,
     /// The channel as it was when the output began: whose it is, and what it is called.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::board::Quality;
 use super::output::{Shared, Target};
 use crate::playout::Aired;
-use crate::process::{Begun, Process, Role, Shown, Stderr, Stdin};
+use crate::process::{Begun, ExitKind, Process, Role, Shown, Stderr, Stdin};
 
 /// How often a piece of a GOP is written.
 const SLICE: Duration = Duration::from_millis(100);
@@ -236,7 +236,9 @@ impl Attempt {
         let spec = launcher
             .spec(invocation, label)
             .stdin(Stdin::Piped { bytes: PIPE })
-            .stderr(Stderr::Progress);
+            .stderr(Stderr::Progress)
+            .allowance(self.shared.allowance)
+            .group(self.shared.group.clone());
         let spawned = launcher.spawn(spec).await;
         spawned.map_err(|error| (FailureKind::Local, error.to_string()))
     }
@@ -259,6 +261,9 @@ impl Attempt {
             (exit, tail) = process.last_words() => {
                 // What FFmpeg says may hold what the server said, and that the key.
                 End::Failed(match rtmp_failure(&tail) {
+                    _ if matches!(exit, ExitKind::Overran(_)) => {
+                        (FailureKind::Local, format!("FFmpeg {exit}"))
+                    }
                     Some(failure) => (kind(failure), failure.to_string()),
                     None => (FailureKind::Unknown, format!("FFmpeg {exit}")),
                 })

@@ -382,6 +382,35 @@ fn what_is_stored_reads_back_without_the_policy() {
 }
 
 #[test]
+fn resource_settings_are_read_bounded_and_answered() {
+    let policy = Policy::default();
+    let config = |resources| json!({ "name": "A", "resourceSettings": resources });
+    let read = |resources| ChannelConfig::parse(&config(resources), &policy);
+    let given = json!({ "memory": 1_u64 << 30, "cpu": 1.25 });
+    let chosen = read(given.clone()).unwrap();
+    assert_eq!(chosen.resources.cpu, Some(125));
+    assert_eq!(chosen.to_json_public()["resourceSettings"], given);
+    let none = json!({ "memory": null, "cpu": null });
+    assert_eq!(
+        read(none.clone()).unwrap().to_json_public()["resourceSettings"],
+        none
+    );
+    let less = chosen.patched(&json!({ "resourceSettings": { "memory": null } }), &policy);
+    assert_eq!(less.unwrap().resources.memory, None);
+    let wrong = json!({ "memory": 1_000, "cpu": "2", "other": 1 });
+    let violations = read(wrong).unwrap_err();
+    let pointers: Vec<&str> = violations.0.iter().map(|v| v.pointer.as_str()).collect();
+    assert_eq!(
+        pointers,
+        [
+            "/resourceSettings/memory",
+            "/resourceSettings/cpu",
+            "/resourceSettings/other"
+        ]
+    );
+}
+
+#[test]
 fn recovery_settings_are_read_bounded_and_answered() {
     let policy = Policy::default();
     let config =

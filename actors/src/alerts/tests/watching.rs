@@ -42,42 +42,6 @@ async fn an_unclean_stop_is_told_and_over_when_everything_is_as_it_should_be() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_told() {
-    let house = House::with(AlertsConfig {
-        disk: Some(std::env::temp_dir()),
-        min_free_disk: u64::MAX,
-        ..fast()
-    })
-    .await;
-    let found = until("it was looked at", || async {
-        let every = AlertFilter::default();
-        let found = house.handler.list(&admin(), every, None, 9).await.unwrap();
-        found.into_iter().next()
-    })
-    .await;
-    assert_eq!(found.kind().name(), "disk.full");
-    assert!(found.detail.contains("bytes are free"), "{}", found.detail);
-    house.stop().await;
-    let house = House::with(AlertsConfig {
-        disk: Some(std::env::temp_dir()),
-        min_free_disk: 0,
-        ..fast()
-    })
-    .await;
-    house.restart_and_expect_no_alert().await;
-}
-
-impl House {
-    async fn restart_and_expect_no_alert(mut self) {
-        self.restart().await;
-        let every = AlertFilter::default();
-        let found = self.handler.list(&admin(), every, None, 9).await.unwrap();
-        assert_eq!(found, []);
-        self.stop().await;
-    }
-}
-
-#[tokio::test]
 async fn a_database_that_does_not_answer_is_told_to_listeners_and_over_when_it_does() {
     let house = House::with(AlertsConfig {
         stores_every: Duration::from_millis(100),

@@ -20,6 +20,14 @@ impl Room {
             hub: Arc::clone(&environment.hub),
             launcher: environment.studio.launcher.clone(),
             settings: environment.rtmp.clone(),
+            allowance: environment
+                .studio
+                .allowances
+                .push
+                .within(snapshot.channel.config.resources),
+            group: environment
+                .studio
+                .group(handle.id, snapshot.channel.config.resources),
             alerts: environment.alerts.clone(),
             of: snapshot.channel.clone(),
             taps: Arc::clone(&handle.taps),

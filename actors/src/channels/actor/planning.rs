@@ -173,6 +173,7 @@ pub(super) fn programme(snapshot: &Snapshot) -> Programme {
         plan: snapshot.airtime.plan.clone(),
         fallback: snapshot.channel.config.fallback_video,
         recovery: snapshot.channel.config.recovery,
+        resources: snapshot.channel.config.resources,
     }
 }
 

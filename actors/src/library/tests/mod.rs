@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod importing;
+mod pausing;
 mod preparing;
 mod restarting;
 mod taking_up;
@@ -74,6 +75,7 @@ impl House {
             dir: dir.path().join("media"),
             parallel_prepares: parallel,
             default_profile: Some(PROFILE),
+            allowances: Default::default(),
         };
         let hub = Arc::new(Hub::default());
         let events = hub.subscribe(Filter::default(), None);
@@ -159,7 +161,7 @@ impl House {
                 let view = self
                     .library
                     .inner
-                    .read(|catalogue| catalogue.view(item.id))
+                    .read(|catalogue| catalogue.view(item.id, Room::UNLIMITED))
                     .unwrap();
                 assert_ne!(
                     view.item.status,

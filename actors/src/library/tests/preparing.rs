@@ -195,7 +195,7 @@ async fn so_many_are_prepared_at_once_and_what_a_channel_wants_comes_first() {
         let views = house
             .library
             .inner
-            .read(|catalogue| catalogue.list(None, 10, |_| true));
+            .read(|catalogue| catalogue.list(None, 10, Room::UNLIMITED, |_| true));
         let all = views.iter().flat_map(|view| &view.renditions);
         all.filter(|rendition| rendition.status == RenditionStatus::Preparing)
             .count()

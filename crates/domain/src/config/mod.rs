@@ -10,11 +10,13 @@ mod edit;
 mod parse;
 mod patch;
 mod recovery;
+mod resources;
 
 pub use edit::DestinationEdit;
 pub use parse::{MAX_DESTINATIONS, MAX_NAME_LENGTH, Policy};
 pub use patch::merge_patch;
 pub use recovery::RecoverySettings;
+pub use resources::ResourceSettings;
 
 use crate::destination::DestinationConfig;
 use crate::ids::MediaId;
@@ -54,6 +56,8 @@ pub struct ChannelConfig {
     pub features: FeatureFlags,
     /// How its processes are kept running.
     pub recovery: RecoverySettings,
+    /// What its processes may use.
+    pub resources: ResourceSettings,
 }
 
 /// One rung of a ladder.
@@ -202,6 +206,7 @@ impl ChannelConfig {
             interaction_features: Vec::new(),
             features: FeatureFlags::default(),
             recovery: RecoverySettings::default(),
+            resources: ResourceSettings::default(),
         }
     }
 
@@ -234,6 +239,7 @@ impl ChannelConfig {
             "multiPlatformEnabled": self.features.multi_platform,
             "interactionEnabled": self.features.interaction,
             "recoverySettings": self.recovery,
+            "resourceSettings": self.resources,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     ChannelConfig, FeatureFlags, InteractionFeature, InteractionSetting, MonetizationSettings,
-    RecoverySettings, Rung,
+    RecoverySettings, ResourceSettings, Rung,
 };
 use crate::destination::{
     DestinationConfig, Encode, Platform, PlaybackUrl, ServerUrl, StreamKey, StreamKeySetting,
@@ -115,6 +115,7 @@ fn read(
         interaction: fields.boolean("interactionEnabled", false),
     };
     config.recovery = RecoverySettings::read(fields);
+    config.resources = ResourceSettings::read(fields);
     config
 }
 
