@@ -68,8 +68,12 @@ pub enum Stderr {
     #[default]
     Tail,
     /// Lines of the form `key=value` (FFmpeg's `-progress pipe:2`) go to
-    /// [`Process::take_progress`](super::Process::take_progress); all others to the tail.
+    /// [`Process::take_lines`](super::Process::take_lines), and are dropped while nobody reads them; all others to
+    /// the tail.
     Progress,
+    /// Every line goes to [`Process::take_lines`](super::Process::take_lines) in its order; the child waits for its
+    /// reader. What is not of that form goes to the tail, too.
+    Lines,
 }
 
 /// Resource limits set before the program starts. `None` leaves the daemon's own limit.

@@ -210,7 +210,7 @@ async fn progress_is_separated_from_the_tail() {
     let spec =
         shell("echo frame=1 >&2; echo trouble >&2; echo frame=2 >&2").stderr(Stderr::Progress);
     let mut process = launcher().spawn(spec).await.unwrap();
-    let mut progress = process.take_progress().unwrap();
+    let mut progress = process.take_lines().unwrap();
     assert_eq!(progress.recv().await.as_deref(), Some("frame=1"));
     assert_eq!(progress.recv().await.as_deref(), Some("frame=2"));
     assert_eq!(progress.recv().await, None);

@@ -29,6 +29,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0002_integrity"),
     migration!("0003_alerts"),
     migration!("0004_stores"),
+    migration!("0007_damage"),
 ];
 
 /// The version with which channels have digests.
