@@ -16,6 +16,7 @@ mod viewer;
 mod alerts;
 mod api;
 mod browser;
+mod damage;
 mod hls_output;
 mod inputs;
 mod integrity;

@@ -11,6 +11,7 @@ pub mod channel;
 pub mod config;
 pub mod damage;
 pub mod destination;
+pub mod health;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;
