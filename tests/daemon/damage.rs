@@ -59,19 +59,22 @@ fn aired(bad: &Path, tools: &Path, with_fallback: bool) -> Vec<Option<u32>> {
     let data = folder();
     let daemon = Daemon::start_with_programs(data.path(), "", tools);
     let next = daemon.import(&numbered("next", NEXT, 250));
-    daemon.prepared(&next);
-    let bad = daemon.import(bad);
-    let channel = daemon.channel(&[&bad, &next]);
+    let channel = daemon.channel(&[&next]);
+    let path = format!("/channels/{channel}");
     if with_fallback {
         let fallback = daemon.import(&numbered("fallback", FALLBACK, 150));
-        daemon.prepared(&fallback);
-        let path = format!("/channels/{channel}");
         daemon.api("PATCH", &path, &json!({ "fallbackVideo": fallback }));
+        daemon.prepared(&fallback);
     }
+    daemon.prepared(&next);
+    // From here on nothing is prepared any more: the queue waits for the bad one.
+    let bad = daemon.import(bad);
+    let rotation = json!({ "items": [{ "mediaId": bad }, { "mediaId": next }] });
+    daemon.api("PUT", &format!("{path}/rotation"), &rotation);
     daemon.on_air(&channel);
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.follow("the next item is on air", Duration::from_secs(90), |_| {
-        let status = daemon.get(&format!("/channels/{channel}/status"));
+        let status = daemon.get(&format!("{path}/status"));
         status["onAir"]["mediaId"] == json!(next)
     });
     let seen = viewer.seconds;
@@ -139,6 +142,7 @@ fn a_damaged_item_is_marked() {
     let torn = copy(&whole, files.path(), "torn.mp4", (0.5, 0.53));
     let good = daemon.import(&whole);
     let torn = daemon.import(&torn);
+    daemon.channel(&[&good, &torn]);
     for (media, damaged) in [(good, false), (torn, true)] {
         daemon.prepared(&media);
         let item = daemon.get(&format!("/media/{media}"));
