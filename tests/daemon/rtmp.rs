@@ -369,7 +369,8 @@ fn the_clock_wraps_without_a_platform_noticing() {
     let recordings = platform.recordings("key");
     assert_eq!(recordings.len(), 1, "the connection was kept");
     let frames = assert_unbroken(&recordings[0], &daemon.prepared_file(&media), 700);
-    assert!(frames > 500, "{frames} frames were recorded");
+    // Those before the wrap, and those behind it.
+    assert!(frames > 700, "{frames} frames were recorded");
     let [pictures, sound] = steps(&recordings[0]);
     assert!(pictures.iter().all(|step| *step == 40), "{pictures:?}");
     assert!(
