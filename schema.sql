@@ -128,7 +128,9 @@ CREATE TABLE media (
     status       text NOT NULL CHECK (status IN ('probing', 'refused', 'preparing', 'ready', 'failed')),
     reason       text,
     created_at   timestamptz NOT NULL,
-    updated_at   timestamptz NOT NULL
+    updated_at   timestamptz NOT NULL,
+    -- Where it is damaged, in the order of time: from and to in ticks of 90 kHz, and what.
+    damage       jsonb NOT NULL
 );
 -- One item for each file of a client. By digest: a path may be longer than an index entry.
 CREATE UNIQUE INDEX media_path ON media (client_id, sha256(path));

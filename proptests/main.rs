@@ -6,6 +6,8 @@ mod p01_creation;
 mod p02_destinations;
 mod p03_lifecycle;
 mod p04_automatic_recovery;
+mod p05_health;
+mod p06_outputs;
 mod p06_timing;
 mod p08_integrity;
 #[path = "../crates/media/tests/support/mod.rs"]

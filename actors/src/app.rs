@@ -129,9 +129,11 @@ impl App {
             thresholds: config.disk,
         };
         let disk = Disk::new(disk, Arc::clone(&hub), alerts.clone(), library.clone());
-        let tree = Tree::grow(stores, leases, &integrity, &telemetry, &alerts, &disk, &library)
-            .await
-            .map_err(|error| StartError(error.to_string()))?;
+        let tree = Tree::grow(
+            stores, leases, &integrity, &telemetry, &alerts, &disk, &library,
+        )
+        .await
+        .map_err(|error| StartError(error.to_string()))?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let studio = Studio {
             gate: StartGate::new(STARTING_PER_CORE * cores),

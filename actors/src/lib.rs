@@ -24,4 +24,4 @@ pub use channels::Channels;
 pub use error::OpError;
 pub use hub::Hub;
 pub use library::Library;
-pub use playout::{HlsOutput, PlayoutSettings, Served, SourceKind};
+pub use playout::{Aired, HlsOutput, PlayoutSettings, Served, SourceKind, Taps};

@@ -16,6 +16,7 @@ mod viewer;
 mod alerts;
 mod api;
 mod browser;
+mod damage;
 mod far_end;
 mod hls_output;
 mod inputs;

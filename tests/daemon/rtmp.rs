@@ -1,6 +1,7 @@
 //! Channels pushed to a platform: nginx with its RTMP module, judged by what it recorded.
 
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -325,6 +326,63 @@ fn a_destination_is_tested_with_a_reason() {
     assert_eq!(
         test(&platform.url(), "right-key", ""),
         refused("refused", "connect")
+    );
+}
+
+/// The steps from packet to packet of a recording, in milliseconds: of its pictures, and of its sound.
+fn steps(recording: &Path) -> [Vec<i64>; 2] {
+    let listed = Command::new("ffprobe")
+        .args(["-loglevel", "error", "-of", "csv=p=0"])
+        .args(["-show_entries", "packet=codec_type,dts"])
+        .arg(recording)
+        .output()
+        .expect("ffprobe runs");
+    let text = String::from_utf8_lossy(&listed.stdout);
+    ["video", "audio"].map(|kind| {
+        let times: Vec<i64> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(kind)?.strip_prefix(',')?.parse().ok())
+            .collect();
+        times.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    })
+}
+
+/// Of a clock with 33 bits FLV has 32 bits of milliseconds, and FFmpeg stands between them.
+#[test]
+fn the_clock_wraps_without_a_platform_noticing() {
+    let data = folder();
+    let platform = Receiver::start();
+    // 48 s before its start; 33 bits of 90 kHz end at 95 443.7 s.
+    let settings = format!("{PRIVATE}[playout]\nclock_origin = 95365\n");
+    let daemon = Daemon::start(data.path(), &settings);
+    let (media, channel) = on_air(&daemon, 700);
+    let destination = add(&daemon, &channel, &platform.url(), "key");
+    platform.until_received("key", 100_000);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.follow("the clock has wrapped", Duration::from_secs(90), |viewer| {
+        let span = (viewer.frames() > 0).then(|| viewer.span());
+        span.is_some_and(|(first, last)| last < first)
+    });
+    let seen = viewer.seconds;
+    viewer.watch(seen + 16.0);
+    let shown = output(&daemon, &channel, &destination);
+    assert_eq!(
+        (&shown["status"], &shown["connections"]),
+        (&json!("LIVE"), &json!(1))
+    );
+    daemon.operate(&channel, "stop");
+    platform.until_unpublished("key");
+    platform.stop();
+    let recordings = platform.recordings("key");
+    assert_eq!(recordings.len(), 1, "the connection was kept");
+    let frames = assert_unbroken(&recordings[0], &daemon.prepared_file(&media), 700);
+    // Those before the wrap, and those behind it.
+    assert!(frames > 700, "{frames} frames were recorded");
+    let [pictures, sound] = steps(&recordings[0]);
+    assert!(pictures.iter().all(|step| *step == 40), "{pictures:?}");
+    assert!(
+        sound.iter().all(|step| (21..=22).contains(step)),
+        "{sound:?}"
     );
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::clips::numbers;
 use super::daemon::{Daemon, until};
 use crate::judge::{self, Judge, PlaylistHistory};
 
@@ -171,17 +172,34 @@ impl<'a> Viewer<'a> {
             .map(|picture| known.get(picture).copied())
             .collect()
     }
+
+    /// The numbers of the pictures of [`numbered`](super::clips::numbered) clips, in the order shown; `None` for any
+    /// other picture.
+    pub fn numbers(&self) -> Vec<Option<u32>> {
+        let bars = "scale=12:1:flags=area:in_range=tv:out_range=tv,format=gray";
+        let output = [
+            "-an",
+            "-vf",
+            bars,
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "-",
+        ];
+        numbers(&decode(&self.bytes, &output))
+    }
 }
 
 /// Decodes a transport stream; any error is a failure. Answers what it writes.
-fn decode(stream: &[u8], output: &[&str]) -> String {
+fn decode(stream: &[u8], output: &[&str]) -> Vec<u8> {
     let mut ffmpeg = decoder(&["-f", "mpegts", "-i", "pipe:0"], output);
     let mut stdin = ffmpeg.stdin.take().expect("piped");
     let stream = stream.to_vec();
     let feeding = std::thread::spawn(move || stdin.write_all(&stream));
-    let text = decoded(ffmpeg);
+    let written = decoded(ffmpeg);
     feeding.join().expect("fed").expect("fed");
-    text
+    written
 }
 
 fn decoder(input: &[&str], output: &[&str]) -> Child {
@@ -203,11 +221,11 @@ fn decoder(input: &[&str], output: &[&str]) -> Child {
         .expect("ffmpeg runs")
 }
 
-fn decoded(ffmpeg: Child) -> String {
+fn decoded(ffmpeg: Child) -> Vec<u8> {
     let done = ffmpeg.wait_with_output().expect("ffmpeg ends");
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     assert!(done.status.success(), "ffmpeg -xerror: {said}");
-    String::from_utf8(done.stdout).expect("text")
+    done.stdout
 }
 
 const FINGERPRINTS: [&str; 7] = [
@@ -231,7 +249,8 @@ fn pictures(stream: &[u8]) -> Vec<String> {
     fingerprints(&decode(stream, &FINGERPRINTS))
 }
 
-fn fingerprints(framemd5: &str) -> Vec<String> {
+fn fingerprints(framemd5: &[u8]) -> Vec<String> {
+    let framemd5 = std::str::from_utf8(framemd5).expect("text");
     let lines = framemd5.lines().filter(|line| !line.starts_with('#'));
     lines
         .filter_map(|line| Some(line.rsplit(',').next()?.trim().to_owned()))

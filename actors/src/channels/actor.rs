@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{Channel, ChannelStatus};
 use playout_domain::config::{DestinationEdit, Policy, RecoverySettings};
+use playout_domain::health::{self, Beats};
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
@@ -33,6 +34,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use planning::programme;
 use recovery::Airing;
@@ -122,6 +124,8 @@ pub(crate) struct Room {
     faulty: HashSet<MediaId>,
     /// What viewers see, for who wants to know whether it came through.
     airing: Airing,
+    /// When it tells how it is doing.
+    beats: Beats<Instant>,
     /// Writes down what happens; ends with the actor.
     recorder: AbortHandle,
 }
@@ -151,6 +155,7 @@ impl Actor for ChannelActor {
         let last_seen = last_seen(&args, &snapshot).await;
         let (store, handle) = (args.environment.store.clone(), Arc::clone(&args.handle));
         let recorder = tokio::spawn(recorder::record(store, handle)).abort_handle();
+        let interval = snapshot.channel.config.recovery.health_check_interval;
         let mut room = Room {
             life: Lifecycle::from(snapshot.channel.life.clone()),
             args,
@@ -159,6 +164,7 @@ impl Actor for ChannelActor {
             facts,
             faulty: HashSet::new(),
             airing: Airing::default(),
+            beats: Beats::starting(Instant::now(), interval),
             recorder,
         };
         room.life.recover_by(room.recovery());
@@ -207,6 +213,8 @@ impl Actor for ChannelActor {
             }
             Msg::Beat => {
                 room.beat();
+                let interval = room.recovery().health_check_interval;
+                room.beats.told(Instant::now(), interval);
                 room.beat_later(&me);
             }
             Msg::TakeUp(stored, done) => {
@@ -222,7 +230,7 @@ impl Actor for ChannelActor {
 /// after a crash of the daemon the last heartbeat.
 async fn last_seen(args: &Args, snapshot: &Snapshot) -> Option<Timestamp> {
     if let Some(on_air) = args.handle.on_air() {
-        return on_air.view.read().last_segment;
+        return on_air.view.read().health.last_segment();
     }
     snapshot.channel.life.live_since?;
     args.environment.store.last_seen(args.handle.id).await
@@ -416,7 +424,8 @@ impl Room {
 
     /// Ends with the actor.
     fn beat_later(&self, me: &ActorRef<Msg>) {
-        drop(me.send_after(self.recovery().health_check_interval, || Msg::Beat));
+        let wait = self.beats.due().saturating_duration_since(Instant::now());
+        drop(me.send_after(wait, || Msg::Beat));
     }
 
     fn beat(&self) {
@@ -427,7 +436,7 @@ impl Room {
         } = &self.args;
         let snapshot = handle.snapshot();
         let status = snapshot.channel.life.status;
-        if !matches!(status, ChannelStatus::Live | ChannelStatus::Error) || !handle.lease.holds() {
+        if !health::beats(status) || !handle.lease.holds() {
             return;
         }
         let now = Timestamp::now();

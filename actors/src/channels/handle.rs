@@ -127,7 +127,7 @@ impl Handle {
             channel_id: self.id,
             status: life.status,
             desired: life.desired,
-            recovering: state.recovering,
+            recovering: state.health.is_recovering(),
             on_air: state.on_air,
             live_since: life.live_since,
         }
@@ -140,13 +140,16 @@ impl Handle {
         HealthView {
             status: life.status,
             uptime: life.live_for(now).as_secs_f64(),
-            last_segment_time: state.last_segment,
-            segments: state.segments,
+            last_segment_time: state.health.last_segment(),
+            segments: state.health.segments(),
             restart_count: life.restarts_since_start,
-            current_bitrate: state.bitrate(snapshot.channel.config.frame_rate).get(),
+            current_bitrate: state
+                .health
+                .bitrate(snapshot.channel.config.frame_rate)
+                .get(),
             buffered: state.buffered.seconds(),
-            recovering: state.recovering,
-            error_count: state.errors,
+            recovering: state.health.is_recovering(),
+            error_count: state.health.errors(),
             on_air: state.on_air,
         }
     }
@@ -160,9 +163,8 @@ impl Handle {
     }
 
     pub(crate) fn processes(&self) -> Vec<ProcessView> {
-        let State {
-            errors, recovering, ..
-        } = self.state();
+        let State { health, .. } = self.state();
+        let (errors, recovering) = (health.errors(), health.is_recovering());
         let recovery = self.snapshot().channel.config.recovery;
         let now = Timestamp::now();
         let view = |sampled: Sampled| {
@@ -247,10 +249,10 @@ impl Handle {
         OutputMetrics {
             channel_id: self.id,
             hls: HlsMetrics {
-                segments: state.segments,
-                bytes: state.bytes,
-                current_bitrate: state.bitrate(rate).get(),
-                last_segment_time: state.last_segment,
+                segments: state.health.segments(),
+                bytes: state.health.bytes(),
+                current_bitrate: state.health.bitrate(rate).get(),
+                last_segment_time: state.health.last_segment(),
                 late_segments: state.late_segments,
                 discontinuities: state.discontinuities,
                 silent_audio_units: state.silent_units,

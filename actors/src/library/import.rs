@@ -146,6 +146,7 @@ impl Inner {
             probe: None,
             status: MediaStatus::Preparing,
             reason: None,
+            damage: Vec::new(),
             created_at: now,
             updated_at: now,
         };
@@ -227,6 +228,7 @@ pub(super) fn described(item: MediaItem, findings: &Findings, judged: Judged) ->
         probe: Some(judged.summary),
         status: MediaStatus::Preparing,
         reason: None,
+        damage: Vec::new(),
         updated_at: Timestamp::now(),
         ..item
     }

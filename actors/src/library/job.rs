@@ -3,11 +3,13 @@
 use std::io;
 use std::sync::Arc;
 
+use playout_domain::damage::Damage;
 use playout_domain::ids::{MediaId, RenditionId};
 use playout_domain::media::MediaItem;
 use playout_media::ffmpeg;
 use playout_media::index::GopIndex;
 use playout_media::prepare::{PrepareError, Preparer};
+use playout_media::survey::hints_at_damage;
 use playout_store::StoreError;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -50,16 +52,17 @@ impl From<PrepareError> for Failure {
     }
 }
 
+/// What was prepared, and where the file is damaged; nothing where that is known already.
+type Made = (Prepared, Option<Vec<Damage>>);
+
 impl Inner {
     /// Carries out an order, whatever comes of it.
     pub(super) async fn prepare(self: Arc<Self>, order: Order) {
         let outcome = match self.make(&order).await {
-            Ok(index) => {
+            Ok((index, damage)) => {
                 let path = self.files.prepared(order.media, &order.profile);
-                Ok(Prepared {
-                    path,
-                    index: Arc::new(index),
-                })
+                let index = Arc::new(index);
+                Ok((Prepared { path, index }, damage))
             }
             Err(Failure(reason)) => Err(reason),
         };
@@ -67,10 +70,13 @@ impl Inner {
     }
 
     /// Notes what has come of an order, and tells everybody.
-    pub(super) fn settle(&self, order: &Order, outcome: Result<Prepared, String>) {
+    pub(super) fn settle(&self, order: &Order, outcome: Result<Made, String>) {
         let Order { media, profile, .. } = order;
         let failed = outcome.as_ref().err().cloned();
-        let outcome = outcome.map(|prepared| (prepared, RenditionId::from(uuid::Uuid::now_v7())));
+        let outcome = outcome.map(|(prepared, damage)| {
+            self.write(|catalogue| catalogue.damaged(order, damage));
+            (prepared, RenditionId::from(uuid::Uuid::now_v7()))
+        });
         // Deleted meanwhile, or another file by now: nobody wants to know.
         let Some(item) = self.write(|catalogue| catalogue.done(order, outcome)) else {
             return;
@@ -80,6 +86,7 @@ impl Inner {
         match failed {
             None => {
                 data["duration"] = item.duration.as_secs_f64().into();
+                data["damage"] = item.damage.iter().map(Damage::to_json).collect();
                 self.tell(LibraryFact::Prepared {
                     media: *media,
                     profile: *profile,
@@ -94,7 +101,7 @@ impl Inner {
         }
     }
 
-    async fn make(&self, order: &Order) -> Result<GopIndex, Failure> {
+    async fn make(&self, order: &Order) -> Result<(GopIndex, Option<Vec<Damage>>), Failure> {
         let item = self.read(|catalogue| catalogue.item(order.media).cloned());
         let item = item.ok_or_else(|| Failure("It was deleted.".to_owned()))?;
         let file = tokio::fs::metadata(&item.path).await;
@@ -109,7 +116,15 @@ impl Inner {
         };
         // A picture of it, while it is at hand; there may be none.
         drop(self.thumbnail(order.media).await);
-        self.encode(order, &item.path, &findings).await
+        let (index, suspect) = self.encode(order, &item.path, &findings).await?;
+        let known = |item: &MediaItem| !item.damage.is_empty();
+        let damage = match suspect {
+            // As the profile before it has found.
+            true if self.read(|catalogue| catalogue.item(order.media).is_some_and(known)) => None,
+            true => Some(self.survey(order, &item.path, &findings).await),
+            false => Some(Vec::new()),
+        };
+        Ok((index, damage))
     }
 
     /// Examines an item's file anew. One that is `another` file by now, or cannot be the same by its size,
@@ -154,12 +169,13 @@ impl Inner {
         let _ = spawn_blocking(move || files.remove(media)).await;
     }
 
+    /// Answers also whether FFmpeg has found damage on the way.
     async fn encode(
         &self,
         order: &Order,
         input: &std::path::Path,
         findings: &Findings,
-    ) -> Result<GopIndex, Failure> {
+    ) -> Result<(GopIndex, bool), Failure> {
         let Order { media, profile, .. } = order;
         let invocation = ffmpeg::prepare(input, &findings.probed, profile);
         // Pipes are not files: FFmpeg cannot write anything else.
@@ -171,7 +187,7 @@ impl Inner {
         let spec = self.launcher.spec(invocation, format!("preparing {media}"));
         let spec = spec
             .stdout(Stdout::PIPED)
-            .stderr(Stderr::Progress)
+            .stderr(Stderr::Lines)
             .priority(Priority::Background)
             .limits(limits);
         let mut process = self
@@ -179,8 +195,7 @@ impl Inner {
             .spawn(spec)
             .await
             .map_err(|error| Failure(unread(&error)))?;
-        let (Some(mut stdout), Some(mut reports)) =
-            (process.take_stdout(), process.take_progress())
+        let (Some(mut stdout), Some(mut lines)) = (process.take_stdout(), process.take_lines())
         else {
             return Err(Failure("FFmpeg was started without its pipes.".to_owned()));
         };
@@ -189,6 +204,7 @@ impl Inner {
         let mut meter = Meter::new(findings.probed.frames(profile.frame_rate));
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut alive = Instant::now();
+        let mut suspect = false;
         loop {
             tokio::select! {
                 read = stdout.read_buf(&mut chunk) => {
@@ -200,7 +216,8 @@ impl Inner {
                         writer = writer.write(std::mem::replace(&mut chunk, Vec::with_capacity(CHUNK))).await?;
                     }
                 }
-                Some(line) = reports.recv() => {
+                Some(line) = lines.recv() => {
+                    suspect = suspect || hints_at_damage(&line);
                     if meter.line(&line) {
                         alive = Instant::now();
                         self.report(order, &mut meter);
@@ -211,14 +228,19 @@ impl Inner {
                 }
             }
         }
-        let (exit, words) = process.last_words().await;
+        let rest = async {
+            while let Some(line) = lines.recv().await {
+                suspect = suspect || hints_at_damage(&line);
+            }
+        };
+        let ((), (exit, words)) = tokio::join!(rest, process.last_words());
         if let ExitKind::Overran(excess) = exit {
             return Err(Failure(format!("FFmpeg {excess} while preparing it.")));
         }
         if !exit.success() {
             return Err(Failure(sentence(&words, &format!("FFmpeg {exit}"))));
         }
-        writer.write(chunk).await?.finish().await
+        Ok((writer.write(chunk).await?.finish().await?, suspect))
     }
 
     fn report(&self, order: &Order, meter: &mut Meter) {

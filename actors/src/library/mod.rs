@@ -22,6 +22,7 @@ mod known;
 mod meter;
 mod orders;
 mod queue;
+mod survey;
 mod take_up;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use playout_domain::damage::Damage;
 use playout_domain::ids::{MediaId, RenditionId};
 use playout_domain::media::{MediaItem, Profile};
 use tokio::task::AbortHandle;
@@ -147,6 +148,16 @@ impl Catalogue {
         };
         entry.work = Work::Running { percent, eta };
         true
+    }
+
+    /// Notes where the file of an order is damaged.
+    pub(super) fn damaged(&mut self, order: &Order, damage: Option<Vec<Damage>>) {
+        if let Some(damage) = damage
+            && self.entry(order).is_some()
+            && let Some(known) = self.items.get_mut(&order.media)
+        {
+            known.item.damage = damage;
+        }
     }
 
     /// An order is done. Answers the item; nothing when it is not wanted any more: what was made

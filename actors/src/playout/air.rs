@@ -199,7 +199,7 @@ impl Air {
         let due = self.clock.instant(info.end()).max(self.begun);
         let late = Instant::now() > due + LATE && self.clock.instant(info.end()) > self.begun;
         self.view.update(|view| {
-            view.published(bytes, info.frames, Timestamp::now());
+            view.health.published(bytes, info.frames, Timestamp::now());
             view.late_segments += u64::from(late);
             view.discontinuities += u64::from(info.discontinuity);
         });
@@ -230,7 +230,9 @@ impl Air {
             self.view.update(|view| view.on_air = Some(on_air));
             self.facts.tell(Fact::OnAirChanged(on_air));
         }
-        let (errors, failures) = self.view.look(|view| (view.errors, view.failures));
+        let (errors, failures) = self
+            .view
+            .look(|view| (view.health.errors(), view.health.failures()));
         let well = fed.shows.kind == OnAirKind::Scheduled && errors == 0;
         match &mut self.healthy {
             _ if !well => self.healthy = None,

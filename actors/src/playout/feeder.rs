@@ -196,7 +196,7 @@ impl Feeder {
             Awaited::Came(Ok(None)) => self.over(&entry),
             Awaited::Came(Err(error)) => self.fail(&entry, &error),
             Awaited::Dry => {
-                self.equipment.view.update(|view| view.recovering = true);
+                self.equipment.view.update(|view| view.health.stood_in());
                 let gop = self.equipment.profile.frame_rate.gop_frames();
                 self.stand_in(gop.min(entry.end.since(self.cursor))).await;
             }
@@ -412,7 +412,7 @@ impl Feeder {
     fn dry(&self) -> Instant {
         let gop = self.equipment.profile.frame_rate.gop_frames();
         let due = self.equipment.clock.instant(self.cursor + gop);
-        if self.equipment.view.look(|view| view.recovering) {
+        if self.equipment.view.look(|view| view.health.is_recovering()) {
             return due;
         }
         match self.catching_up {
@@ -477,9 +477,8 @@ impl Feeder {
         let mut was = false;
         self.equipment
             .view
-            .update(|view| was = std::mem::take(&mut view.recovering) || view.errors > 0);
+            .update(|view| was = view.health.delivered());
         if was {
-            self.equipment.view.update(|view| view.errors = 0);
             let media = entry.media_id;
             self.equipment.facts.tell(Fact::Recovered { media });
         }
@@ -516,8 +515,7 @@ impl Feeder {
         let (attempt, delay) = (verdict.attempt, verdict.delay);
         self.retry = (!delay.is_zero()).then(|| Instant::now() + delay);
         self.equipment.view.update(|view| {
-            view.errors = u64::from(attempt);
-            view.failures += 1;
+            view.health.failed(attempt);
         });
         let media = entry.media_id;
         self.equipment.facts.tell(Fact::SourceFailed {
@@ -529,7 +527,7 @@ impl Feeder {
         match verdict.then {
             Then::Restart => {}
             Then::PassOver(behind) => {
-                self.equipment.view.update(|view| view.recovering = true);
+                self.equipment.view.update(|view| view.health.stood_in());
                 self.passed_over = Some(behind);
             }
             Then::GiveUp => {

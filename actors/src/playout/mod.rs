@@ -31,7 +31,7 @@ pub(crate) use gate::StartGate;
 pub use hls_output::{HlsOutput, Served};
 pub(crate) use slate::Slates;
 pub(crate) use spool::Spool;
-pub(crate) use taps::{Aired, Taps};
+pub use taps::{Aired, Taps};
 pub(crate) use view::{State, View};
 
 use std::path::PathBuf;

@@ -17,20 +17,20 @@ const SAME_TIMELINE: u64 = 3_600;
 
 /// One GOP as it went on air: a piece of a transport stream that begins with PAT, PMT and a key frame.
 #[derive(Debug, Clone)]
-pub(crate) struct Aired {
+pub struct Aired {
     /// Its first frame.
-    pub(crate) at: Frame,
+    pub at: Frame,
     /// How many frames it has.
-    pub(crate) frames: u32,
+    pub frames: u32,
     /// Its bytes, on the highest rung.
-    pub(crate) stream: Bytes,
+    pub stream: Bytes,
     /// Whether another item begins with it.
-    pub(crate) begins_item: bool,
+    pub begins_item: bool,
 }
 
 /// See the module's head.
 #[derive(Debug, Default)]
-pub(crate) struct Taps {
+pub struct Taps {
     inner: Mutex<Inner>,
 }
 
@@ -43,7 +43,7 @@ struct Inner {
 
 impl Taps {
     /// Everything that goes on air from now on.
-    pub(crate) fn open(&self) -> mpsc::Receiver<Arc<Aired>> {
+    pub fn open(&self) -> mpsc::Receiver<Arc<Aired>> {
         let (tap, flow) = mpsc::channel(WAITING);
         self.lock().open.push(tap);
         flow
@@ -51,7 +51,7 @@ impl Taps {
 
     /// Sends a GOP to every tap. What is not `current`, because it was due before its playout began, is sent
     /// only where it follows what was sent before.
-    pub(super) fn send(&self, aired: Aired, current: bool) {
+    pub fn send(&self, aired: Aired, current: bool) {
         let mut inner = self.lock();
         let follows = inner.next == Some(aired.at);
         let repeats = inner

@@ -1,17 +1,13 @@
 //! What a running playout shows of itself: written by its tasks, read by status, health, processes and
 //! heartbeats without a message and without a wait.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
-use playout_domain::units::{BitsPerSecond, FrameRate, Ticks90k};
+use playout_domain::health::Health;
+use playout_domain::units::Ticks90k;
 
 use crate::channels::OnAir;
 use crate::process::Running;
-
-/// The segments over which the bitrate is taken.
-const RECENT: usize = 10;
 
 /// See the module's head. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -26,18 +22,8 @@ pub(crate) struct View {
 pub(crate) struct State {
     /// What viewers see.
     pub(crate) on_air: Option<OnAir>,
-    /// Whether a source failed and its item is not back yet.
-    pub(crate) recovering: bool,
-    /// Failures of sources in a row.
-    pub(crate) errors: u64,
-    /// Failures of sources in all.
-    pub(crate) failures: u64,
-    /// Segments published.
-    pub(crate) segments: u64,
-    /// Their bytes.
-    pub(crate) bytes: u64,
-    /// When the newest was published.
-    pub(crate) last_segment: Option<Timestamp>,
+    /// What is counted.
+    pub(crate) health: Health,
     /// Segments published later than their media time allows.
     pub(crate) late_segments: u64,
     /// True breaks of the stream.
@@ -46,30 +32,6 @@ pub(crate) struct State {
     pub(crate) silent_units: u64,
     /// Media read ahead.
     pub(crate) buffered: Ticks90k,
-    /// Bytes and frames of the newest segments.
-    recent: VecDeque<(u64, u64)>,
-}
-
-impl State {
-    /// Bits/s over the newest segments.
-    pub(crate) fn bitrate(&self, rate: FrameRate) -> BitsPerSecond {
-        let (bytes, frames) = self
-            .recent
-            .iter()
-            .fold((0, 0), |(b, f), (bytes, frames)| (b + bytes, f + frames));
-        BitsPerSecond::of(bytes, rate.duration(frames))
-    }
-
-    /// Counts a published segment.
-    pub(crate) fn published(&mut self, bytes: u64, frames: u64, at: Timestamp) {
-        self.segments += 1;
-        self.bytes += bytes;
-        self.last_segment = Some(at);
-        self.recent.push_back((bytes, frames));
-        if self.recent.len() > RECENT {
-            self.recent.pop_front();
-        }
-    }
 }
 
 impl View {
@@ -78,8 +40,7 @@ impl View {
     pub(crate) fn followed(&self) -> Self {
         let mut state = self.read();
         state.on_air = None;
-        state.recovering = false;
-        state.errors = 0;
+        state.health.followed();
         state.buffered = Ticks90k::default();
         Self {
             inner: Arc::new(Mutex::new(state)),

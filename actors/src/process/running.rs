@@ -41,7 +41,7 @@ pub struct Process {
     reaper: AbortHandle,
     stdin: Option<pipe::Sender>,
     stdout: Option<pipe::Receiver>,
-    progress: Option<mpsc::Receiver<String>>,
+    lines: Option<mpsc::Receiver<String>>,
     tail: Tail,
 }
 
@@ -61,7 +61,7 @@ impl Process {
             .stdout
             .map(pipe::Receiver::from_owned_fd)
             .transpose()?;
-        let (tail, progress) = stderr::collect(launched.stderr, wanted)?;
+        let (tail, lines) = stderr::collect(launched.stderr, wanted)?;
         let pid = launched.group.pid();
         tracing::debug!(pid, label, "process started");
         let group = Arc::new(Mutex::new(launched.group));
@@ -78,7 +78,7 @@ impl Process {
             reaper,
             stdin,
             stdout,
-            progress,
+            lines,
             tail,
         })
     }
@@ -104,10 +104,9 @@ impl Process {
         self.stdout.take()
     }
 
-    /// The `key=value` lines of its standard error, once; only with [`Stderr::Progress`]. The
-    /// queue is bounded: lines are dropped while nobody reads them.
-    pub fn take_progress(&mut self) -> Option<mpsc::Receiver<String>> {
-        self.progress.take()
+    /// The lines of its standard error, once; those that [`Stderr`] says. The queue is bounded.
+    pub fn take_lines(&mut self) -> Option<mpsc::Receiver<String>> {
+        self.lines.take()
     }
 
     /// Waits for the child's end. Cancel-safe; answers at once when the end is known.

@@ -71,8 +71,12 @@ pub enum Stderr {
     #[default]
     Tail,
     /// Lines of the form `key=value` (FFmpeg's `-progress pipe:2`) go to
-    /// [`Process::take_progress`](super::Process::take_progress); all others to the tail.
+    /// [`Process::take_lines`](super::Process::take_lines), and are dropped while nobody reads them; all others to
+    /// the tail.
     Progress,
+    /// Every line goes to [`Process::take_lines`](super::Process::take_lines) in its order; the child waits for its
+    /// reader. What is not of that form goes to the tail, too.
+    Lines,
 }
 
 /// Resource limits: those of the kernel are set before the program starts, a share of CPU is watched.

@@ -1,5 +1,5 @@
 //! Reads a child's standard error: keeps a bounded, printable tail of it as the reason for a
-//! failure, and passes progress lines on.
+//! failure, and passes lines on.
 //!
 //! The text comes from programs that read strangers' files: control characters are escaped, and
 //! no amount of output makes the tail grow.
@@ -19,8 +19,8 @@ use super::spec::Stderr;
 const KEPT: usize = 4096;
 /// Longest line read; the rest of a longer one is dropped.
 const LINE: usize = 1024;
-/// Progress lines waiting for their reader: some two blocks of FFmpeg's report.
-const PROGRESS_LINES: usize = 64;
+/// Lines waiting for their reader: some two blocks of FFmpeg's report.
+const WAITING_LINES: usize = 64;
 
 #[derive(Debug, Default)]
 struct Lines {
@@ -65,6 +65,16 @@ impl Tail {
     }
 }
 
+/// Who reads the lines, beside the tail.
+#[derive(Debug)]
+enum Reader {
+    Nobody,
+    /// Of progress: one that lags misses a report; the next one comes in half a second.
+    Progress(mpsc::Sender<String>),
+    /// Of everything: it is waited for.
+    Lines(mpsc::Sender<String>),
+}
+
 /// Starts reading `pipe` in a task that ends with it.
 pub(super) fn collect(
     pipe: Option<OwnedFd>,
@@ -72,29 +82,29 @@ pub(super) fn collect(
 ) -> io::Result<(Tail, Option<mpsc::Receiver<String>>)> {
     let lines = Arc::new(Mutex::new(Lines::default()));
     let (closing, open) = watch::channel(());
-    let (progress, reports) = match wanted {
-        Stderr::Tail => (None, None),
+    let (reader, taken) = match wanted {
+        Stderr::Tail => (Reader::Nobody, None),
         Stderr::Progress => {
-            let (tx, rx) = mpsc::channel(PROGRESS_LINES);
-            (Some(tx), Some(rx))
+            let (tx, rx) = mpsc::channel(WAITING_LINES);
+            (Reader::Progress(tx), Some(rx))
+        }
+        Stderr::Lines => {
+            let (tx, rx) = mpsc::channel(WAITING_LINES);
+            (Reader::Lines(tx), Some(rx))
         }
     };
     if let Some(pipe) = pipe {
         let pipe = pipe::Receiver::from_owned_fd(pipe)?;
         let lines = Arc::clone(&lines);
         tokio::spawn(async move {
-            read(pipe, &lines, progress).await;
+            read(pipe, &lines, reader).await;
             drop(closing);
         });
     }
-    Ok((Tail { lines, open }, reports))
+    Ok((Tail { lines, open }, taken))
 }
 
-async fn read(
-    mut pipe: pipe::Receiver,
-    lines: &Mutex<Lines>,
-    progress: Option<mpsc::Sender<String>>,
-) {
+async fn read(mut pipe: pipe::Receiver, tail: &Mutex<Lines>, reader: Reader) {
     let mut splitter = Splitter::default();
     let mut buffer = [0_u8; 4096];
     loop {
@@ -102,22 +112,36 @@ async fn read(
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
-        splitter.push(&buffer[..read], |line| sort(line, lines, &progress));
+        let mut lines = Vec::new();
+        splitter.push(&buffer[..read], |line| lines.push(printable(line)));
+        for line in lines {
+            sort(line, tail, &reader).await;
+        }
     }
-    splitter.finish(|line| sort(line, lines, &progress));
+    let mut last = None;
+    splitter.finish(|line| last = Some(printable(line)));
+    if let Some(line) = last {
+        sort(line, tail, &reader).await;
+    }
 }
 
-fn sort(line: &[u8], lines: &Mutex<Lines>, progress: &Option<mpsc::Sender<String>>) {
-    let line = printable(line);
-    match progress {
-        Some(progress) if is_progress(&line) => {
-            // A reader that lags misses a report; the next one comes in half a second.
-            let _dropped = progress.try_send(line);
-        }
-        _ => lines
-            .lock()
+async fn sort(line: String, tail: &Mutex<Lines>, reader: &Reader) {
+    let progress = is_progress(&line);
+    let keep = |line| {
+        tail.lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(line),
+            .push(line);
+    };
+    match reader {
+        Reader::Progress(reader) if progress => drop(reader.try_send(line)),
+        Reader::Lines(reader) => {
+            if !progress {
+                keep(line.clone());
+            }
+            // A reader that is gone is not waited for.
+            drop(reader.send(line).await);
+        }
+        _ => keep(line),
     }
 }
 

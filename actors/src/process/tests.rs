@@ -213,11 +213,39 @@ async fn progress_is_separated_from_the_tail() {
     let spec =
         shell("echo frame=1 >&2; echo trouble >&2; echo frame=2 >&2").stderr(Stderr::Progress);
     let mut process = launcher().spawn(spec).await.unwrap();
-    let mut progress = process.take_progress().unwrap();
+    let mut progress = process.take_lines().unwrap();
     assert_eq!(progress.recv().await.as_deref(), Some("frame=1"));
     assert_eq!(progress.recv().await.as_deref(), Some("frame=2"));
     assert_eq!(progress.recv().await, None);
     assert_eq!(process.last_words().await.1, "trouble");
+}
+
+#[tokio::test]
+async fn every_line_comes_in_its_order_and_none_is_dropped() {
+    let script = "n=0; while [ $n -lt 500 ]; do n=$((n+1)); echo line $n >&2; echo n=$n >&2; done";
+    let mut process = launcher()
+        .spawn(shell(script).stderr(Stderr::Lines))
+        .await
+        .unwrap();
+    let mut lines = process.take_lines().unwrap();
+    for n in 1..=500 {
+        assert_eq!(lines.recv().await.unwrap(), format!("line {n}"));
+        assert_eq!(lines.recv().await.unwrap(), format!("n={n}"));
+    }
+    assert_eq!(lines.recv().await, None);
+    let (_, tail) = process.last_words().await;
+    assert!(tail.ends_with("line 499\nline 500"), "{tail}");
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_holds_nobody_up() {
+    let script = "n=0; while [ $n -lt 500 ]; do n=$((n+1)); echo line $n >&2; done";
+    let mut process = launcher()
+        .spawn(shell(script).stderr(Stderr::Lines))
+        .await
+        .unwrap();
+    drop(process.take_lines());
+    assert_eq!(process.last_words().await.0, ExitKind::Code(0));
 }
 
 /// The trap of `PR_SET_PDEATHSIG`: it follows the thread that forked.

@@ -202,7 +202,7 @@ impl Attempt {
             input: "splicer".into(),
         };
         let shown = self.shared.board.processes.show(begun, Timestamp::now());
-        let (stdin, progress) = (process.take_stdin(), process.take_progress());
+        let (stdin, progress) = (process.take_stdin(), process.take_lines());
         let (Some(stdin), Some(progress)) = (stdin, progress) else {
             return Err((FailureKind::Local, "its pipes are missing".into()));
         };

@@ -9,9 +9,11 @@ pub mod backoff;
 pub mod breaker;
 pub mod channel;
 pub mod config;
+pub mod damage;
 pub mod destination;
 pub mod disk;
 pub mod far_end;
+pub mod health;
 pub mod ids;
 pub mod lifecycle;
 pub mod limits;
@@ -28,6 +30,7 @@ pub mod violation;
 pub use alert::{Alert, AlertKind, Severity};
 pub use channel::{Channel, ChannelStatus, Desired};
 pub use config::{ChannelConfig, Policy};
+pub use damage::{Damage, Damaged};
 pub use destination::{DestinationConfig, Platform, StreamKey};
 pub use ids::{
     AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId,

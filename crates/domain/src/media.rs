@@ -1,6 +1,7 @@
 //! An item of the media library as the rest of the house sees it: where it is, what it is, whether
 //! it plays.
 
+use crate::damage::Damage;
 use crate::ids::{ClientId, MediaId};
 pub use crate::profile::{DEFAULT_AUDIO_BITRATE, Profile};
 use jiff::Timestamp;
@@ -118,6 +119,8 @@ pub struct MediaItem {
     pub status: MediaStatus,
     /// Why it was refused or could not be prepared: a sentence.
     pub reason: Option<String>,
+    /// Where it is damaged, as found while preparing it; in the order of time.
+    pub damage: Vec<Damage>,
     /// When it was imported.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -137,6 +140,7 @@ impl MediaItem {
             "probe": self.probe,
             "status": self.status,
             "reason": self.reason,
+            "damage": self.damage.iter().map(Damage::to_json).collect::<Vec<_>>(),
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
         })

@@ -14,4 +14,5 @@ pub mod mux;
 pub mod prepare;
 pub mod probe;
 pub mod splice;
+pub mod survey;
 pub mod ts;

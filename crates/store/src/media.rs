@@ -72,7 +72,7 @@ impl Store {
                     let written = session
                         .execute(
                             "UPDATE media SET title = $2, duration_us = $3, size = $4, probe = $5, status = $6,
-                                    reason = $7, updated_at = $8 WHERE id = $1",
+                                    reason = $7, updated_at = $8, damage = $9 WHERE id = $1",
                             &[
                                 &item.id.uuid(),
                                 &text(&item.title),
@@ -82,6 +82,7 @@ impl Store {
                                 &item.status.name(),
                                 &item.reason.as_deref().map(text),
                                 &whole_micros(item.updated_at),
+                                &columns::json(&item.damage)?,
                             ],
                         )
                         .await?;
@@ -241,8 +242,9 @@ async fn insert(
         .await?;
     let inserted = tx
         .execute(
-            "INSERT INTO media (id, client_id, path, title, duration_us, size, probe, status, reason, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING",
+            "INSERT INTO media (id, client_id, path, title, duration_us, size, probe, status, reason, created_at, updated_at,
+                                damage)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING",
             &[
                 &new.id.uuid(),
                 &new.client_id.uuid(),
@@ -255,6 +257,7 @@ async fn insert(
                 &new.reason.as_deref().map(text),
                 &whole_micros(new.created_at),
                 &whole_micros(new.updated_at),
+                &columns::json(&new.damage)?,
             ],
         )
         .await?;
@@ -331,6 +334,7 @@ fn item(row: &Row) -> Result<MediaItem, StoreError> {
             .map_err(StoreError::internal)?,
         status: parsed(row, "status")?,
         reason: row.try_get("reason")?,
+        damage: columns::from_json(row, "damage")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })

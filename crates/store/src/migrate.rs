@@ -31,6 +31,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0004_stores"),
     migration!("0005_leases"),
     migration!("0006_playback_url"),
+    migration!("0007_damage"),
 ];
 
 /// The version with which channels have digests.

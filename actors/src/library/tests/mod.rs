@@ -1,6 +1,7 @@
 //! The library with real FFmpeg, a real store and real files.
 #![allow(clippy::unwrap_used)]
 
+mod damage;
 mod importing;
 mod pausing;
 mod preparing;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use playout_domain::health::Pulse;
 use playout_domain::units::Ticks90k;
 use playout_media::demux::Demuxer;
 use playout_media::gop::Gop;
@@ -44,10 +45,8 @@ pub(in crate::playout) struct FfmpegSource {
     stage: Stage,
     demuxer: Demuxer,
     buffer: Vec<u8>,
-    /// See [`Start::patience`].
-    patience: Duration,
-    /// Since when media is wanted and none has come.
-    wanted: Option<Instant>,
+    /// Media is a sign of life, while it is wanted. See [`Start::patience`].
+    pulse: Pulse<Instant>,
     ended: bool,
 }
 
@@ -77,14 +76,14 @@ impl FfmpegSource {
         processes: &Processes,
         start: Start,
     ) -> Self {
-        let (demuxer, patience) = (Demuxer::starting_at(start.from), start.patience);
+        let demuxer = Demuxer::starting_at(start.from);
+        let pulse = Pulse::new(start.patience);
         let begun = begin(launcher.clone(), gate.clone(), processes.clone(), start);
         Self {
             stage: Stage::Starting(Starting(tokio::spawn(begun))),
             demuxer,
             buffer: Vec::with_capacity(READ),
-            patience,
-            wanted: None,
+            pulse,
             ended: false,
         }
     }
@@ -94,7 +93,7 @@ impl FfmpegSource {
     pub(in crate::playout) async fn next(&mut self) -> Result<Option<Gop>, SourceError> {
         loop {
             if let Some(gop) = self.demuxer.next_gop() {
-                self.wanted = None;
+                self.pulse.felt();
                 return Ok(Some(gop));
             }
             if self.ended {
@@ -107,13 +106,13 @@ impl FfmpegSource {
                 }
                 Stage::Running(running) => {
                     self.buffer.clear();
-                    let since = *self.wanted.get_or_insert_with(Instant::now);
+                    let hangs = self.pulse.wanted(Instant::now());
                     let reading = running.stdout.read_buf(&mut self.buffer);
-                    let hung = SourceError::hung(self.patience);
-                    let read = tokio::time::timeout_at(since + self.patience, reading).await;
+                    let hung = SourceError::hung(self.pulse.patience());
+                    let read = tokio::time::timeout_at(hangs, reading).await;
                     match read.map_err(|_| hung)? {
                         Ok(n) if n > 0 => {
-                            self.wanted = None;
+                            self.pulse.felt();
                             running.shown.moved(n as u64, Timestamp::now());
                             self.demuxer.push(&self.buffer)?;
                         }

@@ -20,6 +20,7 @@ mod rtmp;
 mod rtmp_failure;
 mod slate;
 mod sound;
+mod survey;
 mod thumbnail;
 mod transcode;
 
@@ -33,6 +34,7 @@ pub use progress::{Progress, Report};
 pub use rtmp::{Publish, publish};
 pub use rtmp_failure::{RtmpFailure, rtmp_failure};
 pub use slate::{slate, slate_gops};
+pub use survey::survey;
 pub use thumbnail::thumbnail;
 pub use transcode::{live, prepare};
 

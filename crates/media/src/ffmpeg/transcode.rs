@@ -25,20 +25,17 @@ const PREROLL_BLIND: f64 = 10.0;
 const NOTICEABLE: f64 = 0.5;
 
 /// Encodes the whole of `input` to `profile`, as a transport stream on standard output, with
-/// `-progress` lines among the messages on standard error. Sound goes on as long as the pictures do.
+/// `-progress` lines among the messages on standard error, where it also says what may be damage. Sound goes on as
+/// long as the pictures do.
 pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
     let rate = profile.frame_rate;
     let longest = rate.gop_frames() * LONGEST_HOURS * 3600 / 2;
     let frames = 0..longest;
-    // Without `-copyts` FFmpeg shifts a file's clock to begin at zero, and mends a clock that jumps.
-    let take = |video: &VideoStream| {
-        let begin = rescaled(probed.start, video.time_base);
-        Take {
-            zero: video.start - begin,
-            frames: frames.clone(),
-            from_start: true,
-            hold: 0,
-        }
+    let take = |video: &VideoStream| Take {
+        zero: zero_from_start(probed, video),
+        frames: frames.clone(),
+        from_start: true,
+        hold: 0,
     };
     let zero = probed.begin() - probed.start as f64 / 1e6;
     let source = Source {
@@ -48,6 +45,7 @@ pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
         silent: probed.audio.is_none(),
     };
     Invocation::ffmpeg()
+        .with(["-loglevel", "warning"])
         .with(["-progress", "pipe:2", "-stats_period", "0.5"])
         .transcode(&source, profile, take, zero, &Samples::ALL)
         .with(["-shortest"])
@@ -166,7 +164,7 @@ impl Invocation {
 
 impl Probed {
     /// When the first picture is shown, in seconds of the file's clock.
-    fn begin(&self) -> f64 {
+    pub(super) fn begin(&self) -> f64 {
         let video = self.video.as_ref();
         video.map_or(self.start as f64 / 1e6, VideoStream::begins)
     }
@@ -187,6 +185,12 @@ impl Probed {
             _ => true,
         }
     }
+}
+
+/// The time stamp of item time 0 where a file is read from its start. Without `-copyts` FFmpeg shifts its clock to
+/// begin at zero, and mends a clock that jumps.
+pub(super) fn zero_from_start(probed: &Probed, video: &VideoStream) -> i64 {
+    video.start - rescaled(probed.start, video.time_base)
 }
 
 /// Microseconds in units of a time base, to the nearest, halves away from zero: as FFmpeg does it.

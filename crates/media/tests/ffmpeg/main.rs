@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod clips;
+mod damage;
 mod exact;
 mod picture;
 mod run;

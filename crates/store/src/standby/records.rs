@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use playout_domain::damage::Damage;
 use playout_domain::destination::{Encode, PlaybackUrl, ServerUrl, StreamKeySetting};
 use playout_domain::lifecycle::LifeState;
 use playout_domain::media::ProbeSummary;
@@ -187,6 +188,8 @@ pub(crate) struct MediaRecord {
     probe: Option<ProbeSummary>,
     status: String,
     reason: Option<String>,
+    #[serde(default)]
+    damage: Vec<Damage>,
     created_at: Timestamp,
     updated_at: Timestamp,
 }
@@ -202,6 +205,7 @@ impl MediaRecord {
             probe: item.probe.clone(),
             status: item.status.name().to_owned(),
             reason: item.reason.clone(),
+            damage: item.damage.clone(),
             created_at: item.created_at,
             updated_at: item.updated_at,
         }
@@ -220,6 +224,7 @@ impl MediaRecord {
             probe: self.probe,
             status,
             reason: self.reason,
+            damage: self.damage,
             created_at: self.created_at,
             updated_at: self.updated_at,
         })

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use playout_domain::limits::PlanLimits;
 use playout_domain::media::MediaStatus;
 use playout_domain::{
-    BitsPerSecond, FrameRate, MediaId, MediaItem, Profile, RenditionId, Resolution, Rotation,
-    RotationItem,
+    BitsPerSecond, Damage, Damaged, FrameRate, MediaId, MediaItem, Profile, RenditionId,
+    Resolution, Rotation, RotationItem, Ticks90k,
 };
 use playout_store::{Inserted, Principal, Rendition, StoreError, testing};
 use uuid::Uuid;
@@ -88,6 +88,11 @@ async fn an_update_is_kept_and_nul_in_what_strangers_wrote_is_no_obstacle() {
     item.status = MediaStatus::Failed;
     item.reason = Some("invalid data \0 at 7".to_owned());
     item.duration = Duration::from_secs(7);
+    item.damage = vec![Damage {
+        from: Ticks90k::new(90_001),
+        to: Ticks90k::new(1 << 40),
+        what: Damaged::Sound,
+    }];
     item.probe.as_mut().unwrap().format = "mov\0".to_owned();
     store.update_media(&item).await.unwrap();
     let read = store.media(item.id).await.unwrap().unwrap();
@@ -96,6 +101,7 @@ async fn an_update_is_kept_and_nul_in_what_strangers_wrote_is_no_obstacle() {
         ("A\u{fffd}B", item.status, item.duration)
     );
     assert_eq!(read.reason.as_deref(), Some("invalid data \u{fffd} at 7"));
+    assert_eq!(read.damage, item.damage);
     item.id = MediaId::from(Uuid::now_v7());
     assert_eq!(store.update_media(&item).await, Err(StoreError::NotFound));
 }
