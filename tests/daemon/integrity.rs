@@ -126,6 +126,14 @@ fn a_damaged_channel_stays_off_air_and_the_others_go_on() {
     let mut errors = log.lines().filter(|line| line.contains("ERROR"));
     assert!(errors.any(|line| line.contains(&damaged) && line.contains("quarantined")));
 
+    let alerts = |state: &str| {
+        let found = again.get(&format!("/alerts?channel={damaged}&state={state}"));
+        found["items"].as_array().unwrap().clone()
+    };
+    let raised = alerts("open");
+    assert_eq!(raised.len(), 1, "{raised:?}");
+    assert_eq!(raised[0]["kind"], "channel.quarantined");
+
     let found = faults(data.path());
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(
@@ -140,6 +148,7 @@ fn a_damaged_channel_stays_off_air_and_the_others_go_on() {
         404
     );
     assert_eq!(faults(data.path()), [] as [Value; 0]);
+    assert_eq!(alerts("open"), [] as [Value; 0]);
     assert_eq!(again.status(&whole), "LIVE");
 }
 

@@ -55,6 +55,8 @@ impl Inner {
         if self.is_loaded() {
             return Ok(());
         }
+        // A route that is made meanwhile is in what is read, or comes after it.
+        let _changing = self.changing.lock().await;
         let (open, pending, routes) = tokio::try_join!(
             self.store.open_alerts(None),
             self.store.pending_deliveries(None),

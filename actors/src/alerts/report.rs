@@ -3,7 +3,7 @@
 use playout_domain::alert::recovery::{RecoveryAction, StreamFailure};
 use playout_domain::alert::{Key, Report, Service, Signal, Subject};
 use playout_domain::{AlertKind, Channel, ChannelId, ClientId, DestinationId, HistoryId, MediaId};
-use playout_store::{HistoryEntry, operator};
+use playout_store::{HistoryEntry, Quarantined, operator};
 use uuid::Uuid;
 
 use super::{ErrorHandler, desk};
@@ -161,18 +161,39 @@ impl ErrorHandler {
         self.inner.signal(Signal::Gone(channel));
     }
 
-    /// Alerts on channels that nobody wants on air are over; not those on damaged ones, which nobody knows.
-    pub(crate) fn forget_unless(&self, is_wanted: impl Fn(ChannelId) -> bool) {
-        let gone: Vec<ChannelId> = self
+    /// A channel is stored damaged. Its owner is told that it is so; what is wrong is for the operator alone, by
+    /// the log and the event: whose it is and what it is called may be what is damaged.
+    pub(crate) fn quarantined(&self, damaged: &Quarantined) {
+        self.raise(Report {
+            key: of_channel(AlertKind::Quarantined, damaged.id),
+            client: damaged.client.unwrap_or_else(operator),
+            name: None,
+            error: "what is stored is not what the daemon wrote; the operator can see what differs"
+                .to_owned(),
+        });
+    }
+
+    /// Alerts on channels that nobody wants on air are over, and that a channel is damaged when it is not.
+    pub(crate) fn forget_unless(
+        &self,
+        is_wanted: impl Fn(ChannelId) -> bool,
+        is_damaged: impl Fn(ChannelId) -> bool,
+    ) {
+        let gone: Vec<Key> = self
             .inner
             .desk()
             .open()
-            .filter(|alert| alert.kind() != AlertKind::Quarantined)
-            .filter_map(|alert| alert.key.subject.channel())
-            .filter(|channel| !is_wanted(*channel))
+            .filter_map(|alert| {
+                let channel = alert.key.subject.channel()?;
+                let stays = match alert.kind() {
+                    AlertKind::Quarantined => is_damaged(channel),
+                    _ => is_wanted(channel),
+                };
+                (!stays).then_some(alert.key)
+            })
             .collect();
-        for channel in gone {
-            self.channel_gone(channel);
+        for key in gone {
+            self.recovered(key);
         }
     }
 

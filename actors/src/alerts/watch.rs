@@ -1,5 +1,5 @@
-//! What nobody else would report: stores that do not work, a disk that fills, media that could not be
-//! prepared, and that the daemon is over its last stop.
+//! What nobody else would report: stores that do not work, reports that are lost, a disk that fills, media that
+//! could not be prepared, and that the daemon is over its last stop.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -24,14 +24,20 @@ const SETTLED: Duration = Duration::from_secs(1);
 /// So much more than the least has to be free before a full disk is over.
 const RELIEF: f64 = 1.1;
 
-const MEDIA: &[&str] = &[kind::MEDIA_READY, kind::MEDIA_FAILED, kind::MEDIA_DELETED];
+const FOLLOWED: &[&str] = &[
+    kind::MEDIA_READY,
+    kind::MEDIA_FAILED,
+    kind::MEDIA_DELETED,
+    kind::TELEMETRY_LOST,
+    kind::TELEMETRY_RECOVERED,
+];
 
 /// Watches for ever.
 pub(super) async fn run(handler: &ErrorHandler) -> Infallible {
     let (never, ..) = tokio::join!(
         stores(handler),
         disk(handler),
-        media(handler),
+        events(handler),
         settled(handler)
     );
     never
@@ -90,10 +96,10 @@ fn free_bytes(folder: &Path) -> nix::Result<u64> {
         .saturating_mul(found.fragment_size()))
 }
 
-/// Follows the library's events: no part of the library has to know of alerts.
-async fn media(handler: &ErrorHandler) -> Infallible {
+/// Follows the events of the library and of telemetry: they need not know of alerts.
+async fn events(handler: &ErrorHandler) -> Infallible {
     let filter = Filter {
-        kinds: Some(MEDIA),
+        kinds: Some(FOLLOWED),
         ..Filter::default()
     };
     let mut seen: Option<String> = None;
@@ -102,7 +108,17 @@ async fn media(handler: &ErrorHandler) -> Infallible {
         let mut events = handler.inner.hub.subscribe(filter.clone(), seen.as_deref());
         while let Some(event) = events.next().await {
             seen = Some(event.id.to_string());
-            failed.note(handler, &event);
+            match event.kind {
+                kind::TELEMETRY_LOST => {
+                    let error = format!(
+                        "{} reports of channels are lost since the daemon began: no store took them",
+                        event.data["lost"]
+                    );
+                    handler.handle_service_failure(Service::Telemetry, &error);
+                }
+                kind::TELEMETRY_RECOVERED => handler.service_recovered(Service::Telemetry),
+                _ => failed.note(handler, &event),
+            }
         }
     }
 }

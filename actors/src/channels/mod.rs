@@ -91,8 +91,7 @@ impl Channels {
             }),
         };
         for damaged in quarantined {
-            let hub = &channels.inner.environment.hub;
-            channels.inner.quarantine.admit(hub, damaged);
+            channels.quarantine(damaged);
         }
         for ToAir { stored, recorded } in to_air {
             let snapshot = Snapshot {
@@ -401,10 +400,11 @@ impl Channels {
     /// ask how far it is.
     fn answer_to_alerts(&self) {
         let alerts = &self.inner.environment.alerts;
-        alerts.forget_unless(|channel| {
+        let is_wanted = |channel| {
             let known = self.handles().get(&channel).cloned();
             known.is_some_and(|handle| handle.snapshot().channel.life.desired == Desired::Live)
-        });
+        };
+        alerts.forget_unless(is_wanted, |channel| self.is_quarantined(channel));
         let inner = Arc::downgrade(&self.inner);
         alerts.set_settled(move || {
             inner

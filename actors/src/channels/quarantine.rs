@@ -1,7 +1,7 @@
 //! Channels that are stored damaged: off air, named to the operator, refused with the reason. They
 //! concern no other channel.
 //!
-//! The one place where damage is told: the log, and a `channel.quarantined` event.
+//! The one place where damage is told: the log, a `channel.quarantined` event, and an alert.
 
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
@@ -20,7 +20,7 @@ pub(super) struct Quarantine(RwLock<BTreeMap<ChannelId, Quarantined>>);
 
 impl Quarantine {
     /// Takes a channel in, and says so.
-    pub(super) fn admit(&self, hub: &Hub, damaged: Quarantined) {
+    fn admit(&self, hub: &Hub, damaged: Quarantined) {
         let Quarantined {
             id, name, reason, ..
         } = &damaged;
@@ -57,18 +57,6 @@ impl Quarantine {
     }
 }
 
-/// A channel that went on air from the copy is stored damaged: it stays on air, and the operator is told.
-pub(super) fn tell_on_air(hub: &Hub, damaged: &Quarantined) {
-    let Quarantined {
-        id, name, reason, ..
-    } = damaged;
-    tracing::error!(
-        channel = %id, name = name.as_deref().unwrap_or("(not readable)"), reason,
-        "a stored channel is damaged; it stays on air from the copy, and the next start finds it quarantined"
-    );
-    publish(hub, damaged);
-}
-
 fn publish(hub: &Hub, damaged: &Quarantined) {
     // The operator's alone: whose it is may be what is damaged.
     hub.publish(Event {
@@ -80,6 +68,32 @@ fn publish(hub: &Hub, damaged: &Quarantined) {
 }
 
 impl Channels {
+    /// A stored channel is damaged: it stays off air.
+    pub(super) fn quarantine(&self, damaged: Quarantined) {
+        let Environment { hub, alerts, .. } = &*self.inner.environment;
+        alerts.quarantined(&damaged);
+        self.inner.quarantine.admit(hub, damaged);
+    }
+
+    /// A channel that went on air from the copy is stored damaged: it stays on air, and the operator is told.
+    pub(super) fn tell_damaged_on_air(&self, damaged: &Quarantined) {
+        let Environment { hub, alerts, .. } = &*self.inner.environment;
+        let Quarantined {
+            id, name, reason, ..
+        } = damaged;
+        tracing::error!(
+            channel = %id, name = name.as_deref().unwrap_or("(not readable)"), reason,
+            "a stored channel is damaged; it stays on air from the copy, and the next start finds it quarantined"
+        );
+        alerts.quarantined(damaged);
+        publish(hub, damaged);
+    }
+
+    /// Whether a channel is stored damaged and was left off air.
+    pub(super) fn is_quarantined(&self, id: ChannelId) -> bool {
+        self.inner.quarantine.read().contains_key(&id)
+    }
+
     /// How many channels are stored damaged and were left off air.
     pub fn quarantined(&self) -> usize {
         self.inner.quarantine.read().len()
@@ -92,9 +106,12 @@ impl Channels {
         id: ChannelId,
         if_match: Option<u64>,
     ) -> Result<(), OpError> {
-        let Environment { store, hub, .. } = &*self.inner.environment;
+        let Environment {
+            store, hub, alerts, ..
+        } = &*self.inner.environment;
         store.delete_channel(who, id, if_match).await?;
         self.inner.quarantine.write().remove(&id);
+        alerts.channel_gone(id);
         // What was published goes with the channel; what cannot be removed does no harm.
         let _ = tokio::fs::remove_dir_all(self.inner.dir.join(id.to_string())).await;
         hub.publish(Event {

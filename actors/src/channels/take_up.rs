@@ -40,12 +40,11 @@ impl Channels {
                 false => self.drop_deleted(*id).await,
             }
         }
-        for damaged in quarantined {
-            let hub = &self.inner.environment.hub;
-            match ours.contains(&damaged.id) {
-                true => super::quarantine::tell_on_air(hub, &damaged),
-                false => self.inner.quarantine.admit(hub, damaged),
-            }
+        let (on_air, off_air): (Vec<_>, Vec<_>) = quarantined
+            .into_iter()
+            .partition(|damaged| ours.contains(&damaged.id));
+        for damaged in off_air {
+            self.quarantine(damaged);
         }
         for stored in stored {
             let id = stored.channel.id;
@@ -67,6 +66,9 @@ impl Channels {
             }
         }
         self.answer_to_alerts();
+        for damaged in &on_air {
+            self.tell_damaged_on_air(damaged);
+        }
         Ok(())
     }
 

@@ -65,6 +65,8 @@ pub mod kind {
     pub const STORE_RECOVERED: &str = "store.recovered";
     /// Heartbeats were lost: no store took them.
     pub const TELEMETRY_LOST: &str = "telemetry.lost";
+    /// What waited is written: no more of it is lost.
+    pub const TELEMETRY_RECOVERED: &str = "telemetry.recovered";
     /// Events were lost: read everything anew.
     pub const RESET: &str = "reset";
 }

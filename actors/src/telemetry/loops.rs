@@ -50,6 +50,7 @@ pub(super) async fn ship(inner: Arc<Inner>, mut stopping: Stopping) -> Result<()
         };
         inner.tell_losses();
         if all {
+            inner.tell_written();
             sent += waited;
             if sent >= BATCH {
                 sent = 0;

@@ -66,6 +66,8 @@ struct Losses {
     told: u64,
     /// How many the database knows of.
     noted: u64,
+    /// Whether listeners think that more is being lost.
+    losing: bool,
 }
 
 /// How telemetry does.
@@ -158,6 +160,7 @@ impl Inner {
         }
         let now = Timestamp::now();
         losses.seen = Some((losses.seen.map_or(now, |(since, _)| since), now));
+        losses.losing = true;
         drop(losses);
         tracing::warn!(more, lost, "heartbeats are lost: no store takes them");
         self.hub.publish(Event {
@@ -165,6 +168,20 @@ impl Inner {
             client: None,
             channel: None,
             data: json!({ "more": more, "lost": lost }),
+        });
+    }
+
+    /// Tells, once, that nothing is lost any more: all that waited is written.
+    fn tell_written(&self) {
+        if !std::mem::take(&mut lock(&self.losses).losing) {
+            return;
+        }
+        let lost = lock(&self.backlog).lost();
+        self.hub.publish(Event {
+            kind: kind::TELEMETRY_RECOVERED,
+            client: None,
+            channel: None,
+            data: json!({ "lost": lost }),
         });
     }
 }

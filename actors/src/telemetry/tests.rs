@@ -198,7 +198,7 @@ async fn what_does_not_fit_while_both_are_away_is_counted_told_and_noted() {
     let (store, proxies) = testing::behind_proxies().await;
     let hub = Arc::new(Hub::default());
     let filter = Filter {
-        kinds: Some(&[kind::TELEMETRY_LOST]),
+        kinds: Some(&[kind::TELEMETRY_LOST, kind::TELEMETRY_RECOVERED]),
         ..Filter::default()
     };
     let mut losses = hub.subscribe(filter, None);
@@ -238,6 +238,12 @@ async fn what_does_not_fit_while_both_are_away_is_counted_told_and_noted() {
     })
     .await;
     assert_eq!(telemetry.view().lost, 7, "it stays readable");
+    let told = tokio::time::timeout(Duration::from_secs(30), losses.next()).await;
+    let told = told.expect("it is told in time").unwrap();
+    assert_eq!(
+        (told.kind, &told.data),
+        (kind::TELEMETRY_RECOVERED, &json!({ "lost": 7 }))
+    );
     running.stop().await;
     store.hot().forget_channel(channel).await;
 }

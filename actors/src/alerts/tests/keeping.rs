@@ -2,9 +2,9 @@
 
 use playout_domain::AlertKind;
 use playout_domain::alert::recovery::RecoveryKind;
-use playout_domain::alert::{AlertState, Key, Report, Service, Subject};
+use playout_domain::alert::{AlertState, Service, Subject};
 use playout_domain::limits::PlanLimits;
-use playout_store::AlertFilter;
+use playout_store::{AlertFilter, Quarantined};
 
 use super::*;
 use crate::channels::OnAirKind;
@@ -194,15 +194,22 @@ async fn what_was_open_goes_on_after_a_restart_and_what_nobody_wants_is_over() {
         house.handler.escalate_to_support(channel, "it is in ERROR");
     }
     let damaged = channel();
-    house.handler.raise(Report {
-        key: Key::new(AlertKind::Quarantined, Subject::Channel(damaged.id)),
-        client: operator(),
-        name: None,
-        error: "its digest does not fit".to_owned(),
-    });
+    let mended = channel();
+    for channel in [&damaged, &mended] {
+        house.handler.quarantined(&Quarantined {
+            id: channel.id,
+            client: None,
+            name: Some("a name that may be damaged".to_owned()),
+            reason: "its digest does not fit".to_owned(),
+        });
+    }
     // Without a word: what was just raised is written by the end.
     house.restart().await;
-    house.handler.forget_unless(|channel| channel == wanted.id);
+    let handler = &house.handler;
+    handler.forget_unless(
+        |channel| channel == wanted.id,
+        |channel| channel == damaged.id,
+    );
     let open: Vec<_> = alerts(&house, &admin()).await;
     let states: Vec<_> = open
         .iter()
@@ -215,11 +222,17 @@ async fn what_was_open_goes_on_after_a_restart_and_what_nobody_wants_is_over() {
             (Subject::Channel(wanted.id), AlertState::Open),
             (Subject::Channel(gone.id), AlertState::Closed),
             (Subject::Channel(damaged.id), AlertState::Open),
+            (Subject::Channel(mended.id), AlertState::Closed),
         ]
+    );
+    let told = open[1].to_json().to_string();
+    assert!(
+        !told.contains("digest") && !told.contains("may be damaged"),
+        "{told}"
     );
     house.handler.escalate_to_support(&wanted, "again");
     house.handler.channel_live(wanted.id);
-    let same = house.handler.get(&admin(), open[2].id).await.unwrap();
+    let same = house.handler.get(&admin(), open[3].id).await.unwrap();
     assert_eq!((same.occurrences, same.state()), (2, AlertState::Closed));
     house.stop().await;
 }

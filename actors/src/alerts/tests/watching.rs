@@ -135,3 +135,30 @@ async fn media_that_cannot_be_prepared_are_told_to_their_client_until_they_are()
     event(&mut events, kind::ALERT_CLOSED).await;
     house.stop().await;
 }
+
+#[tokio::test]
+async fn lost_reports_are_told_until_what_waits_is_written() {
+    let house = House::new().await;
+    let mut events = house.events(None);
+    let publish = |kind, data| {
+        house.hub.publish(Event {
+            kind,
+            client: None,
+            channel: None,
+            data,
+        });
+    };
+    until("the child listens", || async {
+        (house.hub.subscribers() >= 2).then_some(())
+    })
+    .await;
+    publish(kind::TELEMETRY_LOST, json!({ "more": 7, "lost": 7 }));
+    let opened = event(&mut events, kind::ALERT_OPENED).await;
+    assert_eq!(opened.data["kind"], "store.telemetry_lost");
+    let detail = opened.data["detail"].as_str().unwrap();
+    assert!(detail.starts_with("7 reports"), "{detail}");
+    publish(kind::TELEMETRY_RECOVERED, json!({ "lost": 7 }));
+    let closed = event(&mut events, kind::ALERT_CLOSED).await;
+    assert_eq!(closed.data["id"], opened.data["id"]);
+    house.stop().await;
+}
