@@ -171,7 +171,7 @@ impl Channels {
 
     /// Puts a channel on air that this daemon holds since a moment ago; one that is damaged is quarantined.
     pub(crate) async fn open_held(&self, id: ChannelId) -> Result<Option<Channel>, OpError> {
-        let Environment { store, hub, .. } = &*self.inner.environment;
+        let Environment { store, .. } = &*self.inner.environment;
         match store.held_channel(id).await? {
             Some(Ok(stored)) => {
                 let snapshot = Snapshot {
@@ -182,7 +182,7 @@ impl Channels {
                 Ok(Some(stored.channel))
             }
             Some(Err(damaged)) => {
-                self.inner.quarantine.admit(hub, damaged);
+                self.quarantine(damaged);
                 Ok(None)
             }
             None => {
