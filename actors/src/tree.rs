@@ -51,7 +51,7 @@ pub struct Row {
 }
 
 /// What everything hangs on.
-pub const ROOT: Row = permanent("root", 50);
+pub const ROOT: Row = permanent("root", 55);
 /// How the children of the root are kept.
 pub const ROOT_POLICY: Policy = Policy {
     strategy: Strategy::OneForOne,

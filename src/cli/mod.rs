@@ -5,6 +5,7 @@
 
 mod client;
 mod import;
+mod release;
 mod rotate;
 mod token;
 mod verify;
@@ -48,6 +49,9 @@ enum Command {
     /// Make a new master key and seal everything anew with it. A daemon may run meanwhile; cut short, it goes
     /// on when it is run again.
     RotateKey(RotateKey),
+    /// Say that another daemon on the database does not run: the others take its channels. Needed for one that was
+    /// alone when it was last seen.
+    Release(Release),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +70,15 @@ struct RotateKey {
     /// The old key is lost for good: give up the stream keys that it has sealed. They have to be entered again.
     #[arg(long)]
     lost_key: bool,
+}
+
+#[derive(Debug, Args)]
+struct Release {
+    #[command(flatten)]
+    configuration: Configuration,
+    /// Its name or its id.
+    #[arg(value_name = "NODE")]
+    node: String,
 }
 
 #[derive(Debug, Args)]
@@ -180,6 +193,10 @@ pub fn main() -> ExitCode {
             .configuration
             .load()
             .and_then(|config| block_on(verify::run(&config, verify.json))),
+        Command::Release(release) => release
+            .configuration
+            .load()
+            .and_then(|config| block_on(release::run(&config, &release.node))),
         Command::RotateKey(rotate) => rotate.configuration.load().and_then(|config| {
             let old = match rotate.lost_key {
                 true => OldKey::Lost,

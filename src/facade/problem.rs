@@ -361,6 +361,7 @@ pub(super) fn allow_header(allowed: &[Method]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use playout_domain::NodeId;
     use playout_domain::limits::{Amount, Limit};
     use playout_domain::violation::Violations;
 
@@ -402,6 +403,11 @@ mod tests {
             message: "no".into(),
         };
         let soon = Duration::from_secs(5);
+        let node = NodeView {
+            id: NodeId::from(uuid::Uuid::nil()),
+            name: "tv2".to_owned(),
+            url: None,
+        };
         for (error, status) in [
             (OpError::NotFound("channel"), 404),
             (
@@ -410,6 +416,7 @@ mod tests {
             ),
             (conflict(), 409),
             (OpError::Quarantined { reason: None }, 409),
+            (OpError::HeldElsewhere(node), 409),
             (OpError::VersionMismatch { current: 7 }, 412),
             (OpError::Limit(limit), 402),
             (

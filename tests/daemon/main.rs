@@ -19,6 +19,7 @@ mod browser;
 mod hls_output;
 mod inputs;
 mod integrity;
+mod leases;
 mod live;
 mod on_air;
 mod recovery;

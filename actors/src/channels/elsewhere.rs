@@ -63,7 +63,7 @@ impl Channels {
     ) -> Result<Vec<Looked<Channel>>, OpError> {
         let mut all = self.list_here(who, after, limit);
         let store = &self.inner.environment.store;
-        if store.is_alone() {
+        if !store.shares_channels() {
             return Ok(all);
         }
         match store.channels_elsewhere(who, after, limit).await {
@@ -156,16 +156,16 @@ impl Channels {
         }
     }
 
-    /// Who alone is on the database knows of every channel.
+    /// Where no other daemon holds any, this one knows of every channel.
     async fn elsewhere(
         &self,
         who: &Principal,
         id: ChannelId,
     ) -> Result<Option<Elsewhere>, OpError> {
         let store = &self.inner.environment.store;
-        match store.is_alone() {
-            true => Ok(None),
-            false => Ok(store.channel_elsewhere(who, id).await?),
+        match store.shares_channels() {
+            true => Ok(store.channel_elsewhere(who, id).await?),
+            false => Ok(None),
         }
     }
 

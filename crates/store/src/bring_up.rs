@@ -50,7 +50,7 @@ pub(crate) async fn bring_up(
     if expected > 0 && client.query_one(empty, &[]).await?.try_get(0)? {
         return Err(StoreError::away(format!(
             "the database is empty, and {expected} channels are known from before: restore it from a backup, or, \
-             to begin anew, stop the daemon and remove the copies: data_dir/standby, and copy:* in Redis"
+             to begin anew, stop the daemon and remove the copies: data_dir/standby, and node:*:copy:* in Redis"
         )));
     }
     migrate::version(&client).await?;

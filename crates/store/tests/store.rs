@@ -21,6 +21,8 @@ mod heartbeats;
 mod history;
 #[path = "store/integrity.rs"]
 mod integrity;
+#[path = "store/leases.rs"]
+mod leases;
 #[path = "store/limits.rs"]
 mod limits;
 #[path = "store/media.rs"]

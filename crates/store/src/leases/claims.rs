@@ -53,8 +53,11 @@ impl Store {
     pub async fn renew_leases(&self) -> Result<(), StoreError> {
         let renewed = self.renew().await;
         let leases = &self.0.leases;
+        if let Ok((_, shared, _)) = renewed {
+            leases.shared.store(shared, Ordering::Release);
+        }
         leases.settled.store(renewed.is_ok(), Ordering::Release);
-        let (others, sent) = renewed?;
+        let (others, _, sent) = renewed?;
         let counted = leases.node.lease.mul_f64(COUNTED).as_millis();
         let until = sent + u64::try_from(counted).unwrap_or_default();
         leases.term.until.fetch_max(until, Ordering::AcqRel);
@@ -67,8 +70,8 @@ impl Store {
         Ok(())
     }
 
-    /// Answers whether there are others, and when it was asked.
-    async fn renew(&self) -> Result<(bool, u64), StoreError> {
+    /// Answers whether there are others, whether others hold channels, and when it was asked.
+    async fn renew(&self) -> Result<(bool, bool, u64), StoreError> {
         let held: Vec<(ChannelId, i64)> = self
             .0
             .leases
@@ -78,7 +81,7 @@ impl Store {
             .collect();
         let (store, asked) = (self.clone(), held.clone());
         let sent = elapsed();
-        let (others, kept) = self
+        let (others, shared, kept) = self
             .database()
             .transact(move |tx| {
                 Box::pin(async move {
@@ -93,7 +96,8 @@ impl Store {
                         );
                     }
                     announce(tx, &leases.node, !others).await?;
-                    Ok((others, renew(tx, &leases.node, &asked).await?))
+                    let shared = shared(tx, leases.node.id).await?;
+                    Ok((others, shared, renew(tx, &leases.node, &asked).await?))
                 })
             })
             .await?;
@@ -103,7 +107,7 @@ impl Store {
                 self.0.leases.lose(id, epoch);
             }
         }
-        Ok((others, sent))
+        Ok((others, shared, sent))
     }
 
     /// Claims channels that are this daemon's, or nobody's. Answers those that it did not hold before.
@@ -174,6 +178,7 @@ impl Store {
         let leases = &self.0.leases;
         let alone = leases.alone.is_noted().await;
         leases.term.alone.store(alone, Ordering::Release);
+        leases.shared.store(!alone, Ordering::Release);
     }
 
     /// Goes on with a channel as a copy says that it was held.
@@ -211,6 +216,16 @@ pub(crate) const FIRST_EPOCH: i64 = 1;
 async fn others(tx: &Transaction<'_>, node: NodeId) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT FROM nodes WHERE id <> $1 AND (alone OR lease_until > now()))";
     Ok(tx.query_one(sql, &[&node.uuid()]).await?.try_get(0)?)
+}
+
+/// Whether another daemon holds a channel, as far as that can be read.
+async fn shared(tx: &Transaction<'_>, node: NodeId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT FROM channels WHERE node <> $1)";
+    let asked = attempt(tx, async || Ok(tx.query_one(sql, &[&node.uuid()]).await?));
+    Ok(match asked.await? {
+        Ok(row) => row.try_get(0)?,
+        Err(_) => true,
+    })
 }
 
 async fn announce(tx: &Transaction<'_>, node: &NodeConfig, alone: bool) -> Result<(), StoreError> {

@@ -147,6 +147,8 @@ pub(crate) struct Leases {
     claiming: tokio::sync::RwLock<()>,
     /// The last renewal, and the one before it, were granted: others have had the time to renew as well.
     settled: AtomicBool,
+    /// Whether others hold channels, or were there when it was looked last.
+    shared: AtomicBool,
     /// What keeps this daemon from taking over channels whose lease has run out, as it was told last.
     told: RwLock<Vec<NodeId>>,
 }
@@ -162,6 +164,7 @@ impl Leases {
             losing: Notify::new(),
             claiming: tokio::sync::RwLock::default(),
             settled: AtomicBool::new(false),
+            shared: AtomicBool::new(true),
             told: RwLock::default(),
         }
     }
@@ -222,6 +225,11 @@ impl Store {
     /// Whether this daemon knows of no other: its channels are all there are, and go on without leases.
     pub fn is_alone(&self) -> bool {
         self.0.leases.term.alone.load(Ordering::Acquire)
+    }
+
+    /// Whether there may be channels that other daemons hold.
+    pub fn shares_channels(&self) -> bool {
+        !self.is_alone() || self.0.leases.shared.load(Ordering::Acquire)
     }
 
     /// Returns when a channel was lost, or, where this daemon is not alone, when its leases have run out.

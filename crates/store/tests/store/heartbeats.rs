@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::given::stored;
 
-fn beat(channel: ChannelId, at: Timestamp) -> Heartbeat {
+pub(crate) fn beat(channel: ChannelId, at: Timestamp) -> Heartbeat {
     let process = ProcessBeat {
         pid: 4_711,
         role: "source".to_owned(),

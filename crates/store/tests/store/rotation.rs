@@ -8,7 +8,10 @@ use playout_domain::destination::StreamKeySetting;
 use playout_domain::limits::PlanLimits;
 use playout_domain::{Channel, StreamKey};
 use playout_store::testing::TestStore;
-use playout_store::{KeyRotation, KeySource, OldKey, Principal, Step, Store, StoreError, testing};
+use playout_store::{
+    KeyRotation, KeySource, NodeConfig, OldKey, Principal, Step, Store, StoreConfig, StoreError,
+    testing,
+};
 
 use crate::given::{airtime, channel, destination};
 
@@ -139,23 +142,30 @@ async fn stopped_between_any_two_steps_it_loses_nothing_and_is_resumed() {
         }
         drop(rotation);
         // A daemon that was there before, and one that starts at this moment.
-        let again = Store::connect(store.config()).await.unwrap();
+        let again = StoreConfig {
+            node: NodeConfig::new("another"),
+            ..store.config().clone()
+        };
+        let again = Store::connect(&again).await.unwrap();
         for store in [&*store, &again] {
             for (n, channel) in channels.iter().enumerate() {
                 let open = opened(store, channel).await;
                 assert_eq!(open.unwrap(), format!("key_{n}"), "stopped after {stop}");
             }
-            // New secrets are sealed and opened as well.
-            let mut config = channels[0].config.clone();
-            let key = StreamKey::new("key_0").unwrap();
-            config.rtmp_destinations[0].stream_key = StreamKeySetting::Given(key);
-            let version = channels[0].version;
-            channels[0] = store
-                .update_channel(&who, channels[0].id, version, &config, None)
-                .await
-                .unwrap();
-            assert_eq!(opened(store, &channels[0]).await.unwrap(), "key_0");
         }
+        // New secrets are sealed and opened as well.
+        let mut config = channels[0].config.clone();
+        let key = StreamKey::new("key_0").unwrap();
+        config.rtmp_destinations[0].stream_key = StreamKeySetting::Given(key);
+        let version = channels[0].version;
+        channels[0] = store
+            .update_channel(&who, channels[0].id, version, &config, None)
+            .await
+            .unwrap();
+        assert_eq!(opened(&store, &channels[0]).await.unwrap(), "key_0");
+        let new = keyed(&again, "New", "key_new").await;
+        assert_eq!(opened(&again, &new).await.unwrap(), "key_new");
+        again.delete_channel(&who, new.id, None).await.unwrap();
         let rotation = until_free(&store).await;
         assert_eq!(rotation.is_resumed(), stop < 6, "stopped after {stop}");
         if stop < 6 {
