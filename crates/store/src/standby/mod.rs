@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use contents::Key;
+use contents::{Counts, Key, counts};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -65,8 +65,8 @@ enum Behind {
 pub(crate) enum Due {
     /// Everything, in the place of what is there.
     All(Records),
-    /// These; those without JSON are to be removed.
-    Some(Vec<(Key, Option<String>)>),
+    /// These, those without JSON are to be removed; and how many records of each kind there are then.
+    Some(Vec<(Key, Option<String>)>, Counts),
 }
 
 impl Standby {
@@ -207,7 +207,7 @@ impl Standby {
                 let due = keys
                     .iter()
                     .map(|key| (key.clone(), records.get(key).cloned()));
-                Due::Some(due.collect())
+                Due::Some(due.collect(), counts(records))
             }
         };
         *behind = Behind::Some(HashSet::new());
@@ -227,17 +227,22 @@ impl Standby {
         };
         match (behind, due) {
             (behind, Due::All(_)) => *behind = Behind::All,
-            (Behind::Some(keys), Due::Some(due)) => {
+            (Behind::Some(keys), Due::Some(due, _)) => {
                 keys.extend(due.into_iter().map(|(key, _)| key))
             }
             (Behind::All, _) => {}
         }
     }
 
-    /// `place` may have lost what it had.
-    fn forgotten(&self, place: Place) {
+    /// `place` may have lost what it had: it gets everything.
+    pub(crate) fn forgotten(&self, place: Place) {
         self.lock().behind.insert(place.name(), Behind::All);
         self.turn();
+    }
+
+    /// Up to which revision `place` was written last.
+    fn written_to(&self, place: Place) -> u64 {
+        *self.written(place).borrow()
     }
 
     /// Told of every change, the first among them.

@@ -38,7 +38,7 @@ fn what_changes_is_due_until_it_is_written_and_the_latest_of_it() {
     let (_, due) = standby.due(Place::Redis).unwrap();
     standby.not_done(Place::Redis, due);
     let (second, due) = standby.due(Place::Redis).unwrap();
-    let Due::Some(mut due) = due else {
+    let Due::Some(mut due, counts) = due else {
         panic!("it is everything")
     };
     due.sort();
@@ -47,6 +47,8 @@ fn what_changes_is_due_until_it_is_written_and_the_latest_of_it() {
         ((Kind::Media, "a".to_owned()), None),
     ];
     assert_eq!(due, expected);
+    assert_eq!(counts.get("channels"), Some(&1));
+    assert_eq!(counts.get("media"), None, "it was the only one");
     assert!(second > first);
     standby.done(Place::Redis, second);
     assert_eq!(standby.due(Place::Redis), None);

@@ -286,6 +286,80 @@ async fn the_later_copy_counts_whatever_either_missed() {
     .await;
 }
 
+/// What the copy in Redis consists of.
+const PARTS: [&str; 7] = [
+    "copy:channels",
+    "copy:media",
+    "copy:renditions",
+    "copy:stream-keys",
+    "copy:limits",
+    "copy:counts",
+    "copy:revision",
+];
+
+#[tokio::test]
+async fn a_redis_that_lost_the_copy_unnoticed_gets_all_of_it_with_the_next_change() {
+    let (store, _proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    for part in PARTS {
+        store.forget_redis(part).await;
+    }
+    let new = NewToken {
+        client: given.channel.client_id,
+        scope: Scope::Client,
+        name: "another script".to_owned(),
+    };
+    daemon
+        .create_token(&Principal::daemon(), new)
+        .await
+        .unwrap();
+    until("it is at the revision of the disk", async || {
+        let disk = on_disk(&config);
+        disk > 0 && disk == in_redis(&store).await
+    })
+    .await;
+    for part in PARTS {
+        let there = store.redis_value(part).await.unwrap_or_default();
+        assert!(there.len() > 2, "{part}: {there:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_in_redis_that_lost_a_part_is_none() {
+    for lost in ["copy:channels", "copy:counts"] {
+        let (store, proxies, config) = with_copies().await;
+        let daemon = Store::connect(&config).await.unwrap();
+        let given = given(&store, &daemon, &config).await;
+        drop(daemon);
+        store.forget_redis(lost).await;
+        assert!(in_redis(&store).await >= on_disk(&config));
+        proxies.postgres.set(Manner::Refuse);
+        let daemon = Store::connect(&config).await.unwrap();
+        assert_the_same(&daemon, &given).await;
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_empty_gets_the_copy_though_nothing_changes() {
+    let (store, proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    given(&store, &daemon, &config).await;
+    let mut redis = daemon.condition(Server::Redis);
+    proxies.redis.set(Manner::Refuse);
+    redis.wait_for(|redis| !redis.works()).await.unwrap();
+    for part in PARTS {
+        store.forget_redis(part).await;
+    }
+    proxies.redis.set(Manner::Pass);
+    until("it has everything again", async || {
+        in_redis(&store).await > 0
+    })
+    .await;
+    let channels = store.redis_value("copy:channels").await;
+    assert_ne!(channels, Some("{}".to_owned()));
+}
+
 #[tokio::test]
 async fn a_database_that_lost_everything_is_not_begun_anew_under_channels_that_are_known() {
     let (store, _proxies, config) = with_copies().await;
