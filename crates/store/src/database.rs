@@ -124,7 +124,7 @@ impl Database {
         let Ok(_turn) = self.0.turns.try_acquire() else {
             return self.0.gate.check();
         };
-        self.0.gate.through(self.0.asked(ALIVE)).await
+        self.0.gate.look(self.0.asked(ALIVE)).await
     }
 
     /// Asks a server that is away whether it is back, and takes what is new; nothing while it is not, or
@@ -135,7 +135,7 @@ impl Database {
 
     /// Asks a server that takes nothing new whether it does again.
     pub(crate) async fn probe_full(&self) {
-        if self.0.gate.through(self.0.asked(TAKES)).await.is_ok() {
+        if self.0.gate.look(self.0.asked(TAKES)).await.is_ok() {
             self.0.gate.takes();
         }
     }

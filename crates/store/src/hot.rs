@@ -149,9 +149,9 @@ impl Hot {
 
     /// Whether Redis answers now.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        self.bounded(self.now().ping::<String>(None))
-            .await
-            .map(drop)
+        let now = self.now();
+        let ping = self.command(async { now.ping::<String>(None).await.map(drop) });
+        self.gate.look(Box::pin(ping)).await
     }
 
     /// Asks a Redis that is away whether it is back, and takes what is new; nothing while it is not, or
@@ -162,7 +162,8 @@ impl Hot {
 
     /// Asks a Redis that takes nothing new whether it does again.
     pub(crate) async fn probe_full(&self) {
-        if self.bounded(self.set_pulse()).await.is_ok() {
+        let set = Box::pin(self.command(self.set_pulse()));
+        if self.gate.look(set).await.is_ok() {
             self.gate.takes();
         }
     }
