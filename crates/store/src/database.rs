@@ -80,6 +80,11 @@ impl Database {
         &self.0.gate
     }
 
+    /// How long one statement may take.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.0.statement_timeout
+    }
+
     /// A connection beside the pool, for work that takes its time.
     pub(crate) async fn dedicated(&self) -> Result<Client, StoreError> {
         self.gate().check()?;

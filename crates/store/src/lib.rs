@@ -192,7 +192,8 @@ impl Store {
         let hot = Hot::connect(gate, &config.redis_url, &config.key_prefix, config.node.id).await?;
         let left = standby::latest(&hot, disk.as_ref()).await;
         let expected = left.as_ref().map_or(0, Contents::channels);
-        let up = bring_up::bring_up(&postgres, &config.master_key, expected).await;
+        let limit = config.statement_timeout;
+        let up = bring_up::bring_up(&postgres, &config.master_key, expected, limit).await;
         let (up, gate) = match (up, &left) {
             (Ok(up), _) => (Some(up), Gate::of(Server::Postgres)),
             (Err(StoreError::Unavailable(away)), Some(_)) => {
@@ -202,7 +203,7 @@ impl Store {
             (Err(error), _) => return Err(error),
         };
         let is_up = up.is_some();
-        let (size, limit) = (config.pool_size, config.statement_timeout);
+        let size = config.pool_size;
         let inner = Arc::new(Inner {
             run: uuid::Uuid::now_v7(),
             database: Database::new(Arc::new(gate), postgres.clone(), size, limit),

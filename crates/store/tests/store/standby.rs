@@ -167,6 +167,26 @@ async fn it_airs_from_redis_or_from_the_disk_what_it_would_from_the_database() {
         .unwrap();
 }
 
+/// Another daemon migrates, say, or has stopped in the middle of it.
+#[tokio::test]
+async fn it_airs_from_the_copy_where_the_database_keeps_it_waiting() {
+    let (store, _proxies, mut config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    drop(daemon);
+    let holder = store.session().await;
+    let lock = i64::from_be_bytes(*b"playoutd");
+    let held = "SELECT pg_advisory_lock($1)";
+    holder.execute(held, &[&lock]).await.unwrap();
+    config.statement_timeout = Duration::from_millis(300);
+    let opening = tokio::time::timeout(Duration::from_secs(30), Store::connect(&config));
+    let daemon = opening.await.expect("it does not wait for ever").unwrap();
+    assert!(!daemon.is_taken_up());
+    assert_the_same(&daemon, &given).await;
+    drop(holder);
+    daemon.until_reached().await;
+}
+
 #[tokio::test]
 async fn another_master_key_airs_and_is_found_before_anything_is_written() {
     let (store, proxies, mut config) = with_copies().await;
