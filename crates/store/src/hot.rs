@@ -2,8 +2,13 @@
 //! nothing waits and nothing breaks; the client reconnects by itself, and the breaker around it refuses
 //! at once meanwhile.
 //!
-//! Keys: `<prefix>channel:<id>`, a hash of JSON values (`snapshot`, `heartbeat`), gone a day after the
-//! last write.
+//! Keys, each after the prefix:
+//!
+//! - `channel:<id>`: a hash of one JSON value, `heartbeat`, gone a day after the last write;
+//! - `token:<digest>`: a token that PostgreSQL knew within a day ([`crate::tokens`]);
+//! - `pulse`: written to find out whether Redis takes anything;
+//! - `node:<id>:copy:…`: what a daemon airs ([`crate::standby`]);
+//! - `node:<id>:journal`, `…:journal:refused`, `…:heartbeats`: streams of what PostgreSQL does not have yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,26 +104,6 @@ impl Hot {
     pub async fn publish_heartbeat(&self, beat: &Heartbeat) -> Result<(), StoreError> {
         let json = serde_json::to_value(beat).map_err(StoreError::internal)?;
         self.put(beat.channel, "heartbeat", &json).await
-    }
-
-    /// Puts a snapshot of a channel into its hot copy.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] within a second when Redis does not take it.
-    pub async fn put_snapshot(
-        &self,
-        channel: ChannelId,
-        snapshot: &Value,
-    ) -> Result<(), StoreError> {
-        self.put(channel, "snapshot", snapshot).await
-    }
-
-    /// The snapshot of a channel, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] within a second when Redis does not answer.
-    pub async fn snapshot(&self, channel: ChannelId) -> Result<Option<Value>, StoreError> {
-        self.get(channel, "snapshot").await
     }
 
     /// The last heartbeat of a channel, if there is one.

@@ -126,7 +126,6 @@ impl Kept {
                 updated_at: self.updated_at,
             },
             airtime: self.airtime,
-            last_seen: None,
         })
     }
 }
