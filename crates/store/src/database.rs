@@ -138,8 +138,11 @@ impl Database {
         self.0.gate.probe(self.0.asked(TAKES)).await
     }
 
-    /// Asks a server that takes nothing new whether it does again.
+    /// Asks a server that takes nothing new whether it does again; later, while a crowd of our own is on it.
     pub(crate) async fn probe_full(&self) {
+        let Ok(_turn) = self.0.turns.try_acquire() else {
+            return;
+        };
         if self.0.gate.look(self.0.asked(TAKES)).await.is_ok() {
             self.0.gate.takes();
         }
