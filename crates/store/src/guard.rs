@@ -77,7 +77,9 @@ async fn ask_redis(store: &Arc<Inner>) {
         hot.probe_full().await;
     }
     if hot.gate().takes_new().is_ok() {
-        Store(Arc::clone(store)).withdraw_refused().await;
+        let store = Store(Arc::clone(store));
+        store.withdraw_refused().await;
+        store.end_tokens().await;
     }
 }
 
