@@ -170,6 +170,7 @@ impl Inner {
 
     /// Reads anew what little has to be known when the database goes away.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.standby.begin_reading();
         let small = self
             .database
             .run(|session| {
@@ -178,8 +179,9 @@ impl Inner {
                     Small::read(session).await
                 })
             })
-            .await?;
-        small.keep(&self.standby);
-        Ok(())
+            .await
+            .map(|small| small.keep(&self.standby));
+        self.standby.end_reading();
+        small
     }
 }

@@ -59,6 +59,25 @@ fn what_changes_is_due_until_it_is_written_and_the_latest_of_it() {
 }
 
 #[test]
+fn what_was_changed_while_the_database_was_read_is_later_than_what_was_read() {
+    let standby = loaded();
+    standby.put(Kind::StreamKey, "gone", &1);
+    standby.begin_reading();
+    standby.put(Kind::StreamKey, "a", &2);
+    standby.put(Kind::StreamKey, "new", &3);
+    standby.remove(Kind::StreamKey, "gone");
+    let read = [("a", 1), ("gone", 1), ("other", 4)];
+    standby.load(Kind::StreamKey, read.map(|(id, key)| (id.to_owned(), key)));
+    standby.end_reading();
+    let all = [("a", 2), ("new", 3), ("other", 4)];
+    let all = all.map(|(id, key)| (id.to_owned(), key)).to_vec();
+    assert_eq!(standby.all::<i32>(Kind::StreamKey), all);
+    // What is read next counts.
+    standby.load(Kind::StreamKey, [("a".to_owned(), 5)]);
+    assert_eq!(standby.all::<i32>(Kind::StreamKey), [("a".to_owned(), 5)]);
+}
+
+#[test]
 fn revisions_go_on_from_the_copy_that_was_found_even_where_the_clock_went_back() {
     let standby = Standby::new();
     let far = u64::MAX / 2;
