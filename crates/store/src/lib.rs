@@ -1,8 +1,9 @@
 //! Edge: PostgreSQL, Redis, the vault, and the embedded servers.
 //!
-//! PostgreSQL holds the truth; every change and its audit entry are one transaction. Redis holds a hot
-//! copy, best effort: it is never waited for longer than a second and never decides anything. Around each
-//! stands a breaker: a server that is away is not waited for, and is used again as soon as it answers.
+//! PostgreSQL holds the truth; every change and its audit entry are one transaction. Redis holds copies, and what
+//! PostgreSQL has still to be told: orders and heartbeats. While PostgreSQL is away it decides who comes with a token
+//! that memory does not know, and, at a start, what goes on air. A command to it takes a second at most. Around each
+//! server stands a breaker: one that is away is not waited for, and is used again as soon as it answers.
 
 mod alert_deliveries;
 mod alert_routes;
@@ -42,6 +43,7 @@ mod vault;
 mod verify;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -81,6 +83,9 @@ use master_key::MasterKeyError;
 use standby::{Contents, Disk, Kind, Standby};
 use tokens::Tokens;
 use vault::{Keyring, Vault};
+
+/// How long it is waited for the copies before a key is forgotten.
+const COPIES: Duration = Duration::from_secs(5);
 
 /// Where everything is kept.
 #[derive(Clone)]
@@ -170,6 +175,8 @@ struct Inner {
     taken_up: watch::Sender<bool>,
     /// Whether what happens can be written to the database now.
     recordable: watch::Sender<bool>,
+    /// The channels were put on air: the start is over.
+    started: AtomicBool,
 }
 
 impl Store {
@@ -223,6 +230,7 @@ impl Store {
             up: watch::Sender::new(is_up),
             taken_up: watch::Sender::new(is_up),
             recordable: watch::Sender::new(false),
+            started: AtomicBool::new(false),
         });
         let store = Self(Arc::clone(&inner));
         store.resume(left, up).await?;
@@ -253,12 +261,28 @@ impl Store {
             if self.reconcile().await.is_err() {
                 tracing::warn!("orders wait for the database");
             }
-            self.begin_leases().await?;
+            match self.begin_leases().await {
+                Err(StoreError::Unavailable(_)) if self.falls_back() => self.recall_alone().await,
+                begun => begun?,
+            }
         } else {
             self.recall_alone().await;
         }
         inner.standing();
         Ok(())
+    }
+
+    /// PostgreSQL went away while this daemon starts: from here on it starts from the copy that was left, as if
+    /// PostgreSQL had been away before. `false` when there is none, or the start is over.
+    fn falls_back(&self) -> bool {
+        if self.0.started.load(Ordering::Acquire) || !self.0.standby.live_on() {
+            return false;
+        }
+        if self.0.taken_up.send_replace(false) {
+            tracing::error!("PostgreSQL went away during the start; it goes on from the copy");
+        }
+        self.0.standing();
+        true
     }
 
     /// How a server does, now and later.
@@ -346,7 +370,10 @@ impl Store {
         &self.0.hot
     }
 
-    /// Forgets the master keys that nothing is sealed with any more.
+    /// Forgets the master keys that nothing is sealed with any more, in the database nor in the copies.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: they are needed yet.
     pub async fn forget_retired_keys(&self) -> Result<(), StoreError> {
         let known = self
             .database()
@@ -356,6 +383,14 @@ impl Store {
             .iter()
             .filter(|key| key.state == keys::KeyState::Retired);
         let retired: Vec<KeyId> = retired.map(|key| key.id).collect();
+        if !self.vault()?.has_any(&retired) {
+            return Ok(());
+        }
+        // The copies may have secrets that are sealed with them still.
+        self.0.refresh().await?;
+        if !self.copies_written(COPIES).await {
+            return Err(StoreError::busy("the copies are not up to date"));
+        }
         self.vault()?.forget(&retired);
         Ok(())
     }
