@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use playout_actors::process::Cgroups;
 use playout_actors::{AlertsConfig, App, AppConfig};
 use playout_store::embedded::Embedded;
-use playout_store::{Server, Store};
+use playout_store::{Server, Store, StoreError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -205,11 +205,17 @@ async fn start(
         }
     }
     let token = data_dir.join(ADMIN_TOKEN);
-    if store.is_taken_up() {
-        let kept = store.admin_token(&token).await;
-        kept.map_err(|error| error.to_string())?;
-    } else {
-        tokio::spawn(admin_token_later(store.clone(), token));
+    let kept = match store.is_taken_up() {
+        true => store.admin_token(&token).await.map(|()| true),
+        false => Ok(false),
+    };
+    match kept {
+        Ok(true) => {}
+        // It may have gone away just now.
+        Ok(false) | Err(StoreError::Unavailable(_)) => {
+            tokio::spawn(admin_token_later(store.clone(), token));
+        }
+        Err(error) => return Err(error.to_string()),
     }
     let settings = AppConfig {
         cgroups,

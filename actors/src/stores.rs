@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::alerts::ErrorHandler;
 use crate::channels::Channels;
+use crate::error::OpError;
 use crate::hub::{Event, Hub, kind};
 use crate::library::Library;
 use crate::supervise::ChildSpec;
@@ -46,18 +47,16 @@ async fn take_up(
     store: Store,
     mut takers: watch::Receiver<Option<(Channels, Library, ErrorHandler)>>,
 ) -> Result<(), String> {
+    let takers = match takers.wait_for(Option::is_some).await {
+        Ok(takers) => takers.clone(),
+        Err(_) => None,
+    };
+    let Some((channels, library, alerts)) = takers else {
+        return std::future::pending().await;
+    };
+    // Until everything has started it may turn out that there is something to take up.
     while !store.is_taken_up() {
         store.until_reached().await;
-        let Ok(takers) = takers
-            .wait_for(Option::is_some)
-            .await
-            .map(|takers| takers.clone())
-        else {
-            break;
-        };
-        let Some((channels, library, alerts)) = takers else {
-            break;
-        };
         let taken = async {
             store.begin_leases().await?;
             alerts.take_up().await?;
@@ -65,7 +64,8 @@ async fn take_up(
             let known = store.all_channels().await?;
             let known: HashSet<ChannelId> = known.ids().collect();
             let held = store.held_channels().await?;
-            channels.take_up(held, &known).await
+            channels.take_up(held, &known).await;
+            Ok::<(), OpError>(())
         };
         match taken.await {
             Ok(()) => {

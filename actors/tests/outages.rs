@@ -351,6 +351,92 @@ async fn a_daemon_that_starts_without_the_database_takes_up_what_it_has_later() 
     app.shutdown().await;
 }
 
+/// PostgreSQL commits a change, and the daemon does not hear of it.
+#[tokio::test]
+async fn memory_and_the_database_do_not_stay_apart_after_a_change_whose_fate_was_not_known() {
+    let mut house = House::new().await;
+    house.config.node.lease = Duration::from_secs(3);
+    let app = house.app().await;
+    let who = Principal::daemon();
+    let one = channel(&app, &who, "One").await;
+    let lost = |manner| house.proxies.postgres.set(manner);
+
+    lost(Manner::LoseCommits);
+    let patch = json!({ "name": "Another" });
+    let refused = app.channels.update(&who, one, &patch, None).await;
+    assert!(
+        matches!(refused, Err(OpError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    house.postgres(&app, Manner::Pass).await;
+    until("memory has what the database has", async || {
+        let channel = app.channels.get(&who, one).await.unwrap();
+        channel.config.name == "Another" && channel.version == 2
+    })
+    .await;
+    let patch = json!({ "name": "A third" });
+    app.channels
+        .update(&who, one, &patch, Some(2))
+        .await
+        .unwrap();
+
+    lost(Manner::LoseCommits);
+    let refused = app.channels.delete(&who, one, None).await;
+    assert!(
+        matches!(refused, Err(OpError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    house.postgres(&app, Manner::Pass).await;
+    until("it is gone", async || {
+        matches!(app.channels.get(&who, one).await, Err(OpError::NotFound(_)))
+    })
+    .await;
+
+    lost(Manner::LoseCommits);
+    let config = json!({ "name": "Made", "resolution": "240p" });
+    let refused = app.channels.create(&who, &config).await;
+    assert!(
+        matches!(refused, Err(OpError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    house.postgres(&app, Manner::Pass).await;
+    until("it is there", async || {
+        let all = app.channels.list(&who, None, 10).await.unwrap();
+        all.iter().any(|channel| channel.config.name == "Made")
+    })
+    .await;
+    app.shutdown().await;
+}
+
+/// With Redis away an order that PostgreSQL takes too long for is refused. It is committed later all the same.
+#[tokio::test]
+async fn an_order_that_was_refused_and_came_to_pass_is_carried_out() {
+    let house = House::new().await;
+    let app = house.app().await;
+    let who = Principal::daemon();
+    let one = channel(&app, &who, "One").await;
+    house.proxies.redis.set(Manner::Refuse);
+    known(&app, Server::Redis, false).await;
+    let mut session = house.store.session().await;
+    let holder = session.transaction().await.unwrap();
+    let lock = "SELECT FROM clients FOR UPDATE";
+    holder.execute(lock, &[]).await.unwrap();
+    let refused = app.channels.operate(&who, one, Operation::Start).await;
+    assert!(
+        matches!(refused, Err(OpError::Unavailable { .. })),
+        "{refused:?}"
+    );
+    holder.rollback().await.unwrap();
+    until("memory and the database say the same", async || {
+        let stored = house.store.channel(one).await.unwrap().unwrap().channel;
+        let started = house.audited(&who, one).await.len() == 2;
+        let desired = app.channels.get(&who, one).await.unwrap().life.desired;
+        started && stored.life.desired == Desired::Live && desired == Desired::Live
+    })
+    .await;
+    app.shutdown().await;
+}
+
 #[tokio::test]
 async fn the_stores_come_and_go_and_a_channel_stays_on_air() {
     let house = House::new().await;

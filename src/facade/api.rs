@@ -145,13 +145,13 @@ impl Resource {
 
 impl Resource {
     /// Whether `method` changes something that has to be in the database at once. To start, stop and
-    /// restart a channel is recorded elsewhere while it is away.
+    /// restart a channel is recorded elsewhere while it is away; to test a destination changes nothing.
     fn is_change(&self, method: &Method) -> bool {
         let journaled = matches!(
             self,
             Self::Operation(_, Operation::Start | Operation::Stop | Operation::Restart)
         );
-        method != Method::GET && !journaled
+        method != Method::GET && !journaled && !matches!(self, Self::Validate(..))
     }
 }
 

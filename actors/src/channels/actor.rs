@@ -10,6 +10,7 @@ mod outputs;
 mod planning;
 mod recorder;
 mod recovery;
+mod settle;
 mod take_up;
 
 pub(super) use changes::check_fallback;
@@ -29,7 +30,7 @@ use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
 use playout_domain::plan::Rotation;
-use playout_store::{Heartbeat, Principal, ProcessBeat, Store, StoredChannel};
+use playout_store::{Heartbeat, Principal, ProcessBeat, Store};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -83,8 +84,10 @@ pub(crate) enum Msg {
     Forgive,
     /// Time for a heartbeat.
     Beat,
-    /// What the database has of a channel that was put on air without it.
-    TakeUp(Box<StoredChannel>, oneshot::Sender<()>),
+    /// What the database has of a channel that was put on air without it lies with its handle.
+    TakeUp(oneshot::Sender<()>),
+    /// A change was given up before it was known what became of it: time to find out.
+    Settle,
 }
 
 /// What every channel's actor works with.
@@ -126,13 +129,15 @@ pub(crate) struct Room {
     airing: Airing,
     /// When it tells how it is doing.
     beats: Beats<Instant>,
-    /// Writes down what happens; ends with the actor.
-    recorder: AbortHandle,
+    /// Writes down what happens; ends with the actor. Nothing before the room is ready.
+    recorder: Option<AbortHandle>,
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        self.recorder.abort();
+        if let Some(recorder) = &self.recorder {
+            recorder.abort();
+        }
     }
 }
 
@@ -153,8 +158,6 @@ impl Actor for ChannelActor {
         });
         let snapshot = args.handle.snapshot();
         let last_seen = last_seen(&args, &snapshot).await;
-        let (store, handle) = (args.environment.store.clone(), Arc::clone(&args.handle));
-        let recorder = tokio::spawn(recorder::record(store, handle)).abort_handle();
         let interval = snapshot.channel.config.recovery.health_check_interval;
         let mut room = Room {
             life: Lifecycle::from(snapshot.channel.life.clone()),
@@ -165,11 +168,18 @@ impl Actor for ChannelActor {
             faulty: HashSet::new(),
             airing: Airing::default(),
             beats: Beats::starting(Instant::now(), interval),
-            recorder,
+            recorder: None,
         };
         room.life.recover_by(room.recovery());
         room.want_all();
         room.follow(&me, Event::Booted { last_seen }).await;
+        // Left there while this actor's predecessor was down.
+        if let Some(stored) = room.args.handle.take_left() {
+            room.take_up(&me, stored).await;
+        }
+        let (store, handle) = (room.args.environment.store.clone(), &room.args.handle);
+        let recorder = recorder::record(store, Arc::clone(handle), me.clone());
+        room.recorder = Some(tokio::spawn(recorder).abort_handle());
         room.beat_later(&me);
         Ok(room)
     }
@@ -183,19 +193,41 @@ impl Actor for ChannelActor {
         // Whoever asked may have left; the answer is then of no use.
         match msg {
             Msg::Operate(who, operation, reply) => {
-                drop(reply.send(room.operate(&me, &who, operation).await))
+                let done = match room.settle(&me).await {
+                    Ok(()) => room.operate(&me, &who, operation).await,
+                    // Orders go into the journal as well.
+                    Err(OpError::Unavailable { .. }) => room.operate(&me, &who, operation).await,
+                    Err(error) => Err(error),
+                };
+                drop(reply.send(done));
             }
             Msg::Update(who, patch, if_match, reply) => {
-                drop(reply.send(room.update(&who, &patch, if_match).await));
+                let done = match room.settle(&me).await {
+                    Ok(()) => room.update(&who, &patch, if_match).await,
+                    Err(error) => Err(error),
+                };
+                drop(reply.send(done));
             }
             Msg::EditDestination(who, edit, if_match, reply) => {
-                drop(reply.send(room.edit_destination(&who, &edit, if_match).await));
+                let done = match room.settle(&me).await {
+                    Ok(()) => room.edit_destination(&who, &edit, if_match).await,
+                    Err(error) => Err(error),
+                };
+                drop(reply.send(done));
             }
             Msg::SetRotation(who, rotation, reply) => {
-                drop(reply.send(room.set_rotation(&who, &rotation).await));
+                let done = match room.settle(&me).await {
+                    Ok(()) => room.set_rotation(&who, &rotation).await,
+                    Err(error) => Err(error),
+                };
+                drop(reply.send(done));
             }
             Msg::Delete(who, if_match, reply) => {
-                drop(reply.send(room.delete(&who, if_match).await));
+                let done = match room.settle(&me).await {
+                    Ok(()) => room.delete(&who, if_match).await,
+                    Err(error) => Err(error),
+                };
+                drop(reply.send(done));
             }
             Msg::Drain(done) => {
                 room.follow(&me, Event::Drain).await;
@@ -217,9 +249,16 @@ impl Actor for ChannelActor {
                 room.beats.told(Instant::now(), interval);
                 room.beat_later(&me);
             }
-            Msg::TakeUp(stored, done) => {
-                room.take_up(&me, *stored).await;
+            Msg::TakeUp(done) => {
+                if let Some(stored) = room.args.handle.take_left() {
+                    room.take_up(&me, stored).await;
+                }
                 let _ = done.send(());
+            }
+            Msg::Settle => {
+                if let Err(error) = room.settle(&me).await {
+                    tracing::debug!(channel = %room.args.handle.id, %error, "what became of a change is not known yet");
+                }
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use playout_domain::channel::Channel;
 use playout_domain::ids::ChannelId;
 use playout_domain::media::Profile;
 use playout_domain::units::Frame;
-use playout_store::{Airtime, Lease};
+use playout_store::{Airtime, Lease, StoredChannel};
 use tokio::sync::{Mutex, Notify};
 
 use super::actor::Pen;
@@ -59,6 +59,8 @@ pub(crate) struct Handle {
     pub(super) testing: Mutex<()>,
     /// Held by whoever writes about the channel.
     pub(crate) pen: Mutex<Pen>,
+    /// What the database has of a channel that was put on air without it, until its actor takes it up.
+    left: std::sync::Mutex<Option<StoredChannel>>,
     /// Told when the snapshot was replaced.
     changed: Notify,
     snapshot: RwLock<Arc<Snapshot>>,
@@ -71,6 +73,7 @@ impl Handle {
         Self {
             lease,
             pen: Mutex::new(pen),
+            left: std::sync::Mutex::default(),
             changed: Notify::new(),
             id: snapshot.channel.id,
             spool_dir,
@@ -95,6 +98,28 @@ impl Handle {
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Arc::new(snapshot);
         self.changed.notify_one();
+    }
+
+    /// What is known of the database is not what it was.
+    pub(super) fn touch(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Leaves here what the channel's actor is to take up, now or when it is started next.
+    pub(super) fn leave(&self, stored: StoredChannel) {
+        *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(stored);
+    }
+
+    /// What was left here.
+    pub(super) fn take_left(&self) -> Option<StoredChannel> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.take()
+    }
+
+    /// Whether something lies here still.
+    pub(super) fn has_left(&self) -> bool {
+        let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.is_some()
     }
 
     /// Returns when the snapshot was replaced since this was last asked. One asks: the recorder.

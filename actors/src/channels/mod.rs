@@ -93,12 +93,16 @@ impl Channels {
         for damaged in quarantined {
             channels.quarantine(damaged);
         }
+        let mut not_running = Vec::new();
         for ToAir { stored, recorded } in to_air {
             let snapshot = Snapshot {
                 channel: stored.channel,
                 airtime: stored.airtime,
             };
-            channels.open(snapshot, recorded).await?;
+            let id = snapshot.channel.id;
+            if let Err(error) = channels.open(snapshot, recorded).await {
+                not_running.push((id, error));
+            }
         }
         let all = Arc::downgrade(&channels.inner);
         tokio::spawn(async move {
@@ -130,6 +134,9 @@ impl Channels {
                     .and_then(|inner| Self { inner }.user_of(media))
             });
         channels.answer_to_alerts();
+        for (id, error) in not_running {
+            channels.tell_not_running(id, &error);
+        }
         Ok(channels)
     }
 
@@ -471,7 +478,7 @@ impl Channels {
             true => Pen {
                 life: Some(life.clone()),
                 airtime: Some(snapshot.airtime.clone()),
-                gone: false,
+                ..Pen::default()
             },
             false => Pen::default(),
         };
@@ -479,16 +486,22 @@ impl Channels {
         let lease = self.inner.environment.store.lease(id);
         let lease = lease.unwrap_or_else(Lease::nobodys);
         let handle = Arc::new(Handle::new(snapshot, lease, spool, pen));
-        let args = Args {
-            environment: Arc::clone(&self.inner.environment),
-            handle: Arc::clone(&handle),
-            deleted: self.inner.deleted.clone(),
-        };
         self.inner
             .handles
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, handle);
+            .insert(id, Arc::clone(&handle));
+        self.add_actor(&handle).await
+    }
+
+    /// Starts the actor of a channel that has none.
+    async fn add_actor(&self, handle: &Arc<Handle>) -> Result<(), OpError> {
+        let id = handle.id;
+        let args = Args {
+            environment: Arc::clone(&self.inner.environment),
+            handle: Arc::clone(handle),
+            deleted: self.inner.deleted.clone(),
+        };
         let make = move || (ChannelActor, args.clone());
         let spec = ChildSpec::actor(id.to_string(), CHANNEL.restart, CHANNEL.shutdown, make);
         self.inner

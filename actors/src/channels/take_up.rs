@@ -1,11 +1,13 @@
 //! Channels that were put on air without the database take up what it has, when it is there at last.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use playout_domain::ids::ChannelId;
-use playout_store::Loaded;
+use playout_store::{Loaded, StoredChannel};
 use serde_json::json;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use super::Channels;
 use super::actor::Msg;
@@ -13,19 +15,16 @@ use super::handle::Snapshot;
 use crate::error::OpError;
 use crate::hub::{Event, kind};
 
+/// How long a channel's actor may be busy otherwise before nobody waits for it.
+const TAKEN: Duration = Duration::from_secs(30);
+
 impl Channels {
     /// Compares with what the database has of this daemon's channels: one that it does not have (it has those
     /// that are `known`), or that another daemon holds, leaves the air, one that only it has goes on air as it
     /// should, and those that both have take up what is new in it. One that is damaged there stays on air from
     /// the copy for as long as the daemon runs.
-    ///
-    /// # Errors
-    /// A channel that cannot be opened.
-    pub(crate) async fn take_up(
-        &self,
-        loaded: Loaded,
-        known: &HashSet<ChannelId>,
-    ) -> Result<(), OpError> {
+    /// One whose actor is down takes it up when it is started next; it keeps no other from it.
+    pub(crate) async fn take_up(&self, loaded: Loaded, known: &HashSet<ChannelId>) {
         let Loaded {
             channels: stored,
             quarantined,
@@ -46,6 +45,7 @@ impl Channels {
         for damaged in off_air {
             self.quarantine(damaged);
         }
+        let mut not_running = Vec::new();
         for stored in stored {
             let id = stored.channel.id;
             if !ours.contains(&id) {
@@ -54,22 +54,55 @@ impl Channels {
                     channel: stored.channel,
                     airtime: stored.airtime,
                 };
-                self.open(snapshot, true).await?;
+                if let Err(error) = self.open(snapshot, true).await {
+                    not_running.push((id, error));
+                }
                 continue;
             }
-            let (done, taken) = oneshot::channel();
-            let actor = self.actor(id);
-            let told =
-                actor.is_some_and(|actor| actor.cast(Msg::TakeUp(Box::new(stored), done)).is_ok());
-            if !told || taken.await.is_err() {
-                return Err(OpError::unavailable("a channel's actor is being restarted"));
+            if let Err(error) = self.have_taken_up(stored).await {
+                not_running.push((id, error));
             }
         }
         self.answer_to_alerts();
         for damaged in &on_air {
             self.tell_damaged_on_air(damaged);
         }
-        Ok(())
+        for (id, error) in not_running {
+            self.tell_not_running(id, &error);
+        }
+    }
+
+    /// Leaves what the database has with a channel, and waits for its actor to take it up.
+    async fn have_taken_up(&self, stored: StoredChannel) -> Result<(), OpError> {
+        let id = stored.channel.id;
+        let Some(handle) = self.handles().get(&id).cloned() else {
+            return Ok(());
+        };
+        handle.leave(stored);
+        let (done, taken) = oneshot::channel();
+        let told = match self.actor(id) {
+            Some(actor) => actor.cast(Msg::TakeUp(done)).is_ok(),
+            None => false,
+        };
+        match told {
+            true => match timeout(TAKEN, taken).await {
+                Ok(Ok(())) => Ok(()),
+                _ => Err(OpError::unavailable("the channel's actor does not answer")),
+            },
+            // One that never started is tried again; one that is being restarted takes up what it finds.
+            false => self.add_actor(&handle).await,
+        }
+    }
+
+    /// A channel does not run: it is told, and keeps nothing else from running.
+    pub(super) fn tell_not_running(&self, id: ChannelId, error: &OpError) {
+        let error = format!("the channel does not run: {error}");
+        tracing::error!(channel = %id, error, "the others go on");
+        let handle = self.handles().get(&id).cloned();
+        if let Some(handle) = handle {
+            let alerts = &self.inner.environment.alerts;
+            alerts.escalate_to_support(&handle.snapshot().channel, &error);
+        }
     }
 
     /// The channel was deleted, and the copy did not know.
@@ -82,7 +115,10 @@ impl Channels {
         handle.pen.lock().await.gone = true;
         self.forget(id).await;
         let environment = &self.inner.environment;
+        environment.store.end_lease(id);
         environment.store.forget_copy(id).await;
+        // What was published goes with the channel.
+        self.clear_published(id).await;
         environment.hub.publish(Event {
             kind: kind::CHANNEL_DELETED,
             client: Some(client),

@@ -154,6 +154,37 @@ async fn what_an_earlier_playout_says_changes_nothing() {
     house.end().await;
 }
 
+#[tokio::test]
+async fn a_channel_without_an_actor_keeps_no_other_from_what_the_database_has() {
+    let house = House::new().await;
+    let (channels, who) = (&house.app.channels, Principal::daemon());
+    let mut ids = Vec::new();
+    for name in ["One", "Two"] {
+        let config = json!({ "name": name, "resolution": "240p" });
+        let made = channels.create(&who, &config).await.unwrap();
+        let mut config = made.config;
+        config.name = format!("{name}, renamed");
+        // Memory does not hear of it.
+        let renamed = house.store.update_channel(&who, made.id, 1, &config, None);
+        renamed.await.unwrap();
+        ids.push(made.id);
+    }
+    let down = ids[0].to_string();
+    channels
+        .inner
+        .supervisor
+        .terminate_child(&down)
+        .await
+        .unwrap();
+    let loaded = house.store.held_channels().await.unwrap();
+    let known = loaded.ids().collect();
+    channels.take_up(loaded, &known).await;
+    for (id, name) in ids.into_iter().zip(["One, renamed", "Two, renamed"]) {
+        assert_eq!(channels.get(&who, id).await.unwrap().config.name, name);
+    }
+    house.end().await;
+}
+
 /// How long it has been LIVE since it last went live, not all in all.
 #[tokio::test]
 async fn a_heartbeat_says_what_health_says() {

@@ -88,6 +88,7 @@ pub(super) async fn drain(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut postgres = inner.store.condition(Server::Postgres);
     let mut pruned: Option<Instant> = None;
+    let mut most = pipe::ENTRIES;
     loop {
         tokio::select! {
             () = stopping.asked() => break,
@@ -101,7 +102,7 @@ pub(super) async fn drain(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(
         }
         tokio::select! {
             () = stopping.asked() => break,
-            () = drain_now(&inner) => {}
+            () = drain_now(&inner, &mut most) => {}
         }
         if pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
             pruned = Some(Instant::now());
@@ -111,16 +112,16 @@ pub(super) async fn drain(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(
             }
         }
     }
-    if timeout(LAST, drain_now(&inner)).await.is_err() {
+    if timeout(LAST, drain_now(&inner, &mut most)).await.is_err() {
         tracing::warn!("the last heartbeats stay in Redis: PostgreSQL does not answer");
     }
     Ok(())
 }
 
-async fn drain_now(inner: &Inner) {
+async fn drain_now(inner: &Inner, most: &mut usize) {
     let store = &inner.store;
-    let read = || async move {
-        let entries = store.queued_heartbeats(BATCH as u64).await.ok()?;
+    let read = |most: usize| async move {
+        let entries = store.queued_heartbeats(most as u64).await.ok()?;
         let entry = |(id, json): (String, String)| {
             let beats = serde_json::from_str(&json);
             let beats = beats.inspect_err(|error| {
@@ -136,7 +137,7 @@ async fn drain_now(inner: &Inner) {
     let to_postgres =
         |beats: Vec<Heartbeat>| async move { fate(store.insert_heartbeats(&beats).await) };
     let remove = |ids| async move { store.unqueue_heartbeats(ids).await.is_ok() };
-    let (empty, lost) = pipe::drain(read, to_postgres, remove).await;
+    let (empty, lost) = pipe::drain(most, read, to_postgres, remove).await;
     {
         let mut backlog = lock(&inner.backlog);
         backlog.count_refused(lost.refused);

@@ -75,10 +75,17 @@ pub(super) async fn ship<R: Future<Output = Fate>, P: Future<Output = Fate>>(
     }
 }
 
+/// Entries of the queue taken at once, at most: each may hold hundreds of heartbeats.
+pub(super) const ENTRIES: usize = 50;
+
 /// Brings the queue in Redis into PostgreSQL, until it is empty (`true`) or a store does not answer. An entry
 /// leaves the queue only when PostgreSQL has what is in it. Answers, too, what will never be there.
+///
+/// `most` entries are taken at once; half as many from then on where a store does not answer, which may be for
+/// want of time, and more again when they got through.
 pub(super) async fn drain<Q, P, G>(
-    read: impl Fn() -> Q,
+    most: &mut usize,
+    read: impl Fn(usize) -> Q,
     to_postgres: impl Fn(Vec<Heartbeat>) -> P,
     remove: impl Fn(Vec<String>) -> G,
 ) -> (bool, Lost)
@@ -89,7 +96,8 @@ where
 {
     let mut lost = Lost::default();
     loop {
-        let Some(entries) = read().await else {
+        let Some(entries) = read(*most).await else {
+            *most = (*most / 2).max(1);
             return (false, lost);
         };
         if entries.is_empty() {
@@ -101,7 +109,10 @@ where
         let mut refused = Vec::new();
         match to_postgres(beats.clone()).await {
             Fate::Taken => {}
-            Fate::Unknown => return (false, lost),
+            Fate::Unknown => {
+                *most = (*most / 2).max(1);
+                return (false, lost);
+            }
             Fate::Refused => {
                 for beat in beats {
                     let id = (beat.channel, beat.at);
@@ -119,5 +130,6 @@ where
             return (false, lost);
         }
         lost.unreadable += unreadable;
+        *most = (*most * 2).min(ENTRIES);
     }
 }

@@ -423,8 +423,9 @@ async fn carry(
             }
             Step::Drain(answers) => {
                 *stores.answers.borrow_mut() = answers;
-                let (read, insert) = (|| stores.read(most), |b| stores.insert(b));
-                let (empty, lost) = pipe::drain(read, insert, |ids| stores.remove(ids)).await;
+                let (read, insert) = (|most| stores.read(most), |b| stores.insert(b));
+                let (mut most, remove) = (most, |ids| stores.remove(ids));
+                let (empty, lost) = pipe::drain(&mut most, read, insert, remove).await;
                 let mut backlog = lock(&backlog);
                 backlog.count_refused(lost.refused);
                 if empty {
@@ -440,6 +441,42 @@ async fn carry(
     }
     assert!(stores.queue.borrow().is_empty());
     (recorded, backlog.into_inner().unwrap())
+}
+
+/// PostgreSQL has no time for more than 700 heartbeats at once.
+#[tokio::test]
+async fn fewer_entries_are_taken_where_there_is_no_time_for_many() {
+    let channel = ChannelId::from(Uuid::nil());
+    let queue: Mutex<Vec<Queued>> = Mutex::default();
+    for n in 0..200 {
+        let beats = (0..500).map(|i| beat(channel, n * 500 + i)).collect();
+        let (id, beats) = (n.to_string(), Some(beats));
+        queue.lock().unwrap().push(Queued { id, beats });
+    }
+    let read = async |most: usize| {
+        let queue = queue.lock().unwrap();
+        Some(queue.iter().take(most).cloned().collect())
+    };
+    let insert = async |beats: Vec<Heartbeat>| match beats.len() {
+        0..=700 => Fate::Taken,
+        _ => Fate::Unknown,
+    };
+    let remove = async |ids: Vec<String>| {
+        let mut queue = queue.lock().unwrap();
+        queue.retain(|entry| !ids.contains(&entry.id));
+        true
+    };
+    let mut most = pipe::ENTRIES;
+    for _ in 0..1_000 {
+        if pipe::drain(&mut most, read, insert, remove).await.0 {
+            return;
+        }
+        assert!(most <= pipe::ENTRIES);
+    }
+    panic!(
+        "they are never through: {} are left",
+        queue.lock().unwrap().len()
+    );
 }
 
 proptest! {

@@ -55,6 +55,8 @@ impl Settings {
 pub enum Outcome {
     /// The server answered, be it with a refusal, after this time.
     Answered(Duration),
+    /// It answered, but how long that took says nothing about it: a lock was waited for, say.
+    AnsweredAtLength,
     /// It did not: refused, cut, or silent for too long.
     Failed,
 }
@@ -185,7 +187,9 @@ impl Breaker {
         }
         match (self.state, outcome) {
             (State::Closed { .. }, outcome) => self.count(outcome, now),
-            (State::Open { .. }, Outcome::Answered(_)) => Some(self.close(now)),
+            (State::Open { .. }, Outcome::Answered(_) | Outcome::AnsweredAtLength) => {
+                Some(self.close(now))
+            }
             (State::Open { since, .. }, Outcome::Failed) => {
                 let probe_at = now + self.pause;
                 self.state = State::Open { since, probe_at };
@@ -199,6 +203,10 @@ impl Breaker {
             Outcome::Answered(time) => {
                 self.in_a_row = 0;
                 time >= self.settings.slow
+            }
+            Outcome::AnsweredAtLength => {
+                self.in_a_row = 0;
+                return None;
             }
             Outcome::Failed => {
                 self.in_a_row += 1;

@@ -64,6 +64,29 @@ fn slow_answers_open_it_when_they_are_more_than_half() {
     }
 }
 
+/// Statements that wait for a lock neither open it nor hide that the server is slow.
+#[test]
+fn answers_whose_length_says_nothing_are_passed_over() {
+    let note = |breaker: &mut Breaker, outcome| {
+        let pass = breaker.pass(SECOND).unwrap();
+        breaker.note(pass, outcome, SECOND)
+    };
+    let slow = Outcome::Answered(Settings::STORE.slow);
+    let mut breaker = Breaker::closed(Settings::STORE, SECOND);
+    for _ in 0..2 * Settings::STORE.window {
+        assert_eq!(note(&mut breaker, Outcome::AnsweredAtLength), None);
+    }
+    for _ in 1..Settings::STORE.window {
+        assert_eq!(note(&mut breaker, slow), None);
+        assert_eq!(note(&mut breaker, Outcome::AnsweredAtLength), None);
+    }
+    assert_eq!(note(&mut breaker, slow), Some(Change::Opened));
+    let mut breaker = Breaker::closed(Settings::STORE, SECOND);
+    fails(&mut breaker, 2, SECOND);
+    assert_eq!(note(&mut breaker, Outcome::AnsweredAtLength), None);
+    assert_eq!(fails(&mut breaker, 2, SECOND), None, "not in a row");
+}
+
 #[test]
 fn what_comes_and_goes_is_probed_less_often_and_a_steady_minute_forgives() {
     let mut breaker = Breaker::closed(Settings::STORE, SECOND);
@@ -115,6 +138,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         Just(Outcome::Failed),
         Just(Outcome::Failed),
+        Just(Outcome::AnsweredAtLength),
         (0_u64..6_000).prop_map(|ms| Outcome::Answered(Duration::from_millis(ms))),
     ]
 }
@@ -169,8 +193,8 @@ proptest! {
                     let expected = match (stale, is_probe, outcome) {
                         (true, ..) => None,
                         (false, true, Outcome::Failed) => None,
-                        (false, true, Outcome::Answered(_)) => Some(Change::Closed),
-                        (false, false, Outcome::Answered(_)) => {
+                        (false, true, _) => Some(Change::Closed),
+                        (false, false, Outcome::Answered(_) | Outcome::AnsweredAtLength) => {
                             in_a_row = 0;
                             None
                         }

@@ -2,10 +2,12 @@
 //! checked, and what little has to be known when it goes away. Done at the start, or whenever it is there.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use playout_domain::limits::PlanLimits;
 use playout_domain::{ClientId, DestinationId};
-use tokio_postgres::{Config, GenericClient};
+use tokio::time::timeout;
+use tokio_postgres::{Client, Config, GenericClient};
 use uuid::Uuid;
 
 use crate::channels::sealed;
@@ -13,7 +15,7 @@ use crate::columns::from_json;
 use crate::database;
 use crate::error::StoreError;
 use crate::master_key::KeySource;
-use crate::migrate;
+use crate::migrate::{self, Version};
 use crate::standby::{DestinationKey, Kind, Standby};
 use crate::vault::{Keyring, Vault};
 use crate::{Inner, keys};
@@ -33,9 +35,14 @@ pub(crate) struct Small {
     stream_keys: Vec<(DestinationId, DestinationKey)>,
 }
 
+/// How long the server may be silent beside what it takes for a statement.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Reaches the database and makes it ready. One that nothing was ever in is not made ready where `expected`
 /// channels are kept outside it: it has been lost, or it is another one, and to begin anew would take them
 /// off air. A database of another build and a wrong key are found before anything is written.
+///
+/// Bounded, all but migrations: a statement takes `limit` at most, the wait for a lock included.
 ///
 /// # Errors
 /// [`StoreError::Unavailable`]; [`StoreError::Setup`].
@@ -43,9 +50,35 @@ pub(crate) async fn bring_up(
     config: &Config,
     source: &KeySource,
     expected: usize,
+    limit: Duration,
 ) -> Result<Up, StoreError> {
     let mut client = database::reach(config).await?;
-    migrate::lock(&client).await?;
+    let (ring, version) = bounded(limit, check(&client, source, expected, limit)).await?;
+    match version.is_present() {
+        true => bounded(limit, migrate::apply(&mut client)).await?,
+        // However long they take.
+        false => migrate::apply(&mut client).await?,
+    }
+    let small = bounded(limit, async {
+        keys::note_first(&client, &ring).await?;
+        migrate::unlock(&client).await?;
+        Small::read(&client).await
+    });
+    let small = small.await?;
+    Ok(Up { ring, small })
+}
+
+/// What is found out before anything is written. Takes the lock of the migrations.
+async fn check(
+    client: &Client,
+    source: &KeySource,
+    expected: usize,
+    limit: Duration,
+) -> Result<(Keyring, Version), StoreError> {
+    let limit = limit.as_millis();
+    let limits = format!("SET statement_timeout = {limit}; SET lock_timeout = {limit}");
+    client.batch_execute(&limits).await?;
+    migrate::lock(client).await?;
     let empty = "SELECT to_regclass('migrations') IS NULL";
     if expected > 0 && client.query_one(empty, &[]).await?.try_get(0)? {
         return Err(StoreError::away(format!(
@@ -53,13 +86,17 @@ pub(crate) async fn bring_up(
              to begin anew, stop the daemon and remove the copies: data_dir/standby, and node:*:copy:* in Redis"
         )));
     }
-    migrate::version(&client).await?;
-    let ring = keys::check(&client, source).await?;
-    migrate::apply(&mut client).await?;
-    keys::note_first(&client, &ring).await?;
-    migrate::unlock(&client).await?;
-    let small = Small::read(&client).await?;
-    Ok(Up { ring, small })
+    let version = migrate::version(client).await?;
+    Ok((keys::check(client, source).await?, version))
+}
+
+/// A server that freezes ends no statement by itself.
+async fn bounded<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let done = timeout(limit + PATIENCE, work).await;
+    done.unwrap_or_else(|_| Err(StoreError::away("PostgreSQL does not answer")))
 }
 
 impl Small {
@@ -105,7 +142,13 @@ impl Inner {
 
     /// Makes the database ready, when it is there at last.
     pub(crate) async fn bring_up(&self) -> Result<(), StoreError> {
-        let up = bring_up(&self.config, &self.master_key, self.expected).await;
+        let up = bring_up(
+            &self.config,
+            &self.master_key,
+            self.expected,
+            self.database.statement_timeout(),
+        )
+        .await;
         let up = up.inspect_err(|error| {
             let condition = self.database.gate().condition();
             if let StoreError::Setup(why) = error
@@ -127,6 +170,7 @@ impl Inner {
 
     /// Reads anew what little has to be known when the database goes away.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.standby.begin_reading();
         let small = self
             .database
             .run(|session| {
@@ -135,8 +179,9 @@ impl Inner {
                     Small::read(session).await
                 })
             })
-            .await?;
-        small.keep(&self.standby);
-        Ok(())
+            .await
+            .map(|small| small.keep(&self.standby));
+        self.standby.end_reading();
+        small
     }
 }

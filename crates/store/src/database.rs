@@ -80,6 +80,11 @@ impl Database {
         &self.0.gate
     }
 
+    /// How long one statement may take.
+    pub(crate) fn statement_timeout(&self) -> Duration {
+        self.0.statement_timeout
+    }
+
     /// A connection beside the pool, for work that takes its time.
     pub(crate) async fn dedicated(&self) -> Result<Client, StoreError> {
         self.gate().check()?;
@@ -124,7 +129,7 @@ impl Database {
         let Ok(_turn) = self.0.turns.try_acquire() else {
             return self.0.gate.check();
         };
-        self.0.gate.through(self.0.asked(ALIVE)).await
+        self.0.gate.look(self.0.asked(ALIVE)).await
     }
 
     /// Asks a server that is away whether it is back, and takes what is new; nothing while it is not, or
@@ -133,9 +138,12 @@ impl Database {
         self.0.gate.probe(self.0.asked(TAKES)).await
     }
 
-    /// Asks a server that takes nothing new whether it does again.
+    /// Asks a server that takes nothing new whether it does again; later, while a crowd of our own is on it.
     pub(crate) async fn probe_full(&self) {
-        if self.0.gate.through(self.0.asked(TAKES)).await.is_ok() {
+        let Ok(_turn) = self.0.turns.try_acquire() else {
+            return;
+        };
+        if self.0.gate.look(self.0.asked(TAKES)).await.is_ok() {
             self.0.gate.takes();
         }
     }

@@ -1,7 +1,8 @@
 //! The breaker around one server: every call passes here, and how the server does is told from here.
 //!
 //! Only what the server does counts: silence, refused and cut connections open the breaker; a refused
-//! statement, a lock or our own crowd do not. A server that answers but takes nothing new (its disk is full,
+//! statement, a lock or our own crowd do not. Whether it is slow is judged by short looks at it: a statement that
+//! takes long may wait for a lock. A server that answers but takes nothing new (its disk is full,
 //! say) stays in use for reading and is called full until it has taken something for a while.
 
 use std::fmt;
@@ -59,6 +60,15 @@ impl Condition {
             Self::Full(why) | Self::Away(why) => Some(why),
         }
     }
+}
+
+/// What a call is for.
+#[derive(Debug, Clone, Copy)]
+enum Asked {
+    /// To find out how the server does: the time it takes is the server's own.
+    HowItDoes,
+    /// Anything else: it may wait for others.
+    Something,
 }
 
 /// See the module's head.
@@ -154,7 +164,19 @@ impl Gate {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let pass = self.pass()?;
-        self.call(pass, call).await
+        self.call(pass, Asked::Something, call).await
+    }
+
+    /// The same for a call that only looks how the server does.
+    ///
+    /// # Errors
+    /// As [`Gate::through`].
+    pub(crate) async fn look<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let pass = self.pass()?;
+        self.call(pass, Asked::HowItDoes, call).await
     }
 
     /// Asks a server that is away whether it is back; nothing while it is not, or somebody else asks.
@@ -164,7 +186,7 @@ impl Gate {
     ) -> Option<Result<T, StoreError>> {
         let now = self.now();
         let pass = self.lock().breaker.probe(now)?;
-        Some(self.call(pass, call).await)
+        Some(self.call(pass, Asked::HowItDoes, call).await)
     }
 
     /// A probe that writes got through: a full server counts as in order, unless it refused something
@@ -203,6 +225,7 @@ impl Gate {
     async fn call<T>(
         &self,
         pass: Pass,
+        asked: Asked,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let begun = self.now();
@@ -210,7 +233,7 @@ impl Gate {
         tokio::select! {
             biased;
             done = call => {
-                self.note(pass, begun, done.as_ref().err());
+                self.note(pass, asked, begun, done.as_ref().err());
                 done
             }
             // The sender lives as long as the gate.
@@ -221,8 +244,13 @@ impl Gate {
         }
     }
 
-    fn note(&self, pass: Pass, begun: Moment, error: Option<&StoreError>) {
+    fn note(&self, pass: Pass, asked: Asked, begun: Moment, error: Option<&StoreError>) {
         let now = self.now();
+        let took = now.saturating_sub(begun);
+        let answered = match asked {
+            Asked::Something if took >= Settings::STORE.slow => Outcome::AnsweredAtLength,
+            Asked::Something | Asked::HowItDoes => Outcome::Answered(took),
+        };
         let mut state = self.lock();
         let outcome = match error {
             Some(StoreError::Unavailable(away)) if away.fault == Fault::Server => {
@@ -234,9 +262,9 @@ impl Gate {
             {
                 state.why.clone_from(&away.cause);
                 state.full = Some(now);
-                Outcome::Answered(now.saturating_sub(begun))
+                answered
             }
-            _ => Outcome::Answered(now.saturating_sub(begun)),
+            _ => answered,
         };
         let change = state.breaker.note(pass, outcome, now);
         if let Some(change) = change {
@@ -325,6 +353,25 @@ mod tests {
         };
         assert_eq!(refused.cause(), "PostgreSQL is away: nobody listens");
         assert_eq!(refused.retry_after(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_looks_open_it_and_statements_that_wait_for_a_lock_do_not() {
+        let gate = Gate::of(Server::Postgres);
+        let late = async |answer: Result<(), StoreError>| {
+            tokio::time::sleep(Settings::STORE.slow).await;
+            answer
+        };
+        for answer in [Ok(()), Err(StoreError::busy("a lock"))] {
+            for _ in 0..Settings::STORE.window {
+                assert_eq!(gate.through(late(answer.clone())).await, answer);
+            }
+        }
+        assert!(gate.condition().borrow().works());
+        for _ in 0..Settings::STORE.window {
+            gate.look(late(Ok(()))).await.unwrap();
+        }
+        assert!(!gate.condition().borrow().works());
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::standby::Place;
 use crate::{Inner, Store};
 
 /// How often a server is asked.
@@ -32,6 +33,8 @@ pub(crate) fn watch_over(store: &Arc<Inner>) {
         let now = store.hot.gate().epoch();
         if now != epoch && store.hot.gate().check().is_ok() {
             epoch = now;
+            // It may have come back without what it had.
+            store.standby.forgotten(Place::Redis);
             store.journal.forget_entries();
             Store(Arc::clone(store)).read_stream().await;
         }
@@ -74,7 +77,9 @@ async fn ask_redis(store: &Arc<Inner>) {
         hot.probe_full().await;
     }
     if hot.gate().takes_new().is_ok() {
-        Store(Arc::clone(store)).withdraw_refused().await;
+        let store = Store(Arc::clone(store));
+        store.withdraw_refused().await;
+        store.end_tokens().await;
     }
 }
 

@@ -2,8 +2,13 @@
 //! nothing waits and nothing breaks; the client reconnects by itself, and the breaker around it refuses
 //! at once meanwhile.
 //!
-//! Keys: `<prefix>channel:<id>`, a hash of JSON values (`snapshot`, `heartbeat`), gone a day after the
-//! last write.
+//! Keys, each after the prefix:
+//!
+//! - `channel:<id>`: a hash of one JSON value, `heartbeat`, gone a day after the last write;
+//! - `token:<digest>`: a token that PostgreSQL knew within a day ([`crate::tokens`]);
+//! - `pulse`: written to find out whether Redis takes anything;
+//! - `node:<id>:copy:…`: what a daemon airs ([`crate::standby`]);
+//! - `node:<id>:journal`, `…:journal:refused`, `…:heartbeats`: streams of what PostgreSQL does not have yet.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,26 +106,6 @@ impl Hot {
         self.put(beat.channel, "heartbeat", &json).await
     }
 
-    /// Puts a snapshot of a channel into its hot copy.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] within a second when Redis does not take it.
-    pub async fn put_snapshot(
-        &self,
-        channel: ChannelId,
-        snapshot: &Value,
-    ) -> Result<(), StoreError> {
-        self.put(channel, "snapshot", snapshot).await
-    }
-
-    /// The snapshot of a channel, if there is one.
-    ///
-    /// # Errors
-    /// [`StoreError::Unavailable`] within a second when Redis does not answer.
-    pub async fn snapshot(&self, channel: ChannelId) -> Result<Option<Value>, StoreError> {
-        self.get(channel, "snapshot").await
-    }
-
     /// The last heartbeat of a channel, if there is one.
     ///
     /// # Errors
@@ -149,9 +134,9 @@ impl Hot {
 
     /// Whether Redis answers now.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
-        self.bounded(self.now().ping::<String>(None))
-            .await
-            .map(drop)
+        let now = self.now();
+        let ping = self.command(async { now.ping::<String>(None).await.map(drop) });
+        self.gate.look(Box::pin(ping)).await
     }
 
     /// Asks a Redis that is away whether it is back, and takes what is new; nothing while it is not, or
@@ -162,7 +147,8 @@ impl Hot {
 
     /// Asks a Redis that takes nothing new whether it does again.
     pub(crate) async fn probe_full(&self) {
-        if self.bounded(self.set_pulse()).await.is_ok() {
+        let set = Box::pin(self.command(self.set_pulse()));
+        if self.gate.look(set).await.is_ok() {
             self.gate.takes();
         }
     }

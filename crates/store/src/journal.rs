@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::{ChannelId, ClientId, TokenId};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use crate::Store;
@@ -29,6 +29,9 @@ const REFUSED: &str = "journal:refused";
 
 /// For so long it is looked for an order that was refused and may come into the stream all the same.
 const LOOKED_FOR: Duration = Duration::from_secs(60);
+
+/// How long anybody waits for the disk: Redis has the order.
+const DISK: Duration = Duration::from_secs(1);
 
 /// An order to a channel, given and allowed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -109,7 +112,7 @@ impl Journal {
         self.lock().pending.len()
     }
 
-    /// The life that the last order that waits has given each channel.
+    /// The lives that the orders that wait have given channels, the latest of a channel last.
     pub(crate) fn lives(&self) -> Vec<(ChannelId, LifeState)> {
         let state = self.lock();
         let orders = state.pending.values();
@@ -178,8 +181,10 @@ impl Store {
             let id = order.id.to_string();
             let written =
                 tokio::task::spawn_blocking(move || disk.write_one(Kind::Order, &id, Some(&json)));
-            if let Ok(Err(error)) = written.await {
-                tracing::warn!(%error, "an order is in Redis alone");
+            match timeout(DISK, written).await {
+                Ok(Ok(Ok(()))) => {}
+                Ok(failed) => tracing::warn!(?failed, "an order is in Redis alone"),
+                Err(_) => tracing::warn!("an order is in Redis alone: the disk does not answer"),
             }
         }
         Ok(())
@@ -298,7 +303,7 @@ impl Store {
             let id = order.id.to_string();
             let removed =
                 tokio::task::spawn_blocking(move || disk.write_one(Kind::Order, &id, None));
-            drop(removed.await); // as above
+            drop(timeout(DISK, removed).await); // as above
         }
         let mut state = self.0.journal.lock();
         state.pending.remove(&(order.at, order.id));

@@ -1,8 +1,9 @@
 //! Edge: PostgreSQL, Redis, the vault, and the embedded servers.
 //!
-//! PostgreSQL holds the truth; every change and its audit entry are one transaction. Redis holds a hot
-//! copy, best effort: it is never waited for longer than a second and never decides anything. Around each
-//! stands a breaker: a server that is away is not waited for, and is used again as soon as it answers.
+//! PostgreSQL holds the truth; every change and its audit entry are one transaction. Redis holds copies, and what
+//! PostgreSQL has still to be told: orders and heartbeats. While PostgreSQL is away it decides who comes with a token
+//! that memory does not know, and, at a start, what goes on air. A command to it takes a second at most. Around each
+//! server stands a breaker: one that is away is not waited for, and is used again as soon as it answers.
 
 mod alert_deliveries;
 mod alert_routes;
@@ -42,6 +43,7 @@ mod vault;
 mod verify;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -81,6 +83,9 @@ use master_key::MasterKeyError;
 use standby::{Contents, Disk, Kind, Standby};
 use tokens::Tokens;
 use vault::{Keyring, Vault};
+
+/// How long it is waited for the copies before a key is forgotten.
+const COPIES: Duration = Duration::from_secs(5);
 
 /// Where everything is kept.
 #[derive(Clone)]
@@ -170,6 +175,8 @@ struct Inner {
     taken_up: watch::Sender<bool>,
     /// Whether what happens can be written to the database now.
     recordable: watch::Sender<bool>,
+    /// The channels were put on air: the start is over.
+    started: AtomicBool,
 }
 
 impl Store {
@@ -192,7 +199,8 @@ impl Store {
         let hot = Hot::connect(gate, &config.redis_url, &config.key_prefix, config.node.id).await?;
         let left = standby::latest(&hot, disk.as_ref()).await;
         let expected = left.as_ref().map_or(0, Contents::channels);
-        let up = bring_up::bring_up(&postgres, &config.master_key, expected).await;
+        let limit = config.statement_timeout;
+        let up = bring_up::bring_up(&postgres, &config.master_key, expected, limit).await;
         let (up, gate) = match (up, &left) {
             (Ok(up), _) => (Some(up), Gate::of(Server::Postgres)),
             (Err(StoreError::Unavailable(away)), Some(_)) => {
@@ -202,7 +210,7 @@ impl Store {
             (Err(error), _) => return Err(error),
         };
         let is_up = up.is_some();
-        let (size, limit) = (config.pool_size, config.statement_timeout);
+        let size = config.pool_size;
         let inner = Arc::new(Inner {
             run: uuid::Uuid::now_v7(),
             database: Database::new(Arc::new(gate), postgres.clone(), size, limit),
@@ -222,6 +230,7 @@ impl Store {
             up: watch::Sender::new(is_up),
             taken_up: watch::Sender::new(is_up),
             recordable: watch::Sender::new(false),
+            started: AtomicBool::new(false),
         });
         let store = Self(Arc::clone(&inner));
         store.resume(left, up).await?;
@@ -253,10 +262,26 @@ impl Store {
             if self.reconcile().await.is_err() {
                 tracing::warn!("orders wait for the database");
             }
-            self.begin_leases().await?;
+            match self.begin_leases().await {
+                Err(StoreError::Unavailable(_)) if self.falls_back() => {}
+                begun => begun?,
+            }
         }
         inner.standing();
         Ok(())
+    }
+
+    /// PostgreSQL went away while this daemon starts: from here on it starts from the copy that was left, as if
+    /// PostgreSQL had been away before. `false` when there is none, or the start is over.
+    fn falls_back(&self) -> bool {
+        if self.0.started.load(Ordering::Acquire) || !self.0.standby.live_on() {
+            return false;
+        }
+        if self.0.taken_up.send_replace(false) {
+            tracing::error!("PostgreSQL went away during the start; it goes on from the copy");
+        }
+        self.0.standing();
+        true
     }
 
     /// How a server does, now and later.
@@ -344,7 +369,10 @@ impl Store {
         &self.0.hot
     }
 
-    /// Forgets the master keys that nothing is sealed with any more.
+    /// Forgets the master keys that nothing is sealed with any more, in the database nor in the copies.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: they are needed yet.
     pub async fn forget_retired_keys(&self) -> Result<(), StoreError> {
         let known = self
             .database()
@@ -354,6 +382,14 @@ impl Store {
             .iter()
             .filter(|key| key.state == keys::KeyState::Retired);
         let retired: Vec<KeyId> = retired.map(|key| key.id).collect();
+        if !self.vault()?.has_any(&retired) {
+            return Ok(());
+        }
+        // The copies may have secrets that are sealed with them still.
+        self.0.refresh().await?;
+        if !self.copies_written(COPIES).await {
+            return Err(StoreError::busy("the copies are not up to date"));
+        }
         self.vault()?.forget(&retired);
         Ok(())
     }

@@ -126,7 +126,9 @@ impl Store {
             })
             .await;
         match read {
-            Err(StoreError::Unavailable(_)) if standby.is_loaded(Kind::Media) => {
+            Err(StoreError::Unavailable(_))
+                if standby.is_loaded(Kind::Media) || self.falls_back() =>
+            {
                 let kept = standby.all::<MediaRecord>(Kind::Media).into_iter();
                 let items = kept.filter_map(|(id, kept)| kept.item(id.parse().ok()?));
                 Ok(items.collect())

@@ -44,7 +44,7 @@ const LEDGER: &str = "CREATE TABLE IF NOT EXISTS migrations (
     version integer PRIMARY KEY, name text NOT NULL, digest bytea NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT now())";
 
-/// Waits until no other daemon is at work on the schema. It ends with [`unlock`], or with the connection.
+/// Waits until no other daemon is at work on the schema, for as long as the session lets it. It ends with [`unlock`], or with the connection.
 pub(crate) async fn lock(client: &Client) -> Result<(), StoreError> {
     let sql = "SELECT pg_advisory_lock($1)";
     client.execute(sql, &[&LOCK]).await?;
@@ -114,7 +114,7 @@ pub(crate) async fn apply(client: &mut Client) -> Result<(), StoreError> {
     let transaction = client.transaction().await?;
     transaction
         .batch_execute(&format!(
-            "SET LOCAL client_min_messages = warning; {LEDGER}"
+            "SET LOCAL client_min_messages = warning; SET LOCAL statement_timeout = 0; {LEDGER}"
         ))
         .await?;
     for (version, migration) in (1_i32..).zip(MIGRATIONS).skip(applied) {

@@ -94,7 +94,9 @@ impl Store {
             })
             .await;
         match read {
-            Err(StoreError::Unavailable(_)) if standby.is_loaded(Kind::Rendition) => {
+            Err(StoreError::Unavailable(_))
+                if standby.is_loaded(Kind::Rendition) || self.falls_back() =>
+            {
                 let kept = standby.all(Kind::Rendition).into_iter();
                 Ok(kept.map(|(_, rendition)| rendition).collect())
             }

@@ -90,7 +90,10 @@ impl Room {
         let saved = environment
             .store
             .update_channel(who, handle.id, old.version, &config, airtime)
-            .await?;
+            .await;
+        let saved = self.given_up(saved, &mut pen)?;
+        // Newer than what an actor before this one was to take up.
+        drop(handle.take_left());
         if let Some(airtime) = airtime {
             pen.airtime = Some(airtime.clone());
         }
@@ -123,7 +126,7 @@ impl Room {
         let Args {
             environment,
             handle,
-            deleted,
+            ..
         } = &self.args;
         let status = self.life.state().status;
         if status != ChannelStatus::Stopped {
@@ -133,12 +136,25 @@ impl Room {
             });
         }
         let mut pen = handle.pen.lock().await;
-        environment
+        let done = environment
             .store
             .delete_channel(who, handle.id, if_match)
-            .await?;
-        pen.gone = true;
+            .await;
+        self.given_up(done, &mut pen)?;
         drop(pen);
+        self.deleted().await;
+        Ok(())
+    }
+
+    /// The channel is not stored any more: it goes.
+    pub(super) async fn deleted(&mut self) {
+        let Args {
+            environment,
+            handle,
+            deleted,
+        } = &self.args;
+        handle.pen.lock().await.gone = true;
+        self.playout = None;
         self.publish("channel.deleted", json!({ "id": handle.id }));
         environment.alerts.channel_gone(handle.id);
         // What was published goes with the channel; what cannot be removed does no harm. The last
@@ -152,7 +168,6 @@ impl Room {
             tracing::warn!(channel = %handle.id, %error, "the folder of a deleted channel stays");
         }
         let _ = deleted.send(handle.id);
-        Ok(())
     }
 }
 

@@ -7,7 +7,7 @@ use playout_domain::lifecycle::{Event, LifeState, Operation};
 use playout_store::{Order, Principal, StoreError};
 use ractor::ActorRef;
 
-use super::{Msg, Room};
+use super::{Msg, Pen, Room};
 use crate::error::OpError;
 
 impl Room {
@@ -33,13 +33,23 @@ impl Room {
                 operation,
                 life: life.state().clone(),
             };
-            match self.args.environment.store.order(&order).await {
+            let store = &self.args.environment.store;
+            let asked = store.recordable().is_ok();
+            match store.order(&order).await {
                 Ok(()) => pen.life = Some(order.life),
                 Err(StoreError::Unavailable(away)) if operation != Operation::Skip => {
                     tracing::debug!(%away, "an order goes into the journal");
-                    self.journal(&order).await?;
+                    if let Err(error) = self.journal(&order).await {
+                        self.refused(&order, asked, &mut pen);
+                        return Err(error);
+                    }
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    if let StoreError::Unavailable(_) = error {
+                        self.refused(&order, asked, &mut pen);
+                    }
+                    return Err(error.into());
+                }
             }
         }
         let never_on_air = self.life.state().last_start_time.is_none();
@@ -52,6 +62,15 @@ impl Room {
         self.enter(me, life, effects).await;
         drop(pen);
         Ok(handle.snapshot().channel.clone())
+    }
+
+    /// An order is refused that the database was `asked` to record: it may be at it still.
+    fn refused(&self, order: &Order, asked: bool, pen: &mut Pen) {
+        if asked {
+            pen.refused.push(order.id);
+            pen.doubt();
+            self.args.handle.touch();
+        }
     }
 
     /// Records an order while the database is away, by the limits that were known last.

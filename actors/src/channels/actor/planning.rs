@@ -51,11 +51,13 @@ impl Room {
         }
         let handle = std::sync::Arc::clone(&self.args.handle);
         let mut pen = handle.pen.lock().await;
-        self.args
+        let saved = self
+            .args
             .environment
             .store
             .save_airtime(Some(who), handle.id, &snapshot.airtime)
-            .await?;
+            .await;
+        self.given_up(saved, &mut pen)?;
         pen.airtime = Some(snapshot.airtime.clone());
         handle.replace(snapshot.clone());
         drop(pen);

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use playout_domain::lifecycle::LifeState;
 use playout_store::{Airtime, Cause, Store, StoreError};
+use ractor::ActorRef;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
+use super::Msg;
 use crate::channels::handle::{Handle, Snapshot};
 
 /// How long after a failure it is tried again.
@@ -25,22 +28,39 @@ pub(crate) struct Pen {
     pub(crate) airtime: Option<Airtime>,
     /// The channel was deleted: nothing is written any more.
     pub(crate) gone: bool,
+    /// A change was given up before it was known what became of it: the database is read before anything else is
+    /// written.
+    pub(crate) in_doubt: bool,
+    /// Orders that were refused and may come to pass all the same.
+    pub(crate) refused: Vec<Uuid>,
 }
 
 impl Pen {
+    /// It is not known what the database has.
+    pub(super) fn doubt(&mut self) {
+        self.in_doubt = true;
+        (self.life, self.airtime) = (None, None);
+    }
+
     fn has(&self, snapshot: &Snapshot) -> bool {
         self.life.as_ref() == Some(&snapshot.channel.life)
             && self.airtime.as_ref() == Some(&snapshot.airtime)
     }
 }
 
-/// Writes down every change of a channel, as long as its actor lives.
-pub(super) async fn record(store: Store, handle: Arc<Handle>) {
+/// Writes down every change of a channel, as long as its actor lives. What the database has is read by the actor.
+pub(super) async fn record(store: Store, handle: Arc<Handle>, me: ActorRef<Msg>) {
     let mut behind = keep(&store, &handle).await;
     loop {
         tokio::select! {
             () = handle.changed() => behind = keep(&store, &handle).await,
             () = store.until_recordable(), if behind => {
+                if handle.pen.lock().await.in_doubt || handle.has_left() {
+                    // Its end is this task's end.
+                    let _ = me.cast(Msg::Settle);
+                    sleep(AGAIN).await;
+                    continue;
+                }
                 behind = match write(&store, &handle).await {
                     Ok(()) => keep(&store, &handle).await,
                     Err(error) => {
@@ -83,7 +103,7 @@ async fn keep(store: &Store, handle: &Handle) -> bool {
 
 async fn write(store: &Store, handle: &Handle) -> Result<(), StoreError> {
     let mut pen = handle.pen.lock().await;
-    if pen.gone {
+    if pen.gone || pen.in_doubt || handle.has_left() {
         return Ok(());
     }
     let snapshot = handle.snapshot();

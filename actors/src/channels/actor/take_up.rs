@@ -1,6 +1,7 @@
 //! What the database has of a channel, taken up by one that was put on air without it.
 //!
-//! The database decides what the channel is: of another version, its configuration and its plan are taken. What
+//! The database decides what the channel is: of another version, its configuration and its plan are taken, and where
+//! the client has chosen another rotation, that with its plan. What
 //! the channel does goes on, and is recorded; only an order that is later than what is known here is
 //! followed.
 
@@ -25,10 +26,11 @@ impl Room {
         pen.life = Some(stored.channel.life.clone());
         pen.airtime = Some(stored.airtime.clone());
         let ours = self.snapshot();
-        if stored.channel.version != ours.channel.version {
+        let rotation = stored.airtime.rotation != ours.airtime.rotation;
+        if stored.channel.version != ours.channel.version || rotation {
             tracing::info!(
                 channel = %handle.id, ours = ours.channel.version, stored = stored.channel.version,
-                "another version of the channel is in the database; it is taken"
+                rotation, "the channel is another one in the database; that is taken"
             );
             let mut snapshot = ours.clone();
             snapshot.airtime = stored.airtime;
@@ -55,6 +57,7 @@ impl Room {
             let with_key = destinations.filter(|destination| destination.stream_key.is_set());
             let with_key: HashSet<DestinationId> = with_key.filter_map(|one| one.id).collect();
             self.sync_outputs(&with_key);
+            self.tell_items();
             let shown = snapshot.channel.to_json(Timestamp::now(), "");
             self.publish("channel.updated", shown);
         }

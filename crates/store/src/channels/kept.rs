@@ -1,6 +1,9 @@
 //! What is kept of channels outside the database, and what a daemon that starts puts on air: what the database
 //! has, or, while it is away, what is kept.
 
+use std::sync::atomic::Ordering;
+
+use playout_domain::lifecycle::LifeState;
 use playout_domain::{Channel, ChannelId, DestinationId};
 
 use super::{Airtime, Loaded, Quarantined, StoredChannel};
@@ -52,12 +55,14 @@ impl Store {
             Ok(loaded) => {
                 quarantined = loaded.quarantined;
                 let stored = loaded.channels.into_iter();
+                let waiting = self.0.journal.lives();
                 stored
                     .map(|stored| self.with_what_was_not_recorded(stored, &kept))
+                    .map(|to_air| self.with_what_waits(to_air, &waiting))
                     .collect()
             }
             Err(StoreError::Unavailable(away)) => {
-                if !self.0.standby.is_loaded(Kind::Channel) {
+                if !self.0.standby.is_loaded(Kind::Channel) && !self.falls_back() {
                     return Err(StoreError::Unavailable(away));
                 }
                 if !self.is_alone() {
@@ -65,6 +70,7 @@ impl Store {
                         channels = kept.len(),
                         "PostgreSQL is away, and this daemon was not alone on it: its channels wait, for another may have them"
                     );
+                    self.0.started.store(true, Ordering::Release);
                     return Ok((Vec::new(), Vec::new()));
                 }
                 self.copied(kept)
@@ -81,6 +87,7 @@ impl Store {
             (id.to_string(), kept)
         });
         self.0.standby.load(Kind::Channel, kept);
+        self.0.started.store(true, Ordering::Release);
         Ok((to_air, quarantined))
     }
 
@@ -134,7 +141,11 @@ impl Store {
         let life = super::reconcile::ordered(&kept.life).map(crate::columns::whole_micros)
             >= super::reconcile::ordered(&stored.channel.life);
         let mut stored = stored;
-        stored.airtime = kept.airtime.clone();
+        // What its client has chosen meanwhile is in the database alone.
+        let (theirs, ours) = (&stored.airtime, &kept.airtime);
+        if theirs.rotation == ours.rotation && theirs.timeline == ours.timeline {
+            stored.airtime = kept.airtime.clone();
+        }
         if life {
             stored.channel.life = kept.life.clone();
         }
@@ -142,6 +153,25 @@ impl Store {
             stored,
             recorded: false,
         }
+    }
+
+    /// With the orders that the database could not be told of yet: what was acknowledged is carried out.
+    fn with_what_waits(&self, to_air: ToAir, waiting: &[(ChannelId, LifeState)]) -> ToAir {
+        let ToAir {
+            mut stored,
+            mut recorded,
+        } = to_air;
+        let id = stored.channel.id;
+        let taken = self.lease(id).and_then(|lease| lease.taken_at());
+        for (_, life) in waiting.iter().filter(|(of, _)| *of == id) {
+            let ordered = super::reconcile::ordered(life).map(crate::columns::whole_micros);
+            // Of a time before another daemon had it, it is past.
+            if ordered > super::reconcile::ordered(&stored.channel.life) && ordered >= taken {
+                stored.channel.life = life.clone();
+                recorded = false;
+            }
+        }
+        ToAir { stored, recorded }
     }
 
     /// What is kept, with the orders that wait for the database.
@@ -191,15 +221,17 @@ impl Store {
         self.hot().forget_channel(id).await;
     }
 
-    /// Returns when the copy on disk has everything up to now, or after `limit`.
-    pub async fn copies_written(&self, limit: std::time::Duration) {
+    /// Returns when the copy on disk has everything up to now, or after `limit`: `false` then.
+    pub async fn copies_written(&self, limit: std::time::Duration) -> bool {
         let standby = &self.0.standby;
         if standby.is_complete() && self.0.disk.is_some() {
             let kept = standby.is_kept(Place::Disk);
             if tokio::time::timeout(limit, kept).await.is_err() {
                 tracing::warn!("the copy on disk is not up to date");
+                return false;
             }
         }
+        true
     }
 
     /// A channel that another daemon has: it is not this one's to put on air.

@@ -14,12 +14,14 @@ mod rows;
 use std::time::Duration;
 
 use playout_domain::lifecycle::{LifeState, Operation};
-use playout_domain::{Channel, ChannelConfig, ChannelId};
+use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use crate::Store;
 use crate::error::StoreError;
 use crate::journal::Order;
+use crate::limits::LockedClient;
 use crate::principal::Principal;
 
 pub use airtime::Airtime;
@@ -89,9 +91,45 @@ impl Store {
             .transact(move |tx| {
                 Box::pin(async move {
                     tx.batch_execute(rows::ONE_MOMENT).await?;
-                    let read = rows::read(tx, Some(id), rows::Beats::With).await?.pop();
+                    let read = rows::read(tx, Some(id)).await?.pop();
                     read.transpose()
                         .map_err(|damaged| StoreError::Quarantined(damaged.reason))
+                })
+            })
+            .await
+    }
+
+    /// What became of changes to a channel of `client` whose fate is not known: the channel as it is stored once
+    /// nothing that was begun is under way any more; nothing when there is none. Of the orders that were `refused`
+    /// none comes to pass from now on that has not.
+    ///
+    /// # Errors
+    /// [`StoreError::Quarantined`] when it is stored damaged; [`StoreError::Unavailable`].
+    pub async fn settled_channel(
+        &self,
+        client: ClientId,
+        id: ChannelId,
+        refused: &[Uuid],
+    ) -> Result<Option<StoredChannel>, StoreError> {
+        let refused = refused.to_vec();
+        self.database()
+            .transact(move |tx| {
+                Box::pin(async move {
+                    // Every change holds this lock until it ends, be it in a session that nobody listens to.
+                    match LockedClient::lock(tx, client).await {
+                        Err(StoreError::NotFound) => return Ok(None),
+                        locked => {
+                            locked?;
+                        }
+                    }
+                    for order in refused {
+                        reconcile::note(tx, order).await?;
+                    }
+                    let sql = "SELECT FROM channels WHERE id = $1 FOR UPDATE";
+                    match tx.query_opt(sql, &[&id.uuid()]).await? {
+                        Some(_) => rows::read_locked(tx, id).await.map(Some),
+                        None => Ok(None),
+                    }
                 })
             })
             .await
@@ -175,6 +213,8 @@ impl Store {
         let recorded = self.database().transact(move |tx| {
             Box::pin(async move {
                 let (id, life) = (order.channel, &order.life);
+                // Before the id, as whoever brings it in from the journal does.
+                LockedClient::lock(tx, order.client).await?;
                 if !reconcile::note(tx, order.id).await? {
                     return Ok(());
                 }

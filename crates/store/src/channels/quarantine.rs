@@ -4,7 +4,7 @@ use playout_domain::{ChannelId, ClientId};
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
-use super::rows::{self, Beats, StoredChannel};
+use super::rows::{self, StoredChannel};
 use crate::Store;
 use crate::database::attempt;
 use crate::error::StoreError;
@@ -84,7 +84,7 @@ impl Store {
 /// All at once, or, where the server itself finds something damaged (a page, an index, a value that is
 /// kept apart), one by one.
 pub(crate) async fn load(tx: &Transaction<'_>) -> Result<Loaded, StoreError> {
-    match attempt(tx, async || rows::read(tx, None, Beats::With).await).await? {
+    match attempt(tx, async || rows::read(tx, None).await).await? {
         Ok(read) => return Ok(read.into_iter().collect()),
         Err(damage) => tracing::error!(damage, "the channels are read one by one"),
     }
@@ -92,7 +92,7 @@ pub(crate) async fn load(tx: &Transaction<'_>) -> Result<Loaded, StoreError> {
     tx.batch_execute("SET LOCAL enable_seqscan = off").await?;
     let mut read = Vec::new();
     for id in ids(tx).await? {
-        match attempt(tx, async || rows::read(tx, Some(id), Beats::Without).await).await? {
+        match attempt(tx, async || rows::read(tx, Some(id)).await).await? {
             Ok(one) => read.extend(one),
             Err(reason) => read.push(Err(Quarantined {
                 id,

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use playout_domain::lifecycle::{Generation, LifeState};
 use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId};
 use serde_json::Value;
@@ -25,40 +24,26 @@ pub struct StoredChannel {
     pub channel: Channel,
     /// What it airs.
     pub airtime: Airtime,
-    /// Its last heartbeat that reached the database: when it was last known alive.
-    pub last_seen: Option<Timestamp>,
 }
 
 /// The first statement of a transaction that reads channels without holding their locks: rows and digests
 /// of one moment, whatever is written meanwhile.
 pub(crate) const ONE_MOMENT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
-/// Whether a channel is read with its last heartbeat, whose table may be damaged on its own.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Beats {
-    With,
-    Without,
-}
-
 /// One channel, or all of them, oldest first; damaged ones with what is wrong with them. The caller
 /// holds the channel's lock or begins with [`ONE_MOMENT`].
 pub(super) async fn read(
     session: &impl GenericClient,
     id: Option<ChannelId>,
-    beats: Beats,
 ) -> Result<Vec<Result<StoredChannel, Quarantined>>, StoreError> {
     let id = id.map(ChannelId::uuid);
-    let last_seen = match beats {
-        Beats::With => "(SELECT max(at) FROM heartbeats h WHERE h.channel_id = c.id)",
-        Beats::Without => "NULL::timestamptz",
-    };
     let (filter, given): (_, &[&(dyn ToSql + Sync)]) = match &id {
         Some(id) => ("WHERE c.id = $1", &[id]),
         None => ("", &[]),
     };
     let sql = format!(
         "SELECT c.*, a.timeline, a.plan, a.rotation, a.updated_at AS airtime_updated_at,
-                a.digest AS airtime_digest, {last_seen} AS last_seen
+                a.digest AS airtime_digest
          FROM channels c LEFT JOIN airtime a ON a.channel_id = c.id
          {filter} ORDER BY c.id"
     );
@@ -83,7 +68,7 @@ pub(crate) async fn one(
     tx: &Transaction<'_>,
     id: ChannelId,
 ) -> Result<Option<Result<StoredChannel, Quarantined>>, StoreError> {
-    Ok(read(tx, Some(id), Beats::With).await?.pop())
+    Ok(read(tx, Some(id)).await?.pop())
 }
 
 /// The channel that `tx` holds the lock of.
@@ -94,7 +79,7 @@ pub(super) async fn read_locked(
     tx: &Transaction<'_>,
     id: ChannelId,
 ) -> Result<StoredChannel, StoreError> {
-    let read = read(tx, Some(id), Beats::Without).await?.pop();
+    let read = read(tx, Some(id)).await?.pop();
     read.ok_or(StoreError::NotFound)?
         .map_err(|damaged| StoreError::Quarantined(damaged.reason))
 }
@@ -151,11 +136,7 @@ fn stored(
         plan: from_json(row, "plan").map_err(sentence)?,
         rotation: from_json(row, "rotation").map_err(sentence)?,
     };
-    Ok(StoredChannel {
-        channel,
-        airtime,
-        last_seen: row.try_get("last_seen").map_err(unreadable)?,
-    })
+    Ok(StoredChannel { channel, airtime })
 }
 
 fn life(row: &Row) -> Result<LifeState, StoreError> {

@@ -1,6 +1,6 @@
 //! What a copy consists of: kinds of records, places, and what was left in one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::de::DeserializeOwned;
 
@@ -68,6 +68,18 @@ impl Kind {
 pub(super) type Key = (Kind, String);
 /// The JSON of records.
 pub(crate) type Records = HashMap<Key, String>;
+
+/// How many records there are, by the names of their kinds; those of which there are none are not named.
+pub(super) type Counts = BTreeMap<String, usize>;
+
+/// How many records of each kind Redis has to have.
+pub(super) fn counts(records: &Records) -> Counts {
+    let mut counts = Counts::new();
+    for (kind, _) in records.keys().filter(|(kind, _)| kind.is_in_redis()) {
+        *counts.entry(kind.name().to_owned()).or_default() += 1;
+    }
+    counts
+}
 
 /// What is in one place.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -78,7 +78,7 @@ impl Disk {
                     }
                 }
             }
-            Due::Some(due) => {
+            Due::Some(due, _) => {
                 for ((kind, id), json) in due {
                     let path = self.path(*kind, id);
                     match json {
@@ -162,6 +162,7 @@ fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::Counts;
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
@@ -193,7 +194,7 @@ mod tests {
             ((Kind::Channel, "one".to_owned()), None),
             ((Kind::Channel, "../three".to_owned()), Some("3".to_owned())),
         ];
-        disk.write(8, &Due::Some(due)).unwrap();
+        disk.write(8, &Due::Some(due, Counts::new())).unwrap();
         let copy = disk.load().unwrap();
         assert_eq!(copy.revision, 8);
         let mut left: Vec<_> = copy.records.into_keys().collect();

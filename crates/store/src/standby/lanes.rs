@@ -9,6 +9,7 @@ use tokio::time::sleep;
 
 use super::{Disk, Due, Place, Records, Standby, redis};
 use crate::Inner;
+use crate::error::StoreError;
 
 /// How long after a failure it is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -56,7 +57,6 @@ async fn to_disk(standby: Weak<Standby>, mut news: watch::Receiver<u64>, disk: D
 
 async fn to_redis(store: Weak<Inner>, mut news: watch::Receiver<u64>) {
     let mut failed = false;
-    let mut epoch = None;
     loop {
         tokio::select! {
             changed = news.changed() => if changed.is_err() {
@@ -65,19 +65,19 @@ async fn to_redis(store: Weak<Inner>, mut news: watch::Receiver<u64>) {
             () = sleep(AGAIN), if failed => {}
         }
         let Some(store) = store.upgrade() else { return };
-        let (hot, standby) = (&store.hot, &store.standby);
-        // Redis may have come back without what it had.
-        let now = hot.gate().epoch();
-        if epoch.replace(now).is_some_and(|before| before != now) {
-            standby.forgotten(Place::Redis);
-        }
+        let standby = &store.standby;
         let Some((revision, due)) = standby.due(Place::Redis) else {
             failed = false;
             continue;
         };
-        match redis::write(hot, revision, &due).await {
-            Ok(()) => {
+        match write_to_redis(&store, revision, &due).await {
+            Ok(true) => {
                 standby.done(Place::Redis, revision);
+                failed = false;
+            }
+            Ok(false) => {
+                tracing::warn!("Redis has lost the copy; it is written anew");
+                standby.forgotten(Place::Redis);
                 failed = false;
             }
             Err(error) => {
@@ -87,6 +87,17 @@ async fn to_redis(store: Weak<Inner>, mut news: watch::Receiver<u64>) {
             }
         }
     }
+}
+
+/// Answers `false` where Redis does not have what `due` is to be added to.
+async fn write_to_redis(store: &Inner, revision: u64, due: &Due) -> Result<bool, StoreError> {
+    if let Due::Some(..) = due
+        && redis::revision(&store.hot).await? != Some(store.standby.written_to(Place::Redis))
+    {
+        return Ok(false);
+    }
+    redis::write(&store.hot, revision, due).await?;
+    Ok(true)
 }
 
 fn due(standby: &Weak<Standby>, place: Place) -> Option<(Arc<Standby>, (u64, Due))> {

@@ -29,7 +29,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use contents::Key;
+use contents::{Counts, Key, counts};
 
 /// See the module's head.
 #[derive(Debug)]
@@ -47,8 +47,12 @@ struct State {
     records: Records,
     /// The kinds that were loaded.
     loaded: HashSet<Kind>,
+    /// Whether an earlier daemon has left a copy.
+    left: bool,
     /// What each place does not have yet.
     behind: HashMap<&'static str, Behind>,
+    /// What was changed since the database began to be read anew; nothing while it is not.
+    changed: Option<HashSet<Key>>,
 }
 
 /// What a place does not have yet.
@@ -65,8 +69,8 @@ enum Behind {
 pub(crate) enum Due {
     /// Everything, in the place of what is there.
     All(Records),
-    /// These; those without JSON are to be removed.
-    Some(Vec<(Key, Option<String>)>),
+    /// These, those without JSON are to be removed; and how many records of each kind there are then.
+    Some(Vec<(Key, Option<String>)>, Counts),
 }
 
 impl Standby {
@@ -89,12 +93,25 @@ impl Standby {
     pub(crate) fn resume(&self, left: Contents, whole: bool) {
         let mut state = self.lock();
         state.records = left.records;
+        state.left = true;
         if whole {
             state.loaded.extend(Kind::NEEDED);
         }
         drop(state);
         self.revision.send_modify(|at| *at = left.revision.max(*at));
         self.turn();
+    }
+
+    /// Goes on with what an earlier daemon has left, for what was not loaded since; `false` when there is nothing.
+    pub(crate) fn live_on(&self) -> bool {
+        let mut state = self.lock();
+        if state.left {
+            state.loaded.extend(Kind::NEEDED);
+        }
+        let left = state.left;
+        drop(state);
+        self.turn();
+        left
     }
 
     /// Whether everything of a kind is here.
@@ -108,7 +125,17 @@ impl Standby {
         Kind::NEEDED.iter().all(|kind| state.loaded.contains(kind))
     }
 
-    /// Puts everything of a kind in the place of what is there.
+    /// The database begins to be read anew. What is changed from here on is later than what is read.
+    pub(crate) fn begin_reading(&self) {
+        self.lock().changed = Some(HashSet::new());
+    }
+
+    /// It has been read.
+    pub(crate) fn end_reading(&self) {
+        self.lock().changed = None;
+    }
+
+    /// Puts everything of a kind in the place of what is there, all but what was changed while it was read.
     pub(crate) fn load<T: Serialize>(
         &self,
         kind: Kind,
@@ -118,6 +145,7 @@ impl Standby {
         let given = given.filter_map(|(id, record)| Some(((kind, id), json(kind, &record)?)));
         let given: Records = given.collect();
         let mut state = self.lock();
+        let later = state.changed.clone().unwrap_or_default();
         let gone = state.records.keys();
         let gone = gone.filter(|key| key.0 == kind && !given.contains_key(key));
         let gone: Vec<Key> = gone.cloned().collect();
@@ -125,7 +153,8 @@ impl Standby {
         drop(state);
         let gone = gone.into_iter().map(|key| (key, None));
         let given = given.into_iter().map(|(key, json)| (key, Some(json)));
-        self.change(gone.chain(given));
+        let all = gone.chain(given);
+        self.change(all.filter(|(key, _)| !later.contains(key)));
         if is_new {
             self.turn();
         }
@@ -207,7 +236,7 @@ impl Standby {
                 let due = keys
                     .iter()
                     .map(|key| (key.clone(), records.get(key).cloned()));
-                Due::Some(due.collect())
+                Due::Some(due.collect(), counts(records))
             }
         };
         *behind = Behind::Some(HashSet::new());
@@ -227,17 +256,22 @@ impl Standby {
         };
         match (behind, due) {
             (behind, Due::All(_)) => *behind = Behind::All,
-            (Behind::Some(keys), Due::Some(due)) => {
+            (Behind::Some(keys), Due::Some(due, _)) => {
                 keys.extend(due.into_iter().map(|(key, _)| key))
             }
             (Behind::All, _) => {}
         }
     }
 
-    /// `place` may have lost what it had.
-    fn forgotten(&self, place: Place) {
+    /// `place` may have lost what it had: it gets everything.
+    pub(crate) fn forgotten(&self, place: Place) {
         self.lock().behind.insert(place.name(), Behind::All);
         self.turn();
+    }
+
+    /// Up to which revision `place` was written last.
+    fn written_to(&self, place: Place) -> u64 {
+        *self.written(place).borrow()
     }
 
     /// Told of every change, the first among them.
@@ -262,6 +296,9 @@ impl Standby {
                 Some(json) => state.records.insert(key.clone(), json.clone()),
                 None => state.records.remove(&key),
             };
+            if let Some(changed) = &mut state.changed {
+                changed.insert(key.clone());
+            }
             if before == json {
                 continue;
             }

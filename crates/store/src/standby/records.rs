@@ -151,7 +151,6 @@ impl Kept {
                 updated_at: self.updated_at,
             },
             airtime: self.airtime,
-            last_seen: None,
         })
     }
 }

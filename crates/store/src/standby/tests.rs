@@ -38,7 +38,7 @@ fn what_changes_is_due_until_it_is_written_and_the_latest_of_it() {
     let (_, due) = standby.due(Place::Redis).unwrap();
     standby.not_done(Place::Redis, due);
     let (second, due) = standby.due(Place::Redis).unwrap();
-    let Due::Some(mut due) = due else {
+    let Due::Some(mut due, counts) = due else {
         panic!("it is everything")
     };
     due.sort();
@@ -47,6 +47,8 @@ fn what_changes_is_due_until_it_is_written_and_the_latest_of_it() {
         ((Kind::Media, "a".to_owned()), None),
     ];
     assert_eq!(due, expected);
+    assert_eq!(counts.get("channels"), Some(&1));
+    assert_eq!(counts.get("media"), None, "it was the only one");
     assert!(second > first);
     standby.done(Place::Redis, second);
     assert_eq!(standby.due(Place::Redis), None);
@@ -54,6 +56,25 @@ fn what_changes_is_due_until_it_is_written_and_the_latest_of_it() {
     assert_eq!(standby.due(Place::Redis), None, "it is the same");
     standby.forgotten(Place::Redis);
     assert!(matches!(standby.due(Place::Redis), Some((_, Due::All(_)))));
+}
+
+#[test]
+fn what_was_changed_while_the_database_was_read_is_later_than_what_was_read() {
+    let standby = loaded();
+    standby.put(Kind::StreamKey, "gone", &1);
+    standby.begin_reading();
+    standby.put(Kind::StreamKey, "a", &2);
+    standby.put(Kind::StreamKey, "new", &3);
+    standby.remove(Kind::StreamKey, "gone");
+    let read = [("a", 1), ("gone", 1), ("other", 4)];
+    standby.load(Kind::StreamKey, read.map(|(id, key)| (id.to_owned(), key)));
+    standby.end_reading();
+    let all = [("a", 2), ("new", 3), ("other", 4)];
+    let all = all.map(|(id, key)| (id.to_owned(), key)).to_vec();
+    assert_eq!(standby.all::<i32>(Kind::StreamKey), all);
+    // What is read next counts.
+    standby.load(Kind::StreamKey, [("a".to_owned(), 5)]);
+    assert_eq!(standby.all::<i32>(Kind::StreamKey), [("a".to_owned(), 5)]);
 }
 
 #[test]

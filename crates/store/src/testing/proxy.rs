@@ -19,6 +19,8 @@ pub enum Manner {
     Hang,
     /// Connections are cut, old and new ones.
     Refuse,
+    /// Bytes pass; a commit reaches the server, and nobody hears of it.
+    LoseCommits,
 }
 
 /// See the module's head. Ends with its last owner.
@@ -101,10 +103,7 @@ async fn serve(
 async fn carry(client: UnixStream, target: &Path, mut manner: watch::Receiver<Manner>) {
     let mut cut = manner.clone();
     let carried = async {
-        manner
-            .wait_for(|manner| *manner == Manner::Pass)
-            .await
-            .ok()?;
+        manner.wait_for(passes).await.ok()?;
         let server = UnixStream::connect(target).await.ok()?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
@@ -120,6 +119,10 @@ async fn carry(client: UnixStream, target: &Path, mut manner: watch::Receiver<Ma
     }
 }
 
+const fn passes(manner: &Manner) -> bool {
+    matches!(manner, Manner::Pass | Manner::LoseCommits)
+}
+
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
@@ -130,12 +133,14 @@ async fn pump(
         let Ok(read @ 1..) = from.read(&mut bytes).await else {
             return;
         };
-        if manner
-            .wait_for(|manner| *manner == Manner::Pass)
-            .await
-            .is_err()
-            || to.write_all(&bytes[..read]).await.is_err()
-        {
+        let Ok(now) = manner.wait_for(passes).await.map(|now| *now) else {
+            return;
+        };
+        if to.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+        let commits = bytes[..read].windows(6).any(|word| word == b"COMMIT");
+        if now == Manner::LoseCommits && commits {
             return;
         }
     }

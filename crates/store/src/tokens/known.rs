@@ -15,6 +15,8 @@ const FRESH: Duration = Duration::from_secs(5);
 pub(super) const USABLE: Duration = Duration::from_secs(24 * 3600);
 /// How often what is kept of it elsewhere is renewed.
 const RENEWED: Duration = Duration::from_secs(3600);
+/// How soon it is tried again, where that failed.
+const AGAIN: Duration = Duration::from_secs(60);
 /// Tokens remembered at most.
 const REMEMBERED: usize = 10_000;
 
@@ -27,6 +29,8 @@ struct State {
     known: HashMap<TokenDigest, Known>,
     /// Those that the database is being asked for.
     asked: HashSet<TokenDigest>,
+    /// Those that are none any more, and that Redis may still have.
+    ended: HashSet<TokenDigest>,
 }
 
 #[derive(Debug)]
@@ -101,11 +105,38 @@ impl Tokens {
             kept: if keep { Some(now) } else { kept },
         };
         state.known.insert(digest, known);
+        state.ended.remove(&digest);
         keep
     }
 
+    /// It could not be written elsewhere: it is tried again in a minute.
+    pub(super) fn not_kept(&self, digest: &TokenDigest) {
+        if let Some(known) = self.lock().known.get_mut(digest) {
+            known.kept = Instant::now().checked_sub(RENEWED - AGAIN);
+        }
+    }
+
+    /// It is none any more, and that Redis has it is not heard of.
     pub(super) fn forget(&self, digest: &TokenDigest) {
-        self.lock().known.remove(digest);
+        let mut state = self.lock();
+        let known = state.known.remove(digest).is_some();
+        // Whatever is tried as a token comes here: what was one is never crowded out.
+        if known || state.ended.len() < REMEMBERED {
+            state.ended.insert(*digest);
+        }
+    }
+
+    /// Redis does not have it any more.
+    pub(super) fn forgotten(&self, digest: &TokenDigest) {
+        self.lock().ended.remove(digest);
+    }
+
+    pub(super) fn has_ended(&self, digest: &TokenDigest) -> bool {
+        self.lock().ended.contains(digest)
+    }
+
+    pub(super) fn ended(&self) -> Vec<TokenDigest> {
+        self.lock().ended.iter().copied().collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

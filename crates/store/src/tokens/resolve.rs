@@ -135,9 +135,9 @@ impl Store {
         let seconds = i64::try_from(USABLE.as_secs()).unwrap_or(i64::MAX);
         let (now, expire) = (self.hot().now(), Some(Expiration::EX(seconds)));
         let set = now.set::<(), _, _>(self.token_key(&digest), json, expire, None, false);
-        // Written again within the hour, or at the next look after it is back.
         if let Err(error) = self.hot().bounded(set).await {
             tracing::debug!(%error, "Redis does not know a token");
+            self.0.tokens.not_kept(&digest);
         }
     }
 
@@ -145,14 +145,34 @@ impl Store {
     pub(super) async fn forget_token(&self, digest: &TokenDigest) {
         self.0.tokens.forget(digest);
         self.0.standby.remove(Kind::Token, hex(digest));
+        self.take_from_redis(digest).await;
+    }
+
+    async fn take_from_redis(&self, digest: &TokenDigest) {
         let now = self.hot().now();
         let gone = now.del::<(), _>(self.token_key(digest));
-        if let Err(error) = self.hot().bounded(gone).await {
-            tracing::debug!(%error, "Redis knows a token for longer than it is good");
+        match self.hot().bounded(gone).await {
+            Ok(()) => self.0.tokens.forgotten(digest),
+            Err(error) => {
+                tracing::debug!(%error, "Redis knows a token for longer than it is good");
+            }
+        }
+    }
+
+    /// Takes from Redis the tokens that ended while it was away.
+    pub(crate) async fn end_tokens(&self) {
+        for digest in self.0.tokens.ended() {
+            if self.hot().gate().check().is_err() {
+                return;
+            }
+            self.take_from_redis(&digest).await;
         }
     }
 
     async fn known_to_redis(&self, digest: &TokenDigest) -> Option<Principal> {
+        if self.0.tokens.has_ended(digest) {
+            return None;
+        }
         let key = self.token_key(digest);
         let json: Option<String> = self.hot().bounded(self.hot().now().get(key)).await.ok()?;
         let kept: KeptToken = serde_json::from_str(&json?).ok()?;

@@ -42,6 +42,12 @@ impl Vault {
         self.change(|known| known.with(read));
     }
 
+    /// Whether one of these keys is known.
+    pub(crate) fn has_any(&self, keys: &[KeyId]) -> bool {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        keys.iter().any(|key| ring.holds(*key))
+    }
+
     /// Forgets keys that nothing is sealed with any more.
     pub(crate) fn forget(&self, retired: &[KeyId]) {
         self.change(|known| known.without(retired));

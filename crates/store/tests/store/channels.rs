@@ -27,7 +27,6 @@ async fn a_created_channel_is_read_back_whole_with_one_audit_entry() {
         StoredChannel {
             channel: created.clone(),
             airtime: airs,
-            last_seen: None,
         }
     );
     let destination = &created.config.rtmp_destinations[0];

@@ -167,6 +167,26 @@ async fn it_airs_from_redis_or_from_the_disk_what_it_would_from_the_database() {
         .unwrap();
 }
 
+/// Another daemon migrates, say, or has stopped in the middle of it.
+#[tokio::test]
+async fn it_airs_from_the_copy_where_the_database_keeps_it_waiting() {
+    let (store, _proxies, mut config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    drop(daemon);
+    let holder = store.session().await;
+    let lock = i64::from_be_bytes(*b"playoutd");
+    let held = "SELECT pg_advisory_lock($1)";
+    holder.execute(held, &[&lock]).await.unwrap();
+    config.statement_timeout = Duration::from_millis(300);
+    let opening = tokio::time::timeout(Duration::from_secs(30), Store::connect(&config));
+    let daemon = opening.await.expect("it does not wait for ever").unwrap();
+    assert!(!daemon.is_taken_up());
+    assert_the_same(&daemon, &given).await;
+    drop(holder);
+    daemon.until_reached().await;
+}
+
 #[tokio::test]
 async fn another_master_key_airs_and_is_found_before_anything_is_written() {
     let (store, proxies, mut config) = with_copies().await;
@@ -284,6 +304,80 @@ async fn the_later_copy_counts_whatever_either_missed() {
         })
     })
     .await;
+}
+
+/// What the copy in Redis consists of.
+const PARTS: [&str; 7] = [
+    "copy:channels",
+    "copy:media",
+    "copy:renditions",
+    "copy:stream-keys",
+    "copy:limits",
+    "copy:counts",
+    "copy:revision",
+];
+
+#[tokio::test]
+async fn a_redis_that_lost_the_copy_unnoticed_gets_all_of_it_with_the_next_change() {
+    let (store, _proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    for part in PARTS {
+        store.forget_redis(part).await;
+    }
+    let new = NewToken {
+        client: given.channel.client_id,
+        scope: Scope::Client,
+        name: "another script".to_owned(),
+    };
+    daemon
+        .create_token(&Principal::daemon(), new)
+        .await
+        .unwrap();
+    until("it is at the revision of the disk", async || {
+        let disk = on_disk(&config);
+        disk > 0 && disk == in_redis(&store).await
+    })
+    .await;
+    for part in PARTS {
+        let there = store.redis_value(part).await.unwrap_or_default();
+        assert!(there.len() > 2, "{part}: {there:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_in_redis_that_lost_a_part_is_none() {
+    for lost in ["copy:channels", "copy:counts"] {
+        let (store, proxies, config) = with_copies().await;
+        let daemon = Store::connect(&config).await.unwrap();
+        let given = given(&store, &daemon, &config).await;
+        drop(daemon);
+        store.forget_redis(lost).await;
+        assert!(in_redis(&store).await >= on_disk(&config));
+        proxies.postgres.set(Manner::Refuse);
+        let daemon = Store::connect(&config).await.unwrap();
+        assert_the_same(&daemon, &given).await;
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_back_empty_gets_the_copy_though_nothing_changes() {
+    let (store, proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    given(&store, &daemon, &config).await;
+    let mut redis = daemon.condition(Server::Redis);
+    proxies.redis.set(Manner::Refuse);
+    redis.wait_for(|redis| !redis.works()).await.unwrap();
+    for part in PARTS {
+        store.forget_redis(part).await;
+    }
+    proxies.redis.set(Manner::Pass);
+    until("it has everything again", async || {
+        in_redis(&store).await > 0
+    })
+    .await;
+    let channels = store.redis_value("copy:channels").await;
+    assert_ne!(channels, Some("{}".to_owned()));
 }
 
 #[tokio::test]
@@ -487,6 +581,129 @@ async fn orders_outlive_the_daemon_wherever_they_were_written() {
             ["channel.create", "channel.start"]
         );
     }
+}
+
+/// It was acknowledged; that the database cannot be told of it at once must not put the channel back on air.
+#[tokio::test]
+async fn an_order_that_waits_still_counts_at_a_start_with_the_database() {
+    let (store, _proxies, mut config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let mut session = store.session().await;
+    let holder = session.transaction().await.unwrap();
+    let lock = "SELECT FROM clients FOR UPDATE";
+    holder.execute(lock, &[]).await.unwrap();
+    let start = order(&given.channel, Operation::Start, Timestamp::now());
+    daemon.journal(&start).await.unwrap();
+    drop(daemon);
+    config.statement_timeout = Duration::from_millis(300);
+    let daemon = Store::connect(&config).await.unwrap();
+    assert!(daemon.is_taken_up());
+    assert_eq!(daemon.journaled(), 1);
+    let to_air = loaded(&daemon).await;
+    assert_eq!(to_air[0].stored.channel.life, start.life);
+    assert!(!to_air[0].recorded);
+    holder.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_goes_away_during_the_start_does_not_end_it() {
+    let (store, proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    daemon.renew_leases().await.unwrap();
+    drop(daemon);
+    let daemon = Store::connect(&config).await.unwrap();
+    assert!(daemon.is_taken_up());
+    proxies.postgres.set(Manner::Refuse);
+    let mut postgres = daemon.condition(Server::Postgres);
+    postgres
+        .wait_for(|postgres| !postgres.works())
+        .await
+        .unwrap();
+    assert_the_same(&daemon, &given).await;
+    assert!(!daemon.is_taken_up(), "what it has is compared later");
+    proxies.postgres.set(Manner::Pass);
+    daemon.until_reached().await;
+    daemon.begin_leases().await.unwrap();
+    daemon.take_up();
+    daemon.until_recordable().await;
+}
+
+/// What a client chose is never chosen by the daemon: what the database has of it counts.
+#[tokio::test]
+async fn a_rotation_that_the_copy_does_not_know_is_not_undone_by_what_was_not_recorded() {
+    let (store, _proxies, config) = with_copies().await;
+    let daemon = Store::connect(&config).await.unwrap();
+    let given = given(&store, &daemon, &config).await;
+    let (before, mut chosen) = (on_disk(&config), given.airs.clone());
+    let mut played = given.channel.clone();
+    played.life.restart_count = 7;
+    daemon.keep_channel(&played, &given.airs, false);
+    until("it is on disk", async || on_disk(&config) > before).await;
+    chosen.rotation.items.clear();
+    let id = given.channel.id;
+    let who = Principal::daemon();
+    daemon.save_airtime(Some(&who), id, &chosen).await.unwrap();
+    drop(daemon);
+    let daemon = Store::connect(&config).await.unwrap();
+    let to_air = loaded(&daemon).await;
+    assert_eq!(to_air[0].stored.channel, played);
+    assert_eq!(to_air[0].stored.airtime, chosen);
+}
+
+/// An order takes the lock of its client before anything else; in another order two of them could block each
+/// other.
+#[tokio::test]
+async fn an_order_that_waits_for_its_client_holds_nothing() {
+    let store = testing::fresh().await;
+    let channel = crate::given::stored(&store, &Principal::daemon(), "One").await;
+    let mut session = store.session().await;
+    let holder = session.transaction().await.unwrap();
+    let lock = "SELECT FROM clients FOR UPDATE";
+    holder.execute(lock, &[]).await.unwrap();
+    let start = order(&channel, Operation::Start, Timestamp::now());
+    let ordered = tokio::spawn({
+        let (store, start) = (Store::clone(&store), start.clone());
+        async move { store.order(&start).await }
+    });
+    let other = store.session().await;
+    let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                                AND wait_event_type = 'Lock')";
+    until("it waits", async || {
+        other.query_one(waits, &[]).await.unwrap().get(0)
+    })
+    .await;
+    other
+        .batch_execute("BEGIN; SET LOCAL lock_timeout = '200ms'")
+        .await
+        .unwrap();
+    let note = "INSERT INTO orders (id, at) VALUES ($1, now())";
+    other.execute(note, &[&start.id]).await.unwrap();
+    other.batch_execute("ROLLBACK").await.unwrap();
+    holder.rollback().await.unwrap();
+    // It may have been told meanwhile that PostgreSQL thinks for long.
+    drop(ordered.await.unwrap());
+}
+
+#[tokio::test]
+async fn what_became_of_an_order_that_was_given_up_is_found_out_and_it_does_not_come_later() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let channel = crate::given::stored(&store, &who, "One").await;
+    let (id, client) = (channel.id, channel.client_id);
+    let done = order(&channel, Operation::Start, Timestamp::now());
+    store.order(&done).await.unwrap();
+    let never = order(&channel, Operation::Stop, Timestamp::now());
+    let given_up = [done.id, never.id];
+    let settled = store.settled_channel(client, id, &given_up).await;
+    let settled = settled.unwrap().unwrap().channel;
+    assert_eq!(settled.life.desired, Desired::Live);
+    store.order(&never).await.unwrap();
+    let stored = store.channel(id).await.unwrap().unwrap().channel;
+    assert_eq!(stored.life, settled.life);
+    store.delete_channel(&who, id, None).await.unwrap();
+    assert_eq!(store.settled_channel(client, id, &[]).await, Ok(None));
 }
 
 #[tokio::test]

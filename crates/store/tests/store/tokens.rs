@@ -136,6 +136,32 @@ async fn a_token_that_the_database_does_not_know_any_more_is_forgotten_everywher
 }
 
 #[tokio::test]
+async fn a_token_that_ends_while_redis_is_away_is_taken_from_it_when_it_is_back() {
+    let (store, proxies) = testing::behind_proxies().await;
+    let file = store.folder().join("admin.token");
+    store.admin_token(&file).await.unwrap();
+    let first = fs::read_to_string(&file).unwrap();
+    let digest = Sha256::digest(first.trim());
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = format!("token:{digest}");
+    assert!(store.redis_value(&key).await.is_some());
+    let mut redis = store.condition(Server::Redis);
+    proxies.redis.set(Manner::Refuse);
+    redis.wait_for(|redis| !redis.works()).await.unwrap();
+    fs::remove_file(&file).unwrap();
+    store.admin_token(&file).await.unwrap();
+    assert!(store.redis_value(&key).await.is_some());
+    proxies.redis.set(Manner::Pass);
+    let gone = async {
+        while store.redis_value(&key).await.is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let gone = tokio::time::timeout(std::time::Duration::from_secs(30), gone).await;
+    gone.expect("Redis does not know it any more");
+}
+
+#[tokio::test]
 async fn a_client_makes_tokens_for_itself_and_not_for_more() {
     let store = testing::fresh().await;
     let who = store.client("client", &PlanLimits::UNLIMITED).await;
