@@ -8,6 +8,7 @@ mod daemon;
 mod http;
 #[path = "../judge/mod.rs"]
 mod judge;
+mod numbers;
 #[path = "../receiver/mod.rs"]
 mod receiver;
 mod servers;
@@ -16,6 +17,8 @@ mod viewer;
 mod alerts;
 mod api;
 mod browser;
+#[path = "../faults/mod.rs"]
+mod faults;
 mod hls_output;
 mod inputs;
 mod integrity;

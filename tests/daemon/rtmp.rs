@@ -13,7 +13,7 @@ use super::viewer::{Viewer, pictures_of_file};
 const PRIVATE: &str = "[rtmp]\nallow_private = true\nstalled_after = 3\n";
 
 /// A channel that is LIVE and plays one prepared clip in a loop: the item's id and the channel's.
-fn on_air(daemon: &Daemon, frames: u32) -> (String, String) {
+pub fn on_air(daemon: &Daemon, frames: u32) -> (String, String) {
     let media = daemon.import(&clip(1, frames));
     let channel = daemon.channel(&[&media]);
     daemon.prepared(&media);
@@ -21,20 +21,20 @@ fn on_air(daemon: &Daemon, frames: u32) -> (String, String) {
     (media, channel)
 }
 
-fn add(daemon: &Daemon, channel: &str, url: &str, key: &str) -> String {
+pub fn add(daemon: &Daemon, channel: &str, url: &str, key: &str) -> String {
     let destination = json!({ "serverUrl": url, "streamKey": key });
     let added = daemon.post(&format!("/channels/{channel}/destinations"), &destination);
     assert_eq!(added["streamKeySet"], true);
     added["id"].as_str().expect("an id").to_owned()
 }
 
-fn change(daemon: &Daemon, channel: &str, destination: &str, patch: &Value) {
+pub fn change(daemon: &Daemon, channel: &str, destination: &str, patch: &Value) {
     let path = format!("/channels/{channel}/destinations/{destination}");
     daemon.api("PATCH", &path, patch);
 }
 
 /// What the API says of an output.
-fn output(daemon: &Daemon, channel: &str, destination: &str) -> Value {
+pub fn output(daemon: &Daemon, channel: &str, destination: &str) -> Value {
     let outputs = daemon.get(&format!("/channels/{channel}/outputs"));
     let items = outputs["items"].as_array().expect("outputs");
     let found = items.iter().find(|o| o["destinationId"] == destination);
@@ -44,7 +44,7 @@ fn output(daemon: &Daemon, channel: &str, destination: &str) -> Value {
 }
 
 /// The pids of the processes that push.
-fn pushes(daemon: &Daemon, channel: &str) -> Vec<u32> {
+pub fn pushes(daemon: &Daemon, channel: &str) -> Vec<u32> {
     let processes = daemon.get(&format!("/channels/{channel}/processes"));
     let items = processes["items"].as_array().cloned().unwrap_or_default();
     let pushes = items
@@ -56,7 +56,7 @@ fn pushes(daemon: &Daemon, channel: &str) -> Vec<u32> {
 }
 
 /// The pictures of a recording are those of one looped item, each following the one before.
-fn assert_unbroken(recording: &Path, prepared: &Path, frames: usize) -> usize {
+pub fn assert_unbroken(recording: &Path, prepared: &Path, frames: usize) -> usize {
     let known = pictures_of_file(prepared);
     let shown = pictures_of_file(recording);
     let places: Vec<usize> = shown
