@@ -1,7 +1,7 @@
 # The one command surface; continuous integration (.ci/run) calls only `make check` and `make test`.
 # `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench web web-deps clean
+.PHONY: help run test check bench soak web web-deps clean
 SHELL := /bin/bash
 
 # The folder to put on air (three generated clips when empty), where the daemon keeps everything, and more
@@ -10,6 +10,11 @@ MEDIA ?=
 DATA ?= data
 ARGS ?=
 export MEDIA DATA
+
+# How long a soak takes, and the seed of its faults (another each time when empty).
+MINUTES ?= 30
+SEED ?=
+export MINUTES SEED
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WEB_SOURCES := web/watch.html web/package.json web/vite.config.ts web/tsconfig.json $(shell find web/src -type f ! -name '*.test.ts')
@@ -43,10 +48,15 @@ check: ## format, lints, types, purity, dependency directions, documents, script
 	cd web && npm run typecheck
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-bench: ## measure speed; takes minutes, and wants the machine for itself
-	@scripts/install-deps.sh run
+bench: ## measure speed and recovery; takes minutes, and wants the machine for itself
+	@scripts/install-deps.sh test
 	@$(MAKE) --no-print-directory web
 	scripts/bench.sh
+
+soak: ## random faults for MINUTES=30; fails on any break, leak or growth; SEED= repeats a run
+	@scripts/install-deps.sh test
+	@$(MAKE) --no-print-directory web
+	@cargo bench --locked --bench soak
 
 web: web/dist/watch.html ## the watch page, built only when its sources are newer
 web-deps: web/node_modules/.package-lock.json

@@ -16,11 +16,13 @@ mod daemon;
 #[path = "../tests/daemon/http.rs"]
 #[allow(dead_code)]
 mod http;
+mod measures;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use daemon::{Daemon, folder, until};
+use measures::{cpu_seconds, pss, tree_cpu};
 use serde_json::json;
 
 /// Channels at once.
@@ -197,56 +199,4 @@ fn many(source: &str, daemon: &Daemon, media: &str) {
     for id in &ids {
         daemon.operate(id, "stop");
     }
-}
-
-/// User and kernel time of a process in seconds, with that of children it has reaped.
-fn cpu_of(pid: u32, reaped: bool) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_whitespace().collect())
-        .unwrap_or_default();
-    let ticks = |n: usize| {
-        fields
-            .get(n)
-            .and_then(|field| field.parse::<f64>().ok())
-            .unwrap_or_default()
-    };
-    let own = ticks(11) + ticks(12);
-    (if reaped {
-        own + ticks(13) + ticks(14)
-    } else {
-        own
-    }) / 100.0
-}
-
-fn cpu_seconds(pid: u32) -> f64 {
-    cpu_of(pid, false)
-}
-
-/// The same of a process and everything below it, ended children included.
-fn tree_cpu(pid: u32) -> f64 {
-    let children = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .map(|tasks| {
-            let of = |task: std::fs::DirEntry| {
-                std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
-            };
-            tasks.flatten().map(of).collect::<Vec<_>>().join(" ")
-        })
-        .unwrap_or_default();
-    let below: f64 = children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .map(tree_cpu)
-        .sum();
-    cpu_of(pid, true) + below
-}
-
-/// Proportional memory of a process in megabytes.
-fn pss(pid: u32) -> f64 {
-    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find(|line| line.starts_with("Pss:"));
-    line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok())
-        .unwrap_or_default()
-        / 1000.0
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Documents that state what the code states: the drawing of the tree is the table's own, and every relative
-# link leads to something.
+# Documents that state what the code states: the drawing of the tree is the table's own, every relative link leads
+# to something, and tests that are named exist.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,4 +17,9 @@ while IFS=: read -r file link; do
   target=${link#*](} target=${target%)} target=${target%%#*}
   [[ -z "$target" || "$target" == *://* || -e "$(dirname "$file")/$target" ]] || complain "$file links to $target, which is not there"
 done < <(grep -oE '\]\([^) ]+\)' README.md docs/*.md docs/decisions/*.md 2>/dev/null)
+
+# Tests that the table of failures names are there.
+while IFS= read -r name; do
+  grep -rqE "fn ${name##*::}\b" --include='*.rs' tests proptests actors crates || complain "docs/reliability.md names ${name}, which is no test"
+done < <(grep -oE '`[a-z0-9_]+(::[a-z0-9_]+)+`' docs/reliability.md | tr -d '`')
 exit "$failed"

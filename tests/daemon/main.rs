@@ -8,6 +8,7 @@ mod daemon;
 mod http;
 #[path = "../judge/mod.rs"]
 mod judge;
+mod numbers;
 #[path = "../receiver/mod.rs"]
 mod receiver;
 mod servers;
@@ -18,6 +19,8 @@ mod api;
 mod browser;
 mod damage;
 mod far_end;
+#[path = "../faults/mod.rs"]
+mod faults;
 mod hls_output;
 mod inputs;
 mod integrity;

@@ -1,6 +1,6 @@
 //! What fails is replaced, and viewers see nothing of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ fn on_air(daemon: &Daemon, seed: u32, frames: u32) -> (String, String) {
 }
 
 /// The pictures shown are those of one item of so many frames, in a loop, each following the one before.
-fn assert_unbroken(shown: &[Option<(usize, usize)>], frames: usize) {
+pub fn assert_unbroken(shown: &[Option<(usize, usize)>], frames: usize) {
     for pair in shown.windows(2) {
         let (before, after) = (pair[0].expect("the item"), pair[1].expect("the item"));
         assert_eq!(
@@ -89,18 +89,23 @@ fn a_source_that_hangs_is_replaced_and_costs_no_frame() {
 fn a_killed_daemon_takes_its_children_along_and_goes_on_where_it_was() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let (_, channel) = on_air(&daemon, 2, 700);
+    let (media, channel) = on_air(&daemon, 2, 700);
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(16.0);
     let sources = daemon.sources(&channel);
     assert!(!sources.is_empty());
     daemon.signal("KILL");
     daemon.ended();
+    let killed = Instant::now();
     until(
         "FFmpeg has died with the daemon",
         Duration::from_secs(5),
         || !sources.iter().any(|pid| is_running(*pid)),
     );
+    // Longer than the three segments that a start goes back, shorter than the playlist's window.
+    until("viewers have run dry", BOUND, || {
+        killed.elapsed() > Duration::from_secs(18)
+    });
     let again = Daemon::start(data.path(), "");
     drop_quietly(&mut viewer);
     let mut viewer = viewer.moved_to(&again);
@@ -112,8 +117,10 @@ fn a_killed_daemon_takes_its_children_along_and_goes_on_where_it_was() {
     viewer.judge();
     assert_eq!(
         viewer.discontinuities, 0,
-        "so short an absence is caught up with"
+        "an absence shorter than the window is caught up with"
     );
+    let file = again.prepared_file(&media);
+    assert_unbroken(&viewer.shown(&[&file]), 700);
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub fn on_air(daemon: &Daemon, frames: u32) -> (String, String) {
     (media, channel)
 }
 
-fn add(daemon: &Daemon, channel: &str, url: &str, key: &str) -> String {
+pub fn add(daemon: &Daemon, channel: &str, url: &str, key: &str) -> String {
     add_with(daemon, channel, url, key, json!({}))
 }
 
@@ -64,7 +64,7 @@ pub fn pushes(daemon: &Daemon, channel: &str) -> Vec<u32> {
 }
 
 /// The pictures of a recording are those of one looped item, each following the one before.
-fn assert_unbroken(recording: &Path, prepared: &Path, frames: usize) -> usize {
+pub fn assert_unbroken(recording: &Path, prepared: &Path, frames: usize) -> usize {
     let known = pictures_of_file(prepared);
     let shown = pictures_of_file(recording);
     let places: Vec<usize> = shown

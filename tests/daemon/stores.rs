@@ -385,7 +385,7 @@ fn used_up_connections_to_redis_are_told_and_cost_nothing() {
 
 /// Keeps a server whose daemon is gone from starting, whatever it does about it, until what is returned is called:
 /// PostgreSQL lacks its control file, where the socket of Redis would be is a folder.
-fn broken(data: &Path, server: Server) -> Box<dyn FnOnce()> {
+pub fn broken(data: &Path, server: Server) -> Box<dyn FnOnce()> {
     match server {
         Server::Postgres => {
             let file = data.join("postgres/global/pg_control");

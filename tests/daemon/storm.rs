@@ -5,22 +5,11 @@ use std::time::Duration;
 
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::numbers::Numbers;
 use super::receiver::Receiver;
 
 const CHANNELS: usize = 8;
 const OPERATIONS: usize = 1_000;
-
-/// Numbers that look random and are the same every time (xorshift, Marsaglia 2003).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
 
 /// The FFmpeg processes that are children of the daemon.
 fn children(daemon: &Daemon) -> BTreeSet<u32> {
@@ -60,7 +49,7 @@ fn a_thousand_random_operations_leave_the_processes_that_should_be() {
         })
         .collect();
     media.iter().for_each(|media| daemon.prepared(media));
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Numbers::seeded(0x9e37_79b9_7f4a_7c15);
     for _ in 0..OPERATIONS {
         let channel = &channels[numbers.below(CHANNELS)];
         match numbers.below(10) {

@@ -228,7 +228,8 @@ fn decoded(ffmpeg: Child) -> Vec<u8> {
     done.stdout
 }
 
-const FINGERPRINTS: [&str; 7] = [
+/// What makes FFmpeg write a line for every picture.
+pub const FINGERPRINTS: [&str; 7] = [
     "-map",
     "0:v:0",
     "-fps_mode",
@@ -251,8 +252,11 @@ fn pictures(stream: &[u8]) -> Vec<String> {
 
 fn fingerprints(framemd5: &[u8]) -> Vec<String> {
     let framemd5 = std::str::from_utf8(framemd5).expect("text");
-    let lines = framemd5.lines().filter(|line| !line.starts_with('#'));
-    lines
-        .filter_map(|line| Some(line.rsplit(',').next()?.trim().to_owned()))
-        .collect()
+    framemd5.lines().filter_map(fingerprint).collect()
+}
+
+/// The picture's fingerprint in a line of [`FINGERPRINTS`].
+pub fn fingerprint(line: &str) -> Option<String> {
+    let line = (!line.starts_with('#')).then_some(line)?;
+    Some(line.rsplit(',').next()?.trim().to_owned())
 }

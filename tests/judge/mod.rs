@@ -19,5 +19,5 @@
 mod playlist;
 mod stream;
 
-pub use playlist::{Playlist, PlaylistHistory, PlaylistSegment, playlist};
+pub use playlist::{Playlist, PlaylistHistory, PlaylistSegment, playlist, read};
 pub use stream::Judge;

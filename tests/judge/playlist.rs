@@ -47,6 +47,11 @@ pub fn playlist(text: &str) -> Playlist {
     }
 }
 
+/// The same, where what is wrong is a matter of [`PlaylistHistory`].
+pub fn read(text: &str) -> Option<Playlist> {
+    parse(text).ok()
+}
+
 /// Every playlist of one rung that a player was given, in order.
 #[derive(Debug, Default)]
 pub struct PlaylistHistory {

@@ -32,7 +32,7 @@ pub use stat::Publisher;
 pub use tls::TlsFront;
 
 use gate::Gate;
-use nginx::Nginx;
+use nginx::{Nginx, Recordings};
 
 /// The app that takes streams.
 pub const APP: &str = "live";
@@ -55,13 +55,22 @@ pub struct Receiver {
 impl Receiver {
     /// Starts one and waits until it listens.
     pub fn start() -> Self {
+        Self::with(Recordings::Kept)
+    }
+
+    /// One that records nothing, for long runs.
+    pub fn without_recordings() -> Self {
+        Self::with(Recordings::None)
+    }
+
+    fn with(recordings: Recordings) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("receiver-")
             .tempdir()
             .expect("a folder");
         let [rtmp, http] = free_addresses();
         let gate = Gate::open(own_address());
-        let nginx = Nginx::start(folder.path(), rtmp, http, gate.address());
+        let nginx = Nginx::start(folder.path(), rtmp, http, gate.address(), recordings);
         Self {
             nginx,
             gate,
@@ -211,6 +220,12 @@ impl Drop for Receiver {
             eprintln!("the receiver's log ends:\n{}", tail.join("\n"));
         }
     }
+}
+
+/// An address on which nobody listens, and which nobody else is given: for what is put before a receiver.
+pub fn free_address() -> SocketAddr {
+    let [address] = free_addresses();
+    address
 }
 
 /// The loopback address of this test process.

@@ -14,6 +14,13 @@ const MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 /// nginx is in a folder that is not in everybody's `PATH`.
 const PROGRAM: &str = "/usr/sbin/nginx";
 
+/// Whether what is published is recorded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Recordings {
+    Kept,
+    None,
+}
+
 pub(super) struct Nginx {
     folder: PathBuf,
     listens: [SocketAddr; 2],
@@ -27,11 +34,12 @@ impl Nginx {
         rtmp: SocketAddr,
         http: SocketAddr,
         gate: SocketAddr,
+        recordings: Recordings,
     ) -> Self {
         fs::create_dir(recorded(folder)).expect("a folder for recordings");
         fs::write(
             folder.join("nginx.conf"),
-            configuration(folder, rtmp, http, gate),
+            configuration(folder, rtmp, http, gate, recordings),
         )
         .expect("writes the configuration");
         let nginx = Self {
@@ -119,8 +127,18 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(folder: &Path, rtmp: SocketAddr, http: SocketAddr, gate: SocketAddr) -> String {
+fn configuration(
+    folder: &Path,
+    rtmp: SocketAddr,
+    http: SocketAddr,
+    gate: SocketAddr,
+    recordings: Recordings,
+) -> String {
     let folder = folder.display();
+    let record = match recordings {
+        Recordings::Kept => "all",
+        Recordings::None => "off",
+    };
     format!(
         "load_module {MODULE};
 daemon off;
@@ -135,7 +153,7 @@ rtmp {{
     application {APP} {{
       live on;
       on_publish http://{gate}/;
-      record all;
+      record {record};
       record_unique on;
       record_path {folder}/recorded;
     }}

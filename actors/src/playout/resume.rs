@@ -2,7 +2,8 @@
 //! was left behind, the plan and the time.
 //!
 //! Invariants: a segment's number is never used again and never goes back; what was published is never
-//! published again; the stream breaks only where something is truly missing.
+//! published again; the stream breaks only where something is truly missing, and after an absence no longer than the
+//! window nothing is.
 
 use bytes::Bytes;
 use playout_domain::plan::Plan;
@@ -77,7 +78,13 @@ impl Situation<'_> {
         } else {
             Frame::default()
         };
-        let start = if first > published { first } else { published };
+        // Viewers who went on waiting find what comes next, as long as the window still shows it.
+        let in_sight = goes_on && self.now.since(published) <= self.window;
+        let start = if first > published && !in_sight {
+            first
+        } else {
+            published
+        };
         let fits = |info: &SegmentInfo| info.fits(self.timeline.frame_rate, self.target);
         let stale = !goes_on
             || start.since(published) > self.window

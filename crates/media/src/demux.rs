@@ -18,6 +18,8 @@ use crate::ts::{PACKET, PacketView, PesHeader, StreamKind, parse_pat, parse_pmt}
 
 /// More than this in one GOP of one rung is not a profile's GOP (2 s at 100 Mb/s).
 const MAX_GOP_BYTES: usize = 25_000_000;
+/// More than this without a GOP is no media, whatever it is: packets of no stream, or what lies before the start.
+const MAX_BYTES_WITHOUT_GOP: u64 = 4 * MAX_GOP_BYTES as u64;
 /// More complete GOPs than this waiting for audio or another rung mean that it has stopped (60 s).
 const MAX_WAITING_GOPS: usize = 30;
 /// No audio packet is longer: its length has 16 bits.
@@ -74,6 +76,9 @@ pub enum DemuxError {
     /// No key frame for longer than any profile allows.
     #[error("no key frame within {MAX_GOP_BYTES} bytes")]
     NoKeyFrame,
+    /// Bytes come, and no media.
+    #[error("no media within {MAX_BYTES_WITHOUT_GOP} bytes")]
+    NoMedia,
     /// A GOP's frames do not follow one another by one frame each.
     #[error("the frames of a group of pictures are not evenly spaced")]
     Uneven,
@@ -134,6 +139,8 @@ pub struct Demuxer {
     partial: Vec<u8>,
     /// Bytes of whole packets read, for error messages.
     read: u64,
+    /// The same when the last GOP was complete.
+    read_at_gop: u64,
     roles: HashMap<u16, Role>,
     continuity: HashMap<u16, u8>,
     programs: Vec<u16>,
@@ -154,6 +161,7 @@ impl Demuxer {
             from,
             partial: Vec::new(),
             read: 0,
+            read_at_gop: 0,
             roles: HashMap::new(),
             continuity: HashMap::new(),
             programs: Vec::new(),
@@ -391,6 +399,7 @@ impl Demuxer {
             }
             let units = self.audio.iter().take_while(|unit| unit.pts <= end).count();
             let audio = self.audio.drain(..units).collect();
+            self.read_at_gop = self.read;
             self.ready.push_back(Gop {
                 pts,
                 frames: frames as u32,
@@ -404,6 +413,9 @@ impl Demuxer {
             .any(|rung| rung.complete.len() > MAX_WAITING_GOPS)
         {
             return Err(DemuxError::AudioStopped);
+        }
+        if self.read - self.read_at_gop > MAX_BYTES_WITHOUT_GOP {
+            return Err(DemuxError::NoMedia);
         }
         Ok(())
     }

@@ -219,6 +219,16 @@ fn a_gop_without_end_is_an_error() {
 }
 
 #[test]
+fn packets_without_media_are_an_error_in_the_end() {
+    let mut packet = [0xff; 188];
+    packet[..4].copy_from_slice(&[0x47, 0x1f, 0xff, 0x10]);
+    let null = packet.repeat(10_000);
+    let mut demuxer = Demuxer::starting_at(Ticks90k::default());
+    let pushed = (0..1_000).find_map(|_| demuxer.push(&null).err());
+    assert_eq!(pushed, Some(DemuxError::NoMedia));
+}
+
+#[test]
 fn a_frame_that_is_missing_in_a_gop_is_an_error() {
     let clip = Clip::plain(0, FrameRate::F25, &[50, 50]);
     let bytes = clip.bytes();

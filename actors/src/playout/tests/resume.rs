@@ -79,10 +79,20 @@ fn after_a_short_absence_it_goes_on_without_a_break() {
 }
 
 #[test]
+fn after_one_no_longer_than_the_window_nothing_is_left_out() {
+    let left = record(10, 2, 15);
+    let now = left.next.get() + KEPT;
+    let begun = resume(&plan(0, &[1_000]), now, Some(left.clone()), false);
+    assert_eq!(begun.start, left.next);
+    let begun = resume(&plan(0, &[1_000]), now + 1, Some(left.clone()), false);
+    assert!(begun.start > left.next);
+}
+
+#[test]
 fn after_a_longer_one_it_begins_on_a_gop_of_the_item_and_the_window_stays() {
     let left = record(10, 2, 15);
-    let begun = resume(&plan(33, &[1_000]), 1_950, Some(left.clone()), false);
-    assert_eq!(begun.start, Frame::new(33 + 1_600));
+    let begun = resume(&plan(33, &[1_000]), 2_050, Some(left.clone()), false);
+    assert_eq!(begun.start, Frame::new(33 + 1_700));
     assert_eq!(
         begun.follows.unwrap().0,
         left.next,
@@ -144,6 +154,9 @@ proptest! {
         prop_assert!(begun.start >= left.next);
         prop_assert!(begun.start <= left.next.max(Frame::new(now)));
         prop_assert!(begun.next_sequence >= left.next_sequence);
+        if now <= left.next.get() + KEPT {
+            prop_assert_eq!(begun.start, left.next);
+        }
         let fresh = begun.playlist.segments.is_empty();
         prop_assert_eq!(fresh, begun.follows.is_none());
         if fresh {
