@@ -84,7 +84,7 @@ fn a_retry_goes_from_one_server_of_the_platform_to_another_and_to_no_other() {
     );
     let own = &config.rtmp_destinations[0].server_url;
     let youtube = Platform::Youtube.preset();
-    assert_eq!(youtube.alternatives(own), [own.clone()]);
+    assert_eq!(youtube.alternatives(own), std::slice::from_ref(own));
     let names: Vec<String> = youtube
         .alternatives(&youtube.server().unwrap())
         .iter()

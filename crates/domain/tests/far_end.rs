@@ -51,12 +51,15 @@ fn follow(after: u32, looks: Vec<(u64, Look)>) -> (String, State) {
     (effects, life.state())
 }
 
+/// A name, the looks and when they were made, what follows, and the state at the end.
+type Row = (&'static str, Vec<(u64, Look)>, &'static str, State);
+
 #[test]
 fn looks_lead_to_a_state_and_to_alerts() {
     use Look::Moving;
     use State::{NotShowing, Showing, Unknown};
     let every = |step: u64, looks: Vec<Look>| (0..).step_by(step as usize).zip(looks).collect();
-    let table: Vec<(&str, Vec<(u64, Look)>, &str, State)> = vec![
+    let table: Vec<Row> = vec![
         (
             "one playlist says nothing",
             every(30, vec![playlist(5)]),

@@ -295,3 +295,54 @@ pub(super) async fn replace(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As all rows were once; whether that is changed is told by the digest.
+    fn plain() -> DestinationRow {
+        DestinationRow {
+            id: Uuid::from_u128(1),
+            position: 0,
+            server_url: "rtmp://a.example.com/live".to_owned(),
+            platform: "custom".to_owned(),
+            enabled: true,
+            stream_key: None,
+            playback_url: None,
+            encode: None,
+            allow_lower_quality: false,
+        }
+    }
+
+    fn options(row: &DestinationRow) -> [u8; 32] {
+        let mut digest = Digest::of("test");
+        row.add_options_to(&mut digest);
+        digest.finish()
+    }
+
+    #[test]
+    fn a_row_without_options_has_the_digest_of_before_them_and_each_option_another() {
+        let before = Digest::of("test").finish();
+        assert_eq!(options(&plain()), before);
+        let others = [
+            DestinationRow {
+                playback_url: Some("https://a.example.com/x".to_owned()),
+                ..plain()
+            },
+            DestinationRow {
+                encode: Some(serde_json::json!({ "videoBitrate": 1 })),
+                ..plain()
+            },
+            DestinationRow {
+                allow_lower_quality: true,
+                ..plain()
+            },
+        ];
+        let mut all: Vec<_> = others.iter().map(options).collect();
+        all.push(before);
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 4);
+    }
+}
