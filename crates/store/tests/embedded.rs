@@ -218,6 +218,25 @@ async fn hung_servers_are_killed_with_their_children_and_come_back_with_their_da
 }
 
 #[tokio::test]
+async fn what_a_killed_server_has_started_and_hangs_keeps_no_other_from_starting() {
+    let folder = closed_folder();
+    let servers = Embedded::start(&config(&folder)).await.unwrap();
+    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
+    let checkpointer = query(&servers, checkpointer).await.unwrap();
+    let [postgres, _] = servers.pids().map(Option::unwrap);
+    stop_hard(checkpointer.parse().unwrap());
+    kill_hard(postgres);
+    until("another PostgreSQL answers", || async {
+        query(&servers, "SELECT 7")
+            .await
+            .is_ok_and(|seven| seven == "7")
+    })
+    .await;
+    assert!(!alive(checkpointer.parse().unwrap()));
+    servers.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_start_yet_is_not_waited_for_and_comes_later() {
     let folder = closed_folder();
     let mut config = config(&folder);

@@ -254,6 +254,7 @@ async fn clear_the_way(
         }
         sleep(Duration::from_millis(20)).await;
     }
+    family::kill_orphans("postgres", data.path()).await;
     if is_served(&socket_folder.join(SOCKET)).await {
         let pid = read_pid(&sockets.path().join(".s.PGSQL.5432.lock"))
             .map_or_else(|| "unknown".into(), |pid| pid.to_string());

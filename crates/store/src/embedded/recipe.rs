@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::aside::{Aside, Rebuildable};
 use super::child::{self, Order};
 use super::error::EmbeddedError;
+use super::family;
 use super::log::{self, LastWords};
 use super::redis;
 
@@ -46,7 +47,9 @@ pub(super) async fn end(recipe: &Recipe, child: &mut Child) {
         }
         tracing::warn!(server = recipe.server, %signal, "the embedded server did not end in time");
     }
-    send(child, Signal::SIGKILL);
+    if let Some(pid) = child.id() {
+        family::kill_all(pid).await;
+    }
     drop(child.wait().await);
 }
 
