@@ -27,7 +27,9 @@ CREATE TABLE tokens (
     scope       text NOT NULL CHECK (scope IN ('admin', 'client')),
     name        text NOT NULL,
     digest      bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
-    created_at  timestamptz NOT NULL
+    created_at  timestamptz NOT NULL,
+    -- Of a token that is in the file of a daemon's folder: which daemon's.
+    node        uuid
 );
 CREATE INDEX tokens_client ON tokens (client_id);
 

@@ -30,6 +30,9 @@ ALTER TABLE alerts ADD COLUMN node uuid;
 DROP INDEX alerts_open;
 CREATE UNIQUE INDEX alerts_open ON alerts (kind, subject, node) NULLS NOT DISTINCT WHERE closed_at IS NULL;
 
+-- Of a token that is in the file of a daemon's folder: which daemon's.
+ALTER TABLE tokens ADD COLUMN node uuid;
+
 -- In whose folder the file is; nothing: whoever comes.
 ALTER TABLE renditions ADD COLUMN node uuid;
 ALTER TABLE renditions DROP CONSTRAINT renditions_media_id_profile_key_key;

@@ -70,13 +70,13 @@ impl Channels {
             Ok(theirs) => all.extend(theirs.into_iter().filter_map(|theirs| {
                 Some(Looked {
                     view: theirs.stored.ok()?.channel,
-                    held_by: Some(theirs.holder),
+                    held_by: self.another(theirs.holder),
                 })
             })),
             Err(error) => tracing::debug!(%error, "the channels of other daemons are not listed"),
         }
         all.sort_by_key(|looked| looked.id);
-        // One that was taken a moment ago is in both.
+        // What is here is in both, and here as it is now.
         all.dedup_by_key(|looked| looked.id);
         all.truncate(limit);
         Ok(all)
@@ -136,8 +136,14 @@ impl Channels {
         );
         Ok(Looked {
             view: view(&handle),
-            held_by: Some(holder),
+            held_by: self.another(holder),
         })
+    }
+
+    /// A daemon, if it is not this one.
+    fn another(&self, holder: NodeView) -> Option<NodeView> {
+        let own = self.inner.environment.store.node().id;
+        (holder.id != own).then_some(holder)
     }
 
     /// A channel that `who` may see and this daemon holds.
@@ -151,7 +157,13 @@ impl Channels {
             Err(refused) => refused,
         };
         match self.elsewhere(who, id).await? {
-            Some(theirs) => Err(OpError::HeldElsewhere(theirs.holder)),
+            Some(theirs) => Err(match (self.another(theirs.holder), refused) {
+                (Some(holder), _) => OpError::HeldElsewhere(holder),
+                (None, OpError::NotFound(_)) => {
+                    OpError::unavailable("the channel is just being taken over")
+                }
+                (None, refused) => refused,
+            }),
             None => Err(refused),
         }
     }

@@ -257,16 +257,15 @@ impl Store {
             inner.take_keys(ring);
         }
         self.resume_journal().await;
+        self.recall_alone().await;
         if *inner.up.borrow() {
             if self.reconcile().await.is_err() {
                 tracing::warn!("orders wait for the database");
             }
             match self.begin_leases().await {
-                Err(StoreError::Unavailable(_)) if self.falls_back() => self.recall_alone().await,
+                Err(StoreError::Unavailable(_)) if self.falls_back() => {}
                 begun => begun?,
             }
-        } else {
-            self.recall_alone().await;
         }
         inner.standing();
         Ok(())

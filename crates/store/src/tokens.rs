@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use playout_domain::{ClientId, TokenId};
+use playout_domain::{ClientId, NodeId, TokenId};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Row, Transaction};
@@ -63,7 +63,7 @@ impl Store {
             .transact(move |tx| {
                 Box::pin(async move {
                     LockedClient::lock(tx, new.client).await?;
-                    insert(tx, &who, &new, digest).await
+                    insert(tx, &who, &new, digest, None).await
                 })
             })
             .await?;
@@ -77,8 +77,8 @@ impl Store {
         Ok((id, secret.to_string()))
     }
 
-    /// Sees to it that `file` holds a valid admin token: makes both at the first boot, keeps both at
-    /// later ones. A file that was removed is made anew and its old token ends with it.
+    /// Sees to it that `file` holds a valid admin token of this daemon: makes both at the first boot, keeps both
+    /// at later ones. A file that was removed is made anew and its old token ends with it.
     ///
     /// # Errors
     /// [`StoreError::Setup`] when the file may be read by others, holds no token, or cannot be made.
@@ -94,10 +94,10 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (new_secret()?, true),
             Err(error) => return Err(setup("read", error)),
         };
-        let digest = digest(&secret);
+        let (digest, node) = (digest(&secret), self.0.leases.node());
         let ended = self
             .database()
-            .transact(move |tx| Box::pin(async move { keep(tx, digest).await }))
+            .transact(move |tx| Box::pin(async move { keep(tx, digest, node).await }))
             .await?;
         for digest in &ended {
             self.forget_token(digest).await;
@@ -113,23 +113,23 @@ impl Store {
     }
 }
 
-/// The one token of the admin token file is this one; answers those that it was before.
-async fn keep(tx: &Transaction<'_>, digest: TokenDigest) -> Result<Vec<TokenDigest>, StoreError> {
+/// The one token of this daemon's admin token file is this one; answers those that it was before.
+async fn keep(
+    tx: &Transaction<'_>,
+    digest: TokenDigest,
+    node: NodeId,
+) -> Result<Vec<TokenDigest>, StoreError> {
     LockedClient::lock(tx, operator()).await?;
-    if tx
-        .query_opt(
-            "SELECT FROM tokens WHERE digest = $1",
-            &[&digest.as_slice()],
-        )
-        .await?
-        .is_some()
-    {
+    let node = node.uuid();
+    let sql = "UPDATE tokens SET node = coalesce(node, $2) WHERE digest = $1";
+    if tx.execute(sql, &[&digest.as_slice(), &node]).await? > 0 {
         return Ok(Vec::new());
     }
     let ended = tx
         .query(
-            "DELETE FROM tokens WHERE client_id = $1 AND name = $2 RETURNING id, name, scope, digest",
-            &[&operator().uuid(), &ADMIN_FILE],
+            "DELETE FROM tokens WHERE client_id = $1 AND name = $2 AND (node IS NULL OR node = $3)
+             RETURNING id, name, scope, digest",
+            &[&operator().uuid(), &ADMIN_FILE, &node],
         )
         .await?;
     for row in &ended {
@@ -151,7 +151,7 @@ async fn keep(tx: &Transaction<'_>, digest: TokenDigest) -> Result<Vec<TokenDige
         scope: Scope::Admin,
         name: ADMIN_FILE.to_owned(),
     };
-    insert(tx, &Principal::daemon(), &new, digest).await?;
+    insert(tx, &Principal::daemon(), &new, digest, Some(node)).await?;
     let ended = ended.into_iter().map(TokenDigest::try_from);
     Ok(ended.flatten().collect())
 }
@@ -161,12 +161,13 @@ async fn insert(
     who: &Principal,
     new: &NewToken,
     digest: TokenDigest,
+    node: Option<Uuid>,
 ) -> Result<TokenId, StoreError> {
     let id = TokenId::from(Uuid::now_v7());
     let name = text(&new.name);
     tx.execute(
-        "INSERT INTO tokens (id, client_id, scope, name, digest, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
-        &[&id.uuid(), &new.client.uuid(), &new.scope.name(), &name, &digest.as_slice(), &now()],
+        "INSERT INTO tokens (id, client_id, scope, name, digest, created_at, node) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[&id.uuid(), &new.client.uuid(), &new.scope.name(), &name, &digest.as_slice(), &now(), &node],
     )
     .await?;
     let after = json!({ "name": name, "scope": new.scope });

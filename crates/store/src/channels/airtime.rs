@@ -43,7 +43,7 @@ impl Store {
         let saved = self.database().transact(move |tx| {
             Box::pin(async move { save(tx, fence, who.as_ref(), id, &airtime).await })
         });
-        self.fenced(id, fence, saved.await)
+        self.fenced(fence, saved.await)
     }
 }
 
@@ -57,7 +57,7 @@ async fn save(
     if let Some(who) = who {
         lock_owner(tx, who, id).await?;
     }
-    fence.hold(tx, id).await?;
+    fence.hold(tx).await?;
     let sql = "SELECT client_id FROM channels WHERE id = $1";
     let channel = tx.query_opt(sql, &[&id.uuid()]).await?;
     let owner = ClientId::from(channel.ok_or(StoreError::NotFound)?.try_get::<_, Uuid>(0)?);

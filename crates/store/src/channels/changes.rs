@@ -54,13 +54,13 @@ pub(super) async fn update(
     tx: &Transaction<'_>,
     who: &Principal,
     fence: Fence,
-    id: ChannelId,
     expected_version: u64,
     mut config: ChannelConfig,
     airs: Option<&Airtime>,
 ) -> Result<Channel, StoreError> {
+    let id = fence.channel;
     let client = lock_owner(tx, who, id).await?;
-    fence.hold(tx, id).await?;
+    fence.hold(tx).await?;
     let StoredChannel {
         channel: before,
         airtime: aired,
@@ -119,7 +119,7 @@ pub(super) async fn order(
     fence: Fence,
 ) -> Result<(), StoreError> {
     let client = lock_owner(tx, who, id).await?;
-    fence.hold(tx, id).await?;
+    fence.hold(tx).await?;
     let row = tx
         .query_one(
             "SELECT client_id, desired, status FROM channels WHERE id = $1",
@@ -156,7 +156,7 @@ pub(super) async fn delete(
     fence: Fence,
 ) -> Result<(), StoreError> {
     lock_owner(tx, who, id).await?;
-    fence.hold(tx, id).await?;
+    fence.hold(tx).await?;
     let row = tx
         .query_one(
             "SELECT client_id, version, config->>'name' AS name FROM channels WHERE id = $1",

@@ -161,7 +161,6 @@ impl Store {
                     tx,
                     &who,
                     fence,
-                    id,
                     expected_version,
                     config,
                     airtime.as_ref(),
@@ -171,7 +170,7 @@ impl Store {
                 Ok((channel, keys))
             })
         });
-        let (channel, keys) = self.fenced(id, fence, updated.await)?;
+        let (channel, keys) = self.fenced(fence, updated.await)?;
         Ok(self.keep_keys(channel, keys))
     }
 
@@ -193,12 +192,12 @@ impl Store {
                     Cause::Ordered { who, operation } => {
                         changes::order(tx, id, &life, &who, operation, fence).await?;
                     }
-                    Cause::Automatic => fence.hold(tx, id).await?,
+                    Cause::Automatic => fence.hold(tx).await?,
                 }
                 rows::write_life(tx, id, &life).await
             })
         });
-        self.fenced(id, fence, saved.await)
+        self.fenced(fence, saved.await)
     }
 
     /// Records an order in the database, before it is carried out: what it makes of the channel's life, and
@@ -211,7 +210,6 @@ impl Store {
     pub async fn order(&self, order: &Order) -> Result<(), StoreError> {
         self.recordable()?;
         let (order, fence) = (order.clone(), self.fence(order.channel));
-        let channel = order.channel;
         let recorded = self.database().transact(move |tx| {
             Box::pin(async move {
                 let (id, life) = (order.channel, &order.life);
@@ -228,7 +226,7 @@ impl Store {
         let recorded = timeout(ORDER, recorded)
             .await
             .unwrap_or_else(|_| Err(StoreError::busy("PostgreSQL thinks for long")));
-        self.fenced(channel, fence, recorded)
+        self.fenced(fence, recorded)
     }
 
     /// Deletes a channel with its destinations and what it airs; if `expected` is given, only while
@@ -246,7 +244,7 @@ impl Store {
         let deleted = self.database().transact(move |tx| {
             Box::pin(async move { changes::delete(tx, &who, id, expected, fence).await })
         });
-        self.fenced(id, fence, deleted.await)?;
+        self.fenced(fence, deleted.await)?;
         self.end_lease(id);
         self.forget_copy(id).await;
         Ok(())

@@ -87,13 +87,12 @@ impl Store {
                 Box::pin(async move {
                     let leases = &store.0.leases;
                     let others = others(tx, leases.node.id).await?;
-                    if others && leases.term.alone.load(Ordering::Acquire) {
+                    if others {
                         // Before the database hears of it: from then on another may take what runs out.
                         leases.alone.forget().await?;
-                        leases.term.alone.store(false, Ordering::Release);
-                        tracing::info!(
-                            "another daemon is on the database; leases count from now on"
-                        );
+                        if leases.term.alone.swap(false, Ordering::AcqRel) {
+                            tracing::info!("another daemon is on the database; leases count now");
+                        }
                     }
                     announce(tx, &leases.node, !others).await?;
                     let shared = shared(tx, leases.node.id).await?;

@@ -32,7 +32,7 @@ impl NodeView {
     }
 }
 
-/// A channel that another daemon holds.
+/// A channel that is not in memory here: another daemon holds it, or this one has just got it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Elsewhere {
     /// As it is stored, or what is wrong with it.
@@ -42,7 +42,7 @@ pub struct Elsewhere {
 }
 
 impl Store {
-    /// A channel that another daemon holds, if `who` may see it.
+    /// A channel as the database has it, and who holds it, if `who` may see it.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -55,7 +55,7 @@ impl Store {
         Ok(found.into_iter().next())
     }
 
-    /// The channels that other daemons hold and `who` may see, in the order of their ids: those after `after`,
+    /// The channels that `who` may see and who holds them, in the order of their ids: those after `after`,
     /// `limit` at most.
     ///
     /// # Errors
@@ -114,7 +114,6 @@ impl Store {
         after: Option<ChannelId>,
         limit: usize,
     ) -> Result<Vec<Elsewhere>, StoreError> {
-        let node = self.0.leases.node();
         let client = (who.scope != Scope::Admin).then_some(who.client.uuid());
         let (only, after) = (only.map(ChannelId::uuid), after.map(ChannelId::uuid));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
@@ -123,12 +122,10 @@ impl Store {
                 Box::pin(async move {
                     one_moment(tx).await?;
                     let sql = "SELECT c.id, n.id AS node, n.name, n.url FROM channels c JOIN nodes n ON n.id = c.node
-                        WHERE c.node <> $1 AND ($2::uuid IS NULL OR c.client_id = $2)
-                            AND ($3::uuid IS NULL OR c.id = $3) AND ($4::uuid IS NULL OR c.id > $4)
-                        ORDER BY c.id LIMIT $5";
-                    let rows = tx
-                        .query(sql, &[&node.uuid(), &client, &only, &after, &limit])
-                        .await?;
+                        WHERE ($1::uuid IS NULL OR c.client_id = $1)
+                            AND ($2::uuid IS NULL OR c.id = $2) AND ($3::uuid IS NULL OR c.id > $3)
+                        ORDER BY c.id LIMIT $4";
+                    let rows = tx.query(sql, &[&client, &only, &after, &limit]).await?;
                     read(tx, &rows).await
                 })
             })

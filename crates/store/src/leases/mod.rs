@@ -273,6 +273,7 @@ impl Store {
     pub(crate) fn fence(&self, id: ChannelId) -> Fence {
         let lease = self.lease(id);
         Fence {
+            channel: id,
             node: self.0.leases.node.id,
             epoch: lease.map_or(NOT_HELD, |lease| lease.epoch()),
         }
@@ -281,12 +282,11 @@ impl Store {
     /// Notes what a write about a channel came to: one that another daemon holds is lost.
     pub(crate) fn fenced<T>(
         &self,
-        id: ChannelId,
         fence: Fence,
         done: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if matches!(done, Err(StoreError::LeaseLost)) {
-            self.0.leases.lose(id, fence.epoch);
+            self.0.leases.lose(fence.channel, fence.epoch);
         }
         done
     }
@@ -298,8 +298,9 @@ const NOT_HELD: i64 = -1;
 /// Under which epoch a daemon writes about a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fence {
-    pub(crate) node: NodeId,
-    pub(crate) epoch: i64,
+    pub(crate) channel: ChannelId,
+    node: NodeId,
+    epoch: i64,
 }
 
 impl Fence {
@@ -307,10 +308,10 @@ impl Fence {
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] when another holds it; [`StoreError::NotFound`].
-    pub(crate) async fn hold(self, tx: &Transaction<'_>, id: ChannelId) -> Result<(), StoreError> {
+    pub(crate) async fn hold(self, tx: &Transaction<'_>) -> Result<(), StoreError> {
         let sql = "SELECT node IS NOT DISTINCT FROM $2 AND epoch = $3 FROM channels WHERE id = $1 FOR NO KEY UPDATE";
         let row = tx
-            .query_opt(sql, &[&id.uuid(), &self.node.uuid(), &self.epoch])
+            .query_opt(sql, &[&self.channel.uuid(), &self.node.uuid(), &self.epoch])
             .await?;
         match row.ok_or(StoreError::NotFound)?.try_get(0)? {
             true => Ok(()),

@@ -115,7 +115,8 @@ async fn take(
     let Abandoned { id, client, from } = wanted;
     match LockedClient::lock(tx, *client).await {
         Err(StoreError::NotFound) => return Ok(None),
-        locked => drop(locked?),
+        Err(error) => return Err(error),
+        Ok(_) => {}
     }
     let sql = "WITH due AS (
             SELECT id FROM channels c WHERE id = $1 AND node = $2 AND lease_until < now()

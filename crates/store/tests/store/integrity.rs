@@ -246,7 +246,7 @@ async fn a_database_from_before_digests_gets_them_once() {
         DROP TABLE master_keys;
         DROP TABLE alerts, alert_routes, alert_deliveries, channel_history, pulse, orders, telemetry_losses, nodes;
         ALTER TABLE channels DROP COLUMN node, DROP COLUMN lease_until, DROP COLUMN epoch, DROP COLUMN taken_at;
-        ALTER TABLE renditions DROP COLUMN node, ADD UNIQUE (media_id, profile_key);
+        ALTER TABLE renditions DROP COLUMN node, ADD UNIQUE (media_id, profile_key); ALTER TABLE tokens DROP COLUMN node;
         DELETE FROM migrations WHERE version > 1;";
     session.batch_execute(back).await.unwrap();
     let again = Store::connect(store.config()).await.unwrap();

@@ -165,7 +165,7 @@ async fn a_wrong_key_is_found_before_anything_is_written() {
             "DROP TABLE master_keys; DELETE FROM migrations WHERE version > 1;
              DROP TABLE alerts, alert_routes, alert_deliveries, channel_history, pulse, orders, telemetry_losses, nodes;
              ALTER TABLE channels DROP COLUMN node, DROP COLUMN lease_until, DROP COLUMN epoch, DROP COLUMN taken_at;
-             ALTER TABLE renditions DROP COLUMN node, ADD UNIQUE (media_id, profile_key);
+             ALTER TABLE renditions DROP COLUMN node, ADD UNIQUE (media_id, profile_key); ALTER TABLE tokens DROP COLUMN node;
              ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest; ALTER TABLE airtime DROP COLUMN digest",
             &wrong,
         ),
