@@ -387,6 +387,10 @@ async fn memory_and_the_database_do_not_stay_apart_after_a_change_whose_fate_was
         "{refused:?}"
     );
     house.postgres(&app, Manner::Pass).await;
+    until("it is deleted", async || {
+        house.store.channel(one).await == Ok(None)
+    })
+    .await;
     until("it is gone", async || {
         matches!(app.channels.get(&who, one).await, Err(OpError::NotFound(_)))
     })

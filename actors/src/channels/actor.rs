@@ -194,10 +194,9 @@ impl Actor for ChannelActor {
         match msg {
             Msg::Operate(who, operation, reply) => {
                 let done = match room.settle(&me).await {
-                    Ok(()) => room.operate(&me, &who, operation).await,
-                    // Orders go into the journal as well.
-                    Err(OpError::Unavailable { .. }) => room.operate(&me, &who, operation).await,
-                    Err(error) => Err(error),
+                    Err(error @ OpError::NotFound(_)) => Err(error),
+                    // An order does not ask what the channel is.
+                    Ok(()) | Err(_) => room.operate(&me, &who, operation).await,
                 };
                 drop(reply.send(done));
             }

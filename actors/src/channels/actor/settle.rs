@@ -1,11 +1,17 @@
 //! Changes whose fate is not known: PostgreSQL went away, or thought for too long, after it was asked. What it has is
 //! read when it can be, before anything else is changed, and taken up; so memory and PostgreSQL never stay apart.
 
+use std::time::Duration;
+
 use playout_store::StoreError;
 use ractor::ActorRef;
+use tokio::time::timeout;
 
 use super::{Msg, Room};
 use crate::error::OpError;
+
+/// How long an order waits for that; it is tried again.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Room {
     /// Finds out what became of a change that was given up, if there was one; and takes up what was left for this
@@ -25,9 +31,9 @@ impl Room {
         let store = self.args.environment.store.clone();
         store.recordable()?;
         let client = handle.snapshot().channel.client_id;
-        let settled = store
-            .settled_channel(client, handle.id, &pen.refused)
-            .await?;
+        let settled = store.settled_channel(client, handle.id, &pen.refused);
+        let settled = timeout(PATIENCE, settled).await;
+        let settled = settled.map_err(|_| OpError::unavailable("PostgreSQL thinks for long"))??;
         pen.in_doubt = false;
         pen.refused.clear();
         drop(pen);

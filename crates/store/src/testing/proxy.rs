@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -19,7 +19,7 @@ pub enum Manner {
     Hang,
     /// Connections are cut, old and new ones.
     Refuse,
-    /// Bytes pass; a commit reaches the server, and nobody hears of it.
+    /// Bytes pass; a commit is done, and the connection is cut before anybody hears of it.
     LoseCommits,
 }
 
@@ -107,9 +107,14 @@ async fn carry(client: UnixStream, target: &Path, mut manner: watch::Receiver<Ma
         let server = UnixStream::connect(target).await.ok()?;
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
+        let lost = AtomicBool::new(false);
         tokio::select! {
-            () = pump(from_client, to_server, manner.clone()) => {}
-            () = pump(from_server, to_client, manner) => {}
+            () = pump(from_client, to_server, manner.clone(), |asked, now| {
+                let commits = asked.windows(6).any(|word| word == b"COMMIT");
+                lost.fetch_or(commits && now == Manner::LoseCommits, Ordering::SeqCst);
+                true
+            }) => {}
+            () = pump(from_server, to_client, manner, |_, _| !lost.load(Ordering::SeqCst)) => {}
         }
         Some(())
     };
@@ -123,10 +128,12 @@ const fn passes(manner: &Manner) -> bool {
     matches!(manner, Manner::Pass | Manner::LoseCommits)
 }
 
+/// Carries bytes for as long as `carries` says so of them.
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut manner: watch::Receiver<Manner>,
+    carries: impl Fn(&[u8], Manner) -> bool,
 ) {
     let mut bytes = vec![0; 16 << 10];
     loop {
@@ -136,11 +143,7 @@ async fn pump(
         let Ok(now) = manner.wait_for(passes).await.map(|now| *now) else {
             return;
         };
-        if to.write_all(&bytes[..read]).await.is_err() {
-            return;
-        }
-        let commits = bytes[..read].windows(6).any(|word| word == b"COMMIT");
-        if now == Manner::LoseCommits && commits {
+        if !carries(&bytes[..read], now) || to.write_all(&bytes[..read]).await.is_err() {
             return;
         }
     }

@@ -430,7 +430,8 @@ async fn what_a_channel_did_while_the_database_was_away_is_not_forgotten_by_a_re
     let (store, _proxies, config) = with_copies().await;
     let daemon = Store::connect(&config).await.unwrap();
     let given = given(&store, &daemon, &config).await;
-    let (airs, mut played) = (airtime(), given.channel.clone());
+    let (mut airs, mut played) = (given.airs.clone(), given.channel.clone());
+    airs.plan = airtime().plan;
     played.life.restart_count = 7;
     daemon.keep_channel(&played, &airs, false);
     let before = on_disk(&config);
