@@ -218,6 +218,36 @@ async fn hung_servers_are_killed_with_their_children_and_come_back_with_their_da
 }
 
 #[tokio::test]
+async fn children_that_hang_are_no_hindrance_when_their_server_is_killed() {
+    let folder = closed_folder();
+    let servers = Embedded::start(&only_postgres(&folder)).await.unwrap();
+    query(&servers, "CREATE TABLE kept AS SELECT 42 AS answer")
+        .await
+        .unwrap();
+    let workers =
+        "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE backend_type LIKE '%writer'";
+    let workers = query(&servers, workers).await.unwrap();
+    let workers: Vec<u32> = workers
+        .split(' ')
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    assert!(workers.len() >= 2, "{workers:?}");
+    let [postgres, _] = servers.pids();
+    workers.iter().for_each(|pid| stop_hard(*pid));
+    kill_hard(postgres.unwrap());
+    until("another process", || async {
+        servers.pids()[0].is_some_and(|pid| Some(pid) != postgres)
+    })
+    .await;
+    assert!(workers.iter().all(|pid| !alive(*pid)), "a child hangs on");
+    assert_eq!(
+        query(&servers, "SELECT answer FROM kept").await.unwrap(),
+        "42"
+    );
+    servers.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_start_yet_is_not_waited_for_and_comes_later() {
     let folder = closed_folder();
     let mut config = config(&folder);

@@ -32,6 +32,18 @@ pub(super) async fn kill_all(parent: u32) {
     }
 }
 
+/// The processes called `name` that work in this very folder.
+pub(super) fn at_work_in(folder: &Path, name: &str) -> Vec<u32> {
+    let is_called = |pid: &u32| {
+        let its = fs::read_to_string(format!("/proc/{pid}/comm"));
+        its.is_ok_and(|its| its.trim_end() == name)
+    };
+    let all = pids().filter_map(|pid| u32::try_from(pid).ok());
+    all.filter(is_called)
+        .filter(|pid| works_in(*pid, folder))
+        .collect()
+}
+
 /// Whether a process was stopped by a signal: it does nothing, and a request to end does not reach it.
 pub(super) fn is_stopped(pid: u32) -> bool {
     i32::try_from(pid).is_ok_and(|pid| state(pid) == Some('T'))
@@ -46,10 +58,15 @@ pub(super) fn works_in(pid: u32, folder: &Path) -> bool {
 
 /// The processes that `parent` has started.
 fn children(parent: u32) -> Vec<i32> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter(|pid| field(*pid, 1).and_then(|parent| parent.parse().ok()) == Some(parent))
+    pids()
+        .filter(|pid| field(*pid, 1).and_then(|parent| parent.parse().ok()) == Some(parent))
         .collect()
+}
+
+/// All processes.
+fn pids() -> impl Iterator<Item = i32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn state(pid: i32) -> Option<char> {
