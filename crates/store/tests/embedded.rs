@@ -218,21 +218,32 @@ async fn hung_servers_are_killed_with_their_children_and_come_back_with_their_da
 }
 
 #[tokio::test]
-async fn what_a_killed_server_has_started_and_hangs_keeps_no_other_from_starting() {
+async fn children_that_hang_are_no_hindrance_when_their_server_is_killed() {
     let folder = closed_folder();
-    let servers = Embedded::start(&config(&folder)).await.unwrap();
-    let checkpointer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'";
-    let checkpointer = query(&servers, checkpointer).await.unwrap();
-    let [postgres, _] = servers.pids().map(Option::unwrap);
-    stop_hard(checkpointer.parse().unwrap());
-    kill_hard(postgres);
-    until("another PostgreSQL answers", || async {
-        query(&servers, "SELECT 7")
-            .await
-            .is_ok_and(|seven| seven == "7")
+    let servers = Embedded::start(&only_postgres(&folder)).await.unwrap();
+    query(&servers, "CREATE TABLE kept AS SELECT 42 AS answer")
+        .await
+        .unwrap();
+    let workers =
+        "SELECT string_agg(pid::text, ' ') FROM pg_stat_activity WHERE backend_type LIKE '%writer'";
+    let workers = query(&servers, workers).await.unwrap();
+    let workers: Vec<u32> = workers
+        .split(' ')
+        .filter_map(|pid| pid.parse().ok())
+        .collect();
+    assert!(workers.len() >= 2, "{workers:?}");
+    let [postgres, _] = servers.pids();
+    workers.iter().for_each(|pid| stop_hard(*pid));
+    kill_hard(postgres.unwrap());
+    until("another process", || async {
+        servers.pids()[0].is_some_and(|pid| Some(pid) != postgres)
     })
     .await;
-    assert!(!alive(checkpointer.parse().unwrap()));
+    assert!(workers.iter().all(|pid| !alive(*pid)), "a child hangs on");
+    assert_eq!(
+        query(&servers, "SELECT answer FROM kept").await.unwrap(),
+        "42"
+    );
     servers.stop().await;
 }
 

@@ -16,33 +16,10 @@ const GONE: Duration = Duration::from_secs(5);
 /// Kills a process and those that it has started, and waits until they are gone. The caller reaps what is
 /// its own child.
 pub(super) async fn kill_all(parent: u32) {
-    let mut family: Vec<i32> = i32::try_from(parent).into_iter().collect();
-    family.extend(children(parent));
-    kill_each(&family).await;
-}
-
-/// Kills what works in `folder` under the `name` of a server's program. What a server that is gone has started and
-/// that was stopped does not see that it is gone, and keeps the next one from starting.
-pub(super) async fn kill_orphans(name: &str, folder: &Path) {
-    let ours = |pid: &i32| u32::try_from(*pid).is_ok_and(|pid| works_in(pid, folder));
-    let named = |pid: &i32| {
-        let its = fs::read_to_string(format!("/proc/{pid}/comm"));
-        its.is_ok_and(|its| its.trim_end() == name)
-    };
-    let orphans: Vec<i32> = processes().filter(named).filter(ours).collect();
-    if !orphans.is_empty() {
-        tracing::warn!(
-            ?orphans,
-            "what a server that is gone has started is killed"
-        );
-        kill_each(&orphans).await;
-    }
-}
-
-/// The first of them first: a parent starts others.
-async fn kill_each(family: &[i32]) {
-    for pid in family {
-        // Some may have ended by themselves.
+    let mut family = children(parent);
+    family.extend(i32::try_from(parent));
+    for pid in family.iter().rev() {
+        // The parent first, or it starts others; some may have ended by themselves.
         let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
     }
     let begun = Instant::now();
@@ -53,6 +30,18 @@ async fn kill_each(family: &[i32]) {
     {
         sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The processes called `name` that work in this very folder.
+pub(super) fn at_work_in(folder: &Path, name: &str) -> Vec<u32> {
+    let is_called = |pid: &u32| {
+        let its = fs::read_to_string(format!("/proc/{pid}/comm"));
+        its.is_ok_and(|its| its.trim_end() == name)
+    };
+    let all = pids().filter_map(|pid| u32::try_from(pid).ok());
+    all.filter(is_called)
+        .filter(|pid| works_in(*pid, folder))
+        .collect()
 }
 
 /// Whether a process was stopped by a signal: it does nothing, and a request to end does not reach it.
@@ -69,14 +58,15 @@ pub(super) fn works_in(pid: u32, folder: &Path) -> bool {
 
 /// The processes that `parent` has started.
 fn children(parent: u32) -> Vec<i32> {
-    processes()
+    pids()
         .filter(|pid| field(*pid, 1).and_then(|parent| parent.parse().ok()) == Some(parent))
         .collect()
 }
 
-fn processes() -> impl Iterator<Item = i32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+/// All processes.
+fn pids() -> impl Iterator<Item = i32> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 fn state(pid: i32) -> Option<char> {

@@ -22,6 +22,8 @@ use super::recipe::{Probe, Recipe};
 use super::{Durability, EmbeddedConfig};
 
 const SERVER: &str = "PostgreSQL";
+/// What its processes are called.
+const PROCESS: &str = "postgres";
 /// The user and the database of the daemon; the socket's folder is what keeps others out.
 pub(super) const USER: &str = "playoutd";
 pub(super) const SOCKET: &str = ".s.PGSQL.5432";
@@ -227,7 +229,7 @@ async fn make_cluster(
     leftover::remove(&workshop).await
 }
 
-/// Waits for a server that a killed daemon left behind, and removes pid files whose process is gone.
+/// Waits for a server, or the children of one, that were left behind, and removes pid files whose process is gone.
 /// (PostgreSQL takes a stale pid file for a living server when the number was given out again.)
 async fn clear_the_way(
     data: &Folder,
@@ -236,12 +238,14 @@ async fn clear_the_way(
     limit: Duration,
 ) -> Result<(), EmbeddedError> {
     let begun = Instant::now();
-    while let Some(pid) = living_server(data.path()) {
+    // Its children end with a server that was killed, unless they are stopped; beside them no other starts.
+    let left = || {
+        let server = living_server(data.path());
+        server.or_else(|| family::at_work_in(data.path(), PROCESS).pop())
+    };
+    while let Some(pid) = left() {
         if family::is_stopped(pid) {
-            tracing::warn!(
-                pid,
-                "a PostgreSQL that a killed daemon left behind hangs; it is killed"
-            );
+            tracing::warn!(pid, "a PostgreSQL that was left behind hangs; it is killed");
             family::kill_all(pid).await;
             continue;
         }
@@ -254,7 +258,6 @@ async fn clear_the_way(
         }
         sleep(Duration::from_millis(20)).await;
     }
-    family::kill_orphans("postgres", data.path()).await;
     if is_served(&socket_folder.join(SOCKET)).await {
         let pid = read_pid(&sockets.path().join(".s.PGSQL.5432.lock"))
             .map_or_else(|| "unknown".into(), |pid| pid.to_string());

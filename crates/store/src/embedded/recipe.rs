@@ -18,6 +18,9 @@ use super::redis;
 /// How long a look at a server may take.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// A server that starts may take its time to recover; one that is stopped for so long hangs.
+const STOPPED: Duration = Duration::from_secs(10);
+
 /// How to tell that a server answers.
 #[derive(Clone, Debug)]
 pub(super) enum Probe {
@@ -38,9 +41,12 @@ pub(super) struct Recipe {
     pub(super) rebuildable: Option<Rebuildable>,
 }
 
-/// Ends a server gently, and in the end hard.
+/// Ends a server gently, and in the end hard, with all that it has started. One that is stopped hears no request.
 pub(super) async fn end(recipe: &Recipe, child: &mut Child) {
     for (signal, patience) in recipe.ending {
+        if child.id().is_some_and(family::is_stopped) {
+            break;
+        }
         send(child, *signal);
         if timeout(*patience, child.wait()).await.is_ok() {
             return;
@@ -99,6 +105,7 @@ impl Recipe {
         let words = LastWords::default();
         let readers = log::follow(self.server, &mut child, &words);
         let begun = Instant::now();
+        let mut stopped_since = None;
         loop {
             if let Ok(Some(_)) = child.try_wait() {
                 for reader in readers {
@@ -112,9 +119,14 @@ impl Recipe {
             if self.probe.answers().await {
                 return Ok(child);
             }
-            if begun.elapsed() > self.start_limit {
+            stopped_since = child
+                .id()
+                .filter(|pid| family::is_stopped(*pid))
+                .map(|_| stopped_since.unwrap_or_else(Instant::now));
+            let hangs = stopped_since.is_some_and(|since: Instant| since.elapsed() > STOPPED);
+            if hangs || begun.elapsed() > self.start_limit {
                 end(self, &mut child).await;
-                let (server, waited) = (self.server, self.start_limit);
+                let (server, waited) = (self.server, begun.elapsed());
                 return Err(EmbeddedError::NotReady {
                     server,
                     waited,
@@ -175,5 +187,48 @@ impl Probe {
         })
         .await
         .unwrap_or(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::child::{Attachment, Log};
+    use super::*;
+
+    const GENTLY: &[(Signal, Duration)] = &[(Signal::SIGTERM, Duration::from_secs(1000))];
+
+    #[tokio::test]
+    async fn a_server_that_stops_while_it_starts_is_killed_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let child = folder.path().join("child");
+        let script = format!("sleep 1000 & echo $! >{}; kill -STOP $$", child.display());
+        let recipe = Recipe {
+            server: "Test",
+            order: Order {
+                program: "/bin/sh".into(),
+                args: vec!["-c".into(), script.into()],
+                become_user: None,
+                folders: Vec::new(),
+                attachment: Attachment::DiesWithUs(Signal::SIGKILL),
+                log: Log::Piped,
+            },
+            probe: Probe::Redis(folder.path().join("nobody")),
+            ending: GENTLY,
+            start_limit: Duration::from_secs(1000),
+            rebuildable: None,
+        };
+        let refused = recipe.launch().await;
+        assert!(
+            matches!(refused, Err(EmbeddedError::NotReady { .. })),
+            "{refused:?}"
+        );
+        let pid = std::fs::read_to_string(child).unwrap();
+        let gone = |pid: &str| !std::path::Path::new("/proc").join(pid).exists();
+        let begun = Instant::now();
+        while !gone(pid.trim()) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{pid} lives on");
+            sleep(Duration::from_millis(10)).await;
+        }
     }
 }
