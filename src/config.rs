@@ -158,14 +158,15 @@ pub struct FarEndSettings {
     pub looks: Count<1, 100>,
 }
 
-/// `[rtmp.session_limits]`: how long a connection may last on each platform.
+/// `[rtmp.session_limits]`: how long a connection may last on each platform; a day at most, so that no session sees
+/// the clock of 33 bits wrap twice.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionLimits {
-    pub youtube: Seconds<30, 172_800>,
-    pub facebook: Seconds<30, 172_800>,
-    pub twitch: Seconds<30, 172_800>,
-    pub custom: Seconds<30, 172_800>,
+    pub youtube: Seconds<30, 86_400>,
+    pub facebook: Seconds<30, 86_400>,
+    pub twitch: Seconds<30, 86_400>,
+    pub custom: Seconds<30, 86_400>,
 }
 
 /// `[sse]`: live events.

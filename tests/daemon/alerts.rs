@@ -332,6 +332,9 @@ fn a_slate_that_stays_is_dead_air_until_something_is_shown() {
         (&opened["kind"], &opened["severity"]),
         (&json!("channel.dead_air"), &json!("critical"))
     );
+    let metrics = daemon.get(&format!("/channels/{channel}/outputs/metrics"));
+    let dead = metrics["deadAir"].as_f64().expect("seconds");
+    assert!(dead >= 1.0, "{metrics}");
     let media = daemon.import(&clip(1, 300));
     let rotation = json!({ "items": [{ "mediaId": media }] });
     daemon.api("PUT", &format!("/channels/{channel}/rotation"), &rotation);

@@ -85,6 +85,45 @@ fn a_source_that_hangs_is_replaced_and_costs_no_frame() {
     assert_unbroken(&shown, 700);
 }
 
+/// Its source fails once too often; the fallback stands in until the source is tried again, slowly.
+#[test]
+fn a_channel_in_error_shows_its_fallback_and_comes_back_by_itself_while_its_neighbour_feels_nothing()
+ {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let (_, channel) = on_air(&daemon, 1, 700);
+    let (media, neighbour) = on_air(&daemon, 2, 700);
+    let fallback = daemon.import(&clip(3, 150));
+    daemon.prepared(&fallback);
+    let settings = json!({ "fallbackVideo": fallback, "recoverySettings": { "maxRestarts": 1 } });
+    daemon.api("PATCH", &format!("/channels/{channel}"), &settings);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    let mut beside = Viewer::of(&daemon, &neighbour);
+    viewer.follow("both are on air", BOUND, |viewer| {
+        beside.look();
+        viewer.seconds >= 12.0 && beside.seconds >= 12.0
+    });
+    let sources = daemon.sources(&channel);
+    assert!(!sources.is_empty());
+    sources.iter().for_each(|pid| signal_process(*pid, "KILL"));
+    let status = format!("/channels/{channel}/status");
+    viewer.follow("the fallback is on air", BOUND, |_| {
+        beside.look();
+        let status = daemon.get(&status);
+        status["status"] == "ERROR" && status["onAir"]["kind"] == "fallback"
+    });
+    viewer.follow("it is LIVE again", Duration::from_secs(200), |_| {
+        beside.look();
+        daemon.status(&channel) == "LIVE"
+    });
+    assert_eq!(daemon.get(&status)["onAir"]["kind"], "scheduled");
+    for viewer in [&viewer, &beside] {
+        viewer.judge();
+        assert_eq!(viewer.discontinuities, 0);
+    }
+    assert_unbroken(&beside.shown(&[&daemon.prepared_file(&media)]), 700);
+}
+
 #[test]
 fn a_killed_daemon_takes_its_children_along_and_goes_on_where_it_was() {
     let data = folder();

@@ -282,6 +282,7 @@ impl Handle {
                 discontinuities: state.discontinuities,
                 silent_audio_units: state.silent_units,
             },
+            dead_air: rate.duration(state.dead_frames).as_secs_f64(),
             rtmp: self.rtmp_metrics(),
         }
     }

@@ -197,6 +197,8 @@ pub struct OutputMetrics {
     pub channel_id: ChannelId,
     /// Of the HLS output.
     pub hls: HlsMetrics,
+    /// Seconds in which nothing but the slate was shown.
+    pub dead_air: f64,
     /// Of each RTMP output.
     pub rtmp: Vec<RtmpMetrics>,
 }

@@ -106,8 +106,14 @@ impl Air {
         let begins_item = fed.shows.entry.is_some_and(|(start, _)| start == fed.at);
         let before = self.splicer.counters();
         let spliced = self.splicer.splice(fed.gop, fed.at, fed.source);
-        let silent = u64::from(spliced.silent_units);
-        self.view.update(|view| view.silent_units += silent);
+        let dead = match fed.shows.kind {
+            OnAirKind::Slate => u64::from(spliced.frames),
+            _ => 0,
+        };
+        self.view.update(|view| {
+            view.silent_units += u64::from(spliced.silent_units);
+            view.dead_frames += dead;
+        });
         let sets_before = std::mem::replace(&mut self.sets, spliced.parameter_sets.clone());
         let (start, end) = (spliced.start, spliced.start + u64::from(spliced.frames));
         let aired = Aired {

@@ -30,6 +30,8 @@ pub(crate) struct State {
     pub(crate) discontinuities: u64,
     /// Access units that silence stands for.
     pub(crate) silent_units: u64,
+    /// Frames in which nothing but the slate was shown.
+    pub(crate) dead_frames: u64,
     /// Media read ahead.
     pub(crate) buffered: Ticks90k,
 }

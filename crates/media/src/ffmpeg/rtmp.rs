@@ -156,6 +156,23 @@ mod tests {
     }
 
     #[test]
+    fn every_other_attempt_has_a_send_buffer_of_its_own() {
+        let url = ServerUrl::parse("rtmp://live.example.com/app", true).unwrap();
+        let buffered = |variant| {
+            let line = publish(&Publish {
+                url: &url,
+                address: "192.0.2.7:1935".parse().unwrap(),
+                key: None,
+                authorities: Path::new("/etc/ca.pem"),
+                variant,
+                encode: None,
+            });
+            line.args.iter().any(|arg| arg == "-send_buffer_size")
+        };
+        assert_eq!([0, 1, 2, 3].map(buffered), [false, true, false, true]);
+    }
+
+    #[test]
     fn an_encrypted_connection_is_verified_against_the_name() {
         let (_, text) = line("rtmps://live.example.com:8443/app", Some("k"));
         assert!(text.contains("-tls_verify 1 -ca_file /etc/ca.pem"));

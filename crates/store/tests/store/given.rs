@@ -102,3 +102,16 @@ pub(crate) async fn stored(store: &Store, who: &Principal, name: &str) -> Channe
         .await
         .unwrap()
 }
+
+/// Makes a database of today one of version 1: everything that later migrations have made is gone.
+pub(crate) const BACK_TO_VERSION_1: &str = "
+    ALTER TABLE rtmp_destinations DROP COLUMN playback_url, DROP COLUMN encode, DROP COLUMN allow_lower_quality;
+    ALTER TABLE media DROP COLUMN damage;
+    ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest;
+    ALTER TABLE airtime DROP COLUMN digest;
+    DROP TABLE master_keys;
+    DROP TABLE alerts, alert_routes, alert_deliveries, channel_history, pulse, orders, telemetry_losses, nodes;
+    ALTER TABLE channels DROP COLUMN node, DROP COLUMN lease_until, DROP COLUMN epoch, DROP COLUMN taken_at;
+    ALTER TABLE renditions DROP COLUMN node, ADD UNIQUE (media_id, profile_key);
+    ALTER TABLE tokens DROP COLUMN node;
+    DELETE FROM migrations WHERE version > 1;";

@@ -7,7 +7,7 @@ use playout_domain::destination::StreamKeySetting;
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_store::{Cause, Loaded, Principal, Store, StoreError, testing};
 
-use crate::given::{airtime, channel, destination, stored};
+use crate::given::{BACK_TO_VERSION_1, airtime, channel, destination, stored};
 
 /// Every column of a channel's rows, changed: what is done to the second of three channels.
 const DAMAGES: &[&str] = &[
@@ -260,7 +260,8 @@ async fn digests_from_before_the_options_of_destinations_stay_right() {
     let session = store.session().await;
     let back = "
         ALTER TABLE rtmp_destinations DROP COLUMN playback_url, DROP COLUMN encode, DROP COLUMN allow_lower_quality;
-        DELETE FROM migrations WHERE name = '0006_playback_url';";
+        ALTER TABLE media DROP COLUMN damage;
+        DELETE FROM migrations WHERE version > 5;";
     session.batch_execute(back).await.unwrap();
     let damage = "UPDATE rtmp_destinations SET enabled = false WHERE channel_id = $1";
     session
@@ -289,16 +290,7 @@ async fn a_database_from_before_digests_gets_them_once() {
     let store = testing::fresh().await;
     let given = plain(&store).await;
     let session = store.session().await;
-    let back = "
-        ALTER TABLE rtmp_destinations DROP COLUMN playback_url, DROP COLUMN encode, DROP COLUMN allow_lower_quality;
-        ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest;
-        ALTER TABLE airtime DROP COLUMN digest;
-        DROP TABLE master_keys;
-        DROP TABLE alerts, alert_routes, alert_deliveries, channel_history, pulse, orders, telemetry_losses, nodes;
-        ALTER TABLE channels DROP COLUMN node, DROP COLUMN lease_until, DROP COLUMN epoch, DROP COLUMN taken_at;
-        ALTER TABLE renditions DROP COLUMN node, ADD UNIQUE (media_id, profile_key); ALTER TABLE tokens DROP COLUMN node;
-        DELETE FROM migrations WHERE version > 1;";
-    session.batch_execute(back).await.unwrap();
+    session.batch_execute(BACK_TO_VERSION_1).await.unwrap();
     let again = Store::connect(store.config()).await.unwrap();
     let loaded = again.all_channels().await.unwrap();
     assert_eq!(loaded.quarantined, []);
