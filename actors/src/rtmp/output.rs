@@ -46,8 +46,10 @@ pub(crate) struct Shared {
     pub(crate) hub: Arc<Hub>,
     pub(crate) launcher: Launcher,
     pub(crate) settings: RtmpSettings,
-    /// What a process may use, as it was when the output began.
-    pub(crate) allowance: Allowance,
+    /// What a push may use that copies.
+    pub(crate) copying: Allowance,
+    /// What one may use that encodes.
+    pub(crate) encoding: Allowance,
     /// The control group of its processes.
     pub(crate) group: Option<Arc<ChannelGroup>>,
     /// Takes failures and recoveries.

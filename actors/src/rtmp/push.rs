@@ -224,20 +224,25 @@ impl Attempt {
         let Shared {
             launcher, settings, ..
         } = &*self.shared;
+        let encode = self.target.profile(self.quality);
         let invocation = publish(&Publish {
             url: server,
             address,
             key,
             authorities: &settings.authorities,
             variant: self.variant,
-            encode: self.target.profile(self.quality),
+            encode,
         });
+        let allowance = match encode {
+            None => self.shared.copying,
+            Some(_) => self.shared.encoding,
+        };
         let label = format!("push {} of {}", self.connection.0, self.shared.of.id);
         let spec = launcher
             .spec(invocation, label)
             .stdin(Stdin::Piped { bytes: PIPE })
             .stderr(Stderr::Progress)
-            .allowance(self.shared.allowance)
+            .allowance(allowance)
             .group(self.shared.group.clone());
         let spawned = launcher.spawn(spec).await;
         spawned.map_err(|error| (FailureKind::Local, error.to_string()))

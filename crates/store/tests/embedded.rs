@@ -635,6 +635,26 @@ async fn what_is_no_cluster_or_of_another_version_is_refused_and_left_alone() {
     );
 }
 
+/// It blocks nobody meanwhile: a daemon asks anew at each start of the server, with channels on air.
+#[tokio::test]
+async fn a_program_that_hangs_when_it_is_asked_for_its_version_is_none() {
+    let folder = closed_folder();
+    let bin = folder.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    for (name, script) in [("postgres", "exec sleep 600"), ("initdb", "exit 1")] {
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut config = config(&folder);
+    config.programs = Programs {
+        postgres_versions: "/nonexistent".into(),
+        path: bin.into(),
+    };
+    let refused = tokio::time::timeout(Duration::from_secs(60), refusal(&config)).await;
+    let refused = refused.expect("it is not waited for").to_string();
+    assert!(refused.contains("apt-get install postgresql)"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_missing_program_is_named_with_its_package() {
     let folder = closed_folder();

@@ -15,19 +15,15 @@ impl Room {
     pub(super) fn sync_outputs(&mut self, rekeyed: &HashSet<DestinationId>) {
         let snapshot = self.args.handle.snapshot();
         let (handle, environment) = (&self.args.handle, &self.args.environment);
+        let resources = snapshot.channel.config.resources;
         let shared = || Shared {
             store: environment.store.clone(),
             hub: Arc::clone(&environment.hub),
             launcher: environment.studio.launcher.clone(),
             settings: environment.rtmp.clone(),
-            allowance: environment
-                .studio
-                .allowances
-                .push
-                .within(snapshot.channel.config.resources),
-            group: environment
-                .studio
-                .group(handle.id, snapshot.channel.config.resources),
+            copying: environment.studio.allowances.push.within(resources),
+            encoding: environment.studio.allowances.live.within(resources),
+            group: environment.studio.group(handle.id, resources),
             alerts: environment.alerts.clone(),
             of: snapshot.channel.clone(),
             taps: Arc::clone(&handle.taps),

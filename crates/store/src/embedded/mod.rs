@@ -123,7 +123,7 @@ impl Embedded {
             config.which != Which::OnlyPostgres,
         );
         if wants_postgres && config.may_come_later.is_none() {
-            postgres::installed(&config.programs, &config.data_dir)?;
+            postgres::installed(&config.programs, &config.data_dir).await?;
         }
         if wants_redis && config.may_come_later.is_none() {
             programs::redis(&config.programs)?;

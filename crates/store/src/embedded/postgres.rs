@@ -55,11 +55,13 @@ pub(super) async fn prepare(
     let user;
     let bin;
     if let Some(version) = version_of_cluster(&path)? {
-        bin = programs::postgres(&config.programs, Some(&version), &path)?.bin;
+        bin = programs::postgres(&config.programs, Some(&version), &path)
+            .await?
+            .bin;
         user = identity::for_data_in(&path, &["postgres", "nobody"])?;
         has_room(SERVER, &path, NEEDED_MIB)?;
     } else {
-        bin = programs::postgres(&config.programs, None, &path)?.bin;
+        bin = programs::postgres(&config.programs, None, &path).await?.bin;
         user = identity::for_data_in(
             &config.data_dir.join("postgres.not-yet"),
             &["postgres", "nobody"],
@@ -301,8 +303,8 @@ fn read_pid(file: &Path) -> Option<u32> {
 }
 
 /// Refuses early, with the sentence, when nothing could ever start.
-pub(super) fn installed(programs: &Programs, data_dir: &Path) -> Result<(), EmbeddedError> {
-    programs::postgres(programs, None, data_dir).map(drop)
+pub(super) async fn installed(programs: &Programs, data_dir: &Path) -> Result<(), EmbeddedError> {
+    programs::postgres(programs, None, data_dir).await.map(drop)
 }
 
 /// Makes the daemon's database, if it is not there.

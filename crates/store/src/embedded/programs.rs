@@ -2,9 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::error::EmbeddedError;
+
+/// How long a program may take to say its version; one that does not is none.
+const ASKED: Duration = Duration::from_secs(5);
 
 /// Where to look for the servers' programs.
 #[derive(Clone, Debug)]
@@ -33,12 +40,12 @@ pub(super) struct Postgres {
 }
 
 /// The PostgreSQL for a cluster of `version`, or the newest one for a new cluster.
-pub(super) fn postgres(
+pub(super) async fn postgres(
     programs: &Programs,
     version: Option<&str>,
     cluster: &Path,
 ) -> Result<Postgres, EmbeddedError> {
-    let mut found = installed(programs);
+    let mut found = installed(programs).await;
     found.sort_by_key(|postgres| postgres.version.parse::<u32>().unwrap_or(0));
     let Some(newest) = found.last() else {
         return Err(EmbeddedError::MissingProgram {
@@ -65,7 +72,7 @@ pub(super) fn postgres(
         })
 }
 
-fn installed(programs: &Programs) -> Vec<Postgres> {
+async fn installed(programs: &Programs) -> Vec<Postgres> {
     let versions = std::fs::read_dir(&programs.postgres_versions)
         .into_iter()
         .flatten()
@@ -78,9 +85,9 @@ fn installed(programs: &Programs) -> Vec<Postgres> {
         .filter(|postgres| complete(&postgres.bin))
         .collect();
     for bin in std::env::split_paths(&programs.path).filter(|bin| complete(bin)) {
-        if let Some(version) =
-            version_of(&bin).filter(|version| found.iter().all(|known| known.version != *version))
-        {
+        let version = version_of(&bin).await;
+        let unknown = |version: &String| found.iter().all(|known| known.version != *version);
+        if let Some(version) = version.filter(unknown) {
             found.push(Postgres { version, bin });
         }
     }
@@ -92,11 +99,13 @@ fn complete(bin: &Path) -> bool {
 }
 
 /// The major version, from `postgres (PostgreSQL) 15.18 (Debian …)`.
-fn version_of(bin: &Path) -> Option<String> {
-    let output = Command::new(bin.join("postgres"))
+async fn version_of(bin: &Path) -> Option<String> {
+    let mut asked = Command::new(bin.join("postgres"));
+    asked
         .arg("--version")
-        .output()
-        .ok()?;
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    let output = timeout(ASKED, asked.output()).await.ok()?.ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let digits: String = text
         .split_whitespace()
