@@ -187,6 +187,41 @@ async fn whoever_has_lost_a_channel_writes_nothing_about_it() {
     assert_eq!(read.channel.life.status, ChannelStatus::Starting);
 }
 
+/// An answer that was lost, or a database that was restored: nobody else writes this daemon's id.
+#[tokio::test]
+async fn another_epoch_of_its_own_takes_no_channel_off_air() {
+    let store = testing::fresh().await;
+    let channel = stored(&store, &Principal::daemon(), "One").await;
+    let (id, me) = (channel.id, store.node().id.uuid());
+    let lease = store.lease(id).unwrap();
+    let set = async |epoch: i64| {
+        let sql = "UPDATE channels SET epoch = $1";
+        store.session().await.execute(sql, &[&epoch]).await.unwrap();
+    };
+    let life = started(&channel);
+    let write = async || store.save_life(id, &life, Cause::Automatic).await;
+    set(7).await;
+    let early = write().await.unwrap_err();
+    assert!(matches!(early, StoreError::Unavailable(_)), "{early:?}");
+    store.renew_leases().await.unwrap();
+    write().await.unwrap();
+    // An older backup.
+    set(2).await;
+    write().await.unwrap();
+    store.renew_leases().await.unwrap();
+    assert_eq!(holder(&store, id).await, (me, 7));
+    set(2).await;
+    store.begin_leases().await.unwrap();
+    write().await.unwrap();
+    let orphaned = "UPDATE channels SET node = NULL, epoch = 0";
+    let session = store.session().await;
+    session.batch_execute(orphaned).await.unwrap();
+    store.begin_leases().await.unwrap();
+    write().await.unwrap();
+    assert_eq!(store.take_lost(), []);
+    assert!(lease.holds());
+}
+
 #[tokio::test]
 async fn an_order_from_before_a_take_over_is_audited_and_changes_nothing() {
     let store = testing::fresh().await;
