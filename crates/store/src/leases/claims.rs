@@ -66,6 +66,13 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that a renewal was not answered in time.
+    pub fn renewal_failed(&self) {
+        let leases = &self.0.leases;
+        leases.granted.store(false, Ordering::Release);
+        leases.settled.store(false, Ordering::Release);
+    }
+
     /// Another daemon has the channel that was held, or it is gone.
     fn miss(&self, (id, epoch): (ChannelId, i64)) {
         tracing::warn!(channel = %id, "another daemon has this channel");
@@ -79,7 +86,9 @@ impl Store {
         if let Ok(Renewed { shared, .. }) = renewed {
             leases.shared.store(shared, Ordering::Release);
         }
-        leases.settled.store(renewed.is_ok(), Ordering::Release);
+        let before = leases.granted.swap(renewed.is_ok(), Ordering::AcqRel);
+        let settled = before && renewed.is_ok();
+        leases.settled.store(settled, Ordering::Release);
         let Renewed {
             others,
             missing,
@@ -87,9 +96,11 @@ impl Store {
             ..
         } = renewed?;
         leases.count(sent);
-        if !others && !leases.term.alone.load(Ordering::Acquire) {
+        if !others {
             leases.term.alone.store(true, Ordering::Release);
-            if let Err(error) = leases.alone.note().await {
+            let noted = leases.alone.note().await;
+            let failed = leases.not_noted.swap(noted.is_err(), Ordering::AcqRel);
+            if let (Err(error), false) = (noted, failed) {
                 tracing::warn!(%error, "that this daemon is alone is not noted on disk: it does not start without PostgreSQL");
             }
         }
@@ -105,10 +116,15 @@ impl Store {
             .transact(move |tx| {
                 Box::pin(async move {
                     let leases = &store.0.leases;
-                    let others = others(tx, leases.node.id).await?;
+                    let other = other(tx, leases.node.id).await?;
+                    let others = other.is_some();
+                    leases.tell_other(other);
                     if others {
                         // Before the database hears of it: from then on another may take what runs out.
                         leases.alone.forget().await?;
+                        // Until this is committed the database says that it is alone, and then the lease runs: no
+                        // moment without either.
+                        leases.count(sent);
                         if leases.term.alone.swap(false, Ordering::AcqRel) {
                             tracing::info!("another daemon is on the database; leases count now");
                         }
@@ -189,9 +205,15 @@ impl Store {
         let node = self.0.leases.node.id;
         let begun = async {
             self.renew_and_claim().await?;
-            self.database()
-                .transact(move |tx| Box::pin(async move { adopt(tx, node).await }))
-                .await
+            for sql in ADOPT {
+                let adopted = self.database().transact(move |tx| {
+                    Box::pin(async move { Ok(tx.execute(sql, &[&node.uuid()]).await?) })
+                });
+                if let Err(error) = adopted.await {
+                    tracing::error!(%error, "what is nobody's is not taken as this daemon's");
+                }
+            }
+            Ok(())
         };
         match begun.await {
             Err(StoreError::Unavailable(away)) => {
@@ -253,10 +275,26 @@ impl Store {
 /// The epoch of a channel that was just made.
 pub(crate) const FIRST_EPOCH: i64 = 1;
 
-/// Whether another daemon lives, or airs on without leases.
-async fn others(tx: &Transaction<'_>, node: NodeId) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT FROM nodes WHERE id <> $1 AND (alone OR lease_until > now()))";
-    Ok(tx.query_one(sql, &[&node.uuid()]).await?.try_get(0)?)
+/// A daemon that lives, or airs channels on without leases, other than this one. Of one that was alone and has no
+/// channels nothing can be aired twice.
+async fn other(tx: &Transaction<'_>, node: NodeId) -> Result<Option<(NodeId, String)>, StoreError> {
+    let sql = |airs: &str| {
+        format!(
+            "SELECT id, name FROM nodes n
+             WHERE id <> $1 AND (lease_until > now() OR (alone AND {airs})) ORDER BY id LIMIT 1"
+        )
+    };
+    let has_channels = sql("EXISTS (SELECT FROM channels c WHERE c.node = n.id)");
+    let asked = attempt(tx, async || {
+        Ok(tx.query_opt(&has_channels, &[&node.uuid()]).await?)
+    });
+    let found = match asked.await? {
+        Ok(found) => found,
+        // What it has cannot be read.
+        Err(_) => tx.query_opt(&sql("true"), &[&node.uuid()]).await?,
+    };
+    let read = |row: Row| Ok((NodeId::from(row.try_get::<_, Uuid>(0)?), row.try_get(1)?));
+    found.map(read).transpose()
 }
 
 /// Whether another daemon holds a channel, as far as that can be read.
@@ -287,17 +325,18 @@ async fn announce(tx: &Transaction<'_>, node: &NodeConfig, alone: bool) -> Resul
     Ok(())
 }
 
-/// What is there from before there were nodes.
-async fn adopt(tx: &Transaction<'_>, node: NodeId) -> Result<(), StoreError> {
-    for table in ["alerts", "renditions"] {
-        let sql = format!("UPDATE {table} SET node = $1 WHERE node IS NULL");
-        let adopted = attempt(tx, async || Ok(tx.execute(&sql, &[&node.uuid()]).await?));
-        if let Err(damage) = adopted.await? {
-            tracing::error!(table, damage, "a table is damaged");
-        }
-    }
-    Ok(())
-}
+/// What is there from before there were nodes becomes this daemon's. What it has as well is in the way of that: such
+/// an alert is over, such a rendition goes.
+const ADOPT: [&str; 4] = [
+    "UPDATE alerts a SET closed_at = now() WHERE node IS NULL AND closed_at IS NULL
+        AND EXISTS (SELECT FROM alerts o WHERE o.node = $1 AND o.closed_at IS NULL
+                        AND (o.kind, o.subject) = (a.kind, a.subject))",
+    "UPDATE alerts SET node = $1 WHERE node IS NULL",
+    "DELETE FROM renditions r WHERE node IS NULL
+        AND EXISTS (SELECT FROM renditions o WHERE o.node = $1
+                        AND (o.media_id, o.profile_key) = (r.media_id, r.profile_key))",
+    "UPDATE renditions SET node = $1 WHERE node IS NULL",
+];
 
 /// A channel that is still held, and under which epoch; nothing: that cannot be read.
 type StillHeld = (ChannelId, Option<i64>);

@@ -104,6 +104,16 @@ impl Lease {
         !self.0.lost.load(Ordering::Acquire) && self.0.term.runs()
     }
 
+    /// Returns when the channel may be aired: at once, or when its lease was renewed. Never, once it is lost.
+    pub async fn until_held(&self) {
+        while !self.holds() {
+            if self.0.lost.load(Ordering::Acquire) {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(LOOKED_AT).await;
+        }
+    }
+
     /// Whether another daemon has aired the channel before: what this one has of it from earlier may be old.
     pub fn was_taken(&self) -> bool {
         self.taken_at().is_some()
@@ -138,6 +148,9 @@ impl Held {
     }
 }
 
+/// How often it is looked whether a lease that ran out was renewed.
+const LOOKED_AT: Duration = Duration::from_millis(250);
+
 /// So much of a lease counts here: clocks do not run alike.
 const COUNTED: f64 = 0.95;
 
@@ -154,12 +167,18 @@ pub(crate) struct Leases {
     losing: Notify,
     /// Read by who makes a channel, written by who claims: what is being made is not claimed.
     claiming: tokio::sync::RwLock<()>,
+    /// The last renewal was granted.
+    granted: AtomicBool,
     /// The last renewal, and the one before it, were granted: others have had the time to renew as well.
     settled: AtomicBool,
     /// Whether others hold channels, or were there when it was looked last.
     shared: AtomicBool,
     /// What keeps this daemon from taking over channels whose lease has run out, as it was told last.
     told: RwLock<Vec<NodeId>>,
+    /// That it is alone could not be noted on disk the last time.
+    not_noted: AtomicBool,
+    /// What keeps this daemon from being alone, as it was told last.
+    other: Mutex<Option<NodeId>>,
 }
 
 impl Leases {
@@ -172,7 +191,10 @@ impl Leases {
             lost: Mutex::default(),
             losing: Notify::new(),
             claiming: tokio::sync::RwLock::default(),
+            granted: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            not_noted: AtomicBool::new(false),
+            other: Mutex::default(),
             shared: AtomicBool::new(true),
             told: RwLock::default(),
         }
@@ -228,6 +250,18 @@ impl Leases {
             taken: Mutex::new(taken),
             term: Arc::clone(&self.term),
         }))
+    }
+
+    /// Logs who keeps this daemon from being alone, when that changes.
+    fn tell_other(&self, other: Option<(NodeId, String)>) {
+        let mut told = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *told, other.as_ref().map(|(id, _)| *id));
+        if let Some((id, name)) = other.filter(|(id, _)| before != Some(*id)) {
+            tracing::info!(
+                node = name, %id,
+                "this node is on the database, or was alone and may still air its channels: this daemon is not alone"
+            );
+        }
     }
 
     /// The channels that are held, and under which epochs.
