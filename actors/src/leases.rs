@@ -24,6 +24,8 @@ use crate::tree;
 
 /// Leases are renewed so often in the time that they run.
 const RENEWALS: u32 = 3;
+/// After a renewal that failed the next one is tried this much later, so that more than two fit into a lease.
+const AGAIN: Duration = Duration::from_secs(1);
 /// How often the library looks for what other daemons have imported.
 const LIBRARY: Duration = Duration::from_secs(15);
 
@@ -84,8 +86,15 @@ async fn renew(store: &Store, renewed: &Notify) -> Infallible {
         }
         match timeout(every, store.renew_leases()).await {
             Ok(Ok(())) => renewed.notify_one(),
-            Ok(Err(error)) => tracing::warn!(%error, "leases are not renewed"),
-            Err(_) => tracing::warn!("leases are not renewed: PostgreSQL does not answer in time"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "leases are not renewed");
+                tick.reset_after(AGAIN.min(every));
+            }
+            Err(_) => {
+                store.renewal_failed();
+                tracing::warn!("leases are not renewed: PostgreSQL does not answer in time");
+                tick.reset_after(AGAIN.min(every));
+            }
         }
     }
 }
@@ -137,6 +146,10 @@ impl Follower {
 
     /// What is nobody's, or its holder's no more, goes on air here.
     async fn claim(&self) -> Result<(), OpError> {
+        // An order that was acknowledged and is not in the database yet would be undone by what the database has.
+        if self.store.journaled() > 0 {
+            return Ok(());
+        }
         for id in self.store.claim_channels().await? {
             self.open(id, None).await;
         }

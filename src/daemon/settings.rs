@@ -73,6 +73,7 @@ pub(super) fn store(
         master_key: master_key(data_dir),
         standby: Some(data_dir.join(STANDBY)),
         node: node::identity(config, data_dir)?,
+        private: config.database.url.is_none(),
     })
 }
 

@@ -95,7 +95,7 @@ impl Air {
             let fed = self.queue.pop().await;
             sleep_until(self.clock.instant(fed.end())).await;
             if !self.lease.holds() {
-                return without_lease(&self.label).await;
+                return without_lease(&self.label, &self.lease).await;
             }
             self.release(fed).await;
         }

@@ -219,7 +219,7 @@ async fn run(
         .map_err(|error| error.to_string())?;
     let resume = resume(&studio.settings, &setup).await?;
     if !setup.lease.holds() {
-        return Ok(without_lease(&setup.label).await);
+        return Ok(without_lease(&setup.label, &setup.lease).await);
     }
     let now = Timestamp::now();
     let clock = Clock::starting(setup.timeline, now, resume.published);
@@ -326,13 +326,15 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
     Ok(resume)
 }
 
-/// Another daemon may air the channel: nothing goes out any more. Whoever keeps the leases ends this playout.
-async fn without_lease(label: &str) -> &'static str {
+/// Another daemon may air the channel: nothing goes out any more. Whoever keeps the leases ends this playout; where
+/// the lease is renewed after all, it ends by itself, and another one takes its place.
+async fn without_lease(label: &str, lease: &Lease) -> &'static str {
     tracing::warn!(
         channel = label,
         "the lease of the channel has run out: it leaves the air"
     );
-    std::future::pending().await
+    lease.until_held().await;
+    "the lease of the channel had run out, and was renewed"
 }
 
 fn begin_hls(

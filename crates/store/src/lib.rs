@@ -106,6 +106,8 @@ pub struct StoreConfig {
     pub standby: Option<PathBuf>,
     /// Who this daemon is among those that share the database.
     pub node: NodeConfig,
+    /// The database is one that this daemon runs for itself: no other can be on it.
+    pub private: bool,
 }
 
 impl StoreConfig {
@@ -125,6 +127,7 @@ impl StoreConfig {
             master_key: KeySource::File(master_key.into()),
             standby: None,
             node: NodeConfig::new("playoutd"),
+            private: false,
         }
     }
 }
@@ -225,7 +228,7 @@ impl Store {
             journal: Journal::default(),
             leases: Leases::new(
                 config.node.clone(),
-                Alone::within(config.standby.as_deref()),
+                Alone::within(config.standby.as_deref(), config.private),
             ),
             up: watch::Sender::new(is_up),
             taken_up: watch::Sender::new(is_up),

@@ -9,17 +9,23 @@ use crate::error::StoreError;
 
 /// See the module's head. Without a folder nothing is remembered.
 #[derive(Debug, Clone)]
-pub(crate) struct Alone(Option<PathBuf>);
+pub(crate) struct Alone {
+    file: Option<PathBuf>,
+    /// The database is this daemon's own: nobody else can be on it.
+    private: bool,
+}
 
 impl Alone {
     /// Remembered in the folder of the copies.
-    pub(crate) fn within(folder: Option<&Path>) -> Self {
-        Self(folder.map(|folder| folder.join("alone")))
+    pub(crate) fn within(folder: Option<&Path>, private: bool) -> Self {
+        let file = folder.map(|folder| folder.join("alone"));
+        Self { file, private }
     }
 
     /// Whether it was so.
     pub(crate) async fn is_noted(&self) -> bool {
-        match self.0.clone() {
+        match self.file.clone() {
+            _ if self.private => true,
             Some(file) => blocking(move || file.try_exists()).await.unwrap_or(false),
             None => false,
         }
@@ -27,7 +33,7 @@ impl Alone {
 
     /// From now on it is so, on disk as well.
     pub(super) async fn note(&self) -> io::Result<()> {
-        let Some(file) = self.0.clone() else {
+        let Some(file) = self.file.clone() else {
             return Ok(());
         };
         blocking(move || {
@@ -47,7 +53,7 @@ impl Alone {
 
     /// From now on it is not so; when this returns, no crash brings it back.
     pub(super) async fn forget(&self) -> Result<(), StoreError> {
-        let Some(file) = self.0.clone() else {
+        let Some(file) = self.file.clone() else {
             return Ok(());
         };
         let forgotten = blocking(move || match fs::remove_file(&file) {

@@ -15,9 +15,6 @@ use crate::channels::ids;
 use crate::database::attempt;
 use crate::error::StoreError;
 
-/// So much of a lease counts here: clocks do not run alike.
-const COUNTED: f64 = 0.95;
-
 /// What is claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
@@ -25,6 +22,18 @@ pub(crate) enum Claim {
     Anew,
     /// What it does not hold yet.
     More,
+}
+
+/// What a renewal came to.
+struct Renewed {
+    /// Whether there are others.
+    others: bool,
+    /// Whether others hold channels.
+    shared: bool,
+    /// What is held and is not this daemon's in the database, by which epoch.
+    missing: Vec<(ChannelId, i64)>,
+    /// When it was asked, in milliseconds of [`elapsed`].
+    sent: u64,
 }
 
 /// A channel that was granted.
@@ -45,40 +54,61 @@ impl Granted {
 }
 
 impl Store {
-    /// Says that this daemon lives, renews what it holds, and finds out whether there are others. What it does
-    /// not get is lost.
+    /// Says that this daemon lives, renews what it holds, and finds out whether there are others. What another
+    /// holds is lost.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: nothing is renewed.
     pub async fn renew_leases(&self) -> Result<(), StoreError> {
-        let renewed = self.renew().await;
-        let leases = &self.0.leases;
-        if let Ok((_, shared, _)) = renewed {
-            leases.shared.store(shared, Ordering::Release);
-        }
-        leases.settled.store(renewed.is_ok(), Ordering::Release);
-        let (others, _, sent) = renewed?;
-        let counted = leases.node.lease.mul_f64(COUNTED).as_millis();
-        let until = sent + u64::try_from(counted).unwrap_or_default();
-        leases.term.until.fetch_max(until, Ordering::AcqRel);
-        if !others && !leases.term.alone.load(Ordering::Acquire) {
-            leases.term.alone.store(true, Ordering::Release);
-            if let Err(error) = leases.alone.note().await {
-                tracing::warn!(%error, "that this daemon is alone is not noted on disk: it does not start without PostgreSQL");
-            }
+        for missing in self.renew_held().await? {
+            self.miss(missing);
         }
         Ok(())
     }
 
-    /// Answers whether there are others, whether others hold channels, and when it was asked.
-    async fn renew(&self) -> Result<(bool, bool, u64), StoreError> {
-        let held: Vec<(ChannelId, i64)> = self
-            .0
-            .leases
-            .held()
-            .iter()
-            .map(|(id, lease)| (*id, lease.epoch()))
-            .collect();
+    /// Notes that a renewal was not answered in time.
+    pub fn renewal_failed(&self) {
+        let leases = &self.0.leases;
+        leases.granted.store(false, Ordering::Release);
+        leases.settled.store(false, Ordering::Release);
+    }
+
+    /// Another daemon has the channel that was held, or it is gone.
+    fn miss(&self, (id, epoch): (ChannelId, i64)) {
+        tracing::warn!(channel = %id, "another daemon has this channel");
+        self.0.leases.lose(id, epoch);
+    }
+
+    /// Renews; answers what is held and was not this daemon's in the database.
+    async fn renew_held(&self) -> Result<Vec<(ChannelId, i64)>, StoreError> {
+        let renewed = self.renew().await;
+        let leases = &self.0.leases;
+        if let Ok(Renewed { shared, .. }) = renewed {
+            leases.shared.store(shared, Ordering::Release);
+        }
+        let before = leases.granted.swap(renewed.is_ok(), Ordering::AcqRel);
+        let settled = before && renewed.is_ok();
+        leases.settled.store(settled, Ordering::Release);
+        let Renewed {
+            others,
+            missing,
+            sent,
+            ..
+        } = renewed?;
+        leases.count(sent);
+        if !others {
+            leases.term.alone.store(true, Ordering::Release);
+            let noted = leases.alone.note().await;
+            let failed = leases.not_noted.swap(noted.is_err(), Ordering::AcqRel);
+            if let (Err(error), false) = (noted, failed) {
+                tracing::warn!(%error, "that this daemon is alone is not noted on disk: it does not start without PostgreSQL");
+            }
+        }
+        Ok(missing)
+    }
+
+    async fn renew(&self) -> Result<Renewed, StoreError> {
+        let held = self.0.leases.all();
         let (store, asked) = (self.clone(), held.clone());
         let sent = elapsed();
         let (others, shared, kept) = self
@@ -86,10 +116,15 @@ impl Store {
             .transact(move |tx| {
                 Box::pin(async move {
                     let leases = &store.0.leases;
-                    let others = others(tx, leases.node.id).await?;
+                    let other = other(tx, leases.node.id).await?;
+                    let others = other.is_some();
+                    leases.tell_other(other);
                     if others {
                         // Before the database hears of it: from then on another may take what runs out.
                         leases.alone.forget().await?;
+                        // Until this is committed the database says that it is alone, and then the lease runs: no
+                        // moment without either.
+                        leases.count(sent);
                         if leases.term.alone.swap(false, Ordering::AcqRel) {
                             tracing::info!("another daemon is on the database; leases count now");
                         }
@@ -100,13 +135,20 @@ impl Store {
                 })
             })
             .await?;
+        let mut missing = Vec::new();
         for (id, epoch) in held {
-            if !kept.contains(&id) {
-                tracing::warn!(channel = %id, "another daemon has this channel");
-                self.0.leases.lose(id, epoch);
+            match kept.iter().find(|(of, _)| *of == id) {
+                Some((_, Some(epoch))) => self.0.leases.raise(id, *epoch),
+                Some((_, None)) => {}
+                None => missing.push((id, epoch)),
             }
         }
-        Ok((others, shared, sent))
+        Ok(Renewed {
+            others,
+            shared,
+            missing,
+            sent,
+        })
     }
 
     /// Claims channels that are this daemon's, or nobody's. Answers those that it did not hold before.
@@ -114,10 +156,12 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn claim_channels(&self) -> Result<Vec<ChannelId>, StoreError> {
-        self.claim(Claim::More).await
+        let (_, new) = self.claim(Claim::More).await?;
+        Ok(new)
     }
 
-    pub(crate) async fn claim(&self, what: Claim) -> Result<Vec<ChannelId>, StoreError> {
+    /// Answers all that were granted, and those among them that were not held before.
+    async fn claim(&self, what: Claim) -> Result<(Vec<ChannelId>, Vec<ChannelId>), StoreError> {
         let leases = &self.0.leases;
         let _claiming = leases.claiming.write().await;
         let held: Vec<Uuid> = leases.held().keys().map(|id| id.uuid()).collect();
@@ -129,12 +173,27 @@ impl Store {
             .database()
             .transact(move |tx| Box::pin(async move { claim(tx, &node, &except).await }))
             .await?;
-        let new = granted.iter().filter(|one| !held.contains(&one.id.uuid()));
-        let new = new.map(|one| one.id).collect();
+        let all: Vec<ChannelId> = granted.iter().map(|one| one.id).collect();
+        let new = all.iter().filter(|id| !held.contains(&id.uuid()));
+        let new = new.copied().collect();
         for Granted { id, epoch, taken } in granted {
             leases.hold(id, epoch, taken);
         }
-        Ok(new)
+        Ok((all, new))
+    }
+
+    /// Says that this daemon is there, and claims what is its own. What it aired from the copies is lost only
+    /// where it is granted neither way.
+    async fn renew_and_claim(&self) -> Result<(), StoreError> {
+        let missing = self.renew_held().await?;
+        let claimed = self.claim(Claim::Anew).await;
+        let granted = claimed.as_ref().map_or(&[][..], |(all, _)| all);
+        for one in missing {
+            if !granted.contains(&one.0) {
+                self.miss(one);
+            }
+        }
+        claimed.map(drop)
     }
 
     /// What a daemon does that has reached the database: it says that it is there, and claims what is its own.
@@ -145,11 +204,16 @@ impl Store {
     pub async fn begin_leases(&self) -> Result<(), StoreError> {
         let node = self.0.leases.node.id;
         let begun = async {
-            self.renew_leases().await?;
-            self.claim(Claim::Anew).await?;
-            self.database()
-                .transact(move |tx| Box::pin(async move { adopt(tx, node).await }))
-                .await
+            self.renew_and_claim().await?;
+            for sql in ADOPT {
+                let adopted = self.database().transact(move |tx| {
+                    Box::pin(async move { Ok(tx.execute(sql, &[&node.uuid()]).await?) })
+                });
+                if let Err(error) = adopted.await {
+                    tracing::error!(%error, "what is nobody's is not taken as this daemon's");
+                }
+            }
+            Ok(())
         };
         match begun.await {
             Err(StoreError::Unavailable(away)) => {
@@ -211,10 +275,26 @@ impl Store {
 /// The epoch of a channel that was just made.
 pub(crate) const FIRST_EPOCH: i64 = 1;
 
-/// Whether another daemon lives, or airs on without leases.
-async fn others(tx: &Transaction<'_>, node: NodeId) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT FROM nodes WHERE id <> $1 AND (alone OR lease_until > now()))";
-    Ok(tx.query_one(sql, &[&node.uuid()]).await?.try_get(0)?)
+/// A daemon that lives, or airs channels on without leases, other than this one. Of one that was alone and has no
+/// channels nothing can be aired twice.
+async fn other(tx: &Transaction<'_>, node: NodeId) -> Result<Option<(NodeId, String)>, StoreError> {
+    let sql = |airs: &str| {
+        format!(
+            "SELECT id, name FROM nodes n
+             WHERE id <> $1 AND (lease_until > now() OR (alone AND {airs})) ORDER BY id LIMIT 1"
+        )
+    };
+    let has_channels = sql("EXISTS (SELECT FROM channels c WHERE c.node = n.id)");
+    let asked = attempt(tx, async || {
+        Ok(tx.query_opt(&has_channels, &[&node.uuid()]).await?)
+    });
+    let found = match asked.await? {
+        Ok(found) => found,
+        // What it has cannot be read.
+        Err(_) => tx.query_opt(&sql("true"), &[&node.uuid()]).await?,
+    };
+    let read = |row: Row| Ok((NodeId::from(row.try_get::<_, Uuid>(0)?), row.try_get(1)?));
+    found.map(read).transpose()
 }
 
 /// Whether another daemon holds a channel, as far as that can be read.
@@ -245,40 +325,47 @@ async fn announce(tx: &Transaction<'_>, node: &NodeConfig, alone: bool) -> Resul
     Ok(())
 }
 
-/// What is there from before there were nodes.
-async fn adopt(tx: &Transaction<'_>, node: NodeId) -> Result<(), StoreError> {
-    for table in ["alerts", "renditions"] {
-        let sql = format!("UPDATE {table} SET node = $1 WHERE node IS NULL");
-        let adopted = attempt(tx, async || Ok(tx.execute(&sql, &[&node.uuid()]).await?));
-        if let Err(damage) = adopted.await? {
-            tracing::error!(table, damage, "a table is damaged");
-        }
-    }
-    Ok(())
-}
+/// What is there from before there were nodes becomes this daemon's. What it has as well is in the way of that: such
+/// an alert is over, such a rendition goes.
+const ADOPT: [&str; 4] = [
+    "UPDATE alerts a SET closed_at = now() WHERE node IS NULL AND closed_at IS NULL
+        AND EXISTS (SELECT FROM alerts o WHERE o.node = $1 AND o.closed_at IS NULL
+                        AND (o.kind, o.subject) = (a.kind, a.subject))",
+    "UPDATE alerts SET node = $1 WHERE node IS NULL",
+    "DELETE FROM renditions r WHERE node IS NULL
+        AND EXISTS (SELECT FROM renditions o WHERE o.node = $1
+                        AND (o.media_id, o.profile_key) = (r.media_id, r.profile_key))",
+    "UPDATE renditions SET node = $1 WHERE node IS NULL",
+];
 
-/// Answers those that are still held.
+/// A channel that is still held, and under which epoch; nothing: that cannot be read.
+type StillHeld = (ChannelId, Option<i64>);
+
+/// Answers those that are still held. What the database has of this daemon is this daemon's, under the later of
+/// both epochs: nobody else writes its id, and an answer that was lost, or a database that was restored, makes no
+/// other holder.
 async fn renew(
     tx: &Transaction<'_>,
     node: &NodeConfig,
     held: &[(ChannelId, i64)],
-) -> Result<Vec<ChannelId>, StoreError> {
+) -> Result<Vec<StillHeld>, StoreError> {
     let sql = "WITH mine AS (
-            SELECT c.id FROM channels c JOIN unnest($1::uuid[], $2::bigint[]) AS h (id, epoch) ON h.id = c.id
-            WHERE c.node = $3 AND c.epoch = h.epoch ORDER BY c.id FOR NO KEY UPDATE OF c)
-        UPDATE channels c SET lease_until = now() + make_interval(secs => $4) FROM mine WHERE c.id = mine.id
-        RETURNING c.id";
+            SELECT c.id, h.epoch FROM channels c JOIN unnest($1::uuid[], $2::bigint[]) AS h (id, epoch) ON h.id = c.id
+            WHERE c.node = $3 ORDER BY c.id FOR NO KEY UPDATE OF c)
+        UPDATE channels c SET lease_until = now() + make_interval(secs => $4), epoch = greatest(c.epoch, mine.epoch)
+        FROM mine WHERE c.id = mine.id RETURNING c.id, c.epoch";
     let lease = seconds(node.lease);
-    let renew = async |some: &[(ChannelId, i64)]| -> Result<Vec<ChannelId>, StoreError> {
+    let renew = async |some: &[(ChannelId, i64)]| -> Result<Vec<StillHeld>, StoreError> {
         let ids: Vec<Uuid> = some.iter().map(|(id, _)| id.uuid()).collect();
         let epochs: Vec<i64> = some.iter().map(|(_, epoch)| *epoch).collect();
         let rows = tx
             .query(sql, &[&ids, &epochs, &node.id.uuid(), &lease])
             .await?;
-        let ids = rows.iter().map(|row| row.try_get::<_, Uuid>(0));
-        Ok(ids
-            .map(|id| id.map(ChannelId::from))
-            .collect::<Result<_, _>>()?)
+        let held = rows.iter().map(|row| {
+            let id = ChannelId::from(row.try_get::<_, Uuid>(0)?);
+            Ok((id, Some(row.try_get(1)?)))
+        });
+        held.collect()
     };
     if let Ok(kept) = attempt(tx, async || renew(held).await).await? {
         return Ok(kept);
@@ -289,7 +376,7 @@ async fn renew(
         match attempt(tx, async || renew(&[*one]).await).await? {
             Ok(some) => kept.extend(some),
             // Nobody else can take it either.
-            Err(_) => kept.push(one.0),
+            Err(_) => kept.push((one.0, None)),
         }
     }
     Ok(kept)

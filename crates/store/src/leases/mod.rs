@@ -94,7 +94,7 @@ struct Held {
     /// Another daemon has it, or it was given up.
     lost: AtomicBool,
     /// When it was taken from another daemon, the last time.
-    taken: Option<Timestamp>,
+    taken: Mutex<Option<Timestamp>>,
     term: Arc<Term>,
 }
 
@@ -104,9 +104,19 @@ impl Lease {
         !self.0.lost.load(Ordering::Acquire) && self.0.term.runs()
     }
 
+    /// Returns when the channel may be aired: at once, or when its lease was renewed. Never, once it is lost.
+    pub async fn until_held(&self) {
+        while !self.holds() {
+            if self.0.lost.load(Ordering::Acquire) {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(LOOKED_AT).await;
+        }
+    }
+
     /// Whether another daemon has aired the channel before: what this one has of it from earlier may be old.
     pub fn was_taken(&self) -> bool {
-        self.0.taken.is_some()
+        self.taken_at().is_some()
     }
 
     /// Of a channel that this daemon only looks at.
@@ -114,13 +124,13 @@ impl Lease {
         Self(Arc::new(Held {
             epoch: AtomicI64::new(NOT_HELD),
             lost: AtomicBool::new(true),
-            taken: None,
+            taken: Mutex::default(),
             term: Arc::default(),
         }))
     }
 
     pub(crate) fn taken_at(&self) -> Option<Timestamp> {
-        self.0.taken
+        *self.0.taken()
     }
 
     pub(crate) fn epoch(&self) -> i64 {
@@ -131,6 +141,18 @@ impl Lease {
         self.0.lost.store(true, Ordering::Release);
     }
 }
+
+impl Held {
+    fn taken(&self) -> MutexGuard<'_, Option<Timestamp>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How often it is looked whether a lease that ran out was renewed.
+const LOOKED_AT: Duration = Duration::from_millis(250);
+
+/// So much of a lease counts here: clocks do not run alike.
+const COUNTED: f64 = 0.95;
 
 /// What this daemon holds. See the module's head.
 #[derive(Debug)]
@@ -145,12 +167,18 @@ pub(crate) struct Leases {
     losing: Notify,
     /// Read by who makes a channel, written by who claims: what is being made is not claimed.
     claiming: tokio::sync::RwLock<()>,
+    /// The last renewal was granted.
+    granted: AtomicBool,
     /// The last renewal, and the one before it, were granted: others have had the time to renew as well.
     settled: AtomicBool,
     /// Whether others hold channels, or were there when it was looked last.
     shared: AtomicBool,
     /// What keeps this daemon from taking over channels whose lease has run out, as it was told last.
     told: RwLock<Vec<NodeId>>,
+    /// That it is alone could not be noted on disk the last time.
+    not_noted: AtomicBool,
+    /// What keeps this daemon from being alone, as it was told last.
+    other: Mutex<Option<NodeId>>,
 }
 
 impl Leases {
@@ -163,7 +191,10 @@ impl Leases {
             lost: Mutex::default(),
             losing: Notify::new(),
             claiming: tokio::sync::RwLock::default(),
+            granted: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            not_noted: AtomicBool::new(false),
+            other: Mutex::default(),
             shared: AtomicBool::new(true),
             told: RwLock::default(),
         }
@@ -177,23 +208,67 @@ impl Leases {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes that a channel is this daemon's. One that is known stays the same lease.
-    fn hold(&self, id: ChannelId, epoch: i64, taken: Option<Timestamp>) -> Lease {
+    /// Notes that a channel is this daemon's. One that is known stays the same lease, under the latest epoch that
+    /// was ever heard of: a copy, or a database that was restored, may know an earlier one.
+    fn hold(&self, id: ChannelId, epoch: i64, taken: Option<Timestamp>) {
         let mut held = self.held();
-        if let Some(lease) = held.get(&id).filter(|lease| lease.0.taken == taken) {
-            lease.0.epoch.store(epoch, Ordering::Release);
-            return lease.clone();
+        if let Some(lease) = held.get(&id) {
+            lease.0.epoch.fetch_max(epoch, Ordering::AcqRel);
+            let mut known = lease.0.taken();
+            *known = taken.max(*known);
+            return;
         }
-        let lease = Lease(Arc::new(Held {
-            epoch: AtomicI64::new(epoch),
-            lost: AtomicBool::new(false),
-            taken,
-            term: Arc::clone(&self.term),
-        }));
-        if let Some(before) = held.insert(id, lease.clone()) {
+        held.insert(id, self.lease(epoch, taken));
+    }
+
+    /// The database has a channel that is held under this epoch.
+    fn raise(&self, id: ChannelId, epoch: i64) {
+        if let Some(lease) = self.held().get(&id) {
+            lease.0.epoch.fetch_max(epoch, Ordering::AcqRel);
+        }
+    }
+
+    /// From now on a lease runs that was asked for at `sent`, milliseconds of [`elapsed`].
+    fn count(&self, sent: u64) {
+        let counted = self.node.lease.mul_f64(COUNTED).as_millis();
+        let until = sent + u64::try_from(counted).unwrap_or_default();
+        self.term.until.fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Notes that a channel was taken from another daemon: whatever was held of it before ends.
+    fn take(&self, id: ChannelId, epoch: i64, at: Timestamp) {
+        let taken = self.lease(epoch, Some(at));
+        if let Some(before) = self.held().insert(id, taken) {
             before.give_up();
         }
-        lease
+    }
+
+    fn lease(&self, epoch: i64, taken: Option<Timestamp>) -> Lease {
+        Lease(Arc::new(Held {
+            epoch: AtomicI64::new(epoch),
+            lost: AtomicBool::new(false),
+            taken: Mutex::new(taken),
+            term: Arc::clone(&self.term),
+        }))
+    }
+
+    /// Logs who keeps this daemon from being alone, when that changes.
+    fn tell_other(&self, other: Option<(NodeId, String)>) {
+        let mut told = self.other.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *told, other.as_ref().map(|(id, _)| *id));
+        if let Some((id, name)) = other.filter(|(id, _)| before != Some(*id)) {
+            tracing::info!(
+                node = name, %id,
+                "this node is on the database, or was alone and may still air its channels: this daemon is not alone"
+            );
+        }
+    }
+
+    /// The channels that are held, and under which epochs.
+    fn all(&self) -> Vec<(ChannelId, i64)> {
+        let held = self.held();
+        let all = held.iter().map(|(id, lease)| (*id, lease.epoch()));
+        all.collect()
     }
 
     /// A channel is not this daemon's any more, if it still is by `epoch`.
@@ -256,12 +331,7 @@ impl Store {
     pub fn take_lost(&self) -> Vec<ChannelId> {
         let leases = &self.0.leases;
         if !leases.term.runs() {
-            let all: Vec<(ChannelId, i64)> = leases
-                .held()
-                .iter()
-                .map(|(id, lease)| (*id, lease.epoch()))
-                .collect();
-            for (id, epoch) in all {
+            for (id, epoch) in leases.all() {
                 leases.lose(id, epoch);
             }
         }
@@ -304,17 +374,22 @@ pub(crate) struct Fence {
 }
 
 impl Fence {
-    /// Holds the row of a channel until the transaction ends, if it is this daemon's.
+    /// Holds the row of a channel until the transaction ends, if it is this daemon's. A database that was restored
+    /// may know an earlier epoch; nobody else writes this daemon's id.
     ///
     /// # Errors
-    /// [`StoreError::LeaseLost`] when another holds it; [`StoreError::NotFound`].
+    /// [`StoreError::LeaseLost`] when another holds it; [`StoreError::NotFound`]; [`StoreError::Unavailable`] when
+    /// this daemon has meanwhile got a later epoch: with that it may be tried again.
     pub(crate) async fn hold(self, tx: &Transaction<'_>) -> Result<(), StoreError> {
-        let sql = "SELECT node IS NOT DISTINCT FROM $2 AND epoch = $3 FROM channels WHERE id = $1 FOR NO KEY UPDATE";
+        let sql = "SELECT node IS NOT DISTINCT FROM $2, epoch FROM channels WHERE id = $1 FOR NO KEY UPDATE";
         let row = tx
-            .query_opt(sql, &[&self.channel.uuid(), &self.node.uuid(), &self.epoch])
+            .query_opt(sql, &[&self.channel.uuid(), &self.node.uuid()])
             .await?;
-        match row.ok_or(StoreError::NotFound)?.try_get(0)? {
-            true => Ok(()),
+        let row = row.ok_or(StoreError::NotFound)?;
+        let (ours, epoch): (bool, i64) = (row.try_get(0)?, row.try_get(1)?);
+        match ours && self.epoch != NOT_HELD {
+            true if epoch <= self.epoch => Ok(()),
+            true => Err(StoreError::busy("the channel's lease is under a new epoch")),
             false => Err(StoreError::LeaseLost),
         }
     }

@@ -100,7 +100,7 @@ impl Store {
             .transact(move |tx| Box::pin(async move { take(tx, &node, &wanted).await }))
             .await?;
         if let Some((epoch, at)) = taken {
-            leases.hold(abandoned.id, epoch, Some(at));
+            leases.take(abandoned.id, epoch, at);
         }
         Ok(taken.is_some())
     }

@@ -187,6 +187,41 @@ async fn whoever_has_lost_a_channel_writes_nothing_about_it() {
     assert_eq!(read.channel.life.status, ChannelStatus::Starting);
 }
 
+/// An answer that was lost, or a database that was restored: nobody else writes this daemon's id.
+#[tokio::test]
+async fn another_epoch_of_its_own_takes_no_channel_off_air() {
+    let store = testing::fresh().await;
+    let channel = stored(&store, &Principal::daemon(), "One").await;
+    let (id, me) = (channel.id, store.node().id.uuid());
+    let lease = store.lease(id).unwrap();
+    let set = async |epoch: i64| {
+        let sql = "UPDATE channels SET epoch = $1";
+        store.session().await.execute(sql, &[&epoch]).await.unwrap();
+    };
+    let life = started(&channel);
+    let write = async || store.save_life(id, &life, Cause::Automatic).await;
+    set(7).await;
+    let early = write().await.unwrap_err();
+    assert!(matches!(early, StoreError::Unavailable(_)), "{early:?}");
+    store.renew_leases().await.unwrap();
+    write().await.unwrap();
+    // An older backup.
+    set(2).await;
+    write().await.unwrap();
+    store.renew_leases().await.unwrap();
+    assert_eq!(holder(&store, id).await, (me, 7));
+    set(2).await;
+    store.begin_leases().await.unwrap();
+    write().await.unwrap();
+    let orphaned = "UPDATE channels SET node = NULL, epoch = 0";
+    let session = store.session().await;
+    session.batch_execute(orphaned).await.unwrap();
+    store.begin_leases().await.unwrap();
+    write().await.unwrap();
+    assert_eq!(store.take_lost(), []);
+    assert!(lease.holds());
+}
+
 #[tokio::test]
 async fn an_order_from_before_a_take_over_is_audited_and_changes_nothing() {
     let store = testing::fresh().await;
@@ -312,7 +347,106 @@ async fn without_the_database_only_who_was_alone_puts_channels_on_air() {
     assert!(!first.is_alone() && !noted.exists());
     drop(first);
     boot(0).await;
+    // Nobody else can be on a database of its own.
+    proxies.postgres.set(testing::Manner::Refuse);
+    let own = StoreConfig {
+        private: true,
+        ..config.clone()
+    };
+    let booted = Store::connect(&own).await.unwrap();
+    assert_eq!(booted.channels_to_air().await.unwrap().0.len(), 1);
+    drop(booted);
+    proxies.postgres.set(testing::Manner::Pass);
     // The copy is still there for a start with the database.
     let first = Store::connect(&config).await.unwrap();
     assert_eq!(first.channels_to_air().await.unwrap().0.len(), 1);
+}
+
+/// A backup that was restored into another folder, a daemon that was there once: with no channels it airs nothing.
+#[tokio::test]
+async fn who_was_alone_and_has_no_channels_keeps_nobody_from_being_alone() {
+    let store = testing::fresh().await;
+    let other = daemon(&store, "other").await;
+    assert!(!other.is_alone(), "the first one lives");
+    run_out(&store, true).await;
+    other.renew_leases().await.unwrap();
+    assert!(other.is_alone());
+    stored(&store, &Principal::daemon(), "One").await;
+    run_out(&store, true).await;
+    other.renew_leases().await.unwrap();
+    assert!(!other.is_alone());
+}
+
+#[tokio::test]
+async fn a_channel_is_taken_after_two_renewals_in_a_row() {
+    let (store, proxies) = testing::behind_proxies().await;
+    stored(&store, &Principal::daemon(), "One").await;
+    let other = StoreConfig {
+        node: NodeConfig::new("other"),
+        ..store.direct().clone()
+    };
+    let first = Store::connect(&other).await.unwrap();
+    run_out(&store, false).await;
+    assert_eq!(first.abandoned_channels().await.unwrap(), [], "one");
+    first.renew_leases().await.unwrap();
+    assert_eq!(first.abandoned_channels().await.unwrap().len(), 1, "two");
+    first.renewal_failed();
+    for renewals in 0..2 {
+        let found = first.abandoned_channels().await.unwrap();
+        assert_eq!(found, [], "{renewals} after one that failed");
+        first.renew_leases().await.unwrap();
+    }
+    assert_eq!(first.abandoned_channels().await.unwrap().len(), 1);
+    drop(proxies);
+}
+
+#[tokio::test]
+async fn one_that_stops_being_alone_is_not_without_a_lease_for_a_moment() {
+    let store = testing::fresh().await;
+    let mut config = config(&store, "short");
+    config.node.lease = Duration::from_millis(300);
+    run_out(&store, false).await;
+    let short = Store::connect(&config).await.unwrap();
+    let channel = stored(&short, &Principal::daemon(), "One").await;
+    let lease = short.lease(channel.id).unwrap();
+    assert!(short.is_alone());
+    let _other = daemon(&store, "other").await;
+    short.renew_leases().await.unwrap();
+    assert!(!short.is_alone());
+    // It runs out, nobody lets go of it, and it is renewed.
+    let ran_out = tokio::time::timeout(Duration::from_secs(30), short.until_lost()).await;
+    ran_out.expect("it runs out");
+    assert!(!lease.holds());
+    let held = tokio::spawn({
+        let lease = lease.clone();
+        async move { lease.until_held().await }
+    });
+    let renewed = async {
+        while !held.is_finished() {
+            short.renew_leases().await.unwrap();
+        }
+    };
+    let renewed = tokio::time::timeout(Duration::from_secs(30), renewed).await;
+    renewed.expect("the same lease holds again");
+}
+
+#[tokio::test]
+async fn what_is_in_the_way_of_taking_what_is_nobodys_does_not_keep_a_daemon_from_starting() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let mut raised = alert(who.client, AlertKind::ChannelError);
+    raised.key = Key::new(
+        AlertKind::ChannelError,
+        Subject::Channel(stored(&store, &who, "One").await.id),
+    );
+    store.save_alert(&raised).await.unwrap();
+    let session = store.session().await;
+    let orphaned = "UPDATE alerts SET node = NULL";
+    session.batch_execute(orphaned).await.unwrap();
+    raised.id = playout_domain::AlertId::from(Uuid::now_v7());
+    store.save_alert(&raised).await.unwrap();
+    store.begin_leases().await.unwrap();
+    let count = "SELECT count(*) FILTER (WHERE node IS NULL), count(*) FILTER (WHERE closed_at IS NULL) FROM alerts";
+    let row = session.query_one(count, &[]).await.unwrap();
+    assert_eq!((row.get(0), row.get(1)), (0_i64, 1_i64));
 }

@@ -10,8 +10,8 @@ use playout_domain::limits::PlanLimits;
 use playout_domain::{Channel, ChannelId, ChannelStatus, Desired, Profile, RenditionId};
 use playout_store::testing::{self, Manner, Proxies, TestStore};
 use playout_store::{
-    Airtime, ExportedHeads, KeySource, NewToken, Order, Principal, Rendition, Scope, Server, Store,
-    StoreConfig, StoreError,
+    Airtime, Cause, ExportedHeads, KeySource, NewToken, Order, Principal, Rendition, Scope, Server,
+    Store, StoreConfig, StoreError,
 };
 use uuid::Uuid;
 
@@ -624,11 +624,17 @@ async fn a_database_that_goes_away_during_the_start_does_not_end_it() {
         .unwrap();
     assert_the_same(&daemon, &given).await;
     assert!(!daemon.is_taken_up(), "what it has is compared later");
+    let id = given.channel.id;
+    let lease = daemon.lease(id).unwrap();
     proxies.postgres.set(Manner::Pass);
     daemon.until_reached().await;
     daemon.begin_leases().await.unwrap();
+    assert_eq!(daemon.take_lost(), []);
+    assert!(lease.holds(), "what airs goes on");
     daemon.take_up();
     daemon.until_recordable().await;
+    let life = &given.channel.life;
+    daemon.save_life(id, life, Cause::Automatic).await.unwrap();
 }
 
 /// What a client chose is never chosen by the daemon: what the database has of it counts.
