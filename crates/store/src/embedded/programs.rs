@@ -1,8 +1,10 @@
 //! Where the servers' programs are: PostgreSQL in Debian's versioned folders or on the PATH, Redis on the PATH.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use super::error::EmbeddedError;
 
@@ -91,8 +93,21 @@ fn complete(bin: &Path) -> bool {
     bin.is_absolute() && bin.join("postgres").is_file() && bin.join("initdb").is_file()
 }
 
-/// The major version, from `postgres (PostgreSQL) 15.18 (Debian …)`.
+/// The major version. A program is asked once: it is another server's restart that asks again, and one that hangs
+/// then would hold up everything.
 fn version_of(bin: &Path) -> Option<String> {
+    static ASKED: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+    let known = || ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let before = known().get(bin).cloned();
+    before.or_else(|| {
+        let version = ask_version(bin)?;
+        known().insert(bin.to_owned(), version.clone());
+        Some(version)
+    })
+}
+
+/// From `postgres (PostgreSQL) 15.18 (Debian …)`.
+fn ask_version(bin: &Path) -> Option<String> {
     let output = Command::new(bin.join("postgres"))
         .arg("--version")
         .output()
@@ -121,4 +136,35 @@ pub(super) fn redis(programs: &Programs) -> Result<PathBuf, EmbeddedError> {
             package: "redis-server",
             setting: "redis.url",
         })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_program_is_asked_for_its_version_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let asked = folder.path().join("asked");
+        let script = format!(
+            "#!/bin/sh\necho x >>{}\necho 'postgres (PostgreSQL) 15.18 (Debian)'\n",
+            asked.display()
+        );
+        for program in ["postgres", "initdb"] {
+            let program = folder.path().join(program);
+            std::fs::write(&program, &script).unwrap();
+            std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let programs = Programs {
+            postgres_versions: folder.path().join("none"),
+            path: folder.path().into(),
+        };
+        for _ in 0..3 {
+            let found = postgres(&programs, Some("15"), Path::new("cluster")).unwrap();
+            assert_eq!(found.bin, folder.path());
+        }
+        assert_eq!(std::fs::read_to_string(&asked).unwrap(), "x\n");
+    }
 }
