@@ -294,6 +294,16 @@ impl Stage {
     }
 }
 
+impl Drop for Stage {
+    /// Viewers hold the daemon: it ends when they have, also where the soak cannot go on.
+    fn drop(&mut self) {
+        self.scene.end();
+        self.followers
+            .drain(..)
+            .for_each(|viewer| drop(viewer.end()));
+    }
+}
+
 fn start(data: &Path) -> Daemon {
     let mark = Path::new(gauges::mark());
     Daemon::start_in(data, SETTINGS, &[], &[(gauges::MARK, mark)])
