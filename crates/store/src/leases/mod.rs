@@ -175,6 +175,7 @@ pub(crate) struct Leases {
     shared: AtomicBool,
     /// What keeps this daemon from taking over channels whose lease has run out, as it was told last.
     told: RwLock<Vec<NodeId>>,
+    watched: Mutex<take_over::Watched>,
     /// That it is alone could not be noted on disk the last time.
     not_noted: AtomicBool,
     /// What keeps this daemon from being alone, as it was told last.
@@ -193,6 +194,7 @@ impl Leases {
             claiming: tokio::sync::RwLock::default(),
             granted: AtomicBool::new(false),
             settled: AtomicBool::new(false),
+            watched: Mutex::default(),
             not_noted: AtomicBool::new(false),
             other: Mutex::default(),
             shared: AtomicBool::new(true),

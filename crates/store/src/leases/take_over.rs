@@ -1,7 +1,9 @@
 //! Channels whose holder has gone: found, and taken over, one transaction each with its audit entry.
 
+use std::collections::HashMap;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::{ChannelId, ClientId, NodeId};
@@ -10,7 +12,7 @@ use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::claims::seconds;
-use super::{NodeConfig, NodeView};
+use super::{NodeConfig, NodeView, elapsed};
 use crate::Store;
 use crate::audit::{Change, record};
 use crate::error::StoreError;
@@ -26,41 +28,89 @@ pub struct Abandoned {
     client: ClientId,
     /// Who held it.
     pub from: NodeView,
+    lease: Seen,
+}
+
+/// A lease of another daemon as it was read: a renewal changes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    epoch: i64,
+    until: Option<Timestamp>,
+}
+
+/// Leases of other daemons, and since when each has not changed, in milliseconds of [`elapsed`].
+#[derive(Debug, Default)]
+pub(super) struct Watched(HashMap<ChannelId, (Seen, u64)>);
+
+impl Watched {
+    /// Notes what was read now; keeps those that nobody has renewed for as long as `lease`, by the clock here:
+    /// that of the database may have been set.
+    fn unchanged(&mut self, read: &mut Vec<Abandoned>, lease: Duration) {
+        let now = elapsed();
+        let mut before = std::mem::take(&mut self.0);
+        read.retain(|one| {
+            let known = before.remove(&one.id);
+            let known = known.filter(|(seen, _)| *seen == one.lease);
+            let since = known.map_or(now, |(_, since)| since);
+            self.0.insert(one.id, (one.lease, since));
+            Duration::from_millis(now.saturating_sub(since)) >= lease
+        });
+    }
 }
 
 impl Store {
-    /// The channels of other daemons whose lease has run out; none while others have had no time to renew. Those
-    /// of a daemon that was alone are not among them: it may still air. That is logged once.
+    /// The channels of other daemons whose lease has run out, by the database's clock and by what was read here;
+    /// none while others have had no time to renew. Those of a daemon that was alone are not among them: it may still air. That is logged once.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn abandoned_channels(&self) -> Result<Vec<Abandoned>, StoreError> {
         let leases = &self.0.leases;
-        if !leases.settled.load(Ordering::Acquire) {
-            return Ok(Vec::new());
-        }
         let node = leases.node.id;
         let found = self.database().run(move |session| {
             Box::pin(async move {
-                let sql = "SELECT c.id, c.client_id, n.id AS node, n.name, n.url, n.alone
+                let sql = "SELECT c.id, c.client_id, n.id AS node, n.name, n.url, n.alone,
+                        c.epoch, c.lease_until, c.lease_until < now() AS over
                     FROM channels c JOIN nodes n ON n.id = c.node
-                    WHERE c.node <> $1 AND c.lease_until < now() ORDER BY c.id";
+                    WHERE c.node <> $1 ORDER BY c.id";
                 let rows = session.query(sql, &[&node.uuid()]).await?;
                 let found = rows.iter().map(|row| {
                     let abandoned = Abandoned {
                         id: ChannelId::from(row.try_get::<_, Uuid>("id")?),
                         client: ClientId::from(row.try_get::<_, Uuid>("client_id")?),
                         from: NodeView::read(row)?,
+                        lease: Seen {
+                            epoch: row.try_get("epoch")?,
+                            until: row.try_get("lease_until")?,
+                        },
                     };
-                    Ok((abandoned, row.try_get("alone")?))
+                    let over: Option<bool> = row.try_get("over")?;
+                    Ok((abandoned, over == Some(true), row.try_get("alone")?))
                 });
-                found.collect::<Result<Vec<(Abandoned, bool)>, StoreError>>()
+                found.collect::<Result<Vec<(Abandoned, bool, bool)>, StoreError>>()
             })
         });
-        let (withheld, abandoned): (Vec<_>, Vec<_>) =
-            found.await?.into_iter().partition(|(_, alone)| *alone);
-        self.tell_withheld(withheld.into_iter().map(|(one, _)| one).collect());
-        Ok(abandoned.into_iter().map(|(one, _)| one).collect())
+        let (mut all, mut withheld, mut over) = (Vec::new(), Vec::new(), Vec::new());
+        for (one, is_over, alone) in found.await? {
+            match (is_over, alone) {
+                (true, true) => withheld.push(one.clone()),
+                (true, false) => over.push(one.id),
+                (false, _) => {}
+            }
+            all.push(one);
+        }
+        let mut watched = leases
+            .watched
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        watched.unchanged(&mut all, leases.node.lease);
+        drop(watched);
+        if !leases.settled.load(Ordering::Acquire) {
+            return Ok(Vec::new());
+        }
+        self.tell_withheld(withheld);
+        all.retain(|one| over.contains(&one.id));
+        Ok(all)
     }
 
     fn tell_withheld(&self, withheld: Vec<Abandoned>) {
@@ -112,7 +162,12 @@ async fn take(
     node: &NodeConfig,
     wanted: &Abandoned,
 ) -> Result<Option<(i64, Timestamp)>, StoreError> {
-    let Abandoned { id, client, from } = wanted;
+    let Abandoned {
+        id,
+        client,
+        from,
+        lease: Seen { epoch: seen, until },
+    } = wanted;
     match LockedClient::lock(tx, *client).await {
         Err(StoreError::NotFound) => return Ok(None),
         Err(error) => return Err(error),
@@ -120,6 +175,7 @@ async fn take(
     }
     let sql = "WITH due AS (
             SELECT id FROM channels c WHERE id = $1 AND node = $2 AND lease_until < now()
+                AND epoch = $5 AND lease_until = $6
                 AND NOT EXISTS (SELECT FROM nodes n WHERE n.id = c.node AND n.alone)
             FOR NO KEY UPDATE)
         UPDATE channels c SET node = $3, epoch = c.epoch + 1, taken_at = clock_timestamp(),
@@ -128,7 +184,7 @@ async fn take(
     let lease = seconds(node.lease);
     let (before, after) = (from.id.uuid(), node.id.uuid());
     let row = tx
-        .query_opt(sql, &[&id.uuid(), &before, &after, &lease])
+        .query_opt(sql, &[&id.uuid(), &before, &after, &lease, seen, until])
         .await?;
     let Some(row) = row else { return Ok(None) };
     let (epoch, at): (i64, Timestamp) = (row.try_get(0)?, row.try_get(1)?);

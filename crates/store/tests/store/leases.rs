@@ -9,7 +9,8 @@ use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::{AlertKind, Channel, ChannelId, ChannelStatus, Desired, HistoryId};
 use playout_store::testing::{self, TestStore};
 use playout_store::{
-    Cause, HistoryEntry, NodeConfig, Order, Principal, Store, StoreConfig, StoreError, release,
+    Abandoned, Cause, HistoryEntry, NodeConfig, Order, Principal, Store, StoreConfig, StoreError,
+    release,
 };
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -25,9 +26,26 @@ async fn daemon(store: &TestStore, name: &str) -> Store {
 
 fn config(store: &TestStore, name: &str) -> StoreConfig {
     StoreConfig {
-        node: NodeConfig::new(name),
+        node: NodeConfig {
+            lease: Duration::from_secs(2),
+            ..NodeConfig::new(name)
+        },
         ..store.config().clone()
     }
+}
+
+/// What a daemon may take, once it has looked on for as long as a lease.
+async fn abandoned(daemon: &Store) -> Vec<Abandoned> {
+    let looking = async {
+        loop {
+            let found = daemon.abandoned_channels().await.unwrap();
+            if !found.is_empty() {
+                return found;
+            }
+        }
+    };
+    let found = tokio::time::timeout(Duration::from_secs(30), looking).await;
+    found.expect("a channel that is abandoned")
 }
 
 /// The leases of everybody have run out; `alone` is what they had said.
@@ -93,11 +111,15 @@ async fn of_many_that_want_a_channel_one_gets_it() {
     for daemon in &daemons {
         daemon.renew_leases().await.unwrap();
     }
+    let mut found = Vec::new();
+    for daemon in &daemons {
+        found.push(abandoned(daemon).await);
+    }
     let mut racing = JoinSet::new();
-    for daemon in daemons {
+    for (daemon, found) in daemons.into_iter().zip(found) {
         racing.spawn(async move {
             let mut won = 0;
-            for abandoned in daemon.abandoned_channels().await.unwrap() {
+            for abandoned in found {
                 won += u32::from(daemon.take_over(&abandoned).await.unwrap());
             }
             // Whoever has it holds it, and nobody else does.
@@ -127,7 +149,7 @@ async fn whoever_has_lost_a_channel_writes_nothing_about_it() {
     let other = daemon(&store, "other").await;
     run_out(&store, false).await;
     other.renew_leases().await.unwrap();
-    for abandoned in other.abandoned_channels().await.unwrap() {
+    for abandoned in abandoned(&other).await {
         assert!(other.take_over(&abandoned).await.unwrap());
     }
     let id = channel.id;
@@ -230,7 +252,7 @@ async fn an_order_from_before_a_take_over_is_audited_and_changes_nothing() {
     let other = daemon(&store, "other").await;
     run_out(&store, false).await;
     other.renew_leases().await.unwrap();
-    let abandoned = other.abandoned_channels().await.unwrap();
+    let abandoned = abandoned(&other).await;
     assert!(other.take_over(&abandoned[0]).await.unwrap());
     store.journal(&order).await.unwrap();
     // Whoever looks after the stores brings it into the database.
@@ -264,7 +286,7 @@ async fn who_was_alone_keeps_its_channels_until_it_is_seen_again_or_released() {
     assert!(refused.to_string().contains("known: "), "{refused}");
     let released = release(database, "playoutd").await.unwrap();
     assert_eq!((released.channels, released.id), (1, store.node().id));
-    let abandoned = other.abandoned_channels().await.unwrap();
+    let abandoned = abandoned(&other).await;
     assert_eq!(abandoned.len(), 1);
     let audit = store
         .audit(Principal::daemon().client, 0, 100)
@@ -272,6 +294,7 @@ async fn who_was_alone_keeps_its_channels_until_it_is_seen_again_or_released() {
         .unwrap();
     assert_eq!(audit.last().unwrap().operation, "node.release");
     // It is back before anybody has taken the channel: it has it still, and is not alone any more.
+    other.renew_leases().await.unwrap();
     store.renew_leases().await.unwrap();
     assert!(!store.is_alone());
     assert!(!other.take_over(&abandoned[0]).await.unwrap());
@@ -379,25 +402,35 @@ async fn who_was_alone_and_has_no_channels_keeps_nobody_from_being_alone() {
 
 #[tokio::test]
 async fn a_channel_is_taken_after_two_renewals_in_a_row() {
-    let (store, proxies) = testing::behind_proxies().await;
+    let store = testing::fresh().await;
     stored(&store, &Principal::daemon(), "One").await;
-    let other = StoreConfig {
-        node: NodeConfig::new("other"),
-        ..store.direct().clone()
-    };
-    let first = Store::connect(&other).await.unwrap();
+    let other = daemon(&store, "other").await;
     run_out(&store, false).await;
-    assert_eq!(first.abandoned_channels().await.unwrap(), [], "one");
-    first.renew_leases().await.unwrap();
-    assert_eq!(first.abandoned_channels().await.unwrap().len(), 1, "two");
-    first.renewal_failed();
+    assert_eq!(other.abandoned_channels().await.unwrap(), [], "one");
+    other.renew_leases().await.unwrap();
+    assert_eq!(abandoned(&other).await.len(), 1, "two");
+    other.renewal_failed();
     for renewals in 0..2 {
-        let found = first.abandoned_channels().await.unwrap();
+        let found = other.abandoned_channels().await.unwrap();
         assert_eq!(found, [], "{renewals} after one that failed");
-        first.renew_leases().await.unwrap();
+        other.renew_leases().await.unwrap();
     }
-    assert_eq!(first.abandoned_channels().await.unwrap().len(), 1);
-    drop(proxies);
+    assert_eq!(other.abandoned_channels().await.unwrap().len(), 1);
+}
+
+/// The clock of the database was set: the lease is over by it, and the holder renews it all the same.
+#[tokio::test]
+async fn a_lease_that_changes_is_not_taken_whatever_the_clock_says() {
+    let store = testing::fresh().await;
+    stored(&store, &Principal::daemon(), "One").await;
+    let other = daemon(&store, "other").await;
+    run_out(&store, false).await;
+    other.renew_leases().await.unwrap();
+    let found = abandoned(&other).await;
+    let renewed = "UPDATE channels SET lease_until = now() - interval '1 h'";
+    store.session().await.batch_execute(renewed).await.unwrap();
+    assert!(!other.take_over(&found[0]).await.unwrap());
+    assert_eq!(other.abandoned_channels().await.unwrap(), []);
 }
 
 #[tokio::test]
