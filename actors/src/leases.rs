@@ -147,11 +147,10 @@ impl Follower {
     /// What is nobody's, or its holder's no more, goes on air here.
     async fn claim(&self) -> Result<(), OpError> {
         // An order that was acknowledged and is not in the database yet would be undone by what the database has.
-        if self.store.journaled() > 0 {
-            return Ok(());
-        }
-        for id in self.store.claim_channels().await? {
-            self.open(id, None).await;
+        if self.store.journaled() == 0 {
+            for id in self.store.claim_channels().await? {
+                self.open(id, None).await;
+            }
         }
         for abandoned in self.store.abandoned_channels().await? {
             // Of an earlier time here; it would go on with numbers that the other has passed.

@@ -434,7 +434,7 @@ async fn a_lease_that_changes_is_not_taken_whatever_the_clock_says() {
 }
 
 #[tokio::test]
-async fn one_that_stops_being_alone_is_not_without_a_lease_for_a_moment() {
+async fn a_lease_that_is_renewed_after_it_ran_out_holds_again() {
     let store = testing::fresh().await;
     let mut config = config(&store, "short");
     config.node.lease = Duration::from_millis(300);
