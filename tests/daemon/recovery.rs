@@ -94,9 +94,9 @@ fn a_channel_in_error_shows_its_fallback_and_comes_back_by_itself_while_its_neig
     let (_, channel) = on_air(&daemon, 1, 700);
     let (media, neighbour) = on_air(&daemon, 2, 700);
     let fallback = daemon.import(&clip(3, 150));
-    daemon.prepared(&fallback);
     let settings = json!({ "fallbackVideo": fallback, "recoverySettings": { "maxRestarts": 1 } });
     daemon.api("PATCH", &format!("/channels/{channel}"), &settings);
+    daemon.prepared(&fallback);
     let mut viewer = Viewer::of(&daemon, &channel);
     let mut beside = Viewer::of(&daemon, &neighbour);
     viewer.follow("both are on air", BOUND, |viewer| {
