@@ -10,22 +10,11 @@ use playout_actors::{AlertsConfig, App, AppConfig, OpError, PlayoutSettings, Sou
 use playout_domain::lifecycle::Operation;
 use playout_domain::limits::PlanLimits;
 use playout_domain::{ChannelId, ChannelStatus, Desired, Policy};
-use playout_store::testing::{self, Manner, Proxies, TestStore};
+use playout_store::testing::{self, Manner, Proxies, TestStore, until};
 use playout_store::{Condition, Principal, Server, Store, StoreConfig};
 use serde_json::json;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// Waits until something holds, a minute at most.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waited = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(60), waited).await;
-    waited.unwrap_or_else(|_| panic!("never seen: {what}"));
-}
 
 /// A daemon's living tier behind proxies, with a copy on disk.
 struct House {

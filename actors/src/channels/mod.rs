@@ -6,6 +6,7 @@
 mod actor;
 mod elsewhere;
 mod handle;
+mod keeping;
 mod live;
 mod quarantine;
 mod take_up;
@@ -22,16 +23,14 @@ pub use views::{
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use jiff::Timestamp;
-use playout_domain::channel::{Channel, ChannelStatus, Desired};
+use playout_domain::channel::Channel;
 use playout_domain::config::{ChannelConfig, DestinationEdit};
-use playout_domain::ids::{ChannelId, DestinationId, MediaId};
+use playout_domain::ids::{ChannelId, DestinationId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::plan::{Plan, Rotation};
-use playout_store::{Airtime, Lease, Principal, ToAir};
-use ractor::ActorRef;
+use playout_store::{Airtime, Principal, ToAir};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,16 +39,12 @@ use crate::hub::Event as HubEvent;
 use crate::library::LibraryFact;
 use crate::playout::HlsOutput;
 use crate::rtmp::{Validation, validate};
-use crate::supervise::{ChildError, ChildSpec, Supervisor};
-use crate::tree::CHANNEL;
+use crate::supervise::Supervisor;
 pub(crate) use actor::Environment;
-use actor::{Args, ChannelActor, Msg, Pen, Reply};
+use actor::{Msg, Reply};
 use handle::{Handle, Snapshot};
 pub(crate) use live::Live;
 use quarantine::Quarantine;
-
-/// How long a channel may take to go off air when the daemon ends.
-const DRAIN: Duration = Duration::from_secs(10);
 
 /// The channels of this daemon. Cheap to clone.
 #[derive(Clone)]
@@ -417,120 +412,6 @@ impl Channels {
         Some(self.handles().get(&id)?.status())
     }
 
-    /// Alerts on channels that are off air or not there are over, and whoever watches the daemon's start may
-    /// ask how far it is.
-    fn answer_to_alerts(&self) {
-        let alerts = &self.inner.environment.alerts;
-        let is_wanted = |channel| {
-            let known = self.handles().get(&channel).cloned();
-            known.is_some_and(|handle| handle.snapshot().channel.life.desired == Desired::Live)
-        };
-        alerts.forget_unless(is_wanted, |channel| self.is_quarantined(channel));
-        let inner = Arc::downgrade(&self.inner);
-        alerts.set_settled(move || {
-            inner
-                .upgrade()
-                .is_some_and(|inner| Self { inner }.are_as_wanted())
-        });
-    }
-
-    /// Whether every channel that should be live is, be it in ERROR.
-    fn are_as_wanted(&self) -> bool {
-        self.handles().values().all(|handle| {
-            let life = &handle.snapshot().channel.life;
-            life.desired == Desired::Stopped
-                || matches!(life.status, ChannelStatus::Live | ChannelStatus::Error)
-        })
-    }
-
-    /// Takes every channel off air; what should be live stays so.
-    pub(crate) async fn drain(&self) {
-        let ids: Vec<ChannelId> = self.handles().keys().copied().collect();
-        let mut leaving = tokio::task::JoinSet::new();
-        for id in ids {
-            let channels = self.clone();
-            leaving.spawn(async move { channels.drain_one(id).await });
-        }
-        while leaving.join_next().await.is_some() {}
-    }
-
-    async fn drain_one(&self, id: ChannelId) {
-        let (done, left) = oneshot::channel();
-        let Some(actor) = self.actor(id) else { return };
-        if actor.cast(Msg::Drain(done)).is_ok()
-            && !matches!(tokio::time::timeout(DRAIN, left).await, Ok(Ok(())))
-        {
-            tracing::warn!(channel = %id, "the channel did not go off air in time");
-        }
-    }
-
-    /// Gives a channel its handle and its actor; `recorded` says whether the database has it as it is.
-    async fn open(&self, snapshot: Snapshot, recorded: bool) -> Result<(), OpError> {
-        let Channel {
-            id,
-            client_id,
-            ref life,
-            ..
-        } = snapshot.channel;
-        let live = life.desired == Desired::Live;
-        self.inner.environment.live.set(id, client_id, live);
-        let pen = match recorded {
-            true => Pen {
-                life: Some(life.clone()),
-                airtime: Some(snapshot.airtime.clone()),
-                ..Pen::default()
-            },
-            false => Pen::default(),
-        };
-        let spool = self.inner.dir.join(id.to_string()).join("spool");
-        let lease = self.inner.environment.store.lease(id);
-        let lease = lease.unwrap_or_else(Lease::nobodys);
-        let handle = Arc::new(Handle::new(snapshot, lease, spool, pen));
-        self.inner
-            .handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Arc::clone(&handle));
-        self.add_actor(&handle).await
-    }
-
-    /// Starts the actor of a channel that has none.
-    async fn add_actor(&self, handle: &Arc<Handle>) -> Result<(), OpError> {
-        let id = handle.id;
-        let args = Args {
-            environment: Arc::clone(&self.inner.environment),
-            handle: Arc::clone(handle),
-            deleted: self.inner.deleted.clone(),
-        };
-        let make = move || (ChannelActor, args.clone());
-        let spec = ChildSpec::actor(id.to_string(), CHANNEL.restart, CHANNEL.shutdown, make);
-        self.inner
-            .supervisor
-            .add_child(spec)
-            .await
-            .map_err(OpError::internal)
-    }
-
-    /// A channel that was deleted: nothing of it stays in memory.
-    async fn forget(&self, id: ChannelId) {
-        let handle = self
-            .inner
-            .handles
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
-        if let Some(handle) = handle {
-            let client = handle.snapshot().channel.client_id;
-            self.inner.environment.live.set(id, client, false);
-        }
-        match self.inner.supervisor.terminate_child(id.to_string()).await {
-            Ok(()) | Err(ChildError::Unknown(_)) => {}
-            Err(error) => {
-                tracing::warn!(channel = %id, %error, "the actor of a deleted channel stays")
-            }
-        }
-    }
-
     /// Asks a channel's actor, and waits for its answer.
     async fn ask<T>(
         &self,
@@ -544,37 +425,6 @@ impl Channels {
         let actor = self.actor(id).ok_or_else(busy)?;
         actor.cast(order(reply)).map_err(|_| busy())?;
         answer.await.map_err(|_| busy())?
-    }
-
-    fn actor(&self, id: ChannelId) -> Option<ActorRef<Msg>> {
-        self.inner.supervisor.child(&id.to_string())
-    }
-
-    fn tell_all(&self, fact: &LibraryFact) {
-        let ids: Vec<ChannelId> = self.handles().keys().copied().collect();
-        for actor in ids.into_iter().filter_map(|id| self.actor(id)) {
-            // One that is being restarted reads the library anew.
-            let _ = actor.cast(Msg::Library(*fact));
-        }
-    }
-
-    /// The name of a channel that plays `media`.
-    fn user_of(&self, media: MediaId) -> Option<String> {
-        let uses = |snapshot: &Snapshot| {
-            snapshot.channel.config.fallback_video == Some(media)
-                || snapshot
-                    .airtime
-                    .rotation
-                    .items
-                    .iter()
-                    .any(|item| item.media_id == media)
-        };
-        let handles = self.handles();
-        let user = handles
-            .values()
-            .map(|handle| handle.snapshot())
-            .find(|snapshot| uses(snapshot))?;
-        Some(user.channel.config.name.clone())
     }
 
     /// A channel that `who` may see; any other is not there.

@@ -1,10 +1,11 @@
 //! A channel's actor on a real store, with nothing to play but the slate.
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::Generation;
-use playout_store::testing::{self, TestStore};
+use playout_store::testing::{self, TestStore, until};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -76,14 +77,6 @@ impl House {
     async fn end(self) {
         self.app.shutdown().await;
         drop(self.store);
-    }
-}
-
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(45);
-    while !holds().await {
-        assert!(Instant::now() < end, "waited too long until {what}");
-        tokio::task::yield_now().await;
     }
 }
 

@@ -25,7 +25,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::FarEndSettings;
 use super::board::FarEndView;
-use super::output::{AbortOnDrop, Shared};
+use super::output::Shared;
+use super::outputs::AbortOnDrop;
 use crate::hub::{self, kind};
 
 /// How long the task may take to end.

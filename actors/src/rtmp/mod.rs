@@ -12,12 +12,14 @@
 mod board;
 mod far_end;
 mod output;
+mod outputs;
 mod push;
 mod validate;
 
 pub(crate) use board::Board;
 pub use board::{FarEndView, Quality, RtmpView};
-pub(crate) use output::{Outputs, Shared};
+pub(crate) use output::Shared;
+pub(crate) use outputs::Outputs;
 pub use validate::Validation;
 pub(crate) use validate::validate;
 

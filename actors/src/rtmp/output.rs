@@ -1,6 +1,5 @@
-//! One task for each destination: asks its state machine what follows, and does it.
+//! One output: asks its state machine what follows, and does it.
 
-use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +7,6 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::alert::{Key, Subject};
-use playout_domain::config::ChannelConfig;
 use playout_domain::destination::{Platform, PlaybackUrl, ServerUrl};
 use playout_domain::ids::{ChannelId, DestinationId};
 use playout_domain::output::{
@@ -27,7 +25,7 @@ use tokio::time::{Instant, sleep_until};
 use super::RtmpSettings;
 use super::board::{Board, FailureView, Quality};
 use super::far_end::{FarEndTask, Sending, Watched};
-use super::push::{ENDED_WITHIN, Handed, Parameters, Push, Said};
+use super::push::{Handed, Parameters, Push, Said};
 use crate::alerts::{ErrorHandler, StreamError};
 use crate::chance;
 use crate::hub::{self, Hub, kind};
@@ -37,8 +35,8 @@ use crate::process::{ChannelGroup, Launcher};
 /// A session is made anew at the beginning of an item when so much of its time is left, and in any case
 /// when half of that is.
 const SESSION_MARGIN: f64 = 0.1;
-/// After a fault of ours the task begins anew, but not at once.
-const AFTER_A_FAULT: Duration = Duration::from_secs(1);
+/// How soon it is looked again whether a session that has to end has begun.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What all outputs of a channel work with.
 pub(crate) struct Shared {
@@ -72,9 +70,9 @@ pub(super) struct Target {
     /// Counts the changes of the key.
     pub(super) key_version: u64,
     /// What the stream is encoded to; nothing: it is copied.
-    encode: Option<Profile>,
+    pub(super) encode: Option<Profile>,
     /// The same where the network does not take it; nothing: the client has not allowed it.
-    lower: Option<Profile>,
+    pub(super) lower: Option<Profile>,
     /// Where viewers see it.
     pub(super) playback: Option<PlaybackUrl>,
 }
@@ -97,152 +95,10 @@ impl Target {
     }
 }
 
-struct Kept {
-    /// Dropped to end the output.
-    target: watch::Sender<Target>,
-    task: JoinHandle<()>,
-}
-
-/// The RTMP outputs of one channel, as its configuration and its life want them.
-#[derive(Default)]
-pub(crate) struct Outputs {
-    kept: HashMap<DestinationId, Kept>,
-    /// Those that are taking leave.
-    leaving: HashMap<DestinationId, JoinHandle<()>>,
-    /// Counts the changes of keys.
-    key_version: u64,
-}
-
-impl Outputs {
-    /// Makes the outputs what `config` says; there are none while the channel is not `on_air`. The keys of
-    /// `rekeyed` have changed.
-    pub(crate) fn sync(
-        &mut self,
-        shared: impl Fn() -> Shared,
-        config: &ChannelConfig,
-        on_air: bool,
-        rekeyed: &HashSet<DestinationId>,
-    ) {
-        self.key_version += u64::from(!rekeyed.is_empty());
-        let profile = Profile::of(config);
-        let mut wanted = HashMap::new();
-        for destination in &config.rtmp_destinations {
-            let Some(id) = destination.id.filter(|_| on_air && destination.enabled) else {
-                continue;
-            };
-            let kept = self.kept.get(&id).filter(|_| !rekeyed.contains(&id));
-            let target = Target {
-                id,
-                url: destination.server_url.clone(),
-                platform: destination.platform,
-                keyed: destination.stream_key.is_set(),
-                key_version: kept.map_or(self.key_version, |kept| kept.target.borrow().key_version),
-                encode: destination.encode.profile(&profile),
-                lower: destination
-                    .allow_lower_quality
-                    .then(|| destination.encode.lowered(&profile)),
-                playback: destination.playback_url.clone(),
-            };
-            wanted.insert(id, target);
-        }
-        self.leaving.retain(|_, task| !task.is_finished());
-        let gone: Vec<_> = self
-            .kept
-            .extract_if(|id, _| !wanted.contains_key(id))
-            .collect();
-        if on_air && !gone.is_empty() {
-            // Switched off or removed; what leaves the air takes its alerts along.
-            let Shared { alerts, of, .. } = shared();
-            for (id, _) in &gone {
-                alerts.recovered(suspension(of.id, *id));
-            }
-        }
-        self.leaving
-            .extend(gone.into_iter().map(|(id, kept)| (id, kept.task)));
-        for (id, target) in wanted {
-            match self.kept.get(&id) {
-                Some(kept) => {
-                    kept.target.send_if_modified(|before| {
-                        let changed = *before != target;
-                        *before = target;
-                        changed
-                    });
-                }
-                None => {
-                    let (sender, receiver) = watch::channel(target);
-                    let before = self.leaving.remove(&id);
-                    let task = tokio::spawn(keep(Arc::new(shared()), receiver, before));
-                    let kept = Kept {
-                        target: sender,
-                        task,
-                    };
-                    self.kept.insert(id, kept);
-                }
-            }
-        }
-    }
-
-    /// Ends all of them; they are gone when this returns, which it does in bounded time.
-    pub(crate) async fn end(&mut self) {
-        let kept = self.kept.drain().map(|(_, kept)| kept.task);
-        let leaving = self.leaving.drain().map(|(_, task)| task);
-        let tasks: Vec<JoinHandle<()>> = kept.chain(leaving).collect();
-        let all = async {
-            for task in tasks {
-                // However it ended, it is gone.
-                drop(task.await);
-            }
-        };
-        if tokio::time::timeout(ENDED_WITHIN, all).await.is_err() {
-            tracing::warn!("an RTMP output did not end in time");
-        }
-    }
-}
-
 /// The alert on an output that failed too often.
-const fn suspension(channel: ChannelId, destination: DestinationId) -> Key {
+pub(super) const fn suspension(channel: ChannelId, destination: DestinationId) -> Key {
     let output = Subject::Output(channel, destination);
     Key::new(AlertKind::OutputSuspended, output)
-}
-
-/// Keeps one output's task running until nobody wants anything of it. Servers take one connection at a
-/// time under one key, so it waits for the one `before`.
-async fn keep(
-    shared: Arc<Shared>,
-    target: watch::Receiver<Target>,
-    before: Option<JoinHandle<()>>,
-) {
-    if let Some(before) = before {
-        drop(before.await);
-    }
-    let id = target.borrow().id;
-    shared.board.begin(id);
-    loop {
-        let output = Output::new(Arc::clone(&shared), target.clone());
-        let running = AbortOnDrop(tokio::spawn(output.run()));
-        match running.join().await {
-            Ok(()) => return,
-            Err(fault) => {
-                tracing::error!(channel = %shared.of.id, destination = %id, %fault, "an RTMP output has a fault; it begins anew");
-                tokio::time::sleep(AFTER_A_FAULT).await;
-            }
-        }
-    }
-}
-
-/// A task that ends when nobody waits for it any more.
-pub(super) struct AbortOnDrop<T>(pub(super) JoinHandle<T>);
-
-impl<T> AbortOnDrop<T> {
-    pub(super) async fn join(mut self) -> Result<T, tokio::task::JoinError> {
-        (&mut self.0).await
-    }
-}
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 impl Shared {
@@ -278,7 +134,7 @@ impl Shared {
 }
 
 /// See the module's head.
-struct Output {
+pub(super) struct Output {
     shared: Arc<Shared>,
     /// Where it should go.
     wanted: watch::Receiver<Target>,
@@ -304,7 +160,7 @@ struct Output {
 }
 
 impl Output {
-    fn new(shared: Arc<Shared>, mut wanted: watch::Receiver<Target>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, mut wanted: watch::Receiver<Target>) -> Self {
         let (says, said) = mpsc::unbounded_channel();
         let target = wanted.borrow_and_update().clone();
         Self {
@@ -325,7 +181,7 @@ impl Output {
         }
     }
 
-    async fn run(mut self) {
+    pub(super) async fn run(mut self) {
         self.follow(Event::Wanted(true));
         loop {
             let far = Instant::now() + Duration::from_secs(86_400);
@@ -440,7 +296,7 @@ impl Output {
     /// The platform's limit is near.
     fn end_session(&mut self) {
         if self.life.status() != OutputStatus::Live {
-            self.session_ends = Some(Instant::now() + AFTER_A_FAULT);
+            self.session_ends = Some(Instant::now() + AGAIN);
             return;
         }
         self.session_ends = None;

@@ -11,7 +11,7 @@ use playout_domain::StreamKey;
 use playout_domain::destination::ServerUrl;
 use playout_domain::output::{Connection, FailureKind};
 use playout_domain::units::FrameRate;
-use playout_media::ffmpeg::{Progress, Publish, RtmpFailure, publish, rtmp_failure};
+use playout_media::ffmpeg::{Progress, Publish, publish, rtmp_failure};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
@@ -269,7 +269,7 @@ impl Attempt {
                     _ if matches!(exit, ExitKind::Overran(_)) => {
                         (FailureKind::Local, format!("FFmpeg {exit}"))
                     }
-                    Some(failure) => (kind(failure), failure.to_string()),
+                    Some(kind) => (kind, kind.to_string()),
                     None => (FailureKind::Unknown, format!("FFmpeg {exit}")),
                 })
             }
@@ -431,16 +431,4 @@ async fn write(stdin: &mut pipe::Sender, rest: &mut Bytes, left: usize) -> std::
 fn pace(aired: &Aired, rate: FrameRate, waiting: usize) -> Duration {
     let lasts = rate.duration(u64::from(aired.frames));
     if waiting > 1 { lasts / 2 } else { lasts }
-}
-
-fn kind(failure: RtmpFailure) -> FailureKind {
-    match failure {
-        RtmpFailure::Dns => FailureKind::Dns,
-        RtmpFailure::Refused => FailureKind::Refused,
-        RtmpFailure::Network => FailureKind::Network,
-        RtmpFailure::Tls => FailureKind::Tls,
-        RtmpFailure::Rejected => FailureKind::Rejected,
-        RtmpFailure::RemoteClosed => FailureKind::RemoteClosed,
-        RtmpFailure::Stalled => FailureKind::Stalled,
-    }
 }

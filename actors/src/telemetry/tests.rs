@@ -8,7 +8,7 @@ use std::time::Duration;
 use playout_domain::lifecycle::ChannelStatus;
 use playout_domain::units::BitsPerSecond;
 use playout_store::operator;
-use playout_store::testing::{self, Manner};
+use playout_store::testing::{self, Manner, found};
 use playout_store::{Server, Store};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -35,21 +35,6 @@ fn beat(channel: ChannelId, number: u64) -> Heartbeat {
     }
 }
 
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let end = std::time::Instant::now() + Duration::from_secs(20);
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(
-            std::time::Instant::now() < end,
-            "waited too long until {what}"
-        );
-        // What is waited for runs on this thread, too.
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test]
 async fn heartbeats_reach_listeners_at_once_redis_soon_and_postgresql_at_the_latest_at_the_end() {
     let store = testing::fresh().await;
@@ -72,7 +57,7 @@ async fn heartbeats_reach_listeners_at_once_redis_soon_and_postgresql_at_the_lat
             (Some(operator()), &json!(number))
         );
     }
-    until("Redis has the latest", || async {
+    found("Redis has the latest", || async {
         let hot = store.hot().heartbeat(channel).await.unwrap()?;
         (hot == beat(channel, 2)).then_some(())
     })
@@ -103,7 +88,7 @@ async fn a_full_batch_is_written_before_its_time() {
             tokio::task::yield_now().await;
         }
     }
-    until("a batch is written", || async {
+    found("a batch is written", || async {
         (store.heartbeats(channel, 2000).await.unwrap().len() >= BATCH).then_some(())
     })
     .await;
@@ -153,7 +138,7 @@ async fn whichever_store_is_away_heartbeats_take_the_other_way_and_none_is_lost_
         send();
         known(&store, Server::Redis, false).await;
         let count = send();
-        until("PostgreSQL has them", || async {
+        found("PostgreSQL has them", || async {
             (stored(&store, channel).await.len() as u64 == count).then_some(())
         })
         .await;
@@ -165,17 +150,17 @@ async fn whichever_store_is_away_heartbeats_take_the_other_way_and_none_is_lost_
     send();
     known(&store, Server::Postgres, false).await;
     let count = send();
-    until("nothing waits in memory", || async {
+    found("nothing waits in memory", || async {
         (telemetry.view().waiting == 0).then_some(())
     })
     .await;
     assert!(!store.queued_heartbeats(10).await.unwrap().is_empty());
     proxies.postgres.set(Manner::Pass);
-    until("PostgreSQL has them", || async {
+    found("PostgreSQL has them", || async {
         (stored(&store, channel).await.len() as u64 == count).then_some(())
     })
     .await;
-    until("the queue is empty", || async {
+    found("the queue is empty", || async {
         store
             .queued_heartbeats(10)
             .await
@@ -224,11 +209,11 @@ async fn what_does_not_fit_while_both_are_away_is_counted_told_and_noted() {
     assert!(view.lost_since.is_some() && view.lost_since <= view.lost_until);
     proxies.postgres.set(Manner::Pass);
     proxies.redis.set(Manner::Pass);
-    until("the rest is written", || async {
+    found("the rest is written", || async {
         (stored(&store, channel).await == [7, 8, 9, 10, 11]).then_some(())
     })
     .await;
-    until("the loss is noted", || async {
+    found("the loss is noted", || async {
         let session = store.session().await;
         let noted = session
             .query("SELECT lost FROM telemetry_losses", &[])
@@ -265,17 +250,17 @@ async fn what_was_given_up_and_turns_up_in_a_store_is_not_lost() {
     for number in 1..10 {
         telemetry.record(operator(), beat(channel, number));
     }
-    until("the first is counted as lost", || async {
+    found("the first is counted as lost", || async {
         (telemetry.view().lost == 5).then_some(())
     })
     .await;
     proxies.redis.set(Manner::Pass);
     proxies.postgres.set(Manner::Pass);
-    until("it turns up", || async {
+    found("it turns up", || async {
         (stored(&store, channel).await == [0, 5, 6, 7, 8, 9]).then_some(())
     })
     .await;
-    until("it is not counted any more", || async {
+    found("it is not counted any more", || async {
         (telemetry.view().lost == 4).then_some(())
     })
     .await;

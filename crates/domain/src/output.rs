@@ -7,6 +7,7 @@
 //! it goes on trying slowly; whatever fails here is nobody else's; a fact of an earlier connection
 //! changes nothing.
 
+use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -45,6 +46,23 @@ pub enum FailureKind {
     Local,
     /// It ended, and nothing says why.
     Unknown,
+}
+
+impl fmt::Display for FailureKind {
+    /// A sentence for people, without its full stop.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dns => "the host cannot be found",
+            Self::Refused => "nobody listens on the server's port",
+            Self::Network => "the server does not answer",
+            Self::Tls => "no trusted encrypted connection can be made",
+            Self::Rejected => "the server does not take the app or the stream key",
+            Self::RemoteClosed => "the server closed the connection",
+            Self::Stalled => "the server stopped taking media",
+            Self::Local => "the process that pushes cannot run",
+            Self::Unknown => "the push ended, and nothing says why",
+        })
+    }
 }
 
 impl FailureKind {

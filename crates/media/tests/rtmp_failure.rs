@@ -7,7 +7,8 @@ mod receiver;
 use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 
-use playout_media::ffmpeg::{RtmpFailure, rtmp_failure};
+use playout_domain::output::FailureKind;
+use playout_media::ffmpeg::rtmp_failure;
 use receiver::{Receiver, TlsFront};
 
 const KEY: &str = "live_sesame";
@@ -56,7 +57,7 @@ impl Push {
     }
 
     /// Why it ended.
-    fn failure(self) -> Option<RtmpFailure> {
+    fn failure(self) -> Option<FailureKind> {
         let said = self.said();
         let failure = rtmp_failure(&said);
         assert!(failure.is_some(), "not understood: {said}");
@@ -89,7 +90,7 @@ fn a_stream_arrives_and_its_key_is_in_no_command_line() {
     );
     assert!(!push.command_line().contains(KEY));
     receiver.stop();
-    assert_eq!(push.failure(), Some(RtmpFailure::RemoteClosed));
+    assert_eq!(push.failure(), Some(FailureKind::RemoteClosed));
     let recordings = receiver.recordings(KEY);
     assert_eq!(recordings.len(), 1);
     let decoded = Command::new("ffmpeg")
@@ -108,17 +109,17 @@ fn a_stream_arrives_and_its_key_is_in_no_command_line() {
 fn a_platform_that_is_not_there() {
     let receiver = Receiver::start();
     let unknown = Push::to("rtmp://no-such-host.invalid/live");
-    assert_eq!(unknown.failure(), Some(RtmpFailure::Dns));
+    assert_eq!(unknown.failure(), Some(FailureKind::Dns));
     receiver.kill();
     assert_eq!(
         Push::to(&receiver.url()).failure(),
-        Some(RtmpFailure::Refused)
+        Some(FailureKind::Refused)
     );
     receiver.start_again();
     receiver.freeze();
     assert_eq!(
         Push::to(&receiver.url()).failure(),
-        Some(RtmpFailure::Network)
+        Some(FailureKind::Network)
     );
 }
 
@@ -126,18 +127,18 @@ fn a_platform_that_is_not_there() {
 fn a_platform_that_does_not_take_the_stream() {
     let receiver = Receiver::start();
     let wrong_app = Push::to(&receiver.url_of("nosuch"));
-    assert_eq!(wrong_app.failure(), Some(RtmpFailure::Rejected));
+    assert_eq!(wrong_app.failure(), Some(FailureKind::Rejected));
     receiver.deny(KEY);
     assert_eq!(
         Push::to(&receiver.url()).failure(),
-        Some(RtmpFailure::Rejected)
+        Some(FailureKind::Rejected)
     );
     receiver.allow(KEY);
     let first = Push::to(&receiver.url());
     receiver.until_published(KEY);
     assert_eq!(
         Push::to(&receiver.url()).failure(),
-        Some(RtmpFailure::Rejected)
+        Some(FailureKind::Rejected)
     );
     assert_eq!(receiver.asked(), [KEY; 3]);
     drop(first);
@@ -150,11 +151,11 @@ fn a_platform_that_lets_go() {
     let push = Push::to(&receiver.url());
     receiver.until_published(KEY);
     assert!(receiver.drop_publisher(KEY));
-    assert_eq!(push.failure(), Some(RtmpFailure::RemoteClosed));
+    assert_eq!(push.failure(), Some(FailureKind::RemoteClosed));
     let push = Push::to(&receiver.url());
     receiver.until_published(KEY);
     receiver.kill();
-    assert_eq!(push.failure(), Some(RtmpFailure::RemoteClosed));
+    assert_eq!(push.failure(), Some(FailureKind::RemoteClosed));
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn a_platform_that_stops_reading() {
     );
     receiver.until_published(KEY);
     receiver.freeze();
-    assert_eq!(push.failure(), Some(RtmpFailure::Stalled));
+    assert_eq!(push.failure(), Some(FailureKind::Stalled));
 }
 
 #[test]
@@ -184,11 +185,11 @@ fn a_certificate_that_is_not_to_be_trusted() {
     let url = front.url_of("live");
     let verified = ["-verifyhost", "a.example"];
     let untrusted = Push::with(&url, &["-tls_verify", "1", "-verifyhost", "a.example"]);
-    assert_eq!(untrusted.failure(), Some(RtmpFailure::Tls));
+    assert_eq!(untrusted.failure(), Some(FailureKind::Tls));
     let other = secured(&url, &front, &["-verifyhost", "b.example"]);
-    assert_eq!(other.failure(), Some(RtmpFailure::Tls));
+    assert_eq!(other.failure(), Some(FailureKind::Tls));
     let push = secured(&url, &front, &verified);
     receiver.until_published(KEY);
     assert!(receiver.drop_publisher(KEY));
-    assert_eq!(push.failure(), Some(RtmpFailure::RemoteClosed));
+    assert_eq!(push.failure(), Some(FailureKind::RemoteClosed));
 }

@@ -11,28 +11,24 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode, header};
 use jiff::Timestamp;
 use playout_domain::alert::route::WebhookUrl;
 use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::ServerName;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 use crate::address::{Reach, Unresolved, resolve};
+use crate::http::exchange;
 use crate::tls::TrustRoots;
 
 /// How long a receiver may take, from the look-up of its name to the status of its answer.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
-
-/// The head of an answer may be so long.
-const MAX_HEAD: usize = 16 << 10;
 
 /// Random bytes of a secret; 24 to 64 are allowed.
 const SECRET_BYTES: usize = 32;
@@ -207,11 +203,12 @@ impl Webhooks {
         url: &WebhookUrl,
         request: Request<Full<Bytes>>,
     ) -> Result<StatusCode, WebhookError> {
+        let url = url.http();
         let addresses = resolve(url.host(), url.port(), self.reach).await?;
         let connected = addresses.connect(self.limit / 2).await;
         let (stream, _) = connected.map_err(WebhookError::Connect)?;
         if !url.is_tls() {
-            return exchange(stream, request).await;
+            return exchange(stream, request, read).await;
         }
         let name = ServerName::try_from(url.host().to_owned())
             .map_err(|error| WebhookError::Request(error.to_string()))?;
@@ -220,7 +217,7 @@ impl Webhooks {
             .as_ref()
             .ok_or_else(|| WebhookError::Request("TLS is not available".to_owned()))?;
         let stream = tls.connect(name, stream).await.map_err(WebhookError::Tls)?;
-        exchange(stream, request).await
+        exchange(stream, request, read).await
     }
 }
 
@@ -232,8 +229,8 @@ fn request(
     now: Timestamp,
 ) -> Result<Request<Full<Bytes>>, WebhookError> {
     let second = now.as_second();
-    Request::post(url.path())
-        .header(header::HOST, url.authority())
+    Request::post(url.http().path())
+        .header(header::HOST, url.http().authority())
         .header(header::CONTENT_TYPE, "application/json")
         .header(
             header::USER_AGENT,
@@ -247,26 +244,9 @@ fn request(
         .map_err(|error| WebhookError::Request(error.to_string()))
 }
 
-/// Sends a request and reads the status of its answer; the connection ends with it, so what else the
-/// receiver says is never read.
-async fn exchange<S>(stream: S, request: Request<Full<Bytes>>) -> Result<StatusCode, WebhookError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(MAX_HEAD);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    let answer = sender.send_request(request);
-    tokio::pin!(answer, connection);
-    let mut ended = false;
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return Ok(answer?.status()),
-            // It may have ended with the answer, which is then at hand.
-            _ = &mut connection, if !ended => ended = true,
-        }
-    }
+/// Of an answer nothing but its status is wanted.
+async fn read(answer: Response<Incoming>) -> Result<StatusCode, WebhookError> {
+    Ok(answer.status())
 }
 
 #[cfg(test)]

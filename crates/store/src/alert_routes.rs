@@ -394,7 +394,7 @@ impl Chosen {
 fn audited(route: &AlertRoute) -> Value {
     let mut told = route.config.to_json();
     if let Target::Webhook(url) = &route.config.target {
-        told["url"] = format!("{}/…", url.authority()).into();
+        told["url"] = format!("{}/…", url.http().authority()).into();
     }
     told["disabledReason"] = json!(route.disabled_reason);
     told

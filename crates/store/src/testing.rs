@@ -36,6 +36,35 @@ const TEMPLATE: &str = "template_playoutd";
 /// Sockets lie below this; their paths must stay under 108 bytes.
 const LONGEST_BASE: usize = 40;
 
+/// What tests wait for comes within this.
+const BOUND: Duration = Duration::from_secs(60);
+
+/// Waits until something holds.
+///
+/// # Panics
+/// It does not within a minute.
+pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    found(what, async || holds().await.then_some(())).await;
+}
+
+/// Waits until there is something to be found, and answers it.
+///
+/// # Panics
+/// There is nothing within a minute.
+pub async fn found<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut again = tokio::time::interval(Duration::from_millis(10));
+    let looking = async {
+        loop {
+            again.tick().await;
+            if let Some(found) = look().await {
+                return found;
+            }
+        }
+    };
+    let found = tokio::time::timeout(BOUND, looking).await;
+    found.unwrap_or_else(|_| panic!("waited too long until {what}"))
+}
+
 /// A store that nobody else has. Its database goes when it is dropped.
 #[derive(Debug)]
 pub struct TestStore {

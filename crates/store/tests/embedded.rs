@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
@@ -14,6 +14,7 @@ use playout_store::Server;
 use playout_store::embedded::{
     Durability, Embedded, EmbeddedConfig, EmbeddedError, Programs, Which,
 };
+use playout_store::testing::until;
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
@@ -70,18 +71,6 @@ async fn redis(servers: &Embedded, command: &str) -> std::io::Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     Ok(answer)
-}
-
-/// Waits until `seen` holds, at most half a minute.
-async fn until<F: Future<Output = bool>>(what: &str, mut seen: impl FnMut() -> F) {
-    let begun = Instant::now();
-    while !seen().await {
-        assert!(
-            begun.elapsed() < Duration::from_secs(30),
-            "never seen: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 fn kill_hard(pid: u32) {

@@ -41,7 +41,7 @@ async fn deliveries(house: &House, state: DeliveryState) -> Vec<Delivery> {
 /// The only delivery in this state, once it is there.
 async fn delivery(house: &House, state: DeliveryState) -> Delivery {
     let what = format!("a delivery is {state}");
-    until(&what, || async { deliveries(house, state).await.pop() }).await
+    found(&what, || async { deliveries(house, state).await.pop() }).await
 }
 
 #[tokio::test]
@@ -64,7 +64,7 @@ async fn an_alert_and_its_end_reach_a_webhook_signed_and_in_order() {
     assert!(closed.is_signed_with(&secret));
     assert_eq!(closed.json()["type"], "alert.closed");
     assert_eq!(closed.json()["data"]["id"], opened.json()["data"]["id"]);
-    until("both are delivered", || async {
+    found("both are delivered", || async {
         let done = deliveries(&house, DeliveryState::Delivered).await;
         (done.len() == 2).then_some(())
     })
@@ -129,7 +129,7 @@ async fn a_receiver_that_is_gone_is_told_nothing_more_until_its_route_is_switche
         .handler
         .escalate_to_support(&channel(), "it is in ERROR");
     receiver.next().await;
-    let off = until("the route is off", || async {
+    let off = found("the route is off", || async {
         let route = house.handler.route(&admin(), route.id).unwrap();
         (!route.config.enabled).then_some(route)
     })
@@ -137,7 +137,7 @@ async fn a_receiver_that_is_gone_is_told_nothing_more_until_its_route_is_switche
     assert!(off.disabled_reason.unwrap().contains("410"));
     delivery(&house, DeliveryState::Dead).await;
     house.handler.escalate_to_support(&channel(), "another");
-    until("that is recorded", || async {
+    found("that is recorded", || async {
         let stored = house.store.all_alert_routes().await.unwrap();
         (!stored[0].route.config.enabled).then_some(())
     })
@@ -213,7 +213,7 @@ async fn while_postgresql_is_away_alerts_are_delivered_all_the_same() {
         .escalate_to_support(&channel(), "it is in ERROR");
     assert_eq!(receiver.next().await.json()["type"], "alert.opened");
     house.store.come_back().await;
-    let done = until("it is recorded", || async {
+    let done = found("it is recorded", || async {
         let pending = house.store.pending_deliveries(None).await.ok()?;
         let filter = DeliveryFilter::default();
         let who = admin();
@@ -303,7 +303,7 @@ async fn a_route_that_is_switched_off_or_deleted_is_told_nothing_more() {
         .await
         .unwrap();
     house.handler.escalate_to_support(&channel(), "another");
-    until("the deliveries are gone", || async {
+    found("the deliveries are gone", || async {
         deliveries(&house, DeliveryState::Dead)
             .await
             .is_empty()

@@ -171,12 +171,12 @@ async fn while_postgresql_is_away_alerts_go_on_and_are_recorded_when_it_is_back(
     );
     assert_eq!(alerts(&house, &admin()).await, known, "nothing has changed");
     house.store.come_back().await;
-    until("what waited is written", || async {
+    found("what waited is written", || async {
         let open = house.store.open_alerts(None).await.ok()?;
         open.contains(&known[0]).then_some(())
     })
     .await;
-    until("it is answered from there", || async {
+    found("it is answered from there", || async {
         (alerts(&house, &admin()).await == known).then_some(())
     })
     .await;
@@ -318,16 +318,11 @@ async fn a_handler_that_starts_without_the_database_goes_on_with_what_was_open_w
     house.handler.escalate_to_support(&two, "meanwhile");
     let anew = event(&mut events, kind::ALERT_OPENED).await;
     house.store.come_back().await;
-    let loaded = async {
-        loop {
-            let open = alerts(&house, &admin()).await;
-            if open.len() == 3 {
-                return open;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    };
-    let all = tokio::time::timeout(BOUND, loaded).await.unwrap();
+    let all = found("all are known", async || {
+        let open = alerts(&house, &admin()).await;
+        (open.len() == 3).then_some(open)
+    })
+    .await;
     let state = |id: &str| {
         let found = all.iter().find(|alert| alert.id.to_string() == id);
         found.unwrap().state()

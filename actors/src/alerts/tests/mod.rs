@@ -17,7 +17,7 @@ use playout_domain::config::ChannelConfig;
 use playout_domain::lifecycle::LifeState;
 use playout_domain::{ChannelId, ClientId, MediaId};
 use playout_partners::smtp::Mailer;
-use playout_store::testing::TestStore;
+use playout_store::testing::{TestStore, found};
 use playout_store::{Principal, Scope, operator, testing};
 use uuid::Uuid;
 
@@ -165,18 +165,4 @@ async fn event(events: &mut Subscription, kind: &str) -> Arc<Published> {
     };
     let found = tokio::time::timeout(BOUND, found).await;
     found.unwrap_or_else(|_| panic!("waited too long for {kind}"))
-}
-
-async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
-    let end = std::time::Instant::now() + BOUND;
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(
-            std::time::Instant::now() < end,
-            "waited too long until {what}"
-        );
-        tokio::task::yield_now().await;
-    }
 }

@@ -73,7 +73,7 @@ async fn media_that_cannot_be_prepared_are_told_to_their_client_until_they_are()
         });
     };
     // The child listens from the moment when it runs.
-    until("the child listens", || async {
+    found("the child listens", || async {
         (house.hub.subscribers() >= 2).then_some(())
     })
     .await;
@@ -112,7 +112,7 @@ async fn lost_reports_are_told_until_what_waits_is_written() {
             data,
         });
     };
-    until("the child listens", || async {
+    found("the child listens", || async {
         (house.hub.subscribers() >= 2).then_some(())
     })
     .await;

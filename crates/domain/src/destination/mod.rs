@@ -11,8 +11,8 @@ pub use encode::{Encode, EncodeSettings};
 pub use http_url::{HttpUrl, InvalidHttpUrl};
 pub use playback_url::{InvalidPlaybackUrl, PlaybackUrl};
 pub use preset::{Limits, Preset, Warning};
+pub(crate) use server_url::check_host;
 pub use server_url::{InvalidServerUrl, MAX_URL_LENGTH, ServerUrl, is_public_address};
-pub(crate) use server_url::{check_host, is_public, split_port};
 pub use stream_key::{InvalidStreamKey, MAX_KEY_LENGTH, StreamKey, StreamKeySetting};
 
 use crate::ids::DestinationId;

@@ -32,7 +32,7 @@ pub use copy::copy;
 pub use input::probe;
 pub use progress::{Progress, Report};
 pub use rtmp::{Publish, publish};
-pub use rtmp_failure::{RtmpFailure, rtmp_failure};
+pub use rtmp_failure::rtmp_failure;
 pub use slate::{slate, slate_gops};
 pub use survey::survey;
 pub use thumbnail::thumbnail;

@@ -3,85 +3,37 @@
 //! FFmpeg says little: a server that closes the connection over a wrong app or key, as nginx and many
 //! platforms do, is a bare "Input/output error"; so is one that falls silent after the handshake. And what
 //! it says may hold what the server said ("Server error: …"), which may be the stream key: show
-//! [`RtmpFailure`]'s sentence to people, not the text.
+//! the kind's sentence to people, not the text.
 
-use std::fmt;
-
-/// What ended a push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RtmpFailure {
-    /// The host's name cannot be resolved.
-    Dns,
-    /// Nobody listens on the port.
-    Refused,
-    /// No way to the host, or no answer in time.
-    Network,
-    /// No encrypted connection, or not with the host that was asked for.
-    Tls,
-    /// The server does not take the app or the key: it said so, or closed the connection when asked.
-    Rejected,
-    /// The server cut the connection.
-    RemoteClosed,
-    /// On air, the server stopped reading.
-    Stalled,
-}
-
-impl RtmpFailure {
-    /// Its name in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Refused => "refused",
-            Self::Network => "network",
-            Self::Tls => "tls",
-            Self::Rejected => "rejected",
-            Self::RemoteClosed => "remoteClosed",
-            Self::Stalled => "stalled",
-        }
-    }
-}
-
-impl fmt::Display for RtmpFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Dns => "the host cannot be found",
-            Self::Refused => "nobody listens on the server's port",
-            Self::Network => "the server does not answer",
-            Self::Tls => "no trusted encrypted connection can be made",
-            Self::Rejected => "the server does not take the app or the stream key",
-            Self::RemoteClosed => "the server closed the connection",
-            Self::Stalled => "the server stopped taking media",
-        })
-    }
-}
+use playout_domain::output::FailureKind;
 
 /// What the last lines of a pushing FFmpeg say about its end; `None` where they say nothing about the
 /// connection: it was told to end, or something else went wrong.
-pub fn rtmp_failure(tail: &str) -> Option<RtmpFailure> {
+pub fn rtmp_failure(tail: &str) -> Option<FailureKind> {
     let said = |text: &str| tail.lines().any(|line| line.contains(text));
     if said("Immediate exit requested") {
         return None;
     }
     if said("] Server error: ") {
-        return Some(RtmpFailure::Rejected);
+        return Some(FailureKind::Rejected);
     }
     // On air: what writing ended with. In the lines after it FFmpeg only fails to say goodbye.
     if let Some(error) = after(tail, "av_interleaved_write_frame(): ") {
         return match error {
             // The pipe is full: nothing was taken for as long as FFmpeg waits.
-            "Connection timed out" => Some(RtmpFailure::Stalled),
-            "No route to host" | "Network is unreachable" => Some(RtmpFailure::Network),
+            "Connection timed out" => Some(FailureKind::Stalled),
+            "No route to host" | "Network is unreachable" => Some(FailureKind::Network),
             "Broken pipe" | "Connection reset by peer" | "End of file" | "Input/output error" => {
-                Some(RtmpFailure::RemoteClosed)
+                Some(FailureKind::RemoteClosed)
             }
             _ => None,
         };
     }
     if said("] Failed to resolve hostname ") {
-        return Some(RtmpFailure::Dns);
+        return Some(FailureKind::Dns);
     }
     if tail.lines().any(is_tls) {
-        return Some(RtmpFailure::Tls);
+        return Some(FailureKind::Tls);
     }
     // What opening `rtmp://host/app` ended with.
     let opening = tail
@@ -89,18 +41,18 @@ pub fn rtmp_failure(tail: &str) -> Option<RtmpFailure> {
         .rev()
         .find(|line| line.starts_with("rtmp://") || line.starts_with("rtmps://"))?;
     match opening.rsplit_once(": ")?.1 {
-        "Connection refused" => Some(RtmpFailure::Refused),
+        "Connection refused" => Some(FailureKind::Refused),
         "Connection timed out" | "No route to host" | "Network is unreachable" => {
-            Some(RtmpFailure::Network)
+            Some(FailureKind::Network)
         }
         "Connection reset by peer" | "Broken pipe" | "End of file" => {
-            Some(RtmpFailure::RemoteClosed)
+            Some(FailureKind::RemoteClosed)
         }
-        "Input/output error" if said("] Cannot open connection ") => Some(RtmpFailure::Network),
+        "Input/output error" if said("] Cannot open connection ") => Some(FailureKind::Network),
         "Input/output error" if said("] Cannot read RTMP handshake ") => {
-            Some(RtmpFailure::RemoteClosed)
+            Some(FailureKind::RemoteClosed)
         }
-        "Input/output error" => Some(RtmpFailure::Rejected),
+        "Input/output error" => Some(FailureKind::Rejected),
         _ => None,
     }
 }

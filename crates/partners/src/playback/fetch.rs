@@ -7,22 +7,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::{Request, Response, StatusCode, header};
 use playout_domain::destination::{HttpUrl, InvalidHttpUrl};
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use url::Url;
 
 use crate::address::{Reach, Unresolved, resolve};
+use crate::http::exchange;
 use crate::tls::TrustRoots;
 
 /// Bytes of a document at most; a playlist of a day has fewer.
 const MAX_BODY: usize = 1 << 20;
-/// Bytes of the head of an answer at most.
-const MAX_HEAD: usize = 16 << 10;
 /// Redirects that are followed at most.
 const MAX_REDIRECTS: usize = 5;
 /// How long it may take to connect, over all addresses.
@@ -111,20 +108,20 @@ impl Fetcher {
             .header(header::ACCEPT_ENCODING, "identity")
             .header(header::CACHE_CONTROL, "no-cache")
             .header(header::CONNECTION, "close")
-            .body(Empty::new())
+            .body(Empty::<Bytes>::new())
             .map_err(|_| FetchError::Request)?;
         let addresses = resolve(url.host(), url.port(), self.reach).await?;
         let connected = addresses.connect(CONNECT).await;
         let (stream, _) = connected.map_err(FetchError::Connect)?;
         if !url.is_tls() {
-            return exchange(stream, request).await;
+            return exchange(stream, request, read).await;
         }
         let name = ServerName::try_from(url.host().trim_end_matches('.').to_owned());
         let (Ok(name), Some(tls)) = (name, &self.tls) else {
             return Err(FetchError::Tls);
         };
         let stream = tls.connect(name, stream).await;
-        exchange(stream.map_err(|_| FetchError::Tls)?, request).await
+        exchange(stream.map_err(|_| FetchError::Tls)?, request, read).await
     }
 }
 
@@ -142,42 +139,23 @@ pub(super) fn join(base: &HttpUrl, reference: &str, reach: Reach) -> Result<Http
     HttpUrl::parse(joined.as_str(), allow_private).map_err(FetchError::Elsewhere)
 }
 
-/// Sends a request and reads the answer as far as it is wanted; the connection ends with it.
-async fn exchange<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answer, FetchError>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(MAX_HEAD);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    let answer = async {
-        let (head, body) = sender.send_request(request).await?.into_parts();
-        let location = head.headers.get(header::LOCATION);
-        if let Some(location) = location.filter(|_| head.status.is_redirection()) {
-            let reference = String::from_utf8_lossy(location.as_bytes()).into_owned();
-            return Ok(Answer::Elsewhere(reference));
-        }
-        if head.status != StatusCode::OK {
-            return Err(FetchError::Status(head.status));
-        }
-        let read = Limited::new(body, MAX_BODY).collect().await;
-        match read {
-            Ok(body) => Ok(Answer::Document(body.to_bytes())),
-            Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLong),
-            Err(error) => match error.downcast::<hyper::Error>() {
-                Ok(error) => Err(FetchError::Http(*error)),
-                Err(_) => Err(FetchError::Request),
-            },
-        }
-    };
-    tokio::pin!(answer, connection);
-    let mut ended = false;
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut answer => return answer,
-            // It may have ended with the answer, which is then at hand.
-            _ = &mut connection, if !ended => ended = true,
-        }
+/// What an answer amounts to.
+async fn read(answer: Response<Incoming>) -> Result<Answer, FetchError> {
+    let (head, body) = answer.into_parts();
+    let location = head.headers.get(header::LOCATION);
+    if let Some(location) = location.filter(|_| head.status.is_redirection()) {
+        let reference = String::from_utf8_lossy(location.as_bytes()).into_owned();
+        return Ok(Answer::Elsewhere(reference));
+    }
+    if head.status != StatusCode::OK {
+        return Err(FetchError::Status(head.status));
+    }
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(body) => Ok(Answer::Document(body.to_bytes())),
+        Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLong),
+        Err(error) => match error.downcast::<hyper::Error>() {
+            Ok(error) => Err(FetchError::Http(*error)),
+            Err(_) => Err(FetchError::Request),
+        },
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::PlanLimits;
 use playout_domain::{Channel, ChannelId, ChannelStatus, Desired, Profile, RenditionId};
-use playout_store::testing::{self, Manner, Proxies, TestStore};
+use playout_store::testing::{self, Manner, Proxies, TestStore, until};
 use playout_store::{
     Airtime, Cause, ExportedHeads, KeySource, NewToken, Order, Principal, Rendition, Scope, Server,
     Store, StoreConfig, StoreError,
@@ -23,17 +23,6 @@ async fn with_copies() -> (TestStore, Proxies, StoreConfig) {
     let mut config = store.config().clone();
     config.standby = Some(store.folder().join("standby"));
     (store, proxies, config)
-}
-
-/// Waits until something holds, half a minute at most.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    let waited = async {
-        while !holds().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(30), waited).await;
-    waited.unwrap_or_else(|_| panic!("never seen: {what}"));
 }
 
 /// What a daemon loads at its start; from then on its copies are complete.

@@ -1,10 +1,12 @@
 //! What FFmpeg really said, and what had happened. `tests/rtmp_failure.rs` makes it say it again.
 
-use super::RtmpFailure::{Dns, Network, Refused, Rejected, RemoteClosed, Stalled, Tls};
 use super::*;
+use playout_domain::output::FailureKind::{
+    Dns, Network, Refused, Rejected, RemoteClosed, Stalled, Tls,
+};
 
 /// What FFmpeg 5.1.9 with GnuTLS 3.7.9 said, at `-loglevel error`, and what had happened.
-const RECORDED: &[(&str, Option<RtmpFailure>, &str)] = &[
+const RECORDED: &[(&str, Option<FailureKind>, &str)] = &[
     (
         "a closed port",
         Some(Refused),
