@@ -146,18 +146,7 @@ impl Stage {
 
     /// Every channel's FFmpeg processes: those that read and those that push.
     pub fn processes(&self, n: usize) -> [Vec<u32>; 2] {
-        let path = format!("/channels/{}/processes", self.channels[n].id);
-        let listed = self.daemon.get(&path);
-        let items = listed["items"].as_array().cloned().unwrap_or_default();
-        let of = |pushes: bool| {
-            let wanted = items
-                .iter()
-                .filter(|p| (p["outputTargets"][0]["kind"] == "rtmp") == pushes);
-            wanted
-                .filter_map(|p| u32::try_from(p["ffmpegPid"].as_u64()?).ok())
-                .collect()
-        };
-        [of(false), of(true)]
+        self.daemon.sources_and_pushes(&self.channels[n].id)
     }
 
     /// Waits until all is as if nothing had ever happened: stores whole, channels LIVE and read ahead, outputs LIVE.

@@ -292,6 +292,19 @@ impl Daemon {
         pids.filter_map(|pid| u32::try_from(pid).ok()).collect()
     }
 
+    /// The same, what reads and what pushes apart.
+    pub fn sources_and_pushes(&self, channel: &str) -> [Vec<u32>; 2] {
+        let listed = self.get(&format!("/channels/{channel}/processes"));
+        let items = listed["items"].as_array().cloned().unwrap_or_default();
+        [false, true].map(|pushes| {
+            items
+                .iter()
+                .filter(|p| (p["outputTargets"][0]["kind"] == "rtmp") == pushes)
+                .filter_map(|p| u32::try_from(p["ffmpegPid"].as_u64()?).ok())
+                .collect()
+        })
+    }
+
     pub fn signal(&self, signal: &str) {
         signal_process(self.pid(), signal);
     }

@@ -66,10 +66,18 @@ fn the_fallback_and_the_slate_stand_in() {
         &json!({ "items": [{ "mediaId": media }] }),
     );
     viewer.follow("the plan is on air", BOUND, |_| on_air("scheduled"));
+    let dead_air =
+        || daemon.get(&format!("/channels/{channel}/outputs/metrics"))["deadAir"].clone();
+    let counted = dead_air();
+    assert!(
+        counted.as_f64() >= Some(2.0),
+        "the slate lasts a GOP at least: {counted}"
+    );
     let seen = viewer.seconds;
     viewer.watch(seen + 12.0);
     viewer.judge();
     assert_eq!(viewer.discontinuities, 0);
+    assert_eq!(dead_air(), counted, "only the slate is dead air");
 }
 
 #[test]

@@ -390,19 +390,15 @@ fn the_clock_wraps_without_a_platform_noticing() {
 fn a_session_is_made_anew_at_the_beginning_of_an_item_before_its_limit() {
     let data = folder();
     let platform = Receiver::start();
-    let settings = format!("{PRIVATE}[rtmp.session_limits]\ncustom = 90\n");
+    let settings = format!("{PRIVATE}[rtmp.session_limits]\ncustom = 60\n");
     let daemon = Daemon::start(data.path(), &settings);
-    // Of two GOPs each: an item begins within the 4.5 s that are for it.
-    let (media, channel) = on_air(&daemon, 100);
+    // Of one GOP each: an item begins within the 3 s that are for it.
+    let (media, channel) = on_air(&daemon, 50);
     let destination = add(&daemon, &channel, &platform.url(), "key");
-    until(
-        "a second session delivers",
-        Duration::from_secs(150),
-        || {
-            let shown = output(&daemon, &channel, &destination);
-            shown["connections"] == 2 && shown["status"] == "LIVE"
-        },
-    );
+    until("a second session delivers", BOUND, || {
+        let shown = output(&daemon, &channel, &destination);
+        shown["connections"] == 2 && shown["status"] == "LIVE"
+    });
     platform.until_received("key", 1);
     let shown = output(&daemon, &channel, &destination);
     assert_eq!(shown["failures"], 0, "{shown}");
@@ -417,7 +413,7 @@ fn a_session_is_made_anew_at_the_beginning_of_an_item_before_its_limit() {
     let position = |picture| known.iter().position(|k| k == picture);
     assert_eq!(
         position(shown[0].last().expect("pictures")),
-        Some(99),
+        Some(49),
         "the first session ends with an item"
     );
     assert_eq!(
