@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::stored::{airtime, channel, runtime};
+use super::stored::{airtime, channel, in_four_worlds, runtime};
 
 /// Nobody waits longer than this; what does has hung.
 const HUNG: Duration = Duration::from_secs(30);
@@ -190,9 +190,10 @@ async fn write(store: Store, who: Principal) -> Result<(), StoreError> {
 
 #[test]
 fn p8_a_starved_pool_is_a_fast_error_and_never_more_than_was_configured() {
-    let runtime = runtime();
-    let world = runtime.block_on(World::new());
-    let mut runner = TestRunner::new(super::cases(100));
-    let held = runner.run(&case(), |case| runtime.block_on(world.case(&case)));
-    held.unwrap();
+    in_four_worlds(100, |config| {
+        let runtime = runtime();
+        let world = runtime.block_on(World::new());
+        let held = TestRunner::new(config).run(&case(), |case| runtime.block_on(world.case(&case)));
+        held.unwrap();
+    });
 }

@@ -20,7 +20,7 @@ use proptest::test_runner::{TestCaseError, TestRunner};
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-use super::stored::{airtime, channel, order, runtime};
+use super::stored::{airtime, channel, in_four_worlds, order, runtime};
 
 /// How long it is waited for the copy on disk.
 const COPIES: Duration = Duration::from_secs(30);
@@ -327,18 +327,16 @@ fn name(operation: Operation) -> &'static str {
 
 #[test]
 fn p8_what_was_acknowledged_outlives_the_daemon_the_database_and_redis() {
-    // Its own thread, for the proxies to go on while a daemon runs.
-    let outside = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let world = outside.block_on(World::new());
-    let mut runner = TestRunner::new(super::cases(100));
-    let held = runner.run(&case(), |case| {
-        let held = world.case(&outside, &case);
-        outside.block_on(world.clear());
-        held
+    in_four_worlds(100, |config| {
+        // Its own thread, for the proxies to go on while a daemon runs.
+        let mut outside = tokio::runtime::Builder::new_multi_thread();
+        let outside = outside.worker_threads(1).enable_all().build().unwrap();
+        let world = outside.block_on(World::new());
+        let held = TestRunner::new(config).run(&case(), |case| {
+            let held = world.case(&outside, &case);
+            outside.block_on(world.clear());
+            held
+        });
+        held.unwrap();
     });
-    held.unwrap();
 }

@@ -21,7 +21,9 @@ use proptest::test_runner::{TestCaseError, TestRunner};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::stored::{airtime, channel, destination, moved, of, order, rows, runtime, text};
+use super::stored::{
+    airtime, channel, destination, in_four_worlds, moved, of, order, rows, runtime, text,
+};
 
 const MAX_CHANNELS: usize = 3;
 const MAX_DESTINATIONS: usize = 2;
@@ -570,15 +572,16 @@ fn agree(rows: &Value) -> Result<(), TestCaseError> {
 
 #[test]
 fn p8_every_change_is_there_with_its_audit_entry_or_neither_is() {
-    let runtime = runtime();
-    let world = runtime.block_on(World::new());
-    let mut runner = TestRunner::new(super::cases(128));
-    let held = runner.run(&prop::collection::vec(step(), 1..16), |steps| {
-        runtime.block_on(async {
-            let held = world.case(&steps).await;
-            world.clear().await;
-            held
-        })
+    in_four_worlds(128, |config| {
+        let runtime = runtime();
+        let world = runtime.block_on(World::new());
+        let held = TestRunner::new(config).run(&prop::collection::vec(step(), 1..16), |steps| {
+            runtime.block_on(async {
+                let held = world.case(&steps).await;
+                world.clear().await;
+                held
+            })
+        });
+        held.unwrap();
     });
-    held.unwrap();
 }

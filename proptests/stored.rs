@@ -12,6 +12,7 @@ use playout_domain::{
     FrameRate, MediaId, Plan, Platform, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
 };
 use playout_store::{Airtime, Order, Principal};
+use proptest::prelude::ProptestConfig;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -19,6 +20,15 @@ use uuid::Uuid;
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_all().build().unwrap()
+}
+
+/// Runs so many cases in four databases at once: most of their time they wait for servers.
+pub(crate) fn in_four_worlds(cases: u32, run: impl Fn(ProptestConfig) + Sync) {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| run(super::cases(cases.div_ceil(4))));
+        }
+    });
 }
 
 pub(crate) fn channel(client: ClientId, name: &str) -> Channel {
