@@ -4,6 +4,7 @@
 
 mod p01_creation;
 mod p02_destinations;
+mod p02_stored_keys;
 mod p03_lifecycle;
 mod p04_automatic_recovery;
 mod p05_health;
