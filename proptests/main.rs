@@ -4,12 +4,17 @@
 
 mod p01_creation;
 mod p02_destinations;
+mod p02_stored_keys;
 mod p03_lifecycle;
 mod p04_automatic_recovery;
 mod p05_health;
 mod p06_outputs;
 mod p06_timing;
 mod p08_integrity;
+mod p08_pool;
+mod p08_survival;
+mod p08_transactions;
+mod stored;
 #[path = "../crates/media/tests/support/mod.rs"]
 mod support;
 

@@ -68,6 +68,7 @@ pub(super) fn store(
         database_url: url(&config.database.url, database, "database")?,
         redis_url: url(&config.redis.url, redis, "Redis")?,
         pool_size: u32::try_from(config.database.pool_size.get()).unwrap_or(u32::MAX),
+        patience: StoreConfig::PATIENCE,
         statement_timeout: config.database.statement_timeout.duration(),
         key_prefix: config.redis.prefix.clone(),
         master_key: master_key(data_dir),

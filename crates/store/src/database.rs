@@ -5,7 +5,7 @@
 //! is handed out again only when its work came to an end and it is outside any transaction.
 //!
 //! Nobody waits long: while the server is away a caller is told so at once, a crowd of our own is told so
-//! after two seconds, and what is under way when the server goes away is given up. After an outage the
+//! after a moment, and what is under way when the server goes away is given up. After an outage the
 //! pool is a new one.
 
 use std::pin::Pin;
@@ -25,7 +25,7 @@ use crate::gate::Gate;
 /// What a piece of work gives back.
 pub(crate) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
 
-/// How long a caller waits for its turn, and then for a connection.
+/// How long a caller whose turn it is waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long making a connection may take, the server's first words included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -42,6 +42,8 @@ struct Shared {
     config: Config,
     size: u32,
     statement_timeout: Duration,
+    /// How long a caller waits for its turn.
+    patience: Duration,
     /// How long one piece of work may take; the server ends each statement earlier.
     limit: Duration,
     /// As many permits as there may be connections.
@@ -53,12 +55,13 @@ struct Shared {
 }
 
 impl Database {
-    /// A pool of at most `size` connections; none is made yet.
+    /// A pool of at most `size` connections; none is made yet. A caller waits for its turn for `patience`.
     pub(crate) fn new(
         gate: Arc<Gate>,
         config: Config,
         size: u32,
         statement_timeout: Duration,
+        patience: Duration,
     ) -> Self {
         let (size, refused) = (size.max(1), watch::Sender::default());
         let sessions = Sessions::new(config.clone(), statement_timeout, refused.clone());
@@ -68,6 +71,7 @@ impl Database {
             config,
             size,
             statement_timeout,
+            patience,
             limit: statement_timeout * 2 + Duration::from_secs(10),
             turns: Semaphore::new(size as usize),
             pool: Mutex::new(pool),
@@ -157,7 +161,7 @@ const TAKES: &str = "INSERT INTO pulse (id, at) VALUES (true, now()) ON CONFLICT
 impl Shared {
     /// Waits for a place among those who may have a connection.
     async fn turn(&self) -> Result<SemaphorePermit<'_>, StoreError> {
-        match timeout(PATIENCE, self.turns.acquire()).await {
+        match timeout(self.patience, self.turns.acquire()).await {
             Ok(turn) => turn.map_err(StoreError::internal),
             Err(_) => Err(StoreError::busy(format!(
                 "all {} connections to PostgreSQL are in use",
@@ -406,7 +410,7 @@ mod tests {
     fn narrow(store: &testing::TestStore, statement_timeout: Duration) -> Database {
         let config = store.config().database_url.parse().unwrap();
         let gate = Arc::new(Gate::of(crate::gate::Server::Postgres));
-        Database::new(gate, config, 1, statement_timeout)
+        Database::new(gate, config, 1, statement_timeout, PATIENCE)
     }
 
     async fn backend(database: &Database) -> i32 {

@@ -96,6 +96,8 @@ pub struct StoreConfig {
     pub redis_url: String,
     /// Connections to PostgreSQL at most.
     pub pool_size: u32,
+    /// How long a caller waits for its turn at one of them.
+    pub patience: Duration,
     /// How long one statement may take.
     pub statement_timeout: Duration,
     /// What every Redis key begins with.
@@ -111,8 +113,11 @@ pub struct StoreConfig {
 }
 
 impl StoreConfig {
-    /// The defaults: 8 connections, 5 s a statement, Redis keys beginning with `playoutd:`, a daemon that nobody
-    /// knows yet.
+    /// So long a caller waits for its turn, where nothing else is said.
+    pub const PATIENCE: Duration = Duration::from_secs(2);
+
+    /// The defaults: 8 connections, 2 s until a turn, 5 s a statement, Redis keys beginning with `playoutd:`, a
+    /// daemon that nobody knows yet.
     pub fn new(
         database_url: impl Into<String>,
         redis_url: impl Into<String>,
@@ -122,6 +127,7 @@ impl StoreConfig {
             database_url: database_url.into(),
             redis_url: redis_url.into(),
             pool_size: 8,
+            patience: Self::PATIENCE,
             statement_timeout: Duration::from_secs(5),
             key_prefix: "playoutd:".to_owned(),
             master_key: KeySource::File(master_key.into()),
@@ -213,10 +219,10 @@ impl Store {
             (Err(error), _) => return Err(error),
         };
         let is_up = up.is_some();
-        let size = config.pool_size;
+        let (size, patience) = (config.pool_size, config.patience);
         let inner = Arc::new(Inner {
             run: uuid::Uuid::now_v7(),
-            database: Database::new(Arc::new(gate), postgres.clone(), size, limit),
+            database: Database::new(Arc::new(gate), postgres.clone(), size, limit, patience),
             config: postgres,
             master_key: config.master_key.clone(),
             expected,

@@ -30,6 +30,8 @@ pub struct Proxy {
     accepted: Arc<AtomicU64>,
     /// Those under way.
     open: Arc<AtomicU64>,
+    /// The most that were under way at once.
+    most: Arc<AtomicU64>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -41,18 +43,20 @@ impl Proxy {
     pub fn start(socket: &Path, target: PathBuf) -> Self {
         let listener = UnixListener::bind(socket).expect("a socket");
         let manner = watch::Sender::new(Manner::Pass);
-        let (accepted, open) = (Arc::default(), Arc::default());
+        let (accepted, open, most) = (Arc::default(), Arc::default(), Arc::default());
         let serving = serve(
             listener,
             target,
             manner.clone(),
             Arc::clone(&accepted),
             Arc::clone(&open),
+            Arc::clone(&most),
         );
         Self {
             manner,
             accepted,
             open,
+            most,
             serving: tokio::spawn(serving),
         }
     }
@@ -71,6 +75,11 @@ impl Proxy {
     pub fn open(&self) -> u64 {
         self.open.load(Ordering::SeqCst)
     }
+
+    /// The most connections that were open at once since this was last asked.
+    pub fn most(&self) -> u64 {
+        self.most.swap(self.open(), Ordering::SeqCst)
+    }
 }
 
 impl Drop for Proxy {
@@ -85,14 +94,16 @@ async fn serve(
     manner: watch::Sender<Manner>,
     accepted: Arc<AtomicU64>,
     open: Arc<AtomicU64>,
+    most: Arc<AtomicU64>,
 ) {
     // Aborted with this task.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         accepted.fetch_add(1, Ordering::SeqCst);
         let (target, manner, open) = (target.clone(), manner.subscribe(), Arc::clone(&open));
+        let now = open.fetch_add(1, Ordering::SeqCst) + 1;
+        most.fetch_max(now, Ordering::SeqCst);
         connections.spawn(async move {
-            open.fetch_add(1, Ordering::SeqCst);
             carry(client, &target, manner).await;
             open.fetch_sub(1, Ordering::SeqCst);
         });
