@@ -11,6 +11,7 @@ use super::bounded::{Count, Seconds};
 #[serde(default, deny_unknown_fields)]
 pub struct AlertSettings {
     pub dead_air: Seconds<1, 3600>,
+    pub nothing_playable: Seconds<1, 86_400>,
     pub quiet: Seconds<0, 86_400>,
     pub allow_private_webhooks: bool,
     pub smtp: SmtpSettings,
@@ -44,6 +45,7 @@ impl Default for AlertSettings {
     fn default() -> Self {
         Self {
             dead_air: Seconds::of(30),
+            nothing_playable: Seconds::of(60),
             quiet: Seconds::of(600),
             allow_private_webhooks: false,
             smtp: SmtpSettings::default(),

@@ -195,6 +195,7 @@ pub(super) fn alerts(config: &Config, mark: &RunMark) -> Result<AlertsConfig, St
     let settings = &config.alerts;
     Ok(AlertsConfig {
         dead_air: settings.dead_air.duration(),
+        nothing_playable: settings.nothing_playable.duration(),
         quiet: settings.quiet.duration(),
         policy: RoutePolicy {
             allow_private: settings.allow_private_webhooks,

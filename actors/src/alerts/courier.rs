@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use playout_domain::AlertRouteId;
 use playout_domain::alert::delivery::{Delivery, DeliveryState, Outcome};
 use playout_domain::alert::route::Target;
+use playout_domain::alert::{Key, Report, Signal, Subject};
+use playout_domain::{AlertKind, AlertRouteId};
 use playout_partners::smtp::MailError;
 use playout_partners::webhook::{WebhookError, WebhookSecret};
 use playout_store::{Principal, StoredRoute};
@@ -120,6 +121,38 @@ impl Inner {
         }
         drop(desk);
         self.to_write.notify_one();
+        self.judge_receiver(delivery, outcome);
+    }
+
+    /// A receiver that fails is an alert of its own, which its own route does not tell.
+    fn judge_receiver(&self, delivery: &Delivery, outcome: &Outcome) {
+        let key = of_route(delivery.route);
+        let why = match outcome {
+            Outcome::Delivered => return self.signal(Signal::Recovered(key)),
+            Outcome::Failed(why) | Outcome::Refused(why) => why,
+            // Its route is switched off, which says so itself.
+            Outcome::Unwanted(_) => return,
+        };
+        let known = {
+            let routes = self.routes();
+            let mut enabled = routes.iter().filter(|stored| stored.route.config.enabled);
+            enabled.any(|stored| stored.route.id == delivery.route)
+        };
+        if known {
+            self.signal(Signal::Failed(Report {
+                key,
+                client: delivery.client,
+                name: None,
+                error: why.clone(),
+            }));
+        }
+    }
+
+    /// The receiver of a route may be another, or is none any more: what is held against it is forgotten.
+    pub(super) fn trust(&self, route: AlertRouteId) {
+        self.desk().outbox.trust(route);
+        self.signal(Signal::Recovered(of_route(route)));
+        self.to_deliver.notify_one();
     }
 
     /// The receiver wants nothing more: its route is off until its owner switches it on again.
@@ -148,7 +181,12 @@ impl Inner {
         }
         drop(desk);
         self.to_write.notify_one();
+        self.trust(route);
     }
+}
+
+const fn of_route(route: AlertRouteId) -> Key {
+    Key::new(AlertKind::RouteFailing, Subject::Route(route))
 }
 
 fn tell(delivery: &Delivery) {

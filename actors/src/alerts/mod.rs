@@ -57,6 +57,8 @@ const LAST: Duration = Duration::from_secs(3);
 pub struct AlertsConfig {
     /// How long nothing but the slate may be on air before that is an alert.
     pub dead_air: Duration,
+    /// How long nothing of the plan may be on air before that is an alert.
+    pub nothing_playable: Duration,
     /// What comes back so soon after it was over is not told of again.
     pub quiet: Duration,
     /// The delays between attempts of a delivery; after the last it is dead.
@@ -75,6 +77,7 @@ impl Default for AlertsConfig {
     fn default() -> Self {
         Self {
             dead_air: Duration::from_secs(30),
+            nothing_playable: Duration::from_secs(60),
             quiet: playout_domain::alert::QUIET,
             delays: delivery::DELAYS.to_vec(),
             policy: RoutePolicy::default(),

@@ -120,17 +120,34 @@ impl ErrorHandler {
 
     /// Viewers of a channel see something else now.
     pub fn on_air(&self, channel: &Channel, shown: OnAirKind) {
-        let key = of_channel(AlertKind::DeadAir, channel.id);
-        if shown == OnAirKind::Slate {
-            let patience = self.inner.config.dead_air;
-            let error = format!(
-                "viewers see nothing but the slate, for {} s by now",
-                patience.as_secs()
-            );
-            let report = report(key, channel, &error);
-            self.inner.signal(Signal::Lasting(report, patience));
-        } else {
-            self.recovered(key);
+        let (dead, off_plan) = match shown {
+            OnAirKind::Scheduled => (false, false),
+            OnAirKind::Fallback => (false, true),
+            OnAirKind::Slate => (true, true),
+        };
+        let config = &self.inner.config;
+        for (kind, is_so, patience, what) in [
+            (
+                AlertKind::DeadAir,
+                dead,
+                config.dead_air,
+                "nothing but the slate",
+            ),
+            (
+                AlertKind::NothingPlayable,
+                off_plan,
+                config.nothing_playable,
+                "nothing of the plan",
+            ),
+        ] {
+            let key = of_channel(kind, channel.id);
+            if is_so {
+                let error = format!("viewers see {what}, for {} s by now", patience.as_secs());
+                let report = report(key, channel, &error);
+                self.inner.signal(Signal::Lasting(report, patience));
+            } else {
+                self.recovered(key);
+            }
         }
     }
 

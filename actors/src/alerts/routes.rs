@@ -100,8 +100,9 @@ impl ErrorHandler {
             .await;
         let after = saved.map_err(no_route)?;
         inner.change_route(id, |route| *route = after.clone());
-        if !after.config.enabled {
-            inner.give_up(id, "the route was switched off");
+        match after.config.enabled {
+            true => inner.trust(id),
+            false => inner.give_up(id, "the route was switched off"),
         }
         Ok(after)
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::alert::delivery::{DELAYS, Delivery, DeliveryState, Outcome};
-use playout_domain::alert::outbox::{MAX_UNDER_WAY, MAX_WAITING, Outbox};
+use playout_domain::alert::outbox::{
+    LEFT_ALONE, LEFT_ALONE_AFTER, MAX_UNDER_WAY, MAX_WAITING, Outbox,
+};
 use playout_domain::alert::route::{AlertRoute, RouteConfig, RoutePolicy};
 use playout_domain::alert::{Alert, AlertKind, Key, Notice, Severity, Subject};
 use playout_domain::backoff::Chance;
@@ -242,6 +244,46 @@ fn one_clients_receivers_that_hang_hold_up_no_other_client() {
     outbox.attempted(&due[0], &Outcome::Delivered, &DELAYS, start, Chance::EVEN);
     assert_eq!(outbox.next_due(), Some(start));
     assert_eq!(outbox.take_due(start, 16).len(), 1);
+}
+
+#[test]
+fn a_receiver_that_fails_is_asked_by_one_delivery_at_a_time_and_trusted_once_it_takes_one() {
+    let start = Timestamp::UNIX_EPOCH;
+    let route = AlertRouteId::from(Uuid::from_u128(1));
+    let failing = || {
+        let mut outbox = Outbox::default();
+        for n in 0..5 {
+            outbox.push(delivery(n, 1, n, start), start);
+        }
+        for _ in 0..LEFT_ALONE_AFTER {
+            let due = outbox.take_due(start, 1);
+            outbox.attempted(&due[0], &failed(), &DELAYS, start, Chance::EVEN);
+        }
+        outbox
+    };
+    let mut outbox = failing();
+    assert_eq!(outbox.take_due(start, 9), [], "two are due, and wait");
+    let again = start + DELAYS[0];
+    assert_eq!(outbox.next_due(), Some(again));
+    let due = outbox.take_due(again, 9);
+    assert_eq!(due.len(), 1);
+    // However late that one itself is tried again, the others find out sooner.
+    let late = [Duration::from_secs(50_000); 2];
+    outbox.attempted(&due[0], &failed(), &late, again, Chance::EVEN);
+    assert_eq!(outbox.next_due(), Some(again + LEFT_ALONE));
+    let due = outbox.take_due(again + LEFT_ALONE, 9);
+    outbox.attempted(&due[0], &Outcome::Delivered, &DELAYS, again, Chance::EVEN);
+    assert_eq!(outbox.take_due(again, 9).len(), 1, "it takes what there is");
+
+    let mut outbox = failing();
+    outbox.push(delivery(9, 2, 9, start), start);
+    assert_eq!(
+        outbox.take_due(start, 9).len(),
+        1,
+        "another route's waits for nothing"
+    );
+    outbox.trust(route);
+    assert_eq!(outbox.take_due(start, 9).len(), 1, "somebody says it works");
 }
 
 #[derive(Debug, Clone)]

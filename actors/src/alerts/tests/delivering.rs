@@ -1,11 +1,12 @@
 //! Alerts reach webhooks and mailboxes, whatever their receivers do, and no secret goes anywhere else.
 
 use playout_domain::AlertRouteId;
+use playout_domain::alert::AlertState;
 use playout_domain::alert::delivery::{Delivery, DeliveryState};
 use playout_domain::limits::PlanLimits;
 use playout_partners::smtp::{SmtpConfig, SmtpTls};
 use playout_partners::testing::{Behaviour, Fault, MailServer, Receiver};
-use playout_store::DeliveryFilter;
+use playout_store::{AlertFilter, DeliveryFilter};
 use serde_json::{Value, json};
 
 use super::*;
@@ -117,6 +118,63 @@ async fn what_is_never_taken_is_a_dead_letter_that_somebody_can_send_again() {
     assert_eq!(done.id, dead.id);
     let late = house.handler.retry_delivery(&admin(), dead.id).await;
     assert!(matches!(late, Err(OpError::Conflict { .. })), "{late:?}");
+    house.stop().await;
+}
+
+#[tokio::test]
+async fn a_receiver_that_takes_nothing_is_an_alert_that_the_other_routes_tell() {
+    let house = House::new().await;
+    let mut works = Receiver::start(ok()).await;
+    let mut fails = Receiver::start(broken()).await;
+    let only = json!({ "kinds": ["alerts.route_failing"] });
+    hook(&house, &admin(), &works, only).await;
+    let failing = hook(&house, &admin(), &fails, json!({})).await.route;
+    let channel = channel();
+    house
+        .handler
+        .escalate_to_support(&channel, "it is in ERROR");
+    let opened = works.next().await.json();
+    assert_eq!(opened["type"], "alert.opened");
+    assert_eq!(opened["data"]["kind"], "alerts.route_failing");
+    assert_eq!(opened["data"]["routeId"], failing.id.to_string());
+    let detail = opened["data"]["detail"].as_str().unwrap();
+    assert!(detail.contains("500"), "{detail}");
+    let dead = delivery(&house, DeliveryState::Dead).await;
+    assert_eq!(dead.route, failing.id);
+    while !fails.is_idle() {
+        let asked = fails.next().await.json();
+        assert_eq!(
+            asked["data"]["kind"], "channel.error",
+            "it does not hear of itself"
+        );
+    }
+    fails.behave(ok());
+    house
+        .handler
+        .retry_delivery(&admin(), dead.id)
+        .await
+        .unwrap();
+    let closed = works.next().await.json();
+    assert_eq!(closed["type"], "alert.closed");
+    assert_eq!(closed["data"]["id"], opened["data"]["id"]);
+
+    // Deleted, it fails nobody.
+    fails.behave(broken());
+    house.handler.channel_live(channel.id);
+    delivery(&house, DeliveryState::Dead).await;
+    house
+        .handler
+        .delete_route(&admin(), failing.id)
+        .await
+        .unwrap();
+    let open = AlertFilter {
+        state: Some(AlertState::Open),
+        ..AlertFilter::default()
+    };
+    assert_eq!(
+        house.handler.list(&admin(), open, None, 9).await,
+        Ok(vec![])
+    );
     house.stop().await;
 }
 

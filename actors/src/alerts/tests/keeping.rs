@@ -257,6 +257,25 @@ async fn the_slate_is_an_alert_when_it_stays_and_none_when_it_passes() {
 }
 
 #[tokio::test]
+async fn a_fallback_that_stays_is_an_alert_until_something_of_the_plan_is_shown() {
+    let house = House::with(AlertsConfig {
+        nothing_playable: Duration::from_millis(200),
+        ..fast()
+    })
+    .await;
+    let channel = channel();
+    let mut events = house.events(None);
+    house.handler.on_air(&channel, OnAirKind::Fallback);
+    let opened = event(&mut events, kind::ALERT_OPENED).await;
+    assert_eq!(opened.data["kind"], "channel.nothing_playable");
+    house.handler.on_air(&channel, OnAirKind::Slate);
+    house.handler.on_air(&channel, OnAirKind::Scheduled);
+    let closed = event(&mut events, kind::ALERT_CLOSED).await;
+    assert_eq!(closed.data["id"], opened.data["id"]);
+    house.stop().await;
+}
+
+#[tokio::test]
 async fn a_broken_item_is_over_when_it_is_shown_or_not_played_any_more() {
     let house = House::new().await;
     let channel = channel();

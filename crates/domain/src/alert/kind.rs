@@ -87,6 +87,8 @@ pub enum AlertKind {
     ChannelError,
     /// An item cannot be played on; the channel passes over it.
     ItemBroken,
+    /// Viewers have seen nothing of the plan for a while: it is empty, or nothing in it can be played.
+    NothingPlayable,
     /// Viewers have seen nothing but the slate for a while.
     DeadAir,
     /// A stored channel is damaged and was left alone.
@@ -105,6 +107,8 @@ pub enum AlertKind {
     TelemetryLost,
     /// The disk of the data folder is nearly full.
     DiskFull,
+    /// The receiver of an alert route takes nothing.
+    RouteFailing,
     /// The last run of the daemon did not end by itself.
     UncleanStop,
 }
@@ -137,10 +141,11 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
+        Self::NothingPlayable,
         Self::DeadAir,
         Self::Quarantined,
         Self::OutputSuspended,
@@ -150,6 +155,7 @@ impl AlertKind {
         Self::RedisDown,
         Self::TelemetryLost,
         Self::DiskFull,
+        Self::RouteFailing,
         Self::UncleanStop,
     ];
 
@@ -161,6 +167,7 @@ impl AlertKind {
             Self::SourceFailing => settled("channel.source_failing", Warning, Client, 3, "Sources of the channel fail again and again"),
             Self::ChannelError => settled("channel.error", Critical, Both, 1, "The channel is in ERROR: recovery has spent its budget"),
             Self::ItemBroken => settled("channel.item_broken", Warning, Client, 1, "An item cannot be played on and is passed over"),
+            Self::NothingPlayable => settled("channel.nothing_playable", Warning, Client, 1, "The channel shows nothing of its plan"),
             Self::DeadAir => settled("channel.dead_air", Critical, Client, 1, "The channel shows nothing but the slate"),
             Self::Quarantined => settled("channel.quarantined", Critical, Operator, 1, "The stored channel is damaged and was left alone"),
             Self::OutputSuspended => settled("output.suspended", Critical, Client, 1, "An output is suspended after failures in a row"),
@@ -170,6 +177,7 @@ impl AlertKind {
             Self::RedisDown => settled("store.redis_down", Warning, Operator, 3, "Redis does not answer; the daemon works without it"),
             Self::TelemetryLost => settled("store.telemetry_lost", Warning, Operator, 1, "Reports of channels were dropped"),
             Self::DiskFull => settled("disk.full", Critical, Operator, 1, "The disk of the data folder is nearly full"),
+            Self::RouteFailing => settled("alerts.route_failing", Warning, Both, 3, "The receiver of an alert route takes nothing"),
             Self::UncleanStop => settled("daemon.unclean_stop", Warning, Operator, 1, "The daemon's last run did not end by itself"),
         }
     }

@@ -6,6 +6,8 @@
 //! - O2: what one route hears of one alert, it hears in the order in which it happened.
 //! - O3: a delivery is under way, waiting or finished; none is lost, and none is tried before its time.
 //! - O4: of one route at most [`MAX_WAITING`] wait; the oldest gives way and is dead.
+//! - O5: a receiver that failed [`LEFT_ALONE_AFTER`] times in a row, whatever was sent, is asked again only when
+//!   the last of these would be, [`LEFT_ALONE`] later at most: one delivery then finds out for all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -22,6 +24,19 @@ pub const MAX_WAITING: usize = 1_000;
 /// Deliveries of one client that are under way at most.
 pub const MAX_UNDER_WAY: usize = 4;
 
+/// Failures of a route in a row after which its receiver is left alone for a while.
+pub const LEFT_ALONE_AFTER: u32 = 3;
+
+/// How long a receiver is left alone at most.
+pub const LEFT_ALONE: Duration = Duration::from_secs(600);
+
+/// A receiver that fails: how often in a row, and when it is asked again.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    times: u32,
+    until: Timestamp,
+}
+
 /// See the module's head.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
@@ -29,6 +44,7 @@ pub struct Outbox {
     waiting: BTreeMap<AlertRouteId, BTreeMap<DeliveryId, Delivery>>,
     /// The delivery that is under way, and whose it is, by route.
     under_way: BTreeMap<AlertRouteId, (DeliveryId, ClientId)>,
+    failing: BTreeMap<AlertRouteId, Failing>,
 }
 
 impl Outbox {
@@ -51,7 +67,8 @@ impl Outbox {
     pub fn take_due(&mut self, now: Timestamp, room: usize) -> Vec<Delivery> {
         let mut due: Vec<Delivery> = self
             .free()
-            .filter_map(|waiting| ready(waiting).find(|delivery| delivery.next_at <= now))
+            .filter(|(route, _)| self.left_alone(**route).is_none_or(|until| until <= now))
+            .filter_map(|(_, waiting)| ready(waiting).find(|delivery| delivery.next_at <= now))
             .cloned()
             .collect();
         due.sort_by_key(|delivery| (delivery.next_at, delivery.id));
@@ -67,13 +84,24 @@ impl Outbox {
     }
 
     /// What waits for routes of which nothing is under way, of clients that have not enough under way.
-    fn free(&self) -> impl Iterator<Item = &BTreeMap<DeliveryId, Delivery>> {
+    fn free(&self) -> impl Iterator<Item = (&AlertRouteId, &BTreeMap<DeliveryId, Delivery>)> {
         let waiting = self.waiting.iter();
         let idle = waiting.filter(|(route, _)| !self.under_way.contains_key(route));
-        idle.map(|(_, waiting)| waiting).filter(|waiting| {
+        idle.filter(|(_, waiting)| {
             let client = waiting.values().next().map(|delivery| delivery.client);
             client.is_some_and(|client| self.of(client) < MAX_UNDER_WAY)
         })
+    }
+
+    /// Until when the receiver of `route` is left alone.
+    fn left_alone(&self, route: AlertRouteId) -> Option<Timestamp> {
+        let failing = self.failing.get(&route)?;
+        (failing.times >= LEFT_ALONE_AFTER).then_some(failing.until)
+    }
+
+    /// Asks the receiver of `route` again, as if it had never failed.
+    pub fn trust(&mut self, route: AlertRouteId) {
+        self.failing.remove(&route);
     }
 
     /// How many of a client are under way.
@@ -101,18 +129,40 @@ impl Outbox {
         if known.state != DeliveryState::Pending {
             waiting.remove(&known.id);
         }
+        if matches!(outcome, Outcome::Delivered) {
+            self.trust(known.route);
+        } else if matches!(outcome, Outcome::Failed(_)) {
+            let most = now.checked_add(LEFT_ALONE).unwrap_or(Timestamp::MAX);
+            let until = match known.state {
+                DeliveryState::Pending => known.next_at.min(most),
+                _ => most,
+            };
+            let failing = self
+                .failing
+                .entry(known.route)
+                .or_insert(Failing { times: 0, until });
+            failing.times = failing.times.saturating_add(1);
+            failing.until = until;
+        }
         Some(known)
     }
 
     /// When [`Outbox::take_due`] has something; nothing: not before something else happens.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.free()
-            .filter_map(|waiting| ready(waiting).map(|delivery| delivery.next_at).min())
+            .filter_map(|(route, waiting)| {
+                let next = ready(waiting).map(|delivery| delivery.next_at).min()?;
+                Some(
+                    self.left_alone(*route)
+                        .map_or(next, |until| until.max(next)),
+                )
+            })
             .min()
     }
 
     /// A route is gone or switched off: what waits for it is given back, dead.
     pub fn give_up(&mut self, route: AlertRouteId, why: &str, now: Timestamp) -> Vec<Delivery> {
+        self.trust(route);
         let waiting = self.waiting.remove(&route).unwrap_or_default();
         let given_up = |mut delivery: Delivery| {
             delivery.give_up(why, now);

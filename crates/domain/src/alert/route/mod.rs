@@ -164,12 +164,12 @@ impl RouteConfig {
 
 impl AlertRoute {
     /// Whether `alert` is told here: the client's routes hear what concerns the client, the operator's
-    /// what concerns the operator. `operator` is the operator's own client.
+    /// what concerns the operator; none hears of itself. `operator` is the operator's own client.
     pub fn wants(&self, alert: &Alert, operator: ClientId) -> bool {
         let audience = alert.kind().audience();
         let concerned = (audience.tells_client() && self.client == alert.client)
             || (audience.tells_operator() && self.client == operator);
-        concerned && self.config.takes(alert.kind())
+        concerned && self.config.takes(alert.kind()) && alert.key.subject.route() != Some(self.id)
     }
 
     /// The route as the API answers it: never its secret.
