@@ -145,6 +145,7 @@ pub struct RtmpSettings {
     pub allow_private: bool,
     pub authorities: PathBuf,
     pub stalled_after: Seconds<2, 120>,
+    pub suspended_retry: Seconds<1, 86_400>,
     pub far_end: FarEndSettings,
     pub session_limits: SessionLimits,
 }
@@ -266,6 +267,7 @@ impl Default for RtmpSettings {
             allow_private: false,
             authorities: PathBuf::from("/etc/ssl/certs/ca-certificates.crt"),
             stalled_after: Seconds::of(10),
+            suspended_retry: Seconds::of(300),
             far_end: FarEndSettings::default(),
             session_limits: SessionLimits::default(),
         }

@@ -173,6 +173,7 @@ fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
         authorities: config.authorities.clone(),
         roots: TrustRoots::of(&pem).map_err(|error| unusable(error.to_string()))?,
         stalled_after: config.stalled_after.duration(),
+        suspended_retry: config.suspended_retry.duration(),
         sessions: SessionLimits {
             youtube: limits.youtube.duration(),
             facebook: limits.facebook.duration(),

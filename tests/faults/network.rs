@@ -11,7 +11,7 @@ use crate::recovery;
 use crate::rtmp::{add, assert_unbroken, change, on_air, output};
 use crate::viewer::Viewer;
 
-const SETTINGS: &str = "[rtmp]\nallow_private = true\nstalled_after = 3\n";
+const SETTINGS: &str = "[rtmp]\nallow_private = true\nstalled_after = 3\nsuspended_retry = 5\n";
 
 /// A channel on air, pushed to one platform directly and to another through a network.
 struct Scene {
@@ -126,7 +126,8 @@ fn a_network_that_stalls_or_is_too_slow_is_named_and_used_again() {
 }
 
 #[test]
-fn an_output_that_fails_five_times_is_suspended_and_its_client_told_until_it_is_tried_again() {
+fn an_output_that_fails_five_times_is_suspended_and_its_client_told_until_it_comes_back_by_itself()
+{
     let data = folder();
     let scene = Scene::set(data.path());
     let mut viewer = Viewer::of(&scene.daemon, &scene.channel);
@@ -167,8 +168,8 @@ fn an_output_that_fails_five_times_is_suspended_and_its_client_told_until_it_is_
         (&json!("escalate"), &json!("output"), &json!(5))
     );
     scene.network.set(Manner::Pass);
-    scene.forgiven();
     assert_eq!(alert("alert.closed")["id"], opened["id"]);
+    scene.until_live();
     scene.nobody_else_noticed(&mut viewer);
 }
 

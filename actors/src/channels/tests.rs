@@ -47,6 +47,7 @@ impl House {
                 authorities: "/etc/ssl/certs/ca-certificates.crt".into(),
                 roots: TrustRoots::nobody(),
                 stalled_after: Duration::from_secs(10),
+                suspended_retry: Duration::from_secs(300),
                 sessions: SessionLimits {
                     youtube: DAY,
                     facebook: DAY,

@@ -45,6 +45,8 @@ pub struct RtmpSettings {
     pub roots: TrustRoots,
     /// A server that takes nothing for so long has stalled.
     pub stalled_after: Duration,
+    /// An output that failed too often is tried again so often.
+    pub suspended_retry: Duration,
     /// How long a connection may last on each platform, before it is made anew at the beginning of an
     /// item.
     pub sessions: SessionLimits,

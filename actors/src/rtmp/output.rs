@@ -165,10 +165,10 @@ impl Output {
         let target = wanted.borrow_and_update().clone();
         Self {
             far_end: FarEndTask::start(Arc::clone(&shared), target.id),
+            life: OutputLife::new(shared.settings.suspended_retry),
             shared,
             wanted,
             target,
-            life: OutputLife::default(),
             quality: Quality::Full,
             direction: 0,
             push: None,

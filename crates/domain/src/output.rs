@@ -143,7 +143,7 @@ pub enum Effect {
 }
 
 /// See the module's head.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputLife {
     status: OutputStatus,
     connection: Connection,
@@ -155,9 +155,30 @@ pub struct OutputLife {
     delivering_since: Option<Timestamp>,
     /// Whether the client was told that it is suspended, and not yet that it is back.
     suspended: bool,
+    /// How long it waits before each attempt while it is suspended.
+    suspended_retry: Duration,
+}
+
+impl Default for OutputLife {
+    fn default() -> Self {
+        Self::new(SUSPENDED_RETRY)
+    }
 }
 
 impl OutputLife {
+    /// Nobody wants it yet; once suspended it is tried again every `suspended_retry`.
+    pub fn new(suspended_retry: Duration) -> Self {
+        Self {
+            status: OutputStatus::default(),
+            connection: Connection::default(),
+            failures: 0,
+            congested: 0,
+            delivering_since: None,
+            suspended: false,
+            suspended_retry,
+        }
+    }
+
     /// What it does.
     pub const fn status(&self) -> OutputStatus {
         self.status
@@ -275,7 +296,7 @@ impl OutputLife {
                 let failures = self.failures;
                 effects.push(Effect::Suspended { failures, kind });
             }
-            SUSPENDED_RETRY
+            self.suspended_retry
         };
         effects.push(Effect::RetryAfter {
             connection: self.connection,
