@@ -86,6 +86,23 @@ pub fn assert_unbroken(recording: &Path, prepared: &Path, frames: usize) -> usiz
     places.len()
 }
 
+/// Takes the channel off air: the platform had it over one connection, and no frame is missing or shown twice.
+/// Answers how many there were.
+pub fn assert_recorded_unbroken(
+    daemon: &Daemon,
+    platform: &Receiver,
+    (channel, media): (&str, &str),
+    key: &str,
+    frames: usize,
+) -> usize {
+    daemon.operate(channel, "stop");
+    platform.until_unpublished(key);
+    platform.stop();
+    let recordings = platform.recordings(key);
+    assert_eq!(recordings.len(), 1, "the connection was kept");
+    assert_unbroken(&recordings[0], &daemon.prepared_file(media), frames)
+}
+
 #[test]
 fn killed_sources_cost_the_platform_no_frame_and_not_the_connection() {
     let data = folder();
@@ -114,12 +131,8 @@ fn killed_sources_cost_the_platform_no_frame_and_not_the_connection() {
         (&shown["status"], &shown["connections"]),
         (&json!("LIVE"), &json!(1))
     );
-    daemon.operate(&channel, "stop");
-    platform.until_unpublished("live_sesame");
-    platform.stop();
-    let recordings = platform.recordings("live_sesame");
-    assert_eq!(recordings.len(), 1, "the connection was kept");
-    let frames = assert_unbroken(&recordings[0], &daemon.prepared_file(&media), 700);
+    let of = (channel.as_str(), media.as_str());
+    let frames = assert_recorded_unbroken(&daemon, &platform, of, "live_sesame", 700);
     assert!(frames > 300, "{frames} frames were recorded");
 }
 

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use crate::clips::clip;
 use crate::daemon::{BOUND, Daemon, folder, until};
+use crate::receiver::Receiver;
 use crate::recovery::assert_unbroken;
+use crate::rtmp::{self, on_air};
 use crate::viewer::Viewer;
 
 /// An `ffmpeg` that does `instead`, once, where it should read a prepared file, while `lies` lies beside it.
@@ -31,11 +33,12 @@ fn lying_ffmpeg(dir: &Path, instead: &str) {
 fn is_replaced(instead: &str) {
     let (data, tools) = (folder(), folder());
     lying_ffmpeg(tools.path(), instead);
-    let daemon = Daemon::start_with_programs(data.path(), "", tools.path());
-    let media = daemon.import(&clip(1, 260));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
-    daemon.on_air(&channel);
+    let settings = "[rtmp]\nallow_private = true\n";
+    let daemon = Daemon::start_with_programs(data.path(), settings, tools.path());
+    let platform = Receiver::start();
+    let (media, channel) = on_air(&daemon, 260);
+    rtmp::add(&daemon, &channel, &platform.url(), "key");
+    platform.until_published("key");
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(12.0);
     let lies = tools.path().join("lies");
@@ -53,6 +56,7 @@ fn is_replaced(instead: &str) {
     assert_eq!(viewer.discontinuities, 0);
     assert_unbroken(&viewer.shown(&[&daemon.prepared_file(&media)]), 260);
     assert_eq!(daemon.status(&channel), "LIVE");
+    rtmp::assert_recorded_unbroken(&daemon, &platform, (&channel, &media), "key", 260);
 }
 
 #[test]
@@ -63,6 +67,11 @@ fn garbage_on_the_pipe_costs_no_frame() {
 #[test]
 fn packets_without_media_on_the_pipe_cost_no_frame() {
     is_replaced("while cat \"$here/null.ts\"; do :; done; exit");
+}
+
+#[test]
+fn a_source_that_ends_early_as_if_it_were_done_costs_no_frame() {
+    is_replaced("ffmpeg \"$@\" | head -c 190000; exit 0");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use playout_domain::source::{Cause, SourceFailures, Then};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_media::ffmpeg::{self, Invocation};
 use playout_media::gop::Gop;
-use playout_media::index::{GopIndex, ITEM_START};
+use playout_media::index::{GopIndex, GopPlace, ITEM_START};
 use playout_media::splice::SourceId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -73,8 +73,16 @@ struct Playing {
     id: SourceId,
     /// The frame of the item with which the next GOP begins.
     next: u64,
-    /// Whether it is transcoded while it plays.
-    live: bool,
+    /// What the prepared file has; nothing: the item is transcoded while it plays.
+    index: Option<Arc<GopIndex>>,
+}
+
+impl Playing {
+    /// The GOP that a source of a prepared file owes at `frame`.
+    fn owes(&self, frame: u64) -> Option<GopPlace> {
+        let place = self.index.as_ref()?.gop_from(frame)?;
+        (place.frame < self.entry.in_frame + self.entry.frames()).then_some(place)
+    }
 }
 
 /// See the module's head.
@@ -193,7 +201,7 @@ impl Feeder {
         }
         match self.await_gop(&entry).await {
             Awaited::Came(Ok(Some(gop))) => self.take(entry, gop).await,
-            Awaited::Came(Ok(None)) => self.over(&entry),
+            Awaited::Came(Ok(None)) => self.ended(&entry),
             Awaited::Came(Err(error)) => self.fail(&entry, &error),
             Awaited::Dry => {
                 self.equipment.view.update(|view| view.health.stood_in());
@@ -202,6 +210,18 @@ impl Feeder {
             }
             Awaited::Retry => self.retry = None,
             Awaited::Replanned => self.replan(),
+        }
+    }
+
+    /// The source has nothing more: the item is over, or a program has ended as if it were.
+    fn ended(&mut self, entry: &PlanEntry) {
+        let owed = self
+            .current
+            .as_ref()
+            .and_then(|playing| playing.owes(playing.next));
+        match owed {
+            Some(place) => self.fail(entry, &SourceError::Short { at: place.frame }),
+            None => self.over(entry),
         }
     }
 
@@ -224,7 +244,7 @@ impl Feeder {
             return;
         };
         let end = playing.entry.in_frame + playing.entry.frames();
-        if playing.live && playing.next < end && self.cursor >= playing.entry.end {
+        if playing.index.is_none() && playing.next < end && self.cursor >= playing.entry.end {
             let behind = end - playing.next;
             self.fail(&playing.entry, &SourceError::TooSlow { behind });
             // The next entry has a source of its own.
@@ -294,9 +314,10 @@ impl Feeder {
         let Equipment {
             library, profile, ..
         } = &self.equipment;
-        let (source, next, live) = match library.prepared(entry.media_id, profile) {
+        let (source, next, index) = match library.prepared(entry.media_id, profile) {
             Some(prepared) => {
                 let place = prepared.index.gop_from(item).ok_or(SourceError::Over)?;
+                let index = Arc::clone(&prepared.index);
                 let source = match self.equipment.source {
                     SourceKind::Direct => {
                         Source::Direct(Box::new(DirectSource::open(prepared, place.number).await?))
@@ -316,7 +337,7 @@ impl Feeder {
                         )
                     }
                 };
-                (source, place.frame, false)
+                (source, place.frame, Some(index))
             }
             None => {
                 let original = library
@@ -329,7 +350,7 @@ impl Feeder {
                 let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
                 let what = ("live source", self.equipment.allowances.live);
                 let source = self.process(what, live, &original.path, from, at, patience);
-                (source, item, true)
+                (source, item, None)
             }
         };
         Ok(Playing {
@@ -337,7 +358,7 @@ impl Feeder {
             source,
             id,
             next,
-            live,
+            index,
         })
     }
 
@@ -442,6 +463,12 @@ impl Feeder {
         }
         if came > wanted {
             return self.fail(&entry, &SourceError::Misplaced { wanted, got: came });
+        }
+        // A program that ends as if it were done leaves the last GOP in pieces.
+        if let Some(owed) = playing.owes(came)
+            && owed.frames != frames
+        {
+            return self.fail(&entry, &SourceError::Short { at: came + frames });
         }
         if frames > entry.end.since(self.cursor) {
             // The plan ends the item within this GOP, which cannot be cut.

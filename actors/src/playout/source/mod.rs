@@ -60,6 +60,12 @@ pub(super) enum SourceError {
         /// Why.
         source: std::io::Error,
     },
+    /// FFmpeg ended before the prepared file does, and says nothing of an error.
+    #[error("it ended at frame {at} as if the item were over")]
+    Short {
+        /// The first frame of the item that did not come.
+        at: u64,
+    },
     /// What came is not what was asked for.
     #[error("frame {got} of the item came where frame {wanted} was due")]
     Misplaced {
