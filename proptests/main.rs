@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod p01_creation;
+mod p02_destination_limit;
 mod p02_destinations;
 mod p02_stored_keys;
 mod p03_lifecycle;

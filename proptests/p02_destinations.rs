@@ -1,5 +1,6 @@
-//! P2: RTMP destinations are validated, changed one by one without touching the others, limited in number, and
-//! their keys are shown nowhere. Requirements 1.4, 8.1, 8.2, 8.4, 8.5, 8.6.
+//! P2, its pure half: RTMP destinations are validated, changed one by one without touching the others, limited in
+//! number, and their keys are shown nowhere. Requirements 1.4, 8.1, 8.2, 8.4, 8.5, 8.6. What the stores have of
+//! them: `p02_stored_keys.rs`, `p02_destination_limit.rs`.
 //!
 //! The model is a plain list of what was written; it shares no code with what is tested.
 

@@ -6,7 +6,10 @@
 //! Real PostgreSQL, and all its rows read past the store. The failures come from triggers in it and from a proxy
 //! before it; what is allowed is decided by a model, which knows rows alone.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod steps;
+mod told;
+
+use std::collections::BTreeSet;
 
 use playout_domain::lifecycle::Operation;
 use playout_domain::limits::PlanLimits;
@@ -16,121 +19,17 @@ use playout_store::{
     ExportedHeads, Inserted, NewToken, Order, Principal, Scope, Store, StoreError,
 };
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::Index;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use serde_json::Value;
 use uuid::Uuid;
 
+use steps::{Fault, MAX_CHANNELS, MAX_DESTINATIONS, Step, TABLES, What, step, triggers};
+use told::agree;
+
 use super::stored::{
     airtime, channel, destination, in_four_worlds, moved, of, order, rows, runtime, text,
 };
-
-const MAX_CHANNELS: usize = 3;
-const MAX_DESTINATIONS: usize = 2;
-
-/// What changes are written to, and whose the rows are.
-const TABLES: &[(&str, &str)] = &[
-    ("channels", "id"),
-    ("rtmp_destinations", "channel_id"),
-    ("airtime", "channel_id"),
-    ("media", "id"),
-    ("tokens", "id"),
-    ("orders", "id"),
-    ("audit", "seq"),
-    ("audit_heads", "client_id"),
-];
-
-#[derive(Debug, Clone)]
-enum What {
-    /// With so many destinations; under an id that is taken; with a fallback that is not there.
-    Create(usize, bool, bool),
-    /// To so many destinations; of a version that was; naming a destination of nobody.
-    Update(Index, usize, bool, bool),
-    /// Or the last order once more.
-    Order(Index, Operation, bool),
-    /// A rotation of an item, or of one that is not there.
-    Airtime(Index, Option<Index>),
-    /// Of a version that was.
-    Delete(Index, bool),
-    /// A file, which may be there already.
-    Import(u8),
-    Unimport(Index),
-    Token,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
-    None,
-    /// A statement that writes, the so manieth, is refused; its connection ends; the commit is refused.
-    Refused(i64),
-    Cut(i64),
-    AtCommit,
-    /// The answer to the commit is lost.
-    Unheard,
-    /// The caller goes away at some point.
-    Left(u8),
-}
-
-#[derive(Debug, Clone)]
-struct Step {
-    what: What,
-    /// By somebody who must not know of it.
-    by_stranger: bool,
-    fault: Fault,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let rarely = || prop::bool::weighted(0.15);
-    let at = any::<Index>;
-    let operation = select(vec![Operation::Start, Operation::Stop, Operation::Restart]);
-    let what = prop_oneof![
-        4 => (0..=3_usize, rarely(), rarely()).prop_map(|(n, taken, gone)| What::Create(n, taken, gone)),
-        3 => (at(), 0..=3_usize, rarely(), rarely()).prop_map(|(at, n, stale, unknown)| What::Update(at, n, stale, unknown)),
-        3 => (at(), operation, rarely()).prop_map(|(at, operation, again)| What::Order(at, operation, again)),
-        2 => (at(), prop::option::weighted(0.8, at())).prop_map(|(at, item)| What::Airtime(at, item)),
-        2 => (at(), rarely()).prop_map(|(at, stale)| What::Delete(at, stale)),
-        2 => (0..4_u8).prop_map(What::Import),
-        1 => at().prop_map(What::Unimport),
-        1 => Just(What::Token),
-    ];
-    let fault = prop_oneof![
-        5 => Just(Fault::None),
-        3 => (1..12_i64).prop_map(Fault::Refused),
-        1 => (1..12_i64).prop_map(Fault::Cut),
-        1 => Just(Fault::AtCommit),
-        1 => Just(Fault::Unheard),
-        2 => (0..60_u8).prop_map(Fault::Left),
-    ];
-    (what, prop::bool::weighted(0.07), fault).prop_map(|(what, by_stranger, fault)| Step {
-        what,
-        by_stranger,
-        fault,
-    })
-}
-
-/// Everything that is written is counted; at the count that is asked for, it goes wrong.
-fn triggers() -> String {
-    let on = |(table, _): &(&str, &str)| {
-        format!(
-            "CREATE TRIGGER strike AFTER INSERT OR UPDATE OR DELETE ON {table} EXECUTE FUNCTION strike('statement');"
-        )
-    };
-    let each: String = TABLES.iter().map(on).collect();
-    format!(
-        "CREATE TABLE fault (kind text, at bigint); CREATE SEQUENCE counted;
-         CREATE FUNCTION strike() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE f fault; BEGIN
-             SELECT * INTO f FROM fault;
-             IF f.kind = 'commit' AND tg_argv[0] = 'commit' THEN RAISE EXCEPTION 'on purpose'; END IF;
-             IF tg_argv[0] = 'statement' AND f.at = nextval('counted') THEN
-                 IF f.kind = 'cut' THEN PERFORM pg_terminate_backend(pg_backend_pid());
-                 ELSE RAISE EXCEPTION 'on purpose'; END IF;
-             END IF;
-             RETURN NULL;
-         END $$; {each}
-         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED
-             FOR EACH ROW EXECUTE FUNCTION strike('commit');"
-    )
-}
 
 /// What was asked for, and what came of it.
 struct Asked {
@@ -492,82 +391,6 @@ fn chosen(rows: &Value, table: &str, at: &Index) -> Uuid {
         return Uuid::now_v7();
     }
     id(&rows[at.index(rows.len())])
-}
-
-/// What the audit says, read from its beginning, is what the rows say.
-fn agree(rows: &Value) -> Result<(), TestCaseError> {
-    let mut entries: Vec<&Value> = of(rows, "audit").iter().collect();
-    entries.sort_by_key(|entry| entry["seq"].as_u64());
-    let mut told: BTreeMap<String, Value> = BTreeMap::new();
-    for entry in entries {
-        let subject = text(&entry["subject_id"]);
-        let after = &entry["detail"]["after"];
-        match entry["operation"].as_str().unwrap() {
-            "channel.create" => {
-                let seen = serde_json::json!({
-                    "name": after["name"], "version": 1, "desired": "STOPPED",
-                    "destinations": after["rtmpDestinations"], "rotation": null,
-                });
-                told.insert(subject, seen);
-            }
-            "channel.update" => {
-                let seen = told.get_mut(&subject).unwrap();
-                seen["name"] = after["name"].clone();
-                seen["version"] = (seen["version"].as_u64().unwrap() + 1).into();
-                seen["destinations"] = after["rtmpDestinations"].clone();
-            }
-            "channel.airtime" => {
-                told.get_mut(&subject).unwrap()["rotation"] = after["rotation"].clone()
-            }
-            "channel.start" | "channel.stop" | "channel.restart" => {
-                told.get_mut(&subject).unwrap()["desired"] = after["desired"].clone();
-            }
-            "media.import" => drop(told.insert(subject, Value::Null)),
-            "channel.delete" | "media.delete" => drop(told.remove(&subject)),
-            "token.create" => {
-                prop_assert!(
-                    of(rows, "tokens")
-                        .iter()
-                        .any(|row| text(&row["id"]) == subject)
-                );
-            }
-            other => prop_assert!(false, "{other}"),
-        }
-    }
-    let there: BTreeSet<String> = ["channels", "media"]
-        .iter()
-        .flat_map(|table| of(rows, table).iter().map(|row| text(&row["id"])))
-        .collect();
-    prop_assert_eq!(told.keys().cloned().collect::<BTreeSet<_>>(), there);
-    for row in of(rows, "channels") {
-        let seen = &told[&text(&row["id"])];
-        prop_assert_eq!(&row["config"]["name"], &seen["name"]);
-        prop_assert_eq!(&row["version"], &seen["version"]);
-        prop_assert_eq!(&row["desired"], &seen["desired"]);
-        let mut destinations: Vec<&Value> = of(rows, "rtmp_destinations")
-            .iter()
-            .filter(|destination| destination["channel_id"] == row["id"])
-            .collect();
-        destinations.sort_by_key(|destination| destination["position"].as_u64());
-        let ids: Vec<&Value> = destinations
-            .iter()
-            .map(|destination| &destination["id"])
-            .collect();
-        let told: Vec<&Value> = seen["destinations"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|told| &told["id"])
-            .collect();
-        prop_assert_eq!(ids, told);
-        if !seen["rotation"].is_null() {
-            let airs = of(rows, "airtime")
-                .iter()
-                .find(|airs| airs["channel_id"] == row["id"]);
-            prop_assert_eq!(&airs.unwrap()["rotation"], &seen["rotation"]);
-        }
-    }
-    Ok(())
 }
 
 #[test]
