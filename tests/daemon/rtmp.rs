@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::clips::clip;
-use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::daemon::{BOUND, Daemon, folder, is_running, signal_process, until};
 use super::receiver::Receiver;
 use super::viewer::{Viewer, pictures_of_file};
 
@@ -87,22 +87,25 @@ pub fn assert_unbroken(recording: &Path, prepared: &Path, frames: usize) -> usiz
 }
 
 #[test]
-fn killed_sources_cost_the_platform_no_frame_and_not_the_connection() {
+fn killed_and_hung_sources_cost_the_platform_no_frame_and_not_the_connection() {
     let data = folder();
     let platform = Receiver::start();
     let daemon = Daemon::start(data.path(), PRIVATE);
     let (media, channel) = on_air(&daemon, 700);
     let destination = add(&daemon, &channel, &platform.url(), "live_sesame");
     platform.until_received("live_sesame", 200_000);
-    for _ in 0..2 {
-        let mut killed = Vec::new();
+    for signal in ["KILL", "KILL", "STOP"] {
+        let mut struck = Vec::new();
         let push = pushes(&daemon, &channel);
-        until("there is a source to kill", BOUND, || {
-            killed = daemon.sources(&channel);
-            killed.retain(|pid| !push.contains(pid));
-            !killed.is_empty()
+        until("there is a source to strike", BOUND, || {
+            struck = daemon.sources(&channel);
+            struck.retain(|pid| !push.contains(pid));
+            !struck.is_empty()
         });
-        killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        struck.iter().for_each(|pid| signal_process(*pid, signal));
+        until("it is replaced", BOUND, || {
+            !struck.iter().any(|pid| is_running(*pid))
+        });
         let seen = platform
             .publisher("live_sesame")
             .expect("it is pushed")
