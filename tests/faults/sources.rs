@@ -6,7 +6,9 @@ use serde_json::json;
 
 use crate::clips::clip;
 use crate::daemon::{BOUND, Daemon, folder, until};
+use crate::receiver::Receiver;
 use crate::recovery::assert_unbroken;
+use crate::rtmp;
 use crate::viewer::Viewer;
 
 /// An `ffmpeg` that does `instead`, once, where it should read a prepared file, while `lies` lies beside it.
@@ -27,15 +29,18 @@ fn lying_ffmpeg(dir: &Path, instead: &str) {
     std::fs::set_permissions(&program, executable).expect("a program");
 }
 
-/// A source that does `instead` costs viewers nothing, is told of, and is replaced where it was.
+/// A source that does `instead` costs viewers and a platform nothing, is told of, and is replaced where it was.
 fn is_replaced(instead: &str) {
     let (data, tools) = (folder(), folder());
     lying_ffmpeg(tools.path(), instead);
-    let daemon = Daemon::start_with_programs(data.path(), "", tools.path());
+    let platform = Receiver::start();
+    let daemon = Daemon::start_with_programs(data.path(), rtmp::PRIVATE, tools.path());
     let media = daemon.import(&clip(1, 260));
     let channel = daemon.channel(&[&media]);
     daemon.prepared(&media);
     daemon.on_air(&channel);
+    let destination = rtmp::add(&daemon, &channel, &platform.url(), "key");
+    platform.until_published("key");
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(12.0);
     let lies = tools.path().join("lies");
@@ -51,8 +56,18 @@ fn is_replaced(instead: &str) {
     viewer.watch(seen + 16.0);
     viewer.judge();
     assert_eq!(viewer.discontinuities, 0);
-    assert_unbroken(&viewer.shown(&[&daemon.prepared_file(&media)]), 260);
+    let file = daemon.prepared_file(&media);
+    assert_unbroken(&viewer.shown(&[&file]), 260);
     assert_eq!(daemon.status(&channel), "LIVE");
+    let output = rtmp::output(&daemon, &channel, &destination);
+    assert_eq!(output["connections"], 1, "{output}");
+    daemon.operate(&channel, "stop");
+    platform.until_unpublished("key");
+    platform.stop();
+    let recordings = platform.recordings("key");
+    assert_eq!(recordings.len(), 1, "the connection was kept");
+    let frames = rtmp::assert_unbroken(&recordings[0], &file, 260);
+    assert!(frames > 300, "{frames} frames were recorded");
 }
 
 #[test]
@@ -68,6 +83,12 @@ fn packets_without_media_on_the_pipe_cost_no_frame() {
 #[test]
 fn a_source_that_fails_without_a_word_costs_no_frame() {
     is_replaced("exit 1");
+}
+
+#[test]
+fn a_source_that_says_all_is_well_before_the_items_end_costs_no_frame() {
+    // In the middle of a GOP, and of a packet.
+    is_replaced("ffmpeg \"$@\" | head -c 100100; exit 0");
 }
 
 #[test]

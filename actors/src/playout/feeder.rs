@@ -14,7 +14,7 @@ use playout_domain::config::RecoverySettings;
 use playout_domain::media::Profile;
 use playout_domain::plan::{Plan, PlanEntry};
 use playout_domain::resources::{Allowance, Allowances};
-use playout_domain::source::{Cause, SourceFailures, Then};
+use playout_domain::source::{self, Cause, SourceFailures, Then};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_media::ffmpeg::{self, Invocation};
 use playout_media::gop::Gop;
@@ -73,8 +73,23 @@ struct Playing {
     id: SourceId,
     /// The frame of the item with which the next GOP begins.
     next: u64,
-    /// Whether it is transcoded while it plays.
-    live: bool,
+    /// What lies where in the prepared file; without one it is transcoded while it plays.
+    index: Option<Arc<GopIndex>>,
+}
+
+impl Playing {
+    /// That it ended too early.
+    fn broke_off(&self, at: u64) -> SourceError {
+        let of = self.index.as_ref().map_or(at, |index| index.frames);
+        SourceError::BrokeOff { at, of }
+    }
+
+    /// Whether the GOP that begins with frame `first` of the item has more than `frames` frames in its file.
+    fn is_torn(&self, first: u64, frames: u64) -> bool {
+        let index = self.index.as_ref();
+        let place = index.and_then(|index| index.gop_from(first));
+        place.is_some_and(|place| place.frame == first && place.frames > frames)
+    }
 }
 
 /// See the module's head.
@@ -193,7 +208,7 @@ impl Feeder {
         }
         match self.await_gop(&entry).await {
             Awaited::Came(Ok(Some(gop))) => self.take(entry, gop).await,
-            Awaited::Came(Ok(None)) => self.over(&entry),
+            Awaited::Came(Ok(None)) => self.ended(&entry),
             Awaited::Came(Err(error)) => self.fail(&entry, &error),
             Awaited::Dry => {
                 self.equipment.view.update(|view| view.health.stood_in());
@@ -202,6 +217,18 @@ impl Feeder {
             }
             Awaited::Retry => self.retry = None,
             Awaited::Replanned => self.replan(),
+        }
+    }
+
+    /// The source has nothing more, and says that all is well.
+    fn ended(&mut self, entry: &PlanEntry) {
+        let broke_off = self.current.as_ref().and_then(|playing| {
+            let frames = playing.index.as_ref().map(|index| index.frames);
+            (!source::is_over(entry, playing.next, frames)).then(|| playing.broke_off(playing.next))
+        });
+        match broke_off {
+            Some(error) => self.fail(entry, &error),
+            None => self.over(entry),
         }
     }
 
@@ -224,7 +251,7 @@ impl Feeder {
             return;
         };
         let end = playing.entry.in_frame + playing.entry.frames();
-        if playing.live && playing.next < end && self.cursor >= playing.entry.end {
+        if playing.index.is_none() && playing.next < end && self.cursor >= playing.entry.end {
             let behind = end - playing.next;
             self.fail(&playing.entry, &SourceError::TooSlow { behind });
             // The next entry has a source of its own.
@@ -294,9 +321,10 @@ impl Feeder {
         let Equipment {
             library, profile, ..
         } = &self.equipment;
-        let (source, next, live) = match library.prepared(entry.media_id, profile) {
+        let (source, next, index) = match library.prepared(entry.media_id, profile) {
             Some(prepared) => {
                 let place = prepared.index.gop_from(item).ok_or(SourceError::Over)?;
+                let index = Arc::clone(&prepared.index);
                 let source = match self.equipment.source {
                     SourceKind::Direct => {
                         Source::Direct(Box::new(DirectSource::open(prepared, place.number).await?))
@@ -310,13 +338,13 @@ impl Feeder {
                             ("source", allowance),
                             copy,
                             &prepared.path,
-                            from,
+                            (from, last_gop(&index)),
                             at,
                             patience,
                         )
                     }
                 };
-                (source, place.frame, false)
+                (source, place.frame, Some(index))
             }
             None => {
                 let original = library
@@ -328,8 +356,8 @@ impl Feeder {
                 let from = GopIndex::time_of(item, profile.frame_rate);
                 let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
                 let what = ("live source", self.equipment.allowances.live);
-                let source = self.process(what, live, &original.path, from, at, patience);
-                (source, item, true)
+                let source = self.process(what, live, &original.path, (from, None), at, patience);
+                (source, item, None)
             }
         };
         Ok(Playing {
@@ -337,17 +365,18 @@ impl Feeder {
             source,
             id,
             next,
-            live,
+            index,
         })
     }
 
-    /// A process whose first GOP is on air at frame `at`, and whose first media comes within `first`.
+    /// A process whose first GOP is on air at frame `at`, and whose first media comes within `first`. Where its
+    /// first GOP begins and its last, on the item's clock: see [`Start`].
     fn process(
         &self,
         (what, allowance): (&str, Allowance),
         invocation: Invocation,
         input: &Path,
-        from: Ticks90k,
+        (from, last): (Ticks90k, Option<Ticks90k>),
         at: Frame,
         first: Duration,
     ) -> Source {
@@ -366,6 +395,7 @@ impl Feeder {
                 .allowance(allowance.within(self.plan.resources))
                 .group(self.equipment.group.clone()),
             from,
+            last,
             due: clock.instant(at),
             first,
             patience: self.recovery().health_check_interval,
@@ -442,6 +472,10 @@ impl Feeder {
         }
         if came > wanted {
             return self.fail(&entry, &SourceError::Misplaced { wanted, got: came });
+        }
+        if playing.is_torn(came, frames) {
+            let error = playing.broke_off(came);
+            return self.fail(&entry, &error);
         }
         if frames > entry.end.since(self.cursor) {
             // The plan ends the item within this GOP, which cannot be cut.
@@ -595,6 +629,15 @@ fn stays(plan: &Plan, fed: &Fed) -> bool {
             .is_none_or(|entry| entry.start >= fed.end()),
         _ => false,
     }
+}
+
+/// What the last GOP of a prepared file begins behind: the frame before it, as time stamps are rounded.
+fn last_gop(index: &GopIndex) -> Option<Ticks90k> {
+    let last = index.gops.last()?;
+    Some(GopIndex::time_of(
+        last.frame.saturating_sub(1),
+        index.frame_rate,
+    ))
 }
 
 /// The frame of the item with which a GOP begins, read off its time stamp.

@@ -40,6 +40,14 @@ pub(super) enum SourceError {
         /// How long.
         after: Duration,
     },
+    /// It ended well, but before its item did.
+    #[error("it ended without an error at frame {at} of {of}")]
+    BrokeOff {
+        /// The frame of the item that was due.
+        at: u64,
+        /// The frames of the item.
+        of: u64,
+    },
     /// It delivers, but falls behind the time.
     #[error("it is transcoded slower than it plays, and is {behind} frames behind")]
     TooSlow {
