@@ -87,14 +87,15 @@ pub fn assert_unbroken(recording: &Path, prepared: &Path, frames: usize) -> usiz
 }
 
 #[test]
-fn killed_and_hung_sources_cost_the_platform_no_frame_and_not_the_connection() {
+fn hung_and_killed_sources_cost_the_platform_no_frame_and_not_the_connection() {
     let data = folder();
     let platform = Receiver::start();
     let daemon = Daemon::start(data.path(), PRIVATE);
     let (media, channel) = on_air(&daemon, 700);
     let destination = add(&daemon, &channel, &platform.url(), "live_sesame");
     platform.until_received("live_sesame", 200_000);
-    for signal in ["KILL", "KILL", "STOP"] {
+    // A hang takes five seconds to be noticed; behind other failures the delay before a restart comes on top.
+    for signal in ["STOP", "KILL"] {
         let mut struck = Vec::new();
         let push = pushes(&daemon, &channel);
         until("there is a source to strike", BOUND, || {
