@@ -14,11 +14,11 @@ use playout_domain::config::RecoverySettings;
 use playout_domain::media::Profile;
 use playout_domain::plan::{Plan, PlanEntry};
 use playout_domain::resources::{Allowance, Allowances};
-use playout_domain::source::{Cause, SourceFailures, Then};
+use playout_domain::source::{self, Cause, SourceFailures, Then};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_media::ffmpeg::{self, Invocation};
 use playout_media::gop::Gop;
-use playout_media::index::{GopIndex, GopPlace, ITEM_START};
+use playout_media::index::{GopIndex, ITEM_START};
 use playout_media::splice::SourceId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -73,15 +73,22 @@ struct Playing {
     id: SourceId,
     /// The frame of the item with which the next GOP begins.
     next: u64,
-    /// What the prepared file has; nothing: the item is transcoded while it plays.
+    /// What lies where in the prepared file; without one it is transcoded while it plays.
     index: Option<Arc<GopIndex>>,
 }
 
 impl Playing {
-    /// The GOP that a source of a prepared file owes at `frame`.
-    fn owes(&self, frame: u64) -> Option<GopPlace> {
-        let place = self.index.as_ref()?.gop_from(frame)?;
-        (place.frame < self.entry.in_frame + self.entry.frames()).then_some(place)
+    /// That it ended too early.
+    fn broke_off(&self, at: u64) -> SourceError {
+        let of = self.index.as_ref().map_or(at, |index| index.frames);
+        SourceError::BrokeOff { at, of }
+    }
+
+    /// Whether the GOP that begins with frame `first` of the item has more than `frames` frames in its file.
+    fn is_torn(&self, first: u64, frames: u64) -> bool {
+        let index = self.index.as_ref();
+        let place = index.and_then(|index| index.gop_from(first));
+        place.is_some_and(|place| place.frame == first && place.frames > frames)
     }
 }
 
@@ -213,14 +220,14 @@ impl Feeder {
         }
     }
 
-    /// The source has nothing more: the item is over, or a program has ended as if it were.
+    /// The source has nothing more, and says that all is well.
     fn ended(&mut self, entry: &PlanEntry) {
-        let owed = self
-            .current
-            .as_ref()
-            .and_then(|playing| playing.owes(playing.next));
-        match owed {
-            Some(place) => self.fail(entry, &SourceError::Short { at: place.frame }),
+        let broke_off = self.current.as_ref().and_then(|playing| {
+            let frames = playing.index.as_ref().map(|index| index.frames);
+            (!source::is_over(entry, playing.next, frames)).then(|| playing.broke_off(playing.next))
+        });
+        match broke_off {
+            Some(error) => self.fail(entry, &error),
             None => self.over(entry),
         }
     }
@@ -331,7 +338,7 @@ impl Feeder {
                             ("source", allowance),
                             copy,
                             &prepared.path,
-                            from,
+                            (from, last_gop(&index)),
                             at,
                             patience,
                         )
@@ -349,7 +356,7 @@ impl Feeder {
                 let from = GopIndex::time_of(item, profile.frame_rate);
                 let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
                 let what = ("live source", self.equipment.allowances.live);
-                let source = self.process(what, live, &original.path, from, at, patience);
+                let source = self.process(what, live, &original.path, (from, None), at, patience);
                 (source, item, None)
             }
         };
@@ -362,13 +369,14 @@ impl Feeder {
         })
     }
 
-    /// A process whose first GOP is on air at frame `at`, and whose first media comes within `first`.
+    /// A process whose first GOP is on air at frame `at`, and whose first media comes within `first`. Where its
+    /// first GOP begins and its last, on the item's clock: see [`Start`].
     fn process(
         &self,
         (what, allowance): (&str, Allowance),
         invocation: Invocation,
         input: &Path,
-        from: Ticks90k,
+        (from, last): (Ticks90k, Option<Ticks90k>),
         at: Frame,
         first: Duration,
     ) -> Source {
@@ -387,6 +395,7 @@ impl Feeder {
                 .allowance(allowance.within(self.plan.resources))
                 .group(self.equipment.group.clone()),
             from,
+            last,
             due: clock.instant(at),
             first,
             patience: self.recovery().health_check_interval,
@@ -464,11 +473,9 @@ impl Feeder {
         if came > wanted {
             return self.fail(&entry, &SourceError::Misplaced { wanted, got: came });
         }
-        // A program that ends as if it were done leaves the last GOP in pieces.
-        if let Some(owed) = playing.owes(came)
-            && owed.frames != frames
-        {
-            return self.fail(&entry, &SourceError::Short { at: came + frames });
+        if playing.is_torn(came, frames) {
+            let error = playing.broke_off(came);
+            return self.fail(&entry, &error);
         }
         if frames > entry.end.since(self.cursor) {
             // The plan ends the item within this GOP, which cannot be cut.
@@ -622,6 +629,15 @@ fn stays(plan: &Plan, fed: &Fed) -> bool {
             .is_none_or(|entry| entry.start >= fed.end()),
         _ => false,
     }
+}
+
+/// What the last GOP of a prepared file begins behind: the frame before it, as time stamps are rounded.
+fn last_gop(index: &GopIndex) -> Option<Ticks90k> {
+    let last = index.gops.last()?;
+    Some(GopIndex::time_of(
+        last.frame.saturating_sub(1),
+        index.frame_rate,
+    ))
 }
 
 /// The frame of the item with which a GOP begins, read off its time stamp.

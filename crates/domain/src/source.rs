@@ -1,5 +1,5 @@
 //! What follows when the source of an item fails: another start at the same place, the damaged stretch passed
-//! over, or the rest of the item given up.
+//! over, or the rest of the item given up. A source that ends well before its item does has failed too.
 //!
 //! Decides only. Frames are the channel's; the clock and chance are arguments.
 //!
@@ -42,6 +42,14 @@ pub enum Then {
     PassOver(Frame),
     /// Nothing more is to be had of this entry.
     GiveUp,
+}
+
+/// Whether `entry` is over when a source that ended well has delivered frames of its item up to `next`. `frames`:
+/// how many the item has, where that is known, as of prepared media; elsewhere the plan has an estimate, and an
+/// item is as long as it turns out to be.
+pub fn is_over(entry: &PlanEntry, next: u64, frames: Option<u64>) -> bool {
+    let planned = entry.in_frame + entry.frames();
+    frames.is_none_or(|frames| next >= frames.min(planned))
 }
 
 /// The answer to a failure.

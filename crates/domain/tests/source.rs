@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::backoff::Chance;
 use playout_domain::config::RecoverySettings;
-use playout_domain::source::{Cause, SourceFailures, Then};
+use playout_domain::source::{Cause, SourceFailures, Then, is_over};
 use playout_domain::{Frame, MediaId, PlanEntry};
 use uuid::Uuid;
 
@@ -128,4 +128,20 @@ fn when_the_budget_is_spent_it_is_tried_slowly() {
         .collect();
     let seconds: Vec<f64> = delays.iter().map(Duration::as_secs_f64).collect();
     assert_eq!(seconds, [0.0, 0.5, 60.0, 60.0]);
+}
+
+#[test]
+fn a_prepared_item_is_over_at_its_end_or_the_plans_and_another_wherever_it_ends() {
+    let entry = entry(1_000, 1_500);
+    for (frames, ends) in [(500, 500), (900, 500), (300, 300)] {
+        assert!(!is_over(&entry, ends - 1, Some(frames)), "{frames}");
+        assert!(is_over(&entry, ends, Some(frames)), "{frames}");
+    }
+    let middle = PlanEntry {
+        in_frame: 200,
+        ..entry
+    };
+    assert!(!is_over(&middle, 500, Some(900)), "up to frame 700 of it");
+    assert!(is_over(&middle, 700, Some(900)));
+    assert!(is_over(&entry, 0, None), "nobody knows how long it is");
 }

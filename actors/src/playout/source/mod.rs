@@ -40,6 +40,14 @@ pub(super) enum SourceError {
         /// How long.
         after: Duration,
     },
+    /// It ended well, but before its item did.
+    #[error("it ended without an error at frame {at} of {of}")]
+    BrokeOff {
+        /// The frame of the item that was due.
+        at: u64,
+        /// The frames of the item.
+        of: u64,
+    },
     /// It delivers, but falls behind the time.
     #[error("it is transcoded slower than it plays, and is {behind} frames behind")]
     TooSlow {
@@ -59,12 +67,6 @@ pub(super) enum SourceError {
         path: std::path::PathBuf,
         /// Why.
         source: std::io::Error,
-    },
-    /// FFmpeg ended before the prepared file does, and says nothing of an error.
-    #[error("it ended at frame {at} as if the item were over")]
-    Short {
-        /// The first frame of the item that did not come.
-        at: u64,
     },
     /// What came is not what was asked for.
     #[error("frame {got} of the item came where frame {wanted} was due")]
