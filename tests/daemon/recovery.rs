@@ -17,6 +17,17 @@ fn on_air(daemon: &Daemon, seed: u32, frames: u32) -> (String, String) {
     (media, channel)
 }
 
+/// The same with a clock that begins when its item is prepared already: preparing takes as long as it takes.
+pub fn on_air_at_once(daemon: &Daemon, seed: u32, frames: u32) -> (String, String) {
+    let media = daemon.import(&clip(seed, frames));
+    // It is prepared because a channel plays it.
+    daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    let channel = daemon.channel(&[&media]);
+    daemon.on_air(&channel);
+    (media, channel)
+}
+
 /// The pictures shown are those of one item of so many frames, in a loop, each following the one before.
 pub fn assert_unbroken(shown: &[Option<(usize, usize)>], frames: usize) {
     for pair in shown.windows(2) {
@@ -236,7 +247,7 @@ fn the_clock_wraps_without_anybody_noticing() {
     let data = folder();
     // A new channel's clock begins 48 s before its start; 33 bits of 90 kHz end at 95 443.7 s.
     let daemon = Daemon::start(data.path(), "[playout]\nclock_origin = 95385\n");
-    let (_, channel) = on_air(&daemon, 5, 200);
+    let (_, channel) = on_air_at_once(&daemon, 5, 200);
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.follow("the clock has wrapped", Duration::from_secs(90), |viewer| {
         let (first, last) = if viewer.frames() > 0 {
@@ -257,7 +268,7 @@ fn direct_sources_cross_a_killed_daemon_and_the_wrap() {
     let data = folder();
     let settings = "[playout]\nsource = \"direct\"\nclock_origin = 95385\n";
     let daemon = Daemon::start(data.path(), settings);
-    let (media, channel) = on_air(&daemon, 5, 200);
+    let (media, channel) = on_air_at_once(&daemon, 5, 200);
     assert!(daemon.sources(&channel).is_empty(), "there is no process");
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(16.0);

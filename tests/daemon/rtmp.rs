@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, is_running, signal_process, until};
 use super::receiver::Receiver;
+use super::recovery;
 use super::viewer::{Viewer, pictures_of_file};
 
 pub const PRIVATE: &str = "[rtmp]\nallow_private = true\nstalled_after = 3\n";
@@ -364,7 +365,7 @@ fn the_clock_wraps_without_a_platform_noticing() {
     // 48 s before its start; 33 bits of 90 kHz end at 95 443.7 s.
     let settings = format!("{PRIVATE}[playout]\nclock_origin = 95365\n");
     let daemon = Daemon::start(data.path(), &settings);
-    let (media, channel) = on_air(&daemon, 700);
+    let (media, channel) = recovery::on_air_at_once(&daemon, 1, 700);
     let destination = add(&daemon, &channel, &platform.url(), "key");
     platform.until_received("key", 100_000);
     let mut viewer = Viewer::of(&daemon, &channel);
