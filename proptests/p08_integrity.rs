@@ -1,6 +1,6 @@
 //! P8 (6.2, 6.4): whatever is changed in the bytes of a stored channel or of the audit is seen and named,
 //! and it concerns nothing else: every other channel is loaded as it was, every other chain is whole. Of the rest of
-//! P8, 6.1 is `p08_transactions.rs`, 6.3 `p08_survival.rs`, 6.5 `p08_pool.rs`.
+//! P8, 6.1 is `p08_transactions.rs`, 6.5 `p08_pool.rs`.
 //!
 //! Real PostgreSQL. Each case changes one value of one row behind the daemon's back, in a database whose
 //! constraints are gone, as a broken disk has none.
