@@ -9,7 +9,7 @@ use super::daemon::{BOUND, Daemon, folder, is_running, signal_process, until};
 use super::viewer::Viewer;
 
 /// A channel that is LIVE and plays one prepared clip in a loop: the item's id and the channel's.
-fn on_air(daemon: &Daemon, seed: u32, frames: u32) -> (String, String) {
+pub fn on_air(daemon: &Daemon, seed: u32, frames: u32) -> (String, String) {
     let media = daemon.import(&clip(seed, frames));
     let channel = daemon.channel(&[&media]);
     daemon.prepared(&media);

@@ -16,11 +16,7 @@ pub const PRIVATE: &str = "[rtmp]\nallow_private = true\nstalled_after = 3\n";
 
 /// A channel that is LIVE and plays one prepared clip in a loop: the item's id and the channel's.
 pub fn on_air(daemon: &Daemon, frames: u32) -> (String, String) {
-    let media = daemon.import(&clip(1, frames));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
-    daemon.on_air(&channel);
-    (media, channel)
+    recovery::on_air(daemon, 1, frames)
 }
 
 pub fn add(daemon: &Daemon, channel: &str, url: &str, key: &str) -> String {

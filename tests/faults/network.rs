@@ -8,7 +8,7 @@ use super::proxy::{Manner, Proxy};
 use crate::daemon::{BOUND, Daemon, folder, until};
 use crate::receiver::{Receiver, free_address};
 use crate::recovery;
-use crate::rtmp::{add, assert_unbroken, change, on_air, output};
+use crate::rtmp::{add, assert_recorded_unbroken, assert_unbroken, change, on_air, output};
 use crate::viewer::Viewer;
 
 const SETTINGS: &str = "[rtmp]\nallow_private = true\nstalled_after = 3\nsuspended_retry = 5\n";
@@ -77,12 +77,8 @@ impl Scene {
             (&json!(1), &json!(0))
         );
         assert_eq!(self.daemon.status(&self.channel), "LIVE");
-        self.daemon.operate(&self.channel, "stop");
-        self.good.0.until_unpublished("good");
-        self.good.0.stop();
-        let recordings = self.good.0.recordings("good");
-        assert_eq!(recordings.len(), 1, "its connection was kept");
-        assert_unbroken(&recordings[0], &file, 700);
+        let of = (self.channel.as_str(), self.media.as_str());
+        assert_recorded_unbroken(&self.daemon, &self.good.0, of, "good", 700);
     }
 }
 

@@ -148,7 +148,7 @@ impl Inner {
         }
     }
 
-    /// The receiver of a route may be another, or is none any more: what is held against it is forgotten.
+    /// The receiver of a route may be another: what is held against it is forgotten.
     pub(super) fn trust(&self, route: AlertRouteId) {
         self.desk().outbox.trust(route);
         self.signal(Signal::Recovered(of_route(route)));
@@ -181,7 +181,7 @@ impl Inner {
         }
         drop(desk);
         self.to_write.notify_one();
-        self.trust(route);
+        self.signal(Signal::Recovered(of_route(route)));
     }
 }
 

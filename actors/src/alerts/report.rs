@@ -1,5 +1,7 @@
 //! The handle's half that other parts speak to: failures and recoveries. Nothing here waits.
 
+use std::time::Duration;
+
 use playout_domain::alert::recovery::{RecoveryAction, StreamFailure};
 use playout_domain::alert::{Key, Report, Service, Signal, Subject};
 use playout_domain::{AlertKind, Channel, ChannelId, ClientId, DestinationId, HistoryId, MediaId};
@@ -120,34 +122,27 @@ impl ErrorHandler {
 
     /// Viewers of a channel see something else now.
     pub fn on_air(&self, channel: &Channel, shown: OnAirKind) {
-        let (dead, off_plan) = match shown {
-            OnAirKind::Scheduled => (false, false),
-            OnAirKind::Fallback => (false, true),
-            OnAirKind::Slate => (true, true),
-        };
         let config = &self.inner.config;
-        for (kind, is_so, patience, what) in [
-            (
-                AlertKind::DeadAir,
-                dead,
-                config.dead_air,
-                "nothing but the slate",
-            ),
-            (
-                AlertKind::NothingPlayable,
-                off_plan,
-                config.nothing_playable,
-                "nothing of the plan",
-            ),
-        ] {
-            let key = of_channel(kind, channel.id);
-            if is_so {
-                let error = format!("viewers see {what}, for {} s by now", patience.as_secs());
-                let report = report(key, channel, &error);
-                self.inner.signal(Signal::Lasting(report, patience));
-            } else {
-                self.recovered(key);
+        let (dead_air, nothing_playable) = (config.dead_air, config.nothing_playable);
+        let lasting = |kind, what: &str, patience: Duration| {
+            let error = format!("viewers see {what}, for {} s by now", patience.as_secs());
+            let report = report(of_channel(kind, channel.id), channel, &error);
+            self.inner.signal(Signal::Lasting(report, patience));
+        };
+        let over = |kind| self.recovered(of_channel(kind, channel.id));
+        match shown {
+            OnAirKind::Slate => lasting(AlertKind::DeadAir, "nothing but the slate", dead_air),
+            OnAirKind::Fallback | OnAirKind::Scheduled => over(AlertKind::DeadAir),
+        }
+        match shown {
+            OnAirKind::Slate | OnAirKind::Fallback => {
+                lasting(
+                    AlertKind::NothingPlayable,
+                    "nothing of the plan",
+                    nothing_playable,
+                );
             }
+            OnAirKind::Scheduled => over(AlertKind::NothingPlayable),
         }
     }
 

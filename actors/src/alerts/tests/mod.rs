@@ -12,13 +12,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::alert::route::RoutePolicy;
+use playout_domain::alert::{Alert, AlertState};
 use playout_domain::channel::Channel;
 use playout_domain::config::ChannelConfig;
 use playout_domain::lifecycle::LifeState;
 use playout_domain::{ChannelId, ClientId, MediaId};
 use playout_partners::smtp::Mailer;
 use playout_store::testing::{TestStore, found};
-use playout_store::{Principal, Scope, operator, testing};
+use playout_store::{AlertFilter, Principal, Scope, operator, testing};
 use uuid::Uuid;
 
 use super::{AlertsConfig, ErrorHandler, StreamError};
@@ -102,6 +103,16 @@ impl House {
             destination: None,
             error: "FFmpeg ended with status 1",
         });
+    }
+
+    /// The alerts that are open.
+    async fn open(&self) -> Vec<Alert> {
+        let open = AlertFilter {
+            state: Some(AlertState::Open),
+            ..AlertFilter::default()
+        };
+        let found = self.handler.list(&admin(), open, None, 100).await;
+        found.unwrap()
     }
 
     async fn stop(self) {

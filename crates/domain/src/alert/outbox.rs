@@ -44,6 +44,7 @@ pub struct Outbox {
     waiting: BTreeMap<AlertRouteId, BTreeMap<DeliveryId, Delivery>>,
     /// The delivery that is under way, and whose it is, by route.
     under_way: BTreeMap<AlertRouteId, (DeliveryId, ClientId)>,
+    /// Routes whose receivers have failed since they took something last.
     failing: BTreeMap<AlertRouteId, Failing>,
 }
 
@@ -129,22 +130,26 @@ impl Outbox {
         if known.state != DeliveryState::Pending {
             waiting.remove(&known.id);
         }
-        if matches!(outcome, Outcome::Delivered) {
-            self.trust(known.route);
-        } else if matches!(outcome, Outcome::Failed(_)) {
-            let most = now.checked_add(LEFT_ALONE).unwrap_or(Timestamp::MAX);
-            let until = match known.state {
-                DeliveryState::Pending => known.next_at.min(most),
-                _ => most,
-            };
-            let failing = self
-                .failing
-                .entry(known.route)
-                .or_insert(Failing { times: 0, until });
-            failing.times = failing.times.saturating_add(1);
-            failing.until = until;
+        match outcome {
+            Outcome::Delivered => self.trust(known.route),
+            Outcome::Failed(_) => self.distrust(&known, now),
+            // What one message is refused for says nothing of the next.
+            Outcome::Refused(_) | Outcome::Unwanted(_) => {}
         }
         Some(known)
+    }
+
+    /// The receiver has failed at `delivery`.
+    fn distrust(&mut self, delivery: &Delivery, now: Timestamp) {
+        let most = now.checked_add(LEFT_ALONE).unwrap_or(Timestamp::MAX);
+        let until = match delivery.state {
+            DeliveryState::Pending => delivery.next_at.min(most),
+            _ => most,
+        };
+        let before = self.failing.get(&delivery.route);
+        let times = before.map_or(1, |failing| failing.times.saturating_add(1));
+        let failing = Failing { times, until };
+        self.failing.insert(delivery.route, failing);
     }
 
     /// When [`Outbox::take_due`] has something; nothing: not before something else happens.
