@@ -13,6 +13,7 @@ mod p06_outputs;
 mod p06_timing;
 mod p08_integrity;
 mod p08_pool;
+mod p08_survival;
 mod p08_transactions;
 mod stored;
 #[path = "../crates/media/tests/support/mod.rs"]

@@ -251,6 +251,14 @@ impl TestStore {
         redis.del::<(), _>(key).await.expect("Redis answers");
     }
 
+    /// Redis loses everything that it has of it.
+    pub async fn lose_redis(&self) {
+        let redis = redis(&self.direct.redis_url).await;
+        for key in self.redis_keys().await {
+            redis.del::<(), _>(key).await.expect("Redis answers");
+        }
+    }
+
     /// The whole name of a key: of this daemon's own, or of all.
     fn key(&self, name: &str) -> String {
         let StoreConfig {
