@@ -1,5 +1,6 @@
 //! P4: what fails is tried again by itself, never for ever at one place, and is nobody else's. Requirements
-//! 2.4, 2.5, 4.5. What viewers see of it is judged by the bytes in `tests/daemon/recovery.rs` and `rtmp.rs`.
+//! 2.4, 2.5, 4.5. That the plan's frames come out however sources fail: `actors/src/playout/tests/failing.rs`. What
+//! viewers see of it with FFmpeg is judged by the bytes in `tests/daemon/recovery.rs` and `rtmp.rs`.
 
 use std::time::Duration;
 

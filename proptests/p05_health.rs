@@ -1,7 +1,7 @@
 //! P5 (3.1, 3.2, 3.4, 3.5), its pure half: a channel on air beats every five seconds, what gives no sign of life for
 //! five seconds from when one is owed hangs, failures show in its status, and what it counts is what happened.
-//! That the beats reach listeners and stores: `tests/daemon/{api,stores}.rs`; that a hung source is replaced:
-//! `tests/daemon/recovery.rs`.
+//! That memory and stores agree: `actors/tests/outages/agreement.rs`; that the beats reach listeners and stores:
+//! `tests/daemon/{api,stores}.rs`; that a hung source is replaced: `tests/daemon/recovery.rs`.
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use playout_domain::limits::PlanLimits;
 use playout_domain::media::ProbeSummary;
-use playout_domain::{ClientId, MediaId, MediaItem, MediaStatus};
+use playout_domain::{ChannelId, ClientId, MediaId, MediaItem, MediaStatus};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -242,6 +242,14 @@ impl TestStore {
         let stream: Vec<(String, HashMap<String, String>)> =
             redis.xrange_values(&key, "-", "+", None).await.ok()?;
         (!stream.is_empty()).then(|| format!("{stream:?}"))
+    }
+
+    /// What the copy in Redis has of a channel, as it is kept.
+    pub async fn copied_channel(&self, id: ChannelId) -> Option<serde_json::Value> {
+        let redis = redis(&self.direct.redis_url).await;
+        let kept: Result<Option<String>, _> =
+            redis.hget(self.key("copy:channel"), id.to_string()).await;
+        serde_json::from_str(&kept.ok()??).ok()
     }
 
     /// Removes a Redis key of it.

@@ -18,8 +18,8 @@ use playout_domain::ids::MediaId;
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, MediaItem, MediaStatus, Profile};
 use playout_domain::resolution::Resolution;
 use playout_domain::units::{BitsPerSecond, FrameRate};
-use playout_store::Principal;
 use playout_store::testing::{self, TestStore};
+use playout_store::{Principal, Rendition};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -38,6 +38,16 @@ const PROFILE: Profile = Profile {
     video_bitrate: BitsPerSecond(300_000),
     audio_bitrate: DEFAULT_AUDIO_BITRATE,
 };
+
+impl Library {
+    /// Puts an item in that was prepared elsewhere, past store and queue.
+    pub(crate) fn shelve(&self, item: MediaItem, rendition: &Rendition, prepared: Prepared) {
+        self.inner.write(|catalogue| {
+            catalogue.insert(item, None);
+            catalogue.restore(rendition, prepared);
+        });
+    }
+}
 
 /// A library with its queue, on a store and a folder of its own.
 struct House {

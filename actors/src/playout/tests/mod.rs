@@ -2,11 +2,14 @@
 //! socket, no wait for the clock.
 #![allow(clippy::unwrap_used)]
 
+mod failing;
 mod gate;
 mod hls_output;
 mod queue;
 mod resume;
 mod spool;
+#[path = "../../../../crates/media/tests/support/mod.rs"]
+mod support;
 mod taps;
 
 use bytes::Bytes;

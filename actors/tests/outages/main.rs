@@ -2,116 +2,20 @@
 //! daemon that starts without PostgreSQL takes up what that has when it is there.
 #![allow(clippy::unwrap_used)]
 
+mod agreement;
+mod house;
+
 use std::time::Duration;
 
-use playout_actors::process::Tools;
-use playout_actors::rtmp::{Reach, RtmpSettings, SessionLimits, TrustRoots};
-use playout_actors::{AlertsConfig, App, AppConfig, OpError, PlayoutSettings, SourceKind};
+use playout_actors::OpError;
 use playout_domain::lifecycle::Operation;
 use playout_domain::limits::PlanLimits;
-use playout_domain::{ChannelId, ChannelStatus, Desired, Policy};
-use playout_store::testing::{self, Manner, Proxies, TestStore, until};
-use playout_store::{Condition, Principal, Server, Store, StoreConfig};
+use playout_domain::{ChannelId, ChannelStatus, Desired};
+use playout_store::testing::{Manner, until};
+use playout_store::{Condition, Principal, Server, Store};
 use serde_json::json;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-
-/// A daemon's living tier behind proxies, with a copy on disk.
-struct House {
-    store: TestStore,
-    proxies: Proxies,
-    config: StoreConfig,
-}
-
-impl House {
-    async fn new() -> Self {
-        let (store, proxies) = testing::behind_proxies().await;
-        let mut config = store.config().clone();
-        config.standby = Some(store.folder().join("standby"));
-        Self {
-            store,
-            proxies,
-            config,
-        }
-    }
-
-    async fn app(&self) -> App {
-        let store = Store::connect(&self.config).await.unwrap();
-        let config = AppConfig {
-            data_dir: self.store.folder().to_owned(),
-            tools: Tools::default(),
-            playout: PlayoutSettings {
-                source: SourceKind::Ffmpeg,
-                buffer: 8,
-                clock_origin: 10,
-                target_duration: 4,
-                window: 10,
-            },
-            policy: Policy {
-                allow_private_destinations: false,
-            },
-            alerts: AlertsConfig::default(),
-            rtmp: RtmpSettings {
-                reach: Reach::Anywhere,
-                authorities: "/etc/ssl/certs/ca-certificates.crt".into(),
-                roots: TrustRoots::nobody(),
-                stalled_after: Duration::from_secs(10),
-                suspended_retry: Duration::from_secs(300),
-                sessions: SessionLimits {
-                    youtube: DAY,
-                    facebook: DAY,
-                    twitch: DAY,
-                    custom: DAY,
-                },
-                far_end: Default::default(),
-            },
-            media_roots: Vec::new(),
-            prepare_jobs: 1,
-            default_profile: None,
-            allowances: Default::default(),
-            cgroups: None,
-            disk: playout_domain::disk::Thresholds {
-                spool: 0,
-                prepare: 0,
-                alert: 0,
-            },
-        };
-        App::start(config, store).await.unwrap()
-    }
-
-    /// PostgreSQL behaves so, and that is known.
-    async fn postgres(&self, app: &App, manner: Manner) {
-        self.proxies.postgres.set(manner);
-        known(app, Server::Postgres, manner == Manner::Pass).await;
-    }
-
-    async fn audited(&self, who: &Principal, id: ChannelId) -> Vec<String> {
-        let entries = self.store.audit(who.client, 0, 100).await.unwrap();
-        let of_it = entries.iter().filter(|entry| entry.subject == id.uuid());
-        of_it.map(|entry| entry.operation.clone()).collect()
-    }
-}
-
-async fn known(app: &App, server: Server, works: bool) {
-    let mut condition = app.store.condition(server);
-    let known = condition.wait_for(|condition| condition.works() == works);
-    drop(
-        tokio::time::timeout(Duration::from_secs(30), known)
-            .await
-            .unwrap()
-            .unwrap(),
-    );
-}
-
-async fn channel(app: &App, who: &Principal, name: &str) -> ChannelId {
-    let config = json!({ "name": name, "resolution": "240p" });
-    app.channels.create(who, &config).await.unwrap().id
-}
-
-async fn status(app: &App, id: ChannelId) -> ChannelStatus {
-    let status = app.channels.status(&Principal::daemon(), id).await;
-    status.unwrap().status
-}
+use house::{House, channel, known, status};
 
 #[tokio::test]
 async fn orders_are_carried_out_while_the_database_hangs_and_are_in_it_afterwards() {

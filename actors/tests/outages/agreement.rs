@@ -1,0 +1,178 @@
+//! P5 (3.3): what a channel is in memory, in the copy in Redis and in PostgreSQL agree after every transition, as far
+//! as the stores are there; a daemon that is killed between them finds them, and makes them agree. That heartbeats
+//! reach PostgreSQL, each once, through outages: `actors::telemetry`.
+
+use std::time::Duration;
+
+use playout_actors::App;
+use playout_domain::lifecycle::{LifeState, Operation};
+use playout_domain::{ChannelId, Desired};
+use playout_store::testing::{Manner, until};
+use playout_store::{Principal, Server};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::house::{House, channel, known};
+
+/// Channels that go through the same outages, each with orders of its own.
+const CHANNELS: usize = 10;
+/// How long it is waited for the copy on disk.
+const COPIES: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Outage {
+    /// Which of PostgreSQL and Redis are there from now on; one is, for orders to be taken.
+    Stores(bool, bool),
+    /// The daemon is killed, and begins again.
+    Killed,
+}
+
+/// What is ordered of each channel, and what happens then.
+type Step = ([Option<Operation>; CHANNELS], Outage);
+
+fn step() -> impl Strategy<Value = Step> {
+    let operation = select(vec![Operation::Start, Operation::Stop, Operation::Restart]);
+    let orders = prop::array::uniform(prop::option::weighted(0.6, operation));
+    let stores = vec![(true, true), (true, false), (false, true)];
+    let outage = prop_oneof![
+        2 => select(stores).prop_map(|(postgres, redis)| Outage::Stores(postgres, redis)),
+        1 => Just(Outage::Killed),
+    ];
+    (orders, outage)
+}
+
+/// A daemon on a runtime of its own: killed, all of its tasks end where they are.
+struct Daemon {
+    runtime: Runtime,
+    app: App,
+}
+
+impl Daemon {
+    fn start(house: &House) -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(1).enable_all().build().unwrap();
+        let app = runtime.block_on(house.app());
+        Self { runtime, app }
+    }
+
+    fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+/// What is the same everywhere: PostgreSQL keeps times in microseconds, and what is counted meanwhile later.
+fn told(life: &LifeState) -> Value {
+    json!([
+        life.desired,
+        life.status,
+        life.generation,
+        life.restart_count
+    ])
+}
+
+async fn agree(house: &House, app: &App, id: ChannelId, postgres: bool, redis: bool) -> bool {
+    let life = app
+        .channels
+        .get(&Principal::daemon(), id)
+        .await
+        .unwrap()
+        .life;
+    let memory = told(&life);
+    if postgres {
+        let stored = house.store.channel(id).await.unwrap().unwrap();
+        if told(&stored.channel.life) != memory {
+            return false;
+        }
+    }
+    if redis {
+        let copied = house.store.copied_channel(id).await;
+        let life = copied.and_then(|kept| serde_json::from_value(kept["life"].clone()).ok());
+        if life.map(|life: LifeState| told(&life)) != Some(memory) {
+            return false;
+        }
+    }
+    true
+}
+
+async fn run(house: &House, mut daemon: Daemon, steps: &[Step]) -> Result<Daemon, TestCaseError> {
+    let who = Principal::daemon();
+    let mut channels = Vec::new();
+    for number in 0..CHANNELS {
+        let id = channel(&daemon.app, &who, &format!("Channel {number}")).await;
+        channels.push((id, Desired::Stopped));
+    }
+    let (mut postgres, mut redis) = (true, true);
+    let whole = ([None; CHANNELS], Outage::Stores(true, true));
+    for (orders, outage) in steps.iter().chain([&whole]) {
+        for ((id, desired), operation) in channels.iter_mut().zip(orders) {
+            let Some(operation) = operation else { continue };
+            let done = daemon.app.channels.operate(&who, *id, *operation).await;
+            *desired = done.unwrap().life.desired;
+        }
+        match *outage {
+            Outage::Stores(is_there, other) => {
+                (postgres, redis) = (is_there, other);
+                let manner = |there| if there { Manner::Pass } else { Manner::Refuse };
+                house.proxies.redis.set(manner(redis));
+                house.proxies.postgres.set(manner(postgres));
+                known(&daemon.app, Server::Redis, redis).await;
+                known(&daemon.app, Server::Postgres, postgres).await;
+                if postgres {
+                    daemon.app.store.until_recordable().await;
+                }
+            }
+            Outage::Killed => {
+                // An order that the database has acknowledged is in the copy on disk a moment later.
+                prop_assert!(daemon.app.store.copies_written(COPIES).await);
+                daemon.kill();
+                daemon = tokio::task::block_in_place(|| Daemon::start(house));
+            }
+        }
+        for (id, desired) in &channels {
+            until("memory and stores agree", async || {
+                agree(house, &daemon.app, *id, postgres, redis).await
+            })
+            .await;
+            let life = daemon.app.channels.get(&who, *id).await.unwrap().life;
+            prop_assert_eq!(life.desired, *desired, "what was acknowledged holds");
+        }
+    }
+    for (id, _) in channels {
+        daemon.app.channels.delete(&who, id, None).await.unwrap();
+    }
+    Ok(daemon)
+}
+
+#[test]
+fn p5_memory_and_stores_agree_after_every_transition() {
+    let house = || {
+        let mut outside = tokio::runtime::Builder::new_multi_thread();
+        let outside = outside.worker_threads(2).enable_all().build().unwrap();
+        let house = outside.block_on(House::new());
+        let config = Config {
+            cases: 3,
+            failure_persistence: None,
+            max_shrink_iters: 20,
+            ..Config::default()
+        };
+        let held = TestRunner::new(config).run(&prop::collection::vec(step(), 1..5), |steps| {
+            outside.block_on(async {
+                let daemon = tokio::task::block_in_place(|| Daemon::start(&house));
+                let ended = run(&house, daemon, &steps).await;
+                house.proxies.redis.set(Manner::Pass);
+                house.proxies.postgres.set(Manner::Pass);
+                ended.map(Daemon::kill)
+            })
+        });
+        held.unwrap();
+        drop(house);
+    };
+    std::thread::scope(|threads| {
+        for _ in 0..4 {
+            threads.spawn(house);
+        }
+    });
+}

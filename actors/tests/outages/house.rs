@@ -1,0 +1,110 @@
+//! A daemon's living tier on stores that come and go.
+
+use std::time::Duration;
+
+use playout_actors::process::Tools;
+use playout_actors::rtmp::{Reach, RtmpSettings, SessionLimits, TrustRoots};
+use playout_actors::{AlertsConfig, App, AppConfig, PlayoutSettings, SourceKind};
+use playout_domain::{ChannelId, ChannelStatus, Policy};
+use playout_store::testing::{self, Manner, Proxies, TestStore};
+use playout_store::{Principal, Server, Store, StoreConfig};
+use serde_json::json;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A daemon's living tier behind proxies, with a copy on disk.
+pub(crate) struct House {
+    pub(crate) store: TestStore,
+    pub(crate) proxies: Proxies,
+    pub(crate) config: StoreConfig,
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let (store, proxies) = testing::behind_proxies().await;
+        let mut config = store.config().clone();
+        config.standby = Some(store.folder().join("standby"));
+        Self {
+            store,
+            proxies,
+            config,
+        }
+    }
+
+    pub(crate) async fn app(&self) -> App {
+        let store = Store::connect(&self.config).await.unwrap();
+        let config = AppConfig {
+            data_dir: self.store.folder().to_owned(),
+            tools: Tools::default(),
+            playout: PlayoutSettings {
+                source: SourceKind::Ffmpeg,
+                buffer: 8,
+                clock_origin: 10,
+                target_duration: 4,
+                window: 10,
+            },
+            policy: Policy {
+                allow_private_destinations: false,
+            },
+            alerts: AlertsConfig::default(),
+            rtmp: RtmpSettings {
+                reach: Reach::Anywhere,
+                authorities: "/etc/ssl/certs/ca-certificates.crt".into(),
+                roots: TrustRoots::nobody(),
+                stalled_after: Duration::from_secs(10),
+                suspended_retry: Duration::from_secs(300),
+                sessions: SessionLimits {
+                    youtube: DAY,
+                    facebook: DAY,
+                    twitch: DAY,
+                    custom: DAY,
+                },
+                far_end: Default::default(),
+            },
+            media_roots: Vec::new(),
+            prepare_jobs: 1,
+            default_profile: None,
+            allowances: Default::default(),
+            cgroups: None,
+            disk: playout_domain::disk::Thresholds {
+                spool: 0,
+                prepare: 0,
+                alert: 0,
+            },
+        };
+        App::start(config, store).await.unwrap()
+    }
+
+    /// PostgreSQL behaves so, and that is known.
+    pub(crate) async fn postgres(&self, app: &App, manner: Manner) {
+        self.proxies.postgres.set(manner);
+        known(app, Server::Postgres, manner == Manner::Pass).await;
+    }
+
+    pub(crate) async fn audited(&self, who: &Principal, id: ChannelId) -> Vec<String> {
+        let entries = self.store.audit(who.client, 0, 100).await.unwrap();
+        let of_it = entries.iter().filter(|entry| entry.subject == id.uuid());
+        of_it.map(|entry| entry.operation.clone()).collect()
+    }
+}
+
+pub(crate) async fn known(app: &App, server: Server, works: bool) {
+    let mut condition = app.store.condition(server);
+    let known = condition.wait_for(|condition| condition.works() == works);
+    drop(
+        tokio::time::timeout(Duration::from_secs(30), known)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+}
+
+pub(crate) async fn channel(app: &App, who: &Principal, name: &str) -> ChannelId {
+    let config = json!({ "name": name, "resolution": "240p" });
+    app.channels.create(who, &config).await.unwrap().id
+}
+
+pub(crate) async fn status(app: &App, id: ChannelId) -> ChannelStatus {
+    let status = app.channels.status(&Principal::daemon(), id).await;
+    status.unwrap().status
+}
