@@ -338,7 +338,7 @@ impl Feeder {
                             ("source", allowance),
                             copy,
                             &prepared.path,
-                            (from, last_gop(&index)),
+                            from,
                             at,
                             patience,
                         )
@@ -356,7 +356,7 @@ impl Feeder {
                 let from = GopIndex::time_of(item, profile.frame_rate);
                 let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
                 let what = ("live source", self.equipment.allowances.live);
-                let source = self.process(what, live, &original.path, (from, None), at, patience);
+                let source = self.process(what, live, &original.path, from, at, patience);
                 (source, item, None)
             }
         };
@@ -369,14 +369,14 @@ impl Feeder {
         })
     }
 
-    /// A process whose first GOP is on air at frame `at`, and whose first media comes within `first`. Where its
-    /// first GOP begins and its last, on the item's clock: see [`Start`].
+    /// A process whose first GOP, `from` on the item's clock, is on air at frame `at`, and whose first media comes
+    /// within `first`.
     fn process(
         &self,
         (what, allowance): (&str, Allowance),
         invocation: Invocation,
         input: &Path,
-        (from, last): (Ticks90k, Option<Ticks90k>),
+        from: Ticks90k,
         at: Frame,
         first: Duration,
     ) -> Source {
@@ -395,7 +395,6 @@ impl Feeder {
                 .allowance(allowance.within(self.plan.resources))
                 .group(self.equipment.group.clone()),
             from,
-            last,
             due: clock.instant(at),
             first,
             patience: self.recovery().health_check_interval,
@@ -629,15 +628,6 @@ fn stays(plan: &Plan, fed: &Fed) -> bool {
             .is_none_or(|entry| entry.start >= fed.end()),
         _ => false,
     }
-}
-
-/// What the last GOP of a prepared file begins behind: the frame before it, as time stamps are rounded.
-fn last_gop(index: &GopIndex) -> Option<Ticks90k> {
-    let last = index.gops.last()?;
-    Some(GopIndex::time_of(
-        last.frame.saturating_sub(1),
-        index.frame_rate,
-    ))
 }
 
 /// The frame of the item with which a GOP begins, read off its time stamp.

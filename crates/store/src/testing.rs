@@ -23,7 +23,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use playout_domain::limits::PlanLimits;
 use playout_domain::media::ProbeSummary;
-use playout_domain::{ChannelId, ClientId, MediaId, MediaItem, MediaStatus};
+use playout_domain::{ClientId, MediaId, MediaItem, MediaStatus};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -244,12 +244,17 @@ impl TestStore {
         (!stream.is_empty()).then(|| format!("{stream:?}"))
     }
 
-    /// What the copy in Redis has of a channel, as it is kept.
-    pub async fn copied_channel(&self, id: ChannelId) -> Option<serde_json::Value> {
+    /// What the copy in Redis has of channels, as it is kept, by their ids.
+    pub async fn copied_channels(&self) -> HashMap<String, Value> {
         let redis = redis(&self.direct.redis_url).await;
-        let kept: Result<Option<String>, _> =
-            redis.hget(self.key("copy:channel"), id.to_string()).await;
-        serde_json::from_str(&kept.ok()??).ok()
+        let kept: HashMap<String, String> = redis
+            .hgetall(self.key("copy:channels"))
+            .await
+            .expect("Redis answers");
+        let read = |json: String| serde_json::from_str(&json).expect("it is JSON");
+        kept.into_iter()
+            .map(|(id, json)| (id, read(json)))
+            .collect()
     }
 
     /// Removes a Redis key of it.

@@ -28,9 +28,6 @@ pub(in crate::playout) struct Start {
     pub(in crate::playout) spec: Spec,
     /// The first GOP is the first with its key frame at or after this, on the item's clock.
     pub(in crate::playout) from: Ticks90k,
-    /// What its last GOP begins at or behind, where that is known. What is left of an earlier one at the
-    /// process's end is not whole, and is not handed over.
-    pub(in crate::playout) last: Option<Ticks90k>,
     /// When its first media is on air.
     pub(in crate::playout) due: Instant,
     /// How long the first media may take.
@@ -50,8 +47,6 @@ pub(in crate::playout) struct FfmpegSource {
     buffer: Vec<u8>,
     /// Media is a sign of life, while it is wanted. See [`Start::patience`].
     pulse: Pulse<Instant>,
-    /// See [`Start::last`].
-    last: Option<Ticks90k>,
     ended: bool,
 }
 
@@ -83,26 +78,21 @@ impl FfmpegSource {
     ) -> Self {
         let demuxer = Demuxer::starting_at(start.from);
         let pulse = Pulse::new(start.patience);
-        let last = start.last;
         let begun = begin(launcher.clone(), gate.clone(), processes.clone(), start);
         Self {
             stage: Stage::Starting(Starting(tokio::spawn(begun))),
             demuxer,
             buffer: Vec::with_capacity(READ),
             pulse,
-            last,
             ended: false,
         }
     }
 
-    /// The next GOP; `None` when the process has ended well and everything was handed over.
-    /// Cancel-safe: what was read is kept.
+    /// The next GOP; `None` when the process has ended well and everything was handed over: the last GOP is
+    /// what is left then, be it whole or not. Cancel-safe: what was read is kept.
     pub(in crate::playout) async fn next(&mut self) -> Result<Option<Gop>, SourceError> {
         loop {
             if let Some(gop) = self.demuxer.next_gop() {
-                if self.ended && self.last.is_some_and(|last| gop.pts < last) {
-                    continue;
-                }
                 self.pulse.felt();
                 return Ok(Some(gop));
             }
