@@ -159,7 +159,7 @@ proptest! {
             let spliced = hls.splicer.splice(gop, at, SourceId { content, run });
             let (start, end) = (spliced.start, spliced.start + u64::from(spliced.frames));
             taps.send(
-                Aired { at: start, frames: spliced.frames, stream: spliced.streams[0].clone(), begins_item: false },
+                Aired { at: start, frames: spliced.frames, streams: spliced.streams.clone(), begins_item: false },
                 fresh,
             );
             n += 1;
@@ -198,7 +198,7 @@ proptest! {
                 prop_assert_eq!(aired.at, due, "a gap or a repetition on the way to the platform");
                 due += u64::from(aired.frames);
             }
-            let stream: Vec<u8> = connection.got.iter().flat_map(|aired| aired.stream.to_vec()).collect();
+            let stream: Vec<u8> = connection.got.iter().flat_map(|aired| aired.streams[0].to_vec()).collect();
             prop_assert_eq!(stream[1] & 0x40, 0x40);
             prop_assert_eq!(u16::from(stream[1] & 0x1f) << 8 | u16::from(stream[2]), 0, "a PAT comes first");
             let pushed = times(&stream);

@@ -5,7 +5,8 @@
 use playout_domain::config::DestinationEdit;
 use playout_domain::destination::{Encode, PlaybackUrl};
 use playout_domain::{
-    BitsPerSecond, ChannelConfig, DestinationId, FrameRate, Platform, Policy, Profile, Resolution,
+    BitsPerSecond, ChannelConfig, DestinationId, FrameRate, LowerRungs, Platform, Policy, Profile,
+    Resolution,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -106,6 +107,7 @@ fn what_a_platform_is_documented_not_to_take_is_told() {
         frame_rate,
         video_bitrate: BitsPerSecond(bits),
         audio_bitrate: BitsPerSecond(128_000),
+        lower: LowerRungs::NONE,
     };
     let plain = profile(Resolution::P720, FrameRate::F25, 2_500_000);
     let ntsc = profile(Resolution::P1080, FrameRate::F59_94, 6_000_000);
@@ -225,6 +227,7 @@ fn less_is_half_of_it_in_a_picture_that_it_is_enough_for() {
         frame_rate: FrameRate::F25,
         video_bitrate: BitsPerSecond(bits),
         audio_bitrate: BitsPerSecond(128_000),
+        lower: LowerRungs::NONE,
     };
     for (resolution, bits, lower, less) in [
         (Resolution::P720, 2_500_000, Resolution::P720, 1_250_000),
@@ -233,6 +236,8 @@ fn less_is_half_of_it_in_a_picture_that_it_is_enough_for() {
         (Resolution::P240, 150_000, Resolution::P240, 100_000),
     ] {
         let lowered = Encode::Copy.lowered(&of(resolution, bits));
+        assert_eq!(lowered.rung, 0);
+        let lowered = lowered.encode.expect("there is no lower rung");
         assert_eq!(
             (
                 lowered.resolution,

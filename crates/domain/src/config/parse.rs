@@ -8,6 +8,7 @@ use crate::destination::{
     DestinationConfig, Encode, Platform, PlaybackUrl, ServerUrl, StreamKey, StreamKeySetting,
 };
 use crate::ids::{DestinationId, MediaId};
+use crate::ladder::MAX_RUNGS;
 use crate::profile::Profile;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
@@ -19,9 +20,6 @@ pub const MAX_NAME_LENGTH: usize = 100;
 
 /// Destinations of a channel at most, whatever its client's plan says.
 pub const MAX_DESTINATIONS: usize = 32;
-
-/// Rungs of a ladder at most.
-const MAX_RUNGS: usize = 1;
 
 /// What the operator allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -205,42 +203,92 @@ fn read_bitrate(
     default
 }
 
+/// Where a rung is refused the channel's own stands alone; so has been noted.
 fn read_ladder(fields: &mut Fields<'_, '_>, own: Rung) -> Vec<Rung> {
-    let default = vec![own];
     let Some(list) = fields.list("ladder", usize::MAX) else {
-        return default;
+        return vec![own];
     };
     if list.is_empty() || list.len() > MAX_RUNGS {
         let given = list.len();
         let message = format!(
-            "ladder has {given} rungs; exactly one is supported, the channel's own resolution and bitrate"
+            "ladder has {given} rungs; 1 to {MAX_RUNGS} are allowed, the channel's own resolution and bitrate first"
         );
         fields.refuse("ladder", message);
-        return default;
+        return vec![own];
     }
     let pointer = fields.pointer_to("ladder");
-    for (n, rung) in list.iter().enumerate() {
-        let mut rung = Fields::open(rung, member(&pointer, n), fields.violations());
+    let mut ladder = Vec::new();
+    // What the next one has to stay below.
+    let (mut smaller_than, mut less_than) = (None, None);
+    for (n, value) in list.iter().enumerate() {
+        let mut rung = Fields::open(value, member(&pointer, n), fields.violations());
         let resolution = rung.required_parsed("resolution", str::parse::<Resolution>);
-        if let Some(other) = resolution.filter(|given| *given != own.resolution) {
-            let own = own.resolution;
-            rung.refuse(
-                "resolution",
-                format!("resolution is {other}; the channel's own is {own}"),
-            );
-        }
         rung.required("bitrate");
         let bitrate = rung.whole_number("bitrate").map(BitsPerSecond);
-        if let Some(other) = bitrate.filter(|given| *given != own.bitrate) {
-            let own = own.bitrate;
-            rung.refuse(
-                "bitrate",
-                format!("bitrate is {other}; the channel's own is {own}"),
-            );
+        if let Some(given) = resolution
+            && let Some(refusal) = check_size(given, own.resolution, smaller_than)
+        {
+            rung.refuse("resolution", refusal);
+        }
+        if let Some(given) = bitrate
+            && let Some(refusal) = check_rate(given, own.bitrate, resolution, less_than)
+        {
+            rung.refuse("bitrate", refusal);
         }
         rung.finish();
+        smaller_than = resolution.or(smaller_than).or(Some(own.resolution));
+        less_than = bitrate.or(less_than).or(Some(own.bitrate));
+        if let (Some(resolution), Some(bitrate)) = (resolution, bitrate) {
+            ladder.push(Rung {
+                resolution,
+                bitrate,
+            });
+        }
     }
-    default
+    match ladder.first() {
+        Some(first) if *first == own && ladder.len() == list.len() => ladder,
+        _ => vec![own],
+    }
+}
+
+/// What is wrong with the size of a rung: the first is the channel's own, each further one is smaller than the one above.
+fn check_size(given: Resolution, own: Resolution, above: Option<Resolution>) -> Option<String> {
+    match above {
+        None if given != own => Some(format!(
+            "resolution is {given}; the first rung is the channel's own, {own}"
+        )),
+        Some(above) if given >= above => Some(format!(
+            "resolution is {given}; the rung above has {above}, and each has to be smaller"
+        )),
+        _ => None,
+    }
+}
+
+/// The same of its bitrate, which has to fit its size besides.
+fn check_rate(
+    given: BitsPerSecond,
+    own: BitsPerSecond,
+    size: Option<Resolution>,
+    above: Option<BitsPerSecond>,
+) -> Option<String> {
+    let Some(above) = above else {
+        let refusal = || format!("bitrate is {given}; the first rung is the channel's own, {own}");
+        return (given != own).then(refusal);
+    };
+    if given >= above {
+        return Some(format!(
+            "bitrate is {given}; the rung above has {above}, and each has to have less"
+        ));
+    }
+    let size = size?;
+    let (least, most) = size.bitrates().into_inner();
+    let refusal = || {
+        format!(
+            "bitrate is {given}; at {size} {} to {most} are allowed",
+            least.0
+        )
+    };
+    (!(least..=most).contains(&given)).then(refusal)
 }
 
 fn read_monetization(fields: &mut Fields<'_, '_>) -> MonetizationSettings {
@@ -293,7 +341,8 @@ pub(super) struct Context<'a> {
 fn picture(config: &ChannelConfig, violations: &Violations) -> Option<Profile> {
     let made_of = ["/resolution", "/frameRate", "/bitrate"];
     let mut pointers = violations.0.iter().map(|wrong| wrong.pointer.as_str());
-    let refused = pointers.any(|pointer| made_of.contains(&pointer));
+    let refused =
+        pointers.any(|pointer| made_of.contains(&pointer) || pointer.starts_with("/ladder"));
     (!refused).then(|| Profile::of(config))
 }
 
