@@ -218,27 +218,26 @@ fn read_ladder(fields: &mut Fields<'_, '_>, own: Rung) -> Vec<Rung> {
     }
     let pointer = fields.pointer_to("ladder");
     let mut ladder = Vec::new();
-    // What the next one has to stay below.
+    // What the next one has to stay below; what was refused bounds nothing.
     let (mut smaller_than, mut less_than) = (None, None);
     for (n, value) in list.iter().enumerate() {
         let mut rung = Fields::open(value, member(&pointer, n), fields.violations());
         let resolution = rung.required_parsed("resolution", str::parse::<Resolution>);
         rung.required("bitrate");
         let bitrate = rung.whole_number("bitrate").map(BitsPerSecond);
-        if let Some(given) = resolution
-            && let Some(refusal) = check_size(given, own.resolution, smaller_than)
-        {
+        let sized = resolution.map(|given| check_size(given, own.resolution, smaller_than));
+        let rated = bitrate.map(|given| check_rate(given, own.bitrate, resolution, less_than));
+        if let Some(Err(refusal)) = &sized {
             rung.refuse("resolution", refusal);
         }
-        if let Some(given) = bitrate
-            && let Some(refusal) = check_rate(given, own.bitrate, resolution, less_than)
-        {
+        if let Some(Err(refusal)) = &rated {
             rung.refuse("bitrate", refusal);
         }
         rung.finish();
-        smaller_than = resolution.or(smaller_than).or(Some(own.resolution));
-        less_than = bitrate.or(less_than).or(Some(own.bitrate));
-        if let (Some(resolution), Some(bitrate)) = (resolution, bitrate) {
+        let (sized, rated) = (sized.and_then(Result::ok), rated.and_then(Result::ok));
+        smaller_than = sized.or(smaller_than).or(Some(own.resolution));
+        less_than = rated.or(less_than).or(Some(own.bitrate));
+        if let (Some(resolution), Some(bitrate)) = (sized, rated) {
             ladder.push(Rung {
                 resolution,
                 bitrate,
@@ -251,16 +250,20 @@ fn read_ladder(fields: &mut Fields<'_, '_>, own: Rung) -> Vec<Rung> {
     }
 }
 
-/// What is wrong with the size of a rung: the first is the channel's own, each further one is smaller than the one above.
-fn check_size(given: Resolution, own: Resolution, above: Option<Resolution>) -> Option<String> {
+/// The size of a rung: the first is the channel's own, each further one is smaller than the one `above`.
+fn check_size(
+    given: Resolution,
+    own: Resolution,
+    above: Option<Resolution>,
+) -> Result<Resolution, String> {
     match above {
-        None if given != own => Some(format!(
+        None if given != own => Err(format!(
             "resolution is {given}; the first rung is the channel's own, {own}"
         )),
-        Some(above) if given >= above => Some(format!(
+        Some(above) if given >= above => Err(format!(
             "resolution is {given}; the rung above has {above}, and each has to be smaller"
         )),
-        _ => None,
+        _ => Ok(given),
     }
 }
 
@@ -270,25 +273,23 @@ fn check_rate(
     own: BitsPerSecond,
     size: Option<Resolution>,
     above: Option<BitsPerSecond>,
-) -> Option<String> {
-    let Some(above) = above else {
-        let refusal = || format!("bitrate is {given}; the first rung is the channel's own, {own}");
-        return (given != own).then(refusal);
-    };
-    if given >= above {
-        return Some(format!(
+) -> Result<BitsPerSecond, String> {
+    match (above, size) {
+        (None, _) if given != own => Err(format!(
+            "bitrate is {given}; the first rung is the channel's own, {own}"
+        )),
+        (Some(above), _) if given >= above => Err(format!(
             "bitrate is {given}; the rung above has {above}, and each has to have less"
-        ));
+        )),
+        (Some(_), Some(size)) if !size.bitrates().contains(&given) => {
+            let (least, most) = size.bitrates().into_inner();
+            let least = least.0;
+            Err(format!(
+                "bitrate is {given}; at {size} {least} to {most} are allowed"
+            ))
+        }
+        _ => Ok(given),
     }
-    let size = size?;
-    let (least, most) = size.bitrates().into_inner();
-    let refusal = || {
-        format!(
-            "bitrate is {given}; at {size} {} to {most} are allowed",
-            least.0
-        )
-    };
-    (!(least..=most).contains(&given)).then(refusal)
 }
 
 fn read_monetization(fields: &mut Fields<'_, '_>) -> MonetizationSettings {
