@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use super::clips::{clip, numbered};
 use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::output_encode::recorded;
+use super::receiver::Receiver;
+use super::rtmp::{PRIVATE, add_with, change, output};
 use super::viewer::Viewer;
 
 /// Viewers of every rung of a channel.
@@ -59,7 +62,7 @@ impl<'a> Viewers<'a> {
 }
 
 /// A STOPPED channel of these rungs that plays `media` in a loop.
-fn laddered(daemon: &Daemon, rungs: &[(&str, u64)], media: &[String]) -> String {
+pub fn laddered(daemon: &Daemon, rungs: &[(&str, u64)], media: &[String]) -> String {
     let rung = |(resolution, bitrate): &(&str, u64)| json!({ "resolution": resolution, "bitrate": bitrate });
     let ladder: Vec<Value> = rungs.iter().map(rung).collect();
     let (resolution, bitrate) = rungs[0];
@@ -80,7 +83,7 @@ fn is_ready(daemon: &Daemon, media: &str) -> bool {
     item["renditions"].to_string().contains("\"ready\"")
 }
 
-fn prepared(daemon: &Daemon, media: &[String]) {
+pub fn prepared(daemon: &Daemon, media: &[String]) {
     until("the items are prepared", 3 * BOUND, || {
         media.iter().all(|media| is_ready(daemon, media))
     });
@@ -272,6 +275,141 @@ fn killed_sources_cost_no_frame_on_any_rung() {
     viewers.judge();
     let numbers = viewers.numbers();
     for pair in numbers.windows(2) {
+        let (before, after) = (pair[0].expect("a number"), pair[1].expect("a number"));
+        assert_eq!((before + 1) % 700, after, "no frame is lost or shown twice");
+    }
+}
+
+#[test]
+fn a_platform_gets_the_rung_that_was_asked_for() {
+    let data = folder();
+    let platform = Receiver::start();
+    let daemon = Daemon::start(data.path(), PRIVATE);
+    let media = vec![daemon.import(&clip(1, 500))];
+    let channel = laddered(&daemon, &TWO, &media);
+    prepared(&daemon, &media);
+    daemon.on_air(&channel);
+    let mut viewers = Viewers::of(&daemon, &channel, &TWO.map(|(name, _)| name));
+    let highest = add_with(&daemon, &channel, &platform.url(), "highest", json!({}));
+    let rung = json!({ "encode": { "rung": "240p" } });
+    let lower = add_with(&daemon, &channel, &platform.url(), "lower", rung);
+    platform.until_received("highest", 400_000);
+    platform.until_received("lower", 200_000);
+    viewers.look();
+    // On air this output alone is made anew.
+    change(&daemon, &channel, &lower, &json!({ "encode": "copy" }));
+    until("it delivers again", BOUND, || {
+        let shown = output(&daemon, &channel, &lower);
+        shown["connections"] == 2 && shown["status"] == "LIVE"
+    });
+    platform.until_received("lower", 300_000);
+    assert_eq!(output(&daemon, &channel, &highest)["connections"], 1);
+    viewers.watch(4.0);
+    viewers.judge();
+    daemon.operate(&channel, "stop");
+    platform.until_unpublished("highest");
+    platform.until_unpublished("lower");
+    platform.stop();
+    let sizes = |key: &str| -> Vec<_> {
+        let recordings = platform.recordings(key);
+        recordings.iter().map(|one| recorded(one).size).collect()
+    };
+    assert_eq!(sizes("highest"), [(640, 360)]);
+    assert_eq!(sizes("lower"), [(426, 240), (640, 360)]);
+}
+
+/// Less is the next lower rung, copied: it costs nothing to make.
+#[test]
+fn a_network_that_takes_no_more_gets_the_next_lower_rung() {
+    let data = folder();
+    let platform = Receiver::start();
+    let daemon = Daemon::start(data.path(), PRIVATE);
+    let media = vec![daemon.import(&clip(1, 700))];
+    // Enough that what the kernel keeps for a server is soon full.
+    let rungs = [("360p", 2_400_000), ("240p", 800_000)];
+    let channel = laddered(&daemon, &rungs, &media);
+    prepared(&daemon, &media);
+    daemon.on_air(&channel);
+    let lower = json!({ "allowLowerQuality": true });
+    let lowered = add_with(&daemon, &channel, &platform.url(), "lowered", lower);
+    platform.until_published("lowered");
+    platform.freeze();
+    until("it has failed twice", 2 * BOUND, || {
+        output(&daemon, &channel, &lowered)["failures"].as_u64() >= Some(2)
+    });
+    platform.thaw();
+    until("it delivers again", BOUND, || {
+        output(&daemon, &channel, &lowered)["status"] == "LIVE"
+    });
+    assert_eq!(output(&daemon, &channel, &lowered)["quality"], "lower");
+    platform.until_received("lowered", 600_000);
+    daemon.operate(&channel, "stop");
+    platform.until_unpublished("lowered");
+    platform.stop();
+    let recordings = platform.recordings("lowered");
+    let less = recorded(&recordings[recordings.len() - 1]);
+    assert_eq!(less.size, (426, 240));
+    assert!(less.bitrate > 500_000.0, "{} bits/s", less.bitrate);
+}
+
+/// Rungs come and go while the channel is STOPPED. What was published keeps its numbers, and no name stands for other
+/// bytes than before.
+#[test]
+fn a_ladder_is_changed_between_two_times_on_air() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = vec![daemon.import(&clip(2, 400))];
+    let channel = laddered(&daemon, &TWO[..1], &media);
+    prepared(&daemon, &media);
+    daemon.on_air(&channel);
+    let mut before = Viewer::of_rung(&daemon, &channel, "360p");
+    before.watch(12.0);
+    before.judge();
+    let rung = |(resolution, bitrate): (&str, u64)| json!({ "resolution": resolution, "bitrate": bitrate });
+    let both = json!({ "ladder": TWO.map(rung) }).to_string();
+    let path = format!("/channels/{channel}");
+    let json = [("Content-Type", "application/merge-patch+json")];
+    let refused = daemon.ask("PATCH", &path, &json, both.as_bytes());
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    daemon.operate(&channel, "stop");
+    daemon.api("PATCH", &path, &serde_json::from_str(&both).unwrap());
+    daemon.on_air(&channel);
+    let mut viewers = Viewers::of(&daemon, &channel, &TWO.map(|(name, _)| name));
+    viewers.watch(16.0);
+    viewers.judge();
+    let last = before.sequences[before.sequences.len() - 1];
+    assert!(viewers.0[0].sequences[0] > last);
+    assert_eq!(master(&daemon, &channel).len(), 2);
+    daemon.operate(&channel, "stop");
+    daemon.api("PATCH", &path, &json!({ "ladder": null }));
+    daemon.on_air(&channel);
+    let mut after = Viewer::of_rung(&daemon, &channel, "360p");
+    after.watch(8.0);
+    after.judge();
+    assert_eq!(master(&daemon, &channel).len(), 1);
+    let gone = daemon.try_get(&format!("/hls/{channel}/240p.m3u8"));
+    assert_eq!(gone.map(|answer| answer.status), Some(404));
+}
+
+/// What was published of every rung is there again, and goes on without a break.
+#[test]
+fn a_killed_daemon_goes_on_with_every_rung() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = vec![daemon.import(&numbered("killed", 0, 700))];
+    let channel = laddered(&daemon, &TWO, &media);
+    prepared(&daemon, &media);
+    daemon.on_air(&channel);
+    let mut viewers = Viewers::of(&daemon, &channel, &TWO.map(|(name, _)| name));
+    viewers.watch(12.0);
+    daemon.signal("KILL");
+    daemon.ended();
+    let next = Daemon::start(data.path(), "");
+    let moved = viewers.0.into_iter().map(|viewer| viewer.moved_to(&next));
+    let mut viewers = Viewers(moved.collect());
+    viewers.watch(12.0);
+    viewers.judge();
+    for pair in viewers.numbers().windows(2) {
         let (before, after) = (pair[0].expect("a number"), pair[1].expect("a number"));
         assert_eq!((before + 1) % 700, after, "no frame is lost or shown twice");
     }
