@@ -25,7 +25,7 @@ fn chromium_goes_from_rung_to_rung_with_its_network_and_never_waits() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
     // Noise takes every bit that it may have.
-    let media = vec![daemon.import(&numbered("rungs", 0, 700))];
+    let media = vec![daemon.import(&numbered("rungs", 0, 250))];
     let rungs = [("360p", 1_200_000), ("240p", 200_000)];
     let channel = laddered(&daemon, &rungs, &media);
     prepared(&daemon, &media);
