@@ -117,7 +117,8 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
         prop::option::of(0..RESOLUTIONS.len()),
         prop::option::of(0..RATES.len()),
         prop::option::of(any::<Index>()),
-        any::<bool>(),
+        // Rungs below the highest.
+        prop::option::of(0..4_usize),
     );
     let flags = prop::collection::vec(prop::option::of(any::<bool>()), 6);
     let money = prop::option::of((
@@ -154,8 +155,15 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
             let default = if fps > 30.0 { default * 3 / 2 } else { default };
             let chosen = bitrate.map(|n| least + n.index((most - least + 1) as usize) as u64);
             set("bitrate", chosen.map(Value::from), default.into());
-            let rungs = json!([{ "resolution": label, "bitrate": chosen.unwrap_or(default) }]);
-            set("ladder", ladder.then(|| rungs.clone()), rungs);
+            let own = json!([{ "resolution": label, "bitrate": chosen.unwrap_or(default) }]);
+            let smaller = RESOLUTIONS[..resolution.unwrap_or(3)].iter().rev();
+            let rungs = ladder.map(|lower| {
+                let mut rungs = own.clone();
+                let lower = smaller.take(lower).map(|(label, least, ..)| json!({ "resolution": label, "bitrate": least }));
+                rungs.as_array_mut().expect("a list").extend(lower);
+                rungs
+            });
+            set("ladder", rungs, own);
             let fallback = fallback.map(|id| id.map_or(Value::Null, |id| Uuid::from_u128(id).to_string().into()));
             set("fallbackVideo", fallback, Value::Null);
             for (n, (key, default)) in [

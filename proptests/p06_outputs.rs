@@ -1,4 +1,4 @@
-//! P6 (4.1–4.4, 4.6, 4.7), its output half: HLS and RTMP carry the same bytes, begin and end with the channel, and go
+//! P6 (4.1–4.4, 4.6, 4.7), its output half: HLS and RTMP carry the same bytes of a rung, begin and end with the channel, and go
 //! on without a gap or a repetition however often playouts, sources and connections begin anew. What viewers and
 //! platforms see of it is judged in `tests/daemon/{recovery,rtmp}.rs`.
 
@@ -90,9 +90,9 @@ proptest! {
 
     #[test]
     fn p6_both_outputs_carry_the_same_without_a_gap(
-        (clips, origin, first) in rate().prop_flat_map(|rate| {
-            let clips = prop::collection::vec(clip(rate, 1), 1..5);
-            (clips, origin(), 0..10_000_000_u64)
+        (clips, origin, first, rung) in (rate(), 1..5_usize).prop_flat_map(|(rate, rungs)| {
+            let clips = prop::collection::vec(clip(rate, rungs), 1..5);
+            (clips, origin(), 0..10_000_000_u64, 0..rungs)
         }),
         troubles in prop::collection::vec(trouble(), 40),
     ) {
@@ -106,7 +106,7 @@ proptest! {
         let mut open: Option<Connection> = None;
         let mut over: Vec<Connection> = Vec::new();
         let mut switched_on = true;
-        let splicer = Splicer::new(timeline, Layout::StreamPerRung(1));
+        let splicer = Splicer::new(timeline, Layout::StreamPerRung(clips[0].rungs));
         let mut hls = Hls {
             kept: (0, splicer.counters()),
             splicer,
@@ -159,7 +159,7 @@ proptest! {
             let spliced = hls.splicer.splice(gop, at, SourceId { content, run });
             let (start, end) = (spliced.start, spliced.start + u64::from(spliced.frames));
             taps.send(
-                Aired { at: start, frames: spliced.frames, stream: spliced.streams[0].clone(), begins_item: false },
+                Aired { at: start, frames: spliced.frames, streams: spliced.streams.clone(), begins_item: false },
                 fresh,
             );
             n += 1;
@@ -186,10 +186,10 @@ proptest! {
         }
         let last = programme.last().expect("a programme");
         prop_assert_eq!(due, last.0 + u64::from(last.1.frames));
-        let viewers: Vec<u8> = hls.published.iter().flat_map(|segment| segment.streams[0].to_vec()).collect();
+        let viewers: Vec<u8> = hls.published.iter().flat_map(|segment| segment.streams[rung].to_vec()).collect();
         let seen = times(&viewers);
 
-        // RTMP: each connection got a run of the very same, from where it began to where it ended.
+        // RTMP: of its rung each connection got a run of the very same, from where it began to where it ended.
         over.extend(open);
         for connection in &over {
             let Some(begin) = connection.got.first().map(|aired| aired.at) else { continue };
@@ -198,7 +198,7 @@ proptest! {
                 prop_assert_eq!(aired.at, due, "a gap or a repetition on the way to the platform");
                 due += u64::from(aired.frames);
             }
-            let stream: Vec<u8> = connection.got.iter().flat_map(|aired| aired.stream.to_vec()).collect();
+            let stream: Vec<u8> = connection.got.iter().flat_map(|aired| aired.streams[rung].to_vec()).collect();
             prop_assert_eq!(stream[1] & 0x40, 0x40);
             prop_assert_eq!(u16::from(stream[1] & 0x1f) << 8 | u16::from(stream[2]), 0, "a PAT comes first");
             let pushed = times(&stream);

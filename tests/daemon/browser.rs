@@ -2,8 +2,9 @@
 
 use std::process::Command;
 
-use super::clips::clip;
+use super::clips::{clip, numbered};
 use super::daemon::{Daemon, folder};
+use super::ladder::{laddered, prepared};
 
 #[test]
 fn chromium_plays_the_watch_page_for_twenty_seconds() {
@@ -16,8 +17,29 @@ fn chromium_plays_the_watch_page_for_twenty_seconds() {
     media.iter().for_each(|media| daemon.prepared(media));
     daemon.on_air(&channel);
     let url = format!("http://{}/watch/{channel}", daemon.address());
+    run(&["web/e2e/watch.mjs", &url, "--seconds", "20"]);
+}
+
+#[test]
+fn chromium_goes_from_rung_to_rung_with_its_network_and_never_waits() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    // Noise takes every bit that it may have.
+    let media = vec![daemon.import(&numbered("rungs", 0, 250))];
+    let rungs = [("360p", 1_200_000), ("240p", 200_000)];
+    let channel = laddered(&daemon, &rungs, &media);
+    prepared(&daemon, &media);
+    daemon.on_air(&channel);
+    let url = format!("http://{}/watch/{channel}", daemon.address());
+    // More than the lower rung needs, and less than the higher.
+    let slow = ["--heights", "360,240", "--slow", "800000"];
+    run(&[&["web/e2e/rungs.mjs", &url][..], &slow].concat());
+}
+
+/// Runs a script that has to end well.
+fn run(script: &[&str]) {
     let watched = Command::new("node")
-        .args(["web/e2e/watch.mjs", &url, "--seconds", "20"])
+        .args(script)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("node runs");

@@ -24,6 +24,7 @@ mod faults;
 mod hls_output;
 mod inputs;
 mod integrity;
+mod ladder;
 mod leases;
 mod live;
 mod on_air;

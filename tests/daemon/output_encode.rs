@@ -27,11 +27,11 @@ fn on_air_with(daemon: &Daemon, config: &Value, frames: u32) -> String {
 }
 
 /// What a recording holds.
-struct Recorded {
-    size: (u64, u64),
+pub struct Recorded {
+    pub size: (u64, u64),
     rate: String,
     /// Video and audio, bits/s over the whole of it.
-    bitrate: f64,
+    pub bitrate: f64,
     seconds: f64,
     /// Seconds from one key frame to the next, at most.
     key_frames: f64,
@@ -47,7 +47,7 @@ fn probe(recording: &Path, entries: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
-fn recorded(recording: &Path) -> Recorded {
+pub fn recorded(recording: &Path) -> Recorded {
     let decoded = Command::new("ffmpeg")
         .args(["-v", "error", "-xerror", "-i"])
         .arg(recording)

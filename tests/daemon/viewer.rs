@@ -27,6 +27,10 @@ pub struct Viewer<'a> {
     pub discontinuities: usize,
     /// Seconds fetched, as the playlist told.
     pub seconds: f64,
+    /// Where each segment ends: how many frames there were so far, and when the last of them is shown.
+    pub ends: Vec<(u64, Option<u64>)>,
+    /// Bits a second of each segment.
+    pub rates: Vec<f64>,
 }
 
 impl<'a> Viewer<'a> {
@@ -48,6 +52,8 @@ impl<'a> Viewer<'a> {
             sequences: Vec::new(),
             discontinuities: 0,
             seconds: 0.0,
+            ends: Vec::new(),
+            rates: Vec::new(),
         }
     }
 
@@ -64,6 +70,8 @@ impl<'a> Viewer<'a> {
             sequences: self.sequences,
             discontinuities: self.discontinuities,
             seconds: self.seconds,
+            ends: self.ends,
+            rates: self.rates,
         }
     }
 
@@ -102,6 +110,9 @@ impl<'a> Viewer<'a> {
             self.bytes.extend_from_slice(&bytes.body);
             self.sequences.push(sequence);
             self.seconds += segment.duration;
+            self.ends.push((self.judge.frames(), self.judge.last_pts()));
+            let bits = bytes.body.len() as f64 * 8.0;
+            self.rates.push(bits / segment.duration);
             self.next = Some(sequence + 1);
         }
         true

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use playout_domain::media::Profile;
 use playout_domain::units::Timeline;
-use playout_media::hls::{MediaPlaylist, Segment, SegmentInfo, Segmenter, Variant, codecs};
+use playout_media::hls::{MediaPlaylist, Segment, SegmentInfo, Segmenter, variants};
 use playout_media::mux::Counters;
 use playout_media::prepare::hex;
 use playout_media::splice::{SplicedGop, Splicer};
@@ -44,8 +44,8 @@ pub(super) struct Hls {
     pub(super) past: Vec<SegmentInfo>,
     /// Locked by whoever writes; a playout that was aborted may still be writing its last segment.
     pub(super) spool: Arc<Mutex<Option<Spool>>>,
-    /// Made at the first GOP, whose parameter sets name the codecs.
-    pub(super) variants: Vec<Variant>,
+    /// The target duration in seconds.
+    pub(super) target: u32,
     /// Complete, but not published yet: the first playlist waits for three.
     pub(super) held: Vec<Segment>,
     /// Whether a playlist is out.
@@ -119,7 +119,7 @@ impl Air {
         let aired = Aired {
             at: start,
             frames: spliced.frames,
-            stream: spliced.streams.first().cloned().unwrap_or_default(),
+            streams: spliced.streams.clone(),
             begins_item,
         };
         self.taps.send(aired, self.clock.instant(end) > self.begun);
@@ -144,13 +144,10 @@ impl Air {
     }
 
     fn segment(&mut self, spliced: SplicedGop) -> Vec<Segment> {
-        let Some(hls) = &mut self.hls else {
-            return Vec::new();
-        };
-        if hls.variants.is_empty() {
-            hls.variants = variants(&self.profile, &spliced.parameter_sets);
+        match &mut self.hls {
+            Some(hls) => hls.segmenter.push(spliced),
+            None => Vec::new(),
         }
-        hls.segmenter.push(spliced)
     }
 
     async fn publish(&mut self, segment: Segment, counters: Vec<Counters>, sets: &[Bytes]) {
@@ -164,6 +161,8 @@ impl Air {
             .saturating_sub(hls.playlist.state().segments.len());
         let surplus = hls.past.len().saturating_sub(kept);
         hls.past.drain(..surplus);
+        let known = hls.past.iter().chain(&hls.playlist.state().segments);
+        let variants = variants(&self.profile, sets, hls.target, known);
         let record = Record {
             version: Record::VERSION,
             profile: self.profile.key(),
@@ -172,8 +171,7 @@ impl Air {
             next: info.end(),
             counters,
             parameter_sets: sets.iter().map(|sets| hex(sets)).collect(),
-            rungs: hls
-                .variants
+            rungs: variants
                 .iter()
                 .map(|variant| variant.name.clone())
                 .collect(),
@@ -191,7 +189,7 @@ impl Air {
         let enough = FIRST_SEGMENTS.min(hls.output.window());
         if hls.published || hls.held.len() >= enough {
             let held = std::mem::take(&mut hls.held);
-            hls.output.publish(&hls.variants, &hls.playlist, &held);
+            hls.output.publish(&variants, &hls.playlist, &held);
             hls.published = true;
             for segment in &held {
                 self.published(&segment.info);
@@ -273,24 +271,4 @@ async fn commit(
         Ok(written) => written,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
     }
-}
-
-/// The rungs as players choose among them. The peak is what the VBV allows within one segment, with
-/// sound and packaging.
-pub(super) fn variants(profile: &Profile, parameter_sets: &[Bytes]) -> Vec<Variant> {
-    let total = profile.total_bitrate().get();
-    let (width, height) = (profile.resolution.width(), profile.resolution.height());
-    let sets = parameter_sets
-        .first()
-        .map(|sets| &sets[..])
-        .unwrap_or_default();
-    vec![Variant {
-        name: profile.resolution.to_string(),
-        width,
-        height,
-        peak_bandwidth: total + total / 2,
-        average_bandwidth: total + total / 20,
-        codecs: codecs(sets).unwrap_or_else(|| "avc1.640028,mp4a.40.2".to_owned()),
-        frame_rate: profile.frame_rate,
-    }]
 }

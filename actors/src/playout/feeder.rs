@@ -331,7 +331,7 @@ impl Feeder {
                     }
                     SourceKind::Ffmpeg => {
                         let from = GopIndex::time_of(place.frame, profile.frame_rate);
-                        let copy = ffmpeg::copy(&prepared.path, from);
+                        let copy = ffmpeg::copy(&prepared.path, profile.rungs().count(), from);
                         let patience = self.recovery().health_check_interval;
                         let allowance = self.equipment.allowances.source;
                         self.process(

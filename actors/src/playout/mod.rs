@@ -44,7 +44,7 @@ use playout_domain::media::Profile;
 use playout_domain::plan::Plan;
 use playout_domain::resources::Allowances;
 use playout_domain::units::{Frame, Timeline};
-use playout_media::hls::{MediaPlaylist, Segmenter};
+use playout_media::hls::{MediaPlaylist, Segmenter, variants};
 use playout_media::splice::{Layout, Splicer};
 use playout_store::Lease;
 use tokio::sync::{Mutex, watch};
@@ -243,7 +243,10 @@ async fn run(
     let feeder = Feeder::new(equipment, filler, programme, resume.start);
     let splicer = match &resume.counters {
         Some(counters) => Splicer::resume(setup.timeline, counters.clone()),
-        None => Splicer::new(setup.timeline, Layout::StreamPerRung(1)),
+        None => Splicer::new(
+            setup.timeline,
+            Layout::StreamPerRung(setup.profile.rungs().count()),
+        ),
     };
     let hls = setup
         .output
@@ -321,7 +324,9 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
             settings.window,
             resume.playlist.clone(),
         );
-        output.publish(&air::variants(&setup.profile, sets), &playlist, &segments);
+        let known = segments.iter().map(|segment| &segment.info);
+        let variants = variants(&setup.profile, sets, settings.target_duration, known);
+        output.publish(&variants, &playlist, &segments);
     }
     Ok(resume)
 }
@@ -364,7 +369,7 @@ fn begin_hls(
         playlist,
         past: resume.past,
         spool: Arc::clone(&setup.spool),
-        variants: Vec::new(),
+        target: settings.target_duration,
         held: Vec::new(),
         published,
     }

@@ -22,8 +22,8 @@ pub struct Aired {
     pub at: Frame,
     /// How many frames it has.
     pub frames: u32,
-    /// Its bytes, on the highest rung.
-    pub stream: Bytes,
+    /// Its bytes on each rung, the highest first.
+    pub streams: Vec<Bytes>,
     /// Whether another item begins with it.
     pub begins_item: bool,
 }

@@ -43,7 +43,7 @@ pub enum Quality {
     /// All of it.
     #[default]
     Full,
-    /// Half the bitrate, because the network did not take more, and the client has allowed it.
+    /// The next lower rung, or half the bitrate, because the network did not take more, and the client has allowed it.
     Lower,
 }
 

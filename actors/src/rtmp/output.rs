@@ -7,14 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::alert::{Key, Subject};
-use playout_domain::destination::{Platform, PlaybackUrl, ServerUrl};
+use playout_domain::destination::{Feed, Platform, PlaybackUrl, ServerUrl};
 use playout_domain::ids::{ChannelId, DestinationId};
 use playout_domain::output::{
     Connection, Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPEND_AFTER,
 };
 use playout_domain::resources::Allowance;
 use playout_domain::units::FrameRate;
-use playout_domain::{AlertKind, Channel, Profile, StreamKey};
+use playout_domain::{AlertKind, Channel, StreamKey};
 use playout_partners::address::resolve;
 use playout_store::{Store, StoreError};
 use serde_json::json;
@@ -69,26 +69,26 @@ pub(super) struct Target {
     pub(super) keyed: bool,
     /// Counts the changes of the key.
     pub(super) key_version: u64,
-    /// What the stream is encoded to; nothing: it is copied.
-    pub(super) encode: Option<Profile>,
+    /// What it gets of the stream.
+    pub(super) feed: Feed,
     /// The same where the network does not take it; nothing: the client has not allowed it.
-    pub(super) lower: Option<Profile>,
+    pub(super) lower: Option<Feed>,
     /// Where viewers see it.
     pub(super) playback: Option<PlaybackUrl>,
 }
 
 impl Target {
-    /// What the stream is encoded to; nothing: it is copied.
-    pub(super) const fn profile(&self, quality: Quality) -> Option<&Profile> {
+    /// What it gets of the stream.
+    pub(super) const fn feed(&self, quality: Quality) -> &Feed {
         match (quality, &self.lower) {
-            (Quality::Lower, Some(lower)) => Some(lower),
-            _ => self.encode.as_ref(),
+            (Quality::Lower, Some(lower)) => lower,
+            _ => &self.feed,
         }
     }
 
     /// Whether a connection of `quality` to `before` is one to this, too.
     fn is_served_by(&self, before: &Self, quality: Quality) -> bool {
-        let (one, other) = (self.profile(quality), before.profile(quality));
+        let (one, other) = (self.feed(quality), before.feed(quality));
         let of = |target: &Self| (target.platform, target.keyed, target.key_version);
         let allowed = quality == Quality::Full || self.lower.is_some();
         allowed && one == other && of(self) == of(before) && self.url == before.url

@@ -56,7 +56,7 @@ impl Outputs {
                 platform: destination.platform,
                 keyed: destination.stream_key.is_set(),
                 key_version: kept.map_or(self.key_version, |kept| kept.target.borrow().key_version),
-                encode: destination.encode.profile(&profile),
+                feed: destination.encode.feed(&profile),
                 lower: destination
                     .allow_lower_quality
                     .then(|| destination.encode.lowered(&profile)),

@@ -224,7 +224,7 @@ impl Attempt {
         let Shared {
             launcher, settings, ..
         } = &*self.shared;
-        let encode = self.target.profile(self.quality);
+        let encode = self.target.feed(self.quality).encode.as_ref();
         let invocation = publish(&Publish {
             url: server,
             address,
@@ -318,10 +318,11 @@ impl Attempt {
                 // What FFmpeg looks at before it connects.
                 lasts = Duration::ZERO;
             }
+            let stream = self.stream(&aired);
             let slices = (lasts.as_millis() / SLICE.as_millis()).max(1) as usize;
-            let slice = aired.stream.len().div_ceil(slices).max(1);
+            let slice = stream.len().div_ceil(slices).max(1);
             let begin = free.max(Instant::now());
-            *begun = aired.stream.clone();
+            *begun = stream;
             for n in 0.. {
                 if begun.is_empty() {
                     break;
@@ -343,6 +344,13 @@ impl Attempt {
             fed.send_replace(Some(Instant::now()));
             free = begin + lasts;
         }
+    }
+
+    /// The rung that is sent; the highest where a channel that was made smaller has it no more.
+    fn stream(&self, aired: &Aired) -> Bytes {
+        let rung = self.target.feed(self.quality).rung;
+        let stream = aired.streams.get(rung).or(aired.streams.first());
+        stream.cloned().unwrap_or_default()
     }
 
     /// Reads the process's reports: media that is given has to be taken.

@@ -36,7 +36,7 @@ pub(crate) async fn validate(
     key: Option<&StreamKey>,
     publish: bool,
 ) -> Validation {
-    let sent = destination.encode.profile(profile).unwrap_or(*profile);
+    let sent = destination.encode.feed(profile).profile(profile);
     let name = match key {
         Some(key) => StreamName::Key(key),
         None if destination.stream_key.is_set() => StreamName::Untold,

@@ -15,6 +15,7 @@ pub mod disk;
 pub mod far_end;
 pub mod health;
 pub mod ids;
+pub mod ladder;
 pub mod lifecycle;
 pub mod limits;
 pub mod media;
@@ -36,6 +37,7 @@ pub use ids::{
     AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId,
     NodeId, RenditionId, TokenId,
 };
+pub use ladder::{LowerRungs, MAX_RUNGS, Rung};
 pub use media::{MediaItem, MediaStatus, Profile};
 pub use plan::{Plan, PlanEntry, PlanRun, PlannedItem, Rotation, RotationItem};
 pub use resolution::Resolution;

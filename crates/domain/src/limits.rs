@@ -15,6 +15,8 @@ pub struct PlanLimits {
     pub max_channels: Option<u64>,
     /// The highest resolution of a channel.
     pub max_resolution: Option<Resolution>,
+    /// Rungs of a channel's ladder.
+    pub max_rungs: Option<u64>,
     /// Channels that are on air (or should be) at once.
     pub max_live: Option<u64>,
     /// RTMP destinations of a channel.
@@ -39,6 +41,8 @@ pub struct Usage {
 pub struct Demand {
     /// The channel's resolution.
     pub resolution: Resolution,
+    /// How many rungs its ladder has.
+    pub rungs: u64,
     /// How many RTMP destinations it has.
     pub destinations: u64,
 }
@@ -72,6 +76,8 @@ pub enum Limit {
     MaxChannels,
     /// The highest resolution of a channel.
     MaxResolution,
+    /// Rungs of a channel's ladder.
+    MaxRungs,
     /// Channels on air at once.
     MaxLive,
     /// RTMP destinations of a channel.
@@ -109,6 +115,7 @@ impl PlanLimits {
     pub const UNLIMITED: Self = Self {
         max_channels: None,
         max_resolution: None,
+        max_rungs: None,
         max_live: None,
         max_destinations: None,
         storage_bytes: None,
@@ -123,6 +130,7 @@ impl PlanLimits {
             Raise::CreateChannel(demand) => {
                 count(Limit::MaxChannels, usage.channels, 1, self.max_channels)?;
                 self.check_resolution(None, demand.resolution)?;
+                count(Limit::MaxRungs, 0, demand.rungs, self.max_rungs)?;
                 count(
                     Limit::MaxDestinations,
                     0,
@@ -132,6 +140,8 @@ impl PlanLimits {
             }
             Raise::UpdateChannel { from, to } => {
                 self.check_resolution(Some(from.resolution), to.resolution)?;
+                let more = to.rungs.saturating_sub(from.rungs);
+                count(Limit::MaxRungs, from.rungs, more, self.max_rungs)?;
                 let more = to.destinations.saturating_sub(from.destinations);
                 count(
                     Limit::MaxDestinations,
@@ -185,6 +195,7 @@ impl fmt::Display for Limit {
         f.write_str(match self {
             Self::MaxChannels => "channels",
             Self::MaxResolution => "as the highest resolution",
+            Self::MaxRungs => "rungs a ladder",
             Self::MaxLive => "channels on air at once",
             Self::MaxDestinations => "RTMP destinations a channel",
             Self::StorageBytes => "bytes of media",

@@ -1,8 +1,10 @@
-//! The profile: what every byte of a channel's output agrees on, so that any two pieces splice.
+//! The profile: what every byte of a channel's output agrees on, so that any two pieces splice. It is all of the
+//! ladder: rungs are prepared together, and a piece that lacks one fits nowhere.
 //!
 //! Media is prepared once per profile; [`Profile::key`] names the folder of what was prepared.
 
 use crate::config::ChannelConfig;
+use crate::ladder::{LowerRungs, MAX_RUNGS, Rung};
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
 use serde::{Deserialize, Serialize};
@@ -13,18 +15,21 @@ pub const DEFAULT_AUDIO_BITRATE: BitsPerSecond = BitsPerSecond(128_000);
 /// Counts the ways of encoding: what was prepared another way does not splice and is not reused.
 const ENCODING_VERSION: u32 = 1;
 
-/// Picture size, frame rate and bitrates of a channel's output.
+/// Frame rate, sound, and picture size and bitrate of every rung of a channel's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Profile {
-    /// Picture size.
+    /// Picture size of the highest rung.
     pub resolution: Resolution,
     /// Frames per second.
     pub frame_rate: FrameRate,
-    /// H.264 bitrate, bounded by a VBV.
+    /// H.264 bitrate of the highest rung, bounded by a VBV.
     pub video_bitrate: BitsPerSecond,
     /// AAC bitrate.
     pub audio_bitrate: BitsPerSecond,
+    /// The rungs below the highest.
+    #[serde(default, skip_serializing_if = "LowerRungs::is_none")]
+    pub lower: LowerRungs,
 }
 
 impl Profile {
@@ -35,10 +40,35 @@ impl Profile {
             frame_rate: config.frame_rate,
             video_bitrate: config.bitrate,
             audio_bitrate: DEFAULT_AUDIO_BITRATE,
+            lower: {
+                let lower = config.ladder.iter().skip(1).take(MAX_RUNGS - 1);
+                LowerRungs::new(&lower.copied().collect::<Vec<_>>()).unwrap_or_default()
+            },
         }
     }
 
-    /// A short, stable name, fit for a folder: `720p25-2500k-v1`. Different profiles have
+    /// The rungs, highest first.
+    pub fn rungs(&self) -> impl Iterator<Item = Rung> {
+        let own = Rung {
+            resolution: self.resolution,
+            bitrate: self.video_bitrate,
+        };
+        std::iter::once(own).chain(self.lower.iter())
+    }
+
+    /// This with the rung at `place`, counted from the highest, alone; with the highest where there is no such one.
+    pub fn alone(&self, place: usize) -> Self {
+        let rung = self.rungs().nth(place);
+        Self {
+            resolution: rung.map_or(self.resolution, |rung| rung.resolution),
+            video_bitrate: rung.map_or(self.video_bitrate, |rung| rung.bitrate),
+            lower: LowerRungs::NONE,
+            ..*self
+        }
+    }
+
+    /// A short, stable name, fit for a folder: `720p25-2500k-v1`, with a second rung
+    /// `720p25-2500k-480p-1200k-v1`. Different profiles have
     /// different keys.
     pub fn key(&self) -> String {
         let audio = match self.audio_bitrate {
@@ -51,15 +81,18 @@ impl Profile {
             video_bitrate,
             ..
         } = self;
+        let rung = |rung: Rung| format!("-{}-{}", rung.resolution, short(rung.bitrate));
+        let lower: String = self.lower.iter().map(rung).collect();
         format!(
-            "{resolution}{frame_rate}-{}{audio}-v{ENCODING_VERSION}",
+            "{resolution}{frame_rate}-{}{lower}{audio}-v{ENCODING_VERSION}",
             short(*video_bitrate)
         )
     }
 
-    /// Video and audio together, without the packaging.
-    pub const fn total_bitrate(&self) -> BitsPerSecond {
-        BitsPerSecond(self.video_bitrate.0 + self.audio_bitrate.0)
+    /// Video of all rungs and audio together, without the packaging.
+    pub fn total_bitrate(&self) -> BitsPerSecond {
+        let video: u64 = self.rungs().map(|rung| rung.bitrate.0).sum();
+        BitsPerSecond(video + self.audio_bitrate.0)
     }
 }
 
@@ -72,6 +105,7 @@ fn short(rate: BitsPerSecond) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -81,6 +115,7 @@ mod tests {
             frame_rate: FrameRate::F25,
             video_bitrate: BitsPerSecond(2_500_000),
             audio_bitrate: DEFAULT_AUDIO_BITRATE,
+            lower: LowerRungs::NONE,
         };
         assert_eq!(profile.key(), "720p25-2500k-v1");
         let ntsc = Profile {
@@ -98,5 +133,54 @@ mod tests {
             ..profile
         };
         assert_eq!(loud.key(), "720p25-2500k-a192k-v1");
+        let ladder = laddered(profile);
+        assert_eq!(ladder.key(), "720p25-2500k-480p-1200k-240p-400k-v1");
+    }
+
+    fn laddered(profile: Profile) -> Profile {
+        let rung = |resolution, bitrate| Rung {
+            resolution,
+            bitrate: BitsPerSecond(bitrate),
+        };
+        let lower = [
+            rung(Resolution::P480, 1_200_000),
+            rung(Resolution::P240, 400_000),
+        ];
+        Profile {
+            lower: LowerRungs::new(&lower).unwrap(),
+            ..profile
+        }
+    }
+
+    #[test]
+    fn a_profile_is_all_of_its_ladder_and_reads_as_it_is_written() {
+        let one: Profile = serde_json::from_value(serde_json::json!({
+            "resolution": "720p", "frameRate": 25, "videoBitrate": 2_500_000, "audioBitrate": 128_000
+        }))
+        .expect("what was stored before there were ladders");
+        assert!(one.lower.is_none());
+        assert_eq!(one.total_bitrate(), BitsPerSecond(2_628_000));
+        let ladder = laddered(one);
+        assert_eq!(ladder.total_bitrate(), BitsPerSecond(4_228_000));
+        let sizes: Vec<_> = ladder.rungs().map(|rung| rung.resolution).collect();
+        assert_eq!(
+            sizes,
+            [Resolution::P720, Resolution::P480, Resolution::P240]
+        );
+        for profile in [one, ladder] {
+            let written = serde_json::to_value(profile).unwrap();
+            assert_eq!(serde_json::from_value::<Profile>(written).unwrap(), profile);
+        }
+        let second = ladder.alone(1);
+        assert_eq!(
+            (second.key(), second.audio_bitrate),
+            ("480p25-1200k-v1".into(), one.audio_bitrate)
+        );
+        assert_eq!(ladder.alone(3), one);
+        let rung = ladder.rungs().next().unwrap();
+        assert_eq!(
+            LowerRungs::new(&[rung; 4]),
+            Err(crate::ladder::TooManyRungs(4))
+        );
     }
 }

@@ -236,6 +236,71 @@ fn a_known_destination_without_a_key_keeps_its_key() {
 }
 
 #[test]
+fn a_ladder_falls_rung_by_rung_and_every_violation_is_told() {
+    let rung =
+        |resolution: &str, bitrate: u64| json!({ "resolution": resolution, "bitrate": bitrate });
+    let ladder = |rungs: &[Value]| parse(json!({ "name": "x", "ladder": rungs }));
+    let four = [
+        rung("720p", 2_500_000),
+        rung("480p", 1_200_000),
+        rung("360p", 800_000),
+        rung("240p", 400_000),
+    ];
+    for rungs in 1..=4 {
+        let config = ladder(&four[..rungs]).expect("a ladder");
+        assert_eq!(config.ladder.len(), rungs);
+        assert_eq!(config.to_json_public()["ladder"], json!(four[..rungs]));
+        assert_eq!(playout_domain::Profile::of(&config).rungs().count(), rungs);
+        // What has nothing to do with it leaves it alone.
+        let renamed = config.patched(&json!({ "name": "y" }), &POLICY);
+        assert_eq!(renamed.expect("a valid change").ladder, config.ladder);
+    }
+    let config = ladder(&four).expect("a ladder");
+    let single = config.patched(&json!({ "ladder": null }), &POLICY);
+    assert_eq!(single.expect("a valid change").ladder.len(), 1);
+    // The first rung is the channel's own, so they change together.
+    let larger = json!({ "resolution": "1080p", "bitrate": 5_000_000 });
+    assert_eq!(
+        pointers(config.patched(&larger, &POLICY)),
+        ["/ladder/0/resolution", "/ladder/0/bitrate"]
+    );
+    let mut taller = vec![rung("1080p", 5_000_000)];
+    taller.extend_from_slice(&four[..3]);
+    let both = json!({ "resolution": "1080p", "bitrate": 5_000_000, "ladder": taller });
+    assert!(config.patched(&both, &POLICY).is_ok());
+    let refused = |rungs: &[Value]| pointers(ladder(rungs));
+    assert_eq!(refused(&[]), ["/ladder"]);
+    let mut five = four.to_vec();
+    five.push(rung("240p", 200_000));
+    assert_eq!(refused(&five), ["/ladder"]);
+    for (second, wrong) in [
+        (rung("720p", 1_200_000), vec!["/ladder/1/resolution"]),
+        (rung("1080p", 2_000_000), vec!["/ladder/1/resolution"]),
+        (rung("480p", 2_500_000), vec!["/ladder/1/bitrate"]),
+        (rung("480p", 20), vec!["/ladder/1/bitrate"]),
+        // More than is allowed at the size.
+        (rung("240p", 2_400_000), vec!["/ladder/1/bitrate"]),
+        (
+            rung("1080p", 3_000_000),
+            vec!["/ladder/1/resolution", "/ladder/1/bitrate"],
+        ),
+        (json!({ "resolution": "480p" }), vec!["/ladder/1/bitrate"]),
+        (
+            json!({ "resolution": "4k", "bitrate": "much", "fps": 25 }),
+            vec!["/ladder/1/resolution", "/ladder/1/bitrate", "/ladder/1/fps"],
+        ),
+        (json!("480p"), vec!["/ladder/1"]),
+    ] {
+        let rungs = [four[0].clone(), second];
+        assert_eq!(refused(&rungs), wrong, "{}", rungs[1]);
+    }
+    assert_eq!(
+        refused(&[rung("480p", 1_200_000), rung("480p", 1_200_000)]),
+        ["/ladder/0/resolution", "/ladder/0/bitrate"]
+    );
+}
+
+#[test]
 fn a_default_bitrate_follows_and_a_chosen_one_stays() {
     let patched = |config: &ChannelConfig, patch: Value| config.patched(&patch, &POLICY);
     let config = parse(json!({ "name": "x" })).expect("a valid configuration");

@@ -5,7 +5,8 @@
 use playout_domain::config::DestinationEdit;
 use playout_domain::destination::{Encode, PlaybackUrl};
 use playout_domain::{
-    BitsPerSecond, ChannelConfig, DestinationId, FrameRate, Platform, Policy, Profile, Resolution,
+    BitsPerSecond, ChannelConfig, DestinationId, FrameRate, LowerRungs, Platform, Policy, Profile,
+    Resolution,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -106,6 +107,7 @@ fn what_a_platform_is_documented_not_to_take_is_told() {
         frame_rate,
         video_bitrate: BitsPerSecond(bits),
         audio_bitrate: BitsPerSecond(128_000),
+        lower: LowerRungs::NONE,
     };
     let plain = profile(Resolution::P720, FrameRate::F25, 2_500_000);
     let ntsc = profile(Resolution::P1080, FrameRate::F59_94, 6_000_000);
@@ -225,6 +227,7 @@ fn less_is_half_of_it_in_a_picture_that_it_is_enough_for() {
         frame_rate: FrameRate::F25,
         video_bitrate: BitsPerSecond(bits),
         audio_bitrate: BitsPerSecond(128_000),
+        lower: LowerRungs::NONE,
     };
     for (resolution, bits, lower, less) in [
         (Resolution::P720, 2_500_000, Resolution::P720, 1_250_000),
@@ -233,6 +236,8 @@ fn less_is_half_of_it_in_a_picture_that_it_is_enough_for() {
         (Resolution::P240, 150_000, Resolution::P240, 100_000),
     ] {
         let lowered = Encode::Copy.lowered(&of(resolution, bits));
+        assert_eq!(lowered.rung, 0);
+        let lowered = lowered.encode.expect("there is no lower rung");
         assert_eq!(
             (
                 lowered.resolution,
@@ -243,6 +248,90 @@ fn less_is_half_of_it_in_a_picture_that_it_is_enough_for() {
             "{resolution} {bits}"
         );
     }
+}
+
+/// A channel of three rungs with one destination, which gets `encode`.
+fn laddered(encode: Value) -> Result<ChannelConfig, Vec<String>> {
+    let config = json!({
+        "name": "x",
+        "ladder": [
+            { "resolution": "720p", "bitrate": 2_500_000 },
+            { "resolution": "480p", "bitrate": 1_200_000 },
+            { "resolution": "240p", "bitrate": 400_000 },
+        ],
+        "rtmpDestinations": [{ "serverUrl": "rtmp://a.example.com/x", "encode": encode }],
+    });
+    let pointers = |refused: playout_domain::Violations| {
+        let violations = refused.0.into_iter();
+        violations.map(|violation| violation.pointer).collect()
+    };
+    ChannelConfig::parse(&config, &PUBLIC).map_err(pointers)
+}
+
+#[test]
+fn a_destination_takes_a_rung_of_the_ladder() {
+    let mut config = laddered(json!({ "rung": "480p" })).unwrap();
+    let encode = config.rtmp_destinations[0].encode;
+    assert_eq!(encode, Encode::Rung(Resolution::P480));
+    assert_eq!(encode.to_json(), json!({ "rung": "480p" }));
+    assert_eq!(Encode::from_stored(&encode.to_json()), Ok(encode));
+    let profile = Profile::of(&config);
+    let feed = encode.feed(&profile);
+    assert_eq!((feed.rung, feed.encode), (1, None));
+    assert_eq!(feed.profile(&profile).video_bitrate.0, 1_200_000);
+    // The highest is taken where none is named.
+    assert_eq!(Encode::Copy.feed(&profile).rung, 0);
+    assert_eq!(
+        Encode::Copy.feed(&profile).profile(&profile).resolution,
+        Resolution::P720
+    );
+    // A weak connection gets the next lower one; below the lowest half of its bitrate.
+    let lower = encode.lowered(&profile);
+    assert_eq!((lower.rung, lower.encode), (2, None));
+    let lowest = Encode::Rung(Resolution::P240).lowered(&profile);
+    assert_eq!(lowest.rung, 2);
+    assert_eq!(lowest.encode.unwrap().video_bitrate.0, 200_000);
+    // What is encoded for one destination is made of the highest.
+    let transcode = laddered(json!({ "videoBitrate": 800_000, "resolution": "360p" })).unwrap();
+    let transcode = transcode.rtmp_destinations[0].encode;
+    let lower = transcode.lowered(&profile);
+    assert_eq!(
+        (lower.rung, lower.encode.unwrap().video_bitrate.0),
+        (0, 400_000)
+    );
+    let places = |encode: Value| laddered(encode).unwrap_err();
+    assert_eq!(
+        places(json!({ "rung": "360p" })),
+        ["/rtmpDestinations/0/encode/rung"]
+    );
+    assert_eq!(
+        places(json!({ "rung": "4k" })),
+        ["/rtmpDestinations/0/encode/rung"]
+    );
+    assert_eq!(
+        places(json!({ "rung": 1 })),
+        ["/rtmpDestinations/0/encode/rung"]
+    );
+    assert_eq!(
+        places(json!({ "rung": "480p", "videoBitrate": 400_000, "x": 1 })),
+        [
+            "/rtmpDestinations/0/encode/videoBitrate",
+            "/rtmpDestinations/0/encode/x"
+        ]
+    );
+    // One takes the place of the other.
+    config.rtmp_destinations[0].id = Some(DestinationId::from(Uuid::from_u128(1)));
+    let changed = patched(&config, json!({ "encode": { "videoBitrate": 800_000 } }));
+    assert_eq!(changed["encode"], json!({ "videoBitrate": 800_000 }));
+    let other = patched(&config, json!({ "encode": { "rung": "240p" } }));
+    assert_eq!(other["encode"], json!({ "rung": "240p" }));
+    // A ladder without the rung is refused with the place.
+    let gone = config.patched(&json!({ "ladder": null }), &PUBLIC);
+    let pointers = gone.unwrap_err().0.into_iter().map(|v| v.pointer);
+    assert_eq!(
+        pointers.collect::<Vec<_>>(),
+        ["/rtmpDestinations/0/encode/rung"]
+    );
 }
 
 #[test]

@@ -4,9 +4,10 @@ use playout_domain::Resolution;
 use playout_domain::limits::{Amount, Demand, Limit, LimitExceeded, PlanLimits, Raise, Usage};
 use proptest::prelude::*;
 
-fn demand(resolution: Resolution, destinations: u64) -> Demand {
+fn demand(resolution: Resolution, rungs: u64, destinations: u64) -> Demand {
     Demand {
         resolution,
+        rungs,
         destinations,
     }
 }
@@ -26,18 +27,20 @@ proptest! {
     fn a_raise_is_allowed_just_when_no_limit_is_passed(
         (channels, live, storage) in (small(), small(), small()),
         (max_channels, max_live, max_storage, max_destinations) in (prop::option::of(small()), prop::option::of(small()), prop::option::of(small()), prop::option::of(small())),
-        max_resolution in prop::option::of(resolution()),
-        (from, to) in ((resolution(), small()), (resolution(), small())),
+        (max_resolution, max_rungs) in (prop::option::of(resolution()), prop::option::of(1..5_u64)),
+        (from, to) in ((resolution(), 1..5_u64, small()), (resolution(), 1..5_u64, small())),
         bytes in small(),
     ) {
-        let limits = PlanLimits { max_channels, max_resolution, max_live, max_destinations, storage_bytes: max_storage };
+        let limits = PlanLimits { max_channels, max_resolution, max_rungs, max_live, max_destinations, storage_bytes: max_storage };
         let usage = Usage { channels, live, storage_bytes: storage };
         let within = |now: u64, more: u64, most: Option<u64>| most.is_none_or(|most| u128::from(now) + u128::from(more) <= u128::from(most));
-        let (from, to) = (demand(from.0, from.1), demand(to.0, to.1));
+        let (from, to) = (demand(from.0, from.1, from.2), demand(to.0, to.1, to.2));
         let sharp_enough = max_resolution.is_none_or(|most| to.resolution <= most);
-        let create = within(channels, 1, max_channels) && sharp_enough && within(0, to.destinations, max_destinations);
+        let few_enough = within(0, to.rungs, max_rungs);
+        let create = within(channels, 1, max_channels) && sharp_enough && few_enough && within(0, to.destinations, max_destinations);
         prop_assert_eq!(limits.check(&Raise::CreateChannel(to), &usage).is_ok(), create);
         let update = (sharp_enough || to.resolution <= from.resolution)
+            && (few_enough || to.rungs <= from.rungs)
             && (to.destinations <= from.destinations || within(0, to.destinations, max_destinations));
         prop_assert_eq!(limits.check(&Raise::UpdateChannel { from, to }, &usage).is_ok(), update);
         prop_assert_eq!(limits.check(&Raise::StartChannel, &usage).is_ok(), within(live, 1, max_live));
@@ -58,7 +61,10 @@ fn a_refusal_says_which_limit_and_how_far_it_is() {
         ..Usage::default()
     };
     let refused = limits
-        .check(&Raise::CreateChannel(demand(Resolution::P720, 0)), &usage)
+        .check(
+            &Raise::CreateChannel(demand(Resolution::P720, 1, 0)),
+            &usage,
+        )
         .expect_err("a refusal");
     let expected = LimitExceeded {
         limit: Limit::MaxChannels,
@@ -75,7 +81,24 @@ fn a_refusal_says_which_limit_and_how_far_it_is() {
         serde_json::to_value(refused).expect("JSON"),
         serde_json::json!({ "limit": "maxChannels", "current": 3, "requested": 4, "allowed": 3 })
     );
-    let (from, to) = (demand(Resolution::P480, 0), demand(Resolution::P1080, 0));
+    let rungs = PlanLimits {
+        max_rungs: Some(2),
+        ..PlanLimits::UNLIMITED
+    };
+    let refused = rungs
+        .check(
+            &Raise::CreateChannel(demand(Resolution::P720, 3, 0)),
+            &usage,
+        )
+        .expect_err("a refusal");
+    assert_eq!(
+        refused.to_string(),
+        "the plan allows 2 rungs a ladder; this would make it 3 (now 0)"
+    );
+    let (from, to) = (
+        demand(Resolution::P480, 1, 0),
+        demand(Resolution::P1080, 1, 0),
+    );
     let refused = limits
         .check(&Raise::UpdateChannel { from, to }, &usage)
         .expect_err("a refusal");

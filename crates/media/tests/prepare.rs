@@ -6,7 +6,7 @@ mod verdict;
 
 use playout_domain::media::Profile;
 use playout_domain::units::{BitsPerSecond, Frame, FrameRate, Ticks90k};
-use playout_domain::{Resolution, media::DEFAULT_AUDIO_BITRATE};
+use playout_domain::{LowerRungs, Resolution, media::DEFAULT_AUDIO_BITRATE};
 use playout_media::gop::Gop;
 use playout_media::index::{GopIndex, IndexError};
 use playout_media::prepare::{PrepareError, Preparer, hex};
@@ -24,6 +24,7 @@ fn profile(frame_rate: FrameRate) -> Profile {
         frame_rate,
         video_bitrate,
         audio_bitrate: DEFAULT_AUDIO_BITRATE,
+        lower: LowerRungs::NONE,
     }
 }
 

@@ -4,9 +4,9 @@ mod support;
 #[path = "../../../tests/judge/mod.rs"]
 mod verdict;
 
-use playout_domain::Resolution;
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, Profile};
 use playout_domain::units::{BitsPerSecond, Frame, FrameRate};
+use playout_domain::{LowerRungs, Resolution};
 use playout_media::prepare::Preparer;
 use playout_media::splice::{Layout, SourceId, Splicer};
 use std::io::Write;
@@ -128,6 +128,7 @@ fn profile(frame_rate: FrameRate) -> Profile {
         frame_rate,
         video_bitrate,
         audio_bitrate: DEFAULT_AUDIO_BITRATE,
+        lower: LowerRungs::NONE,
     }
 }
 

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use playout_domain::LowerRungs;
 use playout_domain::ids::MediaId;
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, MediaItem, MediaStatus, Profile};
 use playout_domain::resolution::Resolution;
@@ -37,6 +38,7 @@ const PROFILE: Profile = Profile {
     frame_rate: FrameRate::F25,
     video_bitrate: BitsPerSecond(300_000),
     audio_bitrate: DEFAULT_AUDIO_BITRATE,
+    lower: LowerRungs::NONE,
 };
 
 impl Library {

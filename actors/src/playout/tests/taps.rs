@@ -9,7 +9,7 @@ fn aired(at: u64) -> Aired {
     Aired {
         at: Frame::new(at),
         frames: 50,
-        stream: Bytes::new(),
+        streams: vec![Bytes::new()],
         begins_item: false,
     }
 }

@@ -79,7 +79,8 @@ impl ChannelConfig {
     }
 }
 
-/// What `patch` is merged onto. Another platform has another server: one that the platform filled in goes with it.
+/// What `patch` is merged onto. Another platform has another server: one that the platform filled in goes with it. A
+/// rung takes the place of what the stream is encoded to, and the other way round.
 fn base(destination: &DestinationConfig, patch: &Value) -> Value {
     let mut base = destination.to_json_public();
     let filled_in = destination.platform.preset().server();
@@ -91,6 +92,12 @@ fn base(destination: &DestinationConfig, patch: &Value) -> Value {
         && let Some(fields) = base.as_object_mut()
     {
         fields.remove("serverUrl");
+    }
+    let names_rung = |encode: &Value| encode.get("rung").is_some();
+    if let Some(encode) = patch.get("encode").filter(|encode| encode.is_object())
+        && names_rung(encode) != names_rung(&base["encode"])
+    {
+        base["encode"] = Value::Null;
     }
     base
 }

@@ -18,6 +18,8 @@ pub use patch::merge_patch;
 pub use recovery::RecoverySettings;
 pub use resources::ResourceSettings;
 
+pub use crate::ladder::Rung;
+
 use crate::destination::DestinationConfig;
 use crate::ids::MediaId;
 use crate::resolution::Resolution;
@@ -58,16 +60,6 @@ pub struct ChannelConfig {
     pub recovery: RecoverySettings,
     /// What its processes may use.
     pub resources: ResourceSettings,
-}
-
-/// One rung of a ladder.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Rung {
-    /// The size of its picture.
-    pub resolution: Resolution,
-    /// Its video bitrate.
-    pub bitrate: BitsPerSecond,
 }
 
 /// How a channel earns.

@@ -8,6 +8,7 @@ use crate::destination::{
     DestinationConfig, Encode, Platform, PlaybackUrl, ServerUrl, StreamKey, StreamKeySetting,
 };
 use crate::ids::{DestinationId, MediaId};
+use crate::ladder::MAX_RUNGS;
 use crate::profile::Profile;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
@@ -19,9 +20,6 @@ pub const MAX_NAME_LENGTH: usize = 100;
 
 /// Destinations of a channel at most, whatever its client's plan says.
 pub const MAX_DESTINATIONS: usize = 32;
-
-/// Rungs of a ladder at most.
-const MAX_RUNGS: usize = 1;
 
 /// What the operator allows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -205,42 +203,93 @@ fn read_bitrate(
     default
 }
 
+/// Where a rung is refused the channel's own stands alone; so has been noted.
 fn read_ladder(fields: &mut Fields<'_, '_>, own: Rung) -> Vec<Rung> {
-    let default = vec![own];
     let Some(list) = fields.list("ladder", usize::MAX) else {
-        return default;
+        return vec![own];
     };
     if list.is_empty() || list.len() > MAX_RUNGS {
         let given = list.len();
         let message = format!(
-            "ladder has {given} rungs; exactly one is supported, the channel's own resolution and bitrate"
+            "ladder has {given} rungs; 1 to {MAX_RUNGS} are allowed, the channel's own resolution and bitrate first"
         );
         fields.refuse("ladder", message);
-        return default;
+        return vec![own];
     }
     let pointer = fields.pointer_to("ladder");
-    for (n, rung) in list.iter().enumerate() {
-        let mut rung = Fields::open(rung, member(&pointer, n), fields.violations());
+    let mut ladder = Vec::new();
+    // What the next one has to stay below; what was refused bounds nothing.
+    let (mut smaller_than, mut less_than) = (None, None);
+    for (n, value) in list.iter().enumerate() {
+        let mut rung = Fields::open(value, member(&pointer, n), fields.violations());
         let resolution = rung.required_parsed("resolution", str::parse::<Resolution>);
-        if let Some(other) = resolution.filter(|given| *given != own.resolution) {
-            let own = own.resolution;
-            rung.refuse(
-                "resolution",
-                format!("resolution is {other}; the channel's own is {own}"),
-            );
-        }
         rung.required("bitrate");
         let bitrate = rung.whole_number("bitrate").map(BitsPerSecond);
-        if let Some(other) = bitrate.filter(|given| *given != own.bitrate) {
-            let own = own.bitrate;
-            rung.refuse(
-                "bitrate",
-                format!("bitrate is {other}; the channel's own is {own}"),
-            );
+        let sized = resolution.map(|given| check_size(given, own.resolution, smaller_than));
+        let rated = bitrate.map(|given| check_rate(given, own.bitrate, resolution, less_than));
+        if let Some(Err(refusal)) = &sized {
+            rung.refuse("resolution", refusal);
+        }
+        if let Some(Err(refusal)) = &rated {
+            rung.refuse("bitrate", refusal);
         }
         rung.finish();
+        let (sized, rated) = (sized.and_then(Result::ok), rated.and_then(Result::ok));
+        smaller_than = sized.or(smaller_than).or(Some(own.resolution));
+        less_than = rated.or(less_than).or(Some(own.bitrate));
+        if let (Some(resolution), Some(bitrate)) = (sized, rated) {
+            ladder.push(Rung {
+                resolution,
+                bitrate,
+            });
+        }
     }
-    default
+    match ladder.first() {
+        Some(first) if *first == own && ladder.len() == list.len() => ladder,
+        _ => vec![own],
+    }
+}
+
+/// The size of a rung: the first is the channel's own, each further one is smaller than the one `above`.
+fn check_size(
+    given: Resolution,
+    own: Resolution,
+    above: Option<Resolution>,
+) -> Result<Resolution, String> {
+    match above {
+        None if given != own => Err(format!(
+            "resolution is {given}; the first rung is the channel's own, {own}"
+        )),
+        Some(above) if given >= above => Err(format!(
+            "resolution is {given}; the rung above has {above}, and each has to be smaller"
+        )),
+        _ => Ok(given),
+    }
+}
+
+/// The same of its bitrate, which has to fit its size besides.
+fn check_rate(
+    given: BitsPerSecond,
+    own: BitsPerSecond,
+    size: Option<Resolution>,
+    above: Option<BitsPerSecond>,
+) -> Result<BitsPerSecond, String> {
+    match (above, size) {
+        (None, _) if given != own => Err(format!(
+            "bitrate is {given}; the first rung is the channel's own, {own}"
+        )),
+        (Some(above), _) if given >= above => Err(format!(
+            "bitrate is {given}; the rung above has {above}, and each has to have less"
+        )),
+        (Some(_), Some(size)) if !size.bitrates().contains(&given) => {
+            let (least, most) = size.bitrates().into_inner();
+            let least = least.0;
+            Err(format!(
+                "bitrate is {given}; at {size} {least} to {most} are allowed"
+            ))
+        }
+        _ => Ok(given),
+    }
 }
 
 fn read_monetization(fields: &mut Fields<'_, '_>) -> MonetizationSettings {
@@ -293,7 +342,8 @@ pub(super) struct Context<'a> {
 fn picture(config: &ChannelConfig, violations: &Violations) -> Option<Profile> {
     let made_of = ["/resolution", "/frameRate", "/bitrate"];
     let mut pointers = violations.0.iter().map(|wrong| wrong.pointer.as_str());
-    let refused = pointers.any(|pointer| made_of.contains(&pointer));
+    let refused =
+        pointers.any(|pointer| made_of.contains(&pointer) || pointer.starts_with("/ladder"));
     (!refused).then(|| Profile::of(config))
 }
 

@@ -1,5 +1,6 @@
-//! How a destination wants the stream: as it is on air, or encoded anew within the channel's profile.
+//! How a destination wants the stream: a rung of it as it is on air, or encoded anew within the channel's profile.
 
+use crate::ladder::LowerRungs;
 use crate::profile::Profile;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
@@ -14,9 +15,11 @@ const LOWER_AUDIO: BitsPerSecond = BitsPerSecond(96_000);
 /// What is done to a stream on its way to a destination.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Encode {
-    /// Nothing: it is copied, which costs next to nothing.
+    /// Nothing: its highest rung is copied, which costs next to nothing.
     #[default]
     Copy,
+    /// The rung of this size is copied.
+    Rung(Resolution),
     /// It is encoded for this destination alone, which costs as much as a live transcode.
     Transcode(EncodeSettings),
 }
@@ -34,41 +37,81 @@ pub struct EncodeSettings {
     pub audio_bitrate: Option<BitsPerSecond>,
 }
 
+/// What a destination gets of a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Feed {
+    /// Which rung of the ladder, counted from the highest.
+    pub rung: usize,
+    /// What that is encoded to; nothing: it is copied.
+    pub encode: Option<Profile>,
+}
+
+impl Feed {
+    /// What arrives, of a channel of `profile`.
+    pub fn profile(&self, profile: &Profile) -> Profile {
+        self.encode.unwrap_or_else(|| profile.alone(self.rung))
+    }
+}
+
 impl Encode {
-    /// The profile that a channel of `profile` is encoded to; none: it is copied.
-    pub fn profile(&self, profile: &Profile) -> Option<Profile> {
-        let Self::Transcode(settings) = self else {
-            return None;
-        };
-        Some(Profile {
-            resolution: settings.resolution.unwrap_or(profile.resolution),
-            frame_rate: settings.frame_rate.unwrap_or(profile.frame_rate),
-            video_bitrate: settings.video_bitrate,
-            audio_bitrate: settings.audio_bitrate.unwrap_or(profile.audio_bitrate),
-        })
+    /// What a destination gets of a channel of `profile`.
+    pub fn feed(&self, profile: &Profile) -> Feed {
+        match self {
+            Self::Copy => Feed {
+                rung: 0,
+                encode: None,
+            },
+            Self::Rung(size) => Feed {
+                rung: place(profile, *size).unwrap_or(0),
+                encode: None,
+            },
+            Self::Transcode(settings) => Feed {
+                rung: 0,
+                encode: Some(Profile {
+                    resolution: settings.resolution.unwrap_or(profile.resolution),
+                    frame_rate: settings.frame_rate.unwrap_or(profile.frame_rate),
+                    video_bitrate: settings.video_bitrate,
+                    audio_bitrate: settings.audio_bitrate.unwrap_or(profile.audio_bitrate),
+                    lower: LowerRungs::NONE,
+                }),
+            },
+        }
     }
 
-    /// What a weak connection may still take: half the video bitrate, in a picture that it is enough for.
-    pub fn lowered(&self, profile: &Profile) -> Profile {
-        let full = self.profile(profile).unwrap_or(*profile);
+    /// What a weak connection may still take: the next lower rung where one is copied and there is a lower one; else
+    /// half the video bitrate, in a picture that it is enough for.
+    pub fn lowered(&self, profile: &Profile) -> Feed {
+        let feed = self.feed(profile);
+        if feed.encode.is_none() && profile.rungs().nth(feed.rung + 1).is_some() {
+            return Feed {
+                rung: feed.rung + 1,
+                encode: None,
+            };
+        }
+        let full = feed.profile(profile);
         let least = *Resolution::P240.bitrates().start();
         let video_bitrate = BitsPerSecond(full.video_bitrate.0 / 2).max(least);
         let fits = |resolution: &Resolution| {
             *resolution <= full.resolution && *resolution.bitrates().start() <= video_bitrate
         };
         let resolution = Resolution::ALL.into_iter().rfind(fits);
-        Profile {
-            resolution: resolution.unwrap_or(Resolution::P240),
-            video_bitrate: video_bitrate.min(full.video_bitrate),
-            audio_bitrate: full.audio_bitrate.min(LOWER_AUDIO),
-            ..full
+        Feed {
+            rung: feed.rung,
+            encode: Some(Profile {
+                resolution: resolution.unwrap_or(Resolution::P240),
+                video_bitrate: video_bitrate.min(full.video_bitrate),
+                audio_bitrate: full.audio_bitrate.min(LOWER_AUDIO),
+                ..full
+            }),
         }
     }
 
     /// As the API answers it and the database keeps it: `"copy"`, or what was named.
     pub fn to_json(&self) -> Value {
-        let Self::Transcode(settings) = self else {
-            return "copy".into();
+        let settings = match self {
+            Self::Copy => return "copy".into(),
+            Self::Rung(size) => return serde_json::json!({ "rung": size }),
+            Self::Transcode(settings) => settings,
         };
         let mut json = Map::new();
         json.insert("videoBitrate".into(), settings.video_bitrate.0.into());
@@ -103,14 +146,20 @@ impl Encode {
             Some(value) if value.is_object() => value,
             Some(other) => {
                 let given = describe(other);
-                let message =
-                    format!("encode is {given}; \"copy\" or an object with videoBitrate is needed");
+                let message = format!(
+                    "encode is {given}; \"copy\" or an object with rung or videoBitrate is needed"
+                );
                 fields.refuse("encode", message);
                 return Self::Copy;
             }
         };
         let pointer = fields.pointer_to("encode");
         let mut settings = Fields::open(value, pointer, fields.violations());
+        if settings.value("rung").is_some() {
+            let rung = read_rung(&mut settings, bounds);
+            settings.finish();
+            return rung;
+        }
         let resolution = read_resolution(&mut settings, bounds);
         let frame_rate = read_frame_rate(&mut settings, bounds);
         let size = resolution.or(bounds.map(|profile| profile.resolution));
@@ -129,6 +178,33 @@ impl Encode {
             audio_bitrate,
         })
     }
+}
+
+/// The place of a size in the ladder, counted from the highest.
+fn place(profile: &Profile, size: Resolution) -> Option<usize> {
+    profile.rungs().position(|rung| rung.resolution == size)
+}
+
+/// A rung is copied as it is, so nothing else can be said of it.
+fn read_rung(fields: &mut Fields<'_, '_>, bounds: Option<&Profile>) -> Encode {
+    for name in ["resolution", "fps", "videoBitrate", "audioBitrate"] {
+        if fields.value(name).is_some() {
+            let message = format!("{name} does not go with rung: a rung is copied as it is");
+            fields.refuse(name, message);
+        }
+    }
+    let Some(size) = fields.parsed("rung", str::parse::<Resolution>) else {
+        return Encode::Copy;
+    };
+    if let Some(profile) = bounds.filter(|profile| place(profile, size).is_none()) {
+        let rungs = profile.rungs().map(|rung| rung.resolution.name());
+        let there = rungs.collect::<Vec<_>>().join(", ");
+        fields.refuse(
+            "rung",
+            format!("rung is {size}; the channel's ladder has {there}"),
+        );
+    }
+    Encode::Rung(size)
 }
 
 fn read_resolution(fields: &mut Fields<'_, '_>, bounds: Option<&Profile>) -> Option<Resolution> {

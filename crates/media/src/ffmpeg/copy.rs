@@ -10,9 +10,9 @@ use crate::index::ITEM_START;
 /// Half a GOP: a copy lands late, on the key frame behind the place it was sent to.
 const EARLIER: Ticks90k = Ticks90k::new(Ticks90k::PER_SECOND);
 
-/// Copies a prepared file from the GOP whose key frame is shown at `from` on the item's clock, to its
+/// Copies a prepared file of so many rungs from the GOP whose key frame is shown at `from` on the item's clock, to its
 /// end. What comes before `from` on the pipe is to be dropped; time stamps stay the file's own.
-pub fn copy(prepared: &Path, from: Ticks90k) -> Invocation {
+pub fn copy(prepared: &Path, rungs: usize, from: Ticks90k) -> Invocation {
     let mut line = Invocation::ffmpeg().with(["-copyts"]);
     // A seek counts from the container's start, which is the item's.
     if let Some(into) = from
@@ -23,13 +23,5 @@ pub fn copy(prepared: &Path, from: Ticks90k) -> Invocation {
     }
     line.own(prepared)
         .with(["-map", "0:v", "-map", "0:a", "-c", "copy"])
-        .with([
-            "-muxdelay",
-            "0",
-            "-muxpreload",
-            "0",
-            "-f",
-            "mpegts",
-            "pipe:1",
-        ])
+        .stream(rungs)
 }

@@ -1,9 +1,17 @@
 //! The encoder's settings. Whatever is encoded for one profile gets the same SPS and PPS.
 
+use playout_domain::ladder::Rung;
 use playout_domain::media::Profile;
+use playout_domain::resolution::Resolution;
 use playout_domain::units::FrameRate;
 
 use super::Invocation;
+
+/// What the VBV of a rung holds, in seconds of its bitrate: how far a piece of the stream may be above it.
+pub const VBV_SECONDS: u64 = 2;
+/// Milliseconds between two program clock references: so short that at every frame rate they come often enough
+/// (every 100 ms; ISO/IEC 13818-1 §2.7.2), although they come with frames only.
+const PCR_PERIOD: &str = "40";
 
 /// How much work an encoder puts into a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,51 +44,69 @@ impl Effort {
 }
 
 impl Invocation {
-    /// Encodes to `profile` and writes a transport stream to standard output, item time 0 at
-    /// [`crate::index::ITEM_START`].
+    /// Encodes to `profile`, its rungs being the first streams and the sound the one behind them, and writes a
+    /// transport stream to standard output, item time 0 at [`crate::index::ITEM_START`].
     pub(super) fn encode(self, profile: &Profile, effort: Effort) -> Self {
         self.compress(profile, effort)
             .with(["-map_metadata", "-1", "-map_chapters", "-1"])
-            .with([
-                "-muxdelay",
-                "0",
-                "-muxpreload",
-                "0",
-                "-output_ts_offset",
-                "10",
-                "-f",
-                "mpegts",
-                "pipe:1",
-            ])
+            .with(["-output_ts_offset", "10"])
+            .stream(profile.rungs().count())
     }
 
-    /// Encodes pictures and sound to `profile`; the bitrate is as constant as the VBV keeps it.
+    /// Writes a transport stream to standard output: a program for each of so many rungs, which are the first
+    /// streams; all share the sound, which is the one behind them.
+    pub(super) fn stream(self, rungs: usize) -> Self {
+        let program = |line: Self, n: usize| {
+            let number = n + 1;
+            line.set(
+                "-program",
+                format_args!("program_num={number}:st={n}:st={rungs}"),
+            )
+        };
+        // One is a program by itself.
+        let programs = if rungs > 1 { 0..rungs } else { 0..0 };
+        programs
+            .fold(self, program)
+            .with(["-muxdelay", "0", "-muxpreload", "0"])
+            .with(["-pcr_period", PCR_PERIOD])
+            .with(["-f", "mpegts", "pipe:1"])
+    }
+
+    /// Encodes pictures, rung by rung, and sound to `profile`; each bitrate is as constant as the VBV keeps it.
     pub(super) fn compress(self, profile: &Profile, effort: Effort) -> Self {
-        let bitrate = profile.video_bitrate.get();
-        self.with([
-            "-c:v",
-            "libx264",
-            "-profile:v",
-            "high",
-            "-pix_fmt",
-            "yuv420p",
-            "-fps_mode",
-            "passthrough",
-        ])
-        .set("-preset", effort.preset())
-        .set("-b:v", bitrate)
-        .set("-maxrate", bitrate)
-        .set("-bufsize", 2 * bitrate)
-        .with(["-forced-idr", "1"])
-        .set("-x264-params", x264_params(profile, effort))
-        .with(["-c:a", "aac", "-ar", "48000", "-ac", "2"])
-        .set("-b:a", profile.audio_bitrate.get())
+        let line = self
+            .with([
+                "-c:v",
+                "libx264",
+                "-profile:v",
+                "high",
+                "-pix_fmt",
+                "yuv420p",
+                "-fps_mode",
+                "passthrough",
+            ])
+            .set("-preset", effort.preset())
+            .with(["-forced-idr", "1"]);
+        let rung = |line: Self, (n, rung): (usize, Rung)| {
+            let bitrate = rung.bitrate.get();
+            let params = x264_params(rung.resolution, profile.frame_rate, effort);
+            line.set(&format!("-b:v:{n}"), bitrate)
+                .set(&format!("-maxrate:v:{n}"), bitrate)
+                .set(&format!("-bufsize:v:{n}"), VBV_SECONDS * bitrate)
+                .set(&format!("-x264-params:v:{n}"), params)
+        };
+        profile
+            .rungs()
+            .enumerate()
+            .fold(line, rung)
+            .with(["-c:a", "aac", "-ar", "48000", "-ac", "2"])
+            .set("-b:a", profile.audio_bitrate.get())
     }
 }
 
-fn x264_params(profile: &Profile, effort: Effort) -> String {
-    let gop = profile.frame_rate.gop_frames();
-    let level = level(profile);
+fn x264_params(size: Resolution, rate: FrameRate, effort: Effort) -> String {
+    let gop = rate.gop_frames();
+    let level = level(size, rate);
     let offset = effort.chroma_qp_offset();
     format!(
         "stitchable=1:force-cfr=1:open-gop=0:scenecut=0:ref=3:bframes=2:b-pyramid=none:b-adapt=1:weightb=1:weightp=1:\
@@ -91,7 +117,7 @@ fn x264_params(profile: &Profile, effort: Effort) -> String {
 
 /// The lowest level of High profile that has room for the picture, its rate and three reference
 /// frames (ITU-T H.264 table A-1); every bitrate that a profile may have fits as well.
-fn level(profile: &Profile) -> &'static str {
+fn level(size: Resolution, rate: FrameRate) -> &'static str {
     /// Level, macroblocks a second, macroblocks a frame, in the decoded picture buffer.
     const LEVELS: [(&str, u64, u64, u64); 11] = [
         ("2.1", 19_800, 792, 4_752),
@@ -106,10 +132,7 @@ fn level(profile: &Profile) -> &'static str {
         ("5.2", 2_073_600, 36_864, 184_320),
         ("6.0", 4_177_920, 139_264, 696_320),
     ];
-    let blocks = u64::from(
-        profile.resolution.width().div_ceil(16) * profile.resolution.height().div_ceil(16),
-    );
-    let rate: FrameRate = profile.frame_rate;
+    let blocks = u64::from(size.width().div_ceil(16) * size.height().div_ceil(16));
     let each_second = (blocks * u64::from(rate.num())).div_ceil(u64::from(rate.den()));
     let fits = |&&(_, second, frame, buffer): &&(&str, u64, u64, u64)| {
         each_second <= second && blocks <= frame && 3 * blocks <= buffer
@@ -124,15 +147,7 @@ mod tests {
 
     #[test]
     fn levels_are_those_of_the_standard() {
-        let level_of = |resolution: Resolution, frame_rate| {
-            let video_bitrate = resolution.default_bitrate(frame_rate);
-            level(&Profile {
-                resolution,
-                frame_rate,
-                video_bitrate,
-                audio_bitrate: video_bitrate,
-            })
-        };
+        let level_of = level;
         assert_eq!(level_of(Resolution::P240, FrameRate::F25), "2.1");
         assert_eq!(level_of(Resolution::P720, FrameRate::F25), "3.1");
         assert_eq!(level_of(Resolution::P720, FrameRate::F50), "3.2");

@@ -29,6 +29,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use copy::copy;
+pub use encode::VBV_SECONDS;
 pub use input::probe;
 pub use progress::{Progress, Report};
 pub use rtmp::{Publish, publish};

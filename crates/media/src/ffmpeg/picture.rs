@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use playout_domain::media::Profile;
+use playout_domain::resolution::Resolution;
 use playout_domain::units::FrameRate;
 
 use super::filter::Chain;
@@ -26,7 +27,7 @@ pub(super) struct Take {
     pub(super) hold: u64,
 }
 
-/// The filters for `video`. They are made for the size and pixel format in the probe; the first one
+/// The filters for `video`, to the highest rung of `profile`. They are made for the size and pixel format in the probe; the first one
 /// brings every frame to it, so a change on the way neither rebuilds them nor surprises them.
 pub(super) fn chain(video: &VideoStream, profile: &Profile, take: &Take) -> Chain {
     let Take {
@@ -49,12 +50,27 @@ pub(super) fn chain(video: &VideoStream, profile: &Profile, take: &Take) -> Chai
         ))
         .maybe(upright(video))
         .then(fit(video, profile))
-        .then(finish(profile))
+        .then(finish(profile.resolution))
+}
+
+/// The graph that makes the pictures of every rung of `profile` of those of `input` (a stream's name in brackets),
+/// which `chain` brings to the highest; they come out as `[r0]`, `[r1]` and so on. So they are the same pictures at
+/// the same times.
+pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile) -> String {
+    let count = profile.rungs().count();
+    let taps: String = (1..count).map(|n| format!("[t{n}]")).collect();
+    let lower = profile.lower.iter().zip(1..).map(|(rung, n)| {
+        let (width, height) = (rung.resolution.width(), rung.resolution.height());
+        let finish = finish(rung.resolution);
+        format!(";[t{n}]scale={width}:{height}:out_color_matrix=bt709:out_range=tv,{finish}[r{n}]")
+    });
+    let lower: String = lower.collect();
+    format!("{input}{chain},split={count}[r0]{taps}{lower}")
 }
 
 /// What every picture of a profile ends with, whatever it was made from.
-pub(super) fn finish(profile: &Profile) -> String {
-    let (width, height) = (profile.resolution.width(), profile.resolution.height());
+pub(super) fn finish(size: Resolution) -> String {
+    let (width, height) = (size.width(), size.height());
     format!(
         "pad={width}:{height}:-1:-1:black,setsar=1,setfield=prog,\
          setparams=range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709,format=yuv420p"

@@ -118,7 +118,7 @@ fn port(url: &ServerUrl) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use playout_domain::{BitsPerSecond, FrameRate, Resolution};
+    use playout_domain::{BitsPerSecond, FrameRate, LowerRungs, Resolution};
 
     fn line(url: &str, key: Option<&str>) -> (Invocation, String) {
         encoded(url, key, None)
@@ -203,11 +203,12 @@ mod tests {
             frame_rate: FrameRate::F29_97,
             video_bitrate: BitsPerSecond(900_000),
             audio_bitrate: BitsPerSecond(96_000),
+            lower: LowerRungs::NONE,
         };
         let (_, text) = encoded("rtmp://live.example.com/app", Some("k"), Some(&profile));
         for part in [
             "-vf fps=30000/1001,scale=854:480,setsar=1,format=yuv420p",
-            "-preset veryfast -b:v 900000 -maxrate 900000 -bufsize 1800000",
+            "-preset veryfast -forced-idr 1 -b:v:0 900000 -maxrate:v:0 900000 -bufsize:v:0 1800000",
             ":open-gop=0:",
             ":keyint=60:min-keyint=60:",
             "-c:a aac -ar 48000 -ac 2 -b:a 96000 -f flv",

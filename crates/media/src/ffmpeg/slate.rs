@@ -4,6 +4,7 @@ use playout_domain::media::Profile;
 
 use super::Invocation;
 use super::encode::Effort;
+use super::filter::Chain;
 use super::picture;
 use super::sound::SILENCE;
 
@@ -44,11 +45,12 @@ pub fn slate(profile: &Profile) -> Invocation {
         rate.num(),
         rate.den(),
     );
+    let finish = Chain::default().then(picture::finish(profile.resolution));
     Invocation::ffmpeg()
         .with(["-f", "lavfi", "-i", &card])
         .with(SILENCE)
-        .with(["-map", "0:v", "-map", "1:a", "-shortest"])
-        .set("-vf", picture::finish(profile))
+        .pictures("0:v", &finish, profile)
+        .with(["-map", "1:a", "-shortest"])
         .set("-force_key_frames", format_args!("expr:{keys}"))
         .encode(profile, Effort::Live)
 }
@@ -56,7 +58,7 @@ pub fn slate(profile: &Profile) -> Invocation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use playout_domain::{FrameRate, Resolution};
+    use playout_domain::{FrameRate, LowerRungs, Resolution};
 
     #[test]
     fn any_remainder_can_be_composed_of_short_gops() {
@@ -67,6 +69,7 @@ mod tests {
                 frame_rate,
                 video_bitrate,
                 audio_bitrate: video_bitrate,
+                lower: LowerRungs::NONE,
             };
             let gops = slate_gops(&profile);
             assert_eq!(gops[0], frame_rate.gop_frames());

@@ -7,6 +7,7 @@ use playout_domain::media::Profile;
 
 use super::Invocation;
 use super::encode::Effort;
+use super::filter::Chain;
 use super::picture::{self, Take};
 use super::sound::{self, Samples};
 use crate::probe::{Probed, VideoStream};
@@ -136,9 +137,7 @@ impl Invocation {
         };
         if let Some(video) = &probed.video {
             let chain = picture::chain(video, profile, &take(video));
-            line = line
-                .set("-map", format_args!("0:{}", video.index))
-                .set("-vf", chain);
+            line = line.pictures(&format!("0:{}", video.index), &chain, profile);
         }
         line.set("-map", audio_map).set("-af", audio_chain).with([
             "-max_muxing_queue_size",
@@ -146,6 +145,18 @@ impl Invocation {
             "-max_interleave_delta",
             "2000000",
         ])
+    }
+
+    /// Maps the pictures of stream `input`, brought to the highest rung by `chain`, to every rung.
+    pub(super) fn pictures(self, input: &str, chain: &Chain, profile: &Profile) -> Self {
+        if profile.lower.is_none() {
+            return self.set("-map", input).set("-vf", chain);
+        }
+        let graph = picture::ladder(&format!("[{input}]"), chain, profile);
+        let maps = (0..profile.rungs().count()).map(|n| format!("[r{n}]"));
+        maps.fold(self.set("-filter_complex", graph), |line, map| {
+            line.set("-map", map)
+        })
     }
 
     /// Adds the file as the next input. Frames reach the filters as they are: they are turned upright

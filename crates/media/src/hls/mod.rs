@@ -3,7 +3,9 @@
 mod master;
 mod playlist;
 mod segment;
+mod variants;
 
 pub use master::{Variant, codecs, master_playlist};
 pub use playlist::{MediaPlaylist, PlaylistState, segment_name, segment_number};
 pub use segment::{Segment, SegmentInfo, Segmenter};
+pub use variants::variants;

@@ -160,7 +160,7 @@ fn every_line_that_reads_a_strangers_file_says_which() {
     ] {
         assert_eq!(line.reads.as_deref(), Some(&*path), "{line:?}");
     }
-    for line in [ffmpeg::copy(&path, ITEM_START), ffmpeg::slate(&small())] {
+    for line in [ffmpeg::copy(&path, 1, ITEM_START), ffmpeg::slate(&small())] {
         assert_eq!(line.reads, None, "{line:?}");
     }
 }

@@ -5,6 +5,9 @@ mod bad_input;
 mod clips;
 mod damage;
 mod exact;
+mod ladder;
 mod picture;
 mod run;
 mod structure;
+#[path = "../../../../tests/judge/mod.rs"]
+mod verdict;

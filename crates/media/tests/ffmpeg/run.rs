@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use playout_domain::Resolution;
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, Profile};
 use playout_domain::units::{FrameRate, Ticks90k};
+use playout_domain::{LowerRungs, Resolution};
 use playout_media::demux::Demuxer;
 use playout_media::ffmpeg::{self, Invocation, Tool};
 use playout_media::gop::Gop;
@@ -68,6 +68,7 @@ pub(crate) fn profile(resolution: Resolution, frame_rate: FrameRate) -> Profile 
         frame_rate,
         video_bitrate,
         audio_bitrate: DEFAULT_AUDIO_BITRATE,
+        lower: LowerRungs::NONE,
     }
 }
 

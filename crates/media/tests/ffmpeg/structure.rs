@@ -158,7 +158,7 @@ fn a_copy_begins_with_any_gop_and_goes_on_to_the_end() {
     std::fs::write(&path, &prepared.bytes).unwrap();
     for place in (0..prepared.index.gops.len()).map(|number| prepared.index.gop(number).unwrap()) {
         let from = GopIndex::time_of(place.frame, FrameRate::F25);
-        let copied = gops(&bytes(&ffmpeg::copy(&path, from)), from);
+        let copied = gops(&bytes(&ffmpeg::copy(&path, 1, from)), from);
         let direct = gops(&prepared.bytes, from);
         assert_eq!(copied[0].pts, from);
         assert_eq!(frames(&copied), prepared.index.frames - place.frame);
@@ -171,7 +171,7 @@ fn a_copy_begins_with_any_gop_and_goes_on_to_the_end() {
         assert_eq!(times(&copied), times(&direct), "from {place:?}");
         assert_eq!(sound(&copied), sound(&direct), "from {place:?}");
         if place.number == 3 {
-            let stream: Vec<u8> = bytes(&ffmpeg::copy(&path, from));
+            let stream: Vec<u8> = bytes(&ffmpeg::copy(&path, 1, from));
             assert_eq!(
                 numbers(&stream).last(),
                 Some(&(prepared.index.frames as u32 - 1))

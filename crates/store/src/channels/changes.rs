@@ -220,6 +220,7 @@ pub(super) async fn lock_owner(
 fn demand(config: &ChannelConfig) -> Demand {
     Demand {
         resolution: config.resolution,
+        rungs: config.ladder.len() as u64,
         destinations: config.rtmp_destinations.len() as u64,
     }
 }

@@ -9,8 +9,8 @@ use playout_domain::lifecycle::LifeState;
 use playout_domain::plan::PlannedItem;
 use playout_domain::{
     BitsPerSecond, Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, Frame,
-    FrameRate, MediaId, Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k,
-    Timeline,
+    FrameRate, MediaId, Plan, Platform, Resolution, Rotation, RotationItem, Rung, StreamKey,
+    Ticks90k, Timeline,
 };
 pub(crate) use playout_store::testing::media;
 use playout_store::{Airtime, Principal, Store};
@@ -24,6 +24,10 @@ pub(crate) fn channel(client: ClientId, name: &str) -> Channel {
     config.bitrate = config.resolution.default_bitrate(config.frame_rate);
     config.ladder[0].resolution = config.resolution;
     config.ladder[0].bitrate = config.bitrate;
+    config.ladder.push(Rung {
+        resolution: Resolution::P240,
+        bitrate: BitsPerSecond(300_000),
+    });
     config.analytics_enabled = false;
     config.features = FeatureFlags {
         monetization: true,

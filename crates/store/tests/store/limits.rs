@@ -2,7 +2,7 @@
 
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::{Amount, Limit, LimitExceeded, PlanLimits};
-use playout_domain::{ChannelStatus, Desired, Resolution};
+use playout_domain::{BitsPerSecond, ChannelStatus, Desired, Resolution, Rung};
 use playout_store::{Cause, Inserted, Store, StoreError, testing};
 
 use crate::given::{airtime, channel, destination, media, stored};
@@ -47,6 +47,41 @@ async fn of_channels_created_at_once_only_as_many_as_the_plan_allows_are_made() 
     let gone = store.all_channels().await.unwrap().channels[0].channel.id;
     store.delete_channel(&who, gone, None).await.unwrap();
     stored(&store, &who, "Another").await;
+}
+
+#[tokio::test]
+async fn a_ladder_has_no_more_rungs_than_the_plan_allows() {
+    let store = testing::fresh().await;
+    let two = PlanLimits {
+        max_rungs: Some(2),
+        ..PlanLimits::UNLIMITED
+    };
+    let who = store.client("client", &two).await;
+    let mut given = stored(&store, &who, "Two").await;
+    assert_eq!(given.config.ladder.len(), 2);
+    given.config.ladder.insert(
+        1,
+        Rung {
+            resolution: Resolution::P360,
+            bitrate: BitsPerSecond(500_000),
+        },
+    );
+    let changed = store
+        .update_channel(&who, given.id, given.version, &given.config, None)
+        .await;
+    let expected = (Limit::MaxRungs, Amount::Count(2), Amount::Count(3));
+    let refused = exceeded(changed);
+    assert_eq!(
+        (refused.limit, refused.allowed, refused.requested),
+        expected
+    );
+    let mut another = channel(who.client, "Three");
+    another.config.ladder = given.config.ladder;
+    let refused = exceeded(store.insert_channel(&who, &another, &airtime()).await);
+    assert_eq!(
+        (refused.limit, refused.allowed, refused.requested),
+        expected
+    );
 }
 
 async fn start(

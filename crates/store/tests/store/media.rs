@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use playout_domain::limits::PlanLimits;
 use playout_domain::media::MediaStatus;
 use playout_domain::{
-    BitsPerSecond, Damage, Damaged, FrameRate, MediaId, MediaItem, Profile, RenditionId,
-    Resolution, Rotation, RotationItem, Ticks90k,
+    BitsPerSecond, Damage, Damaged, FrameRate, LowerRungs, MediaId, MediaItem, Profile,
+    RenditionId, Resolution, Rotation, RotationItem, Rung, Ticks90k,
 };
 use playout_store::{Inserted, Principal, Rendition, StoreError, testing};
 use uuid::Uuid;
@@ -155,6 +155,11 @@ async fn renditions_are_one_for_each_profile_and_go_with_their_item() {
         frame_rate: FrameRate::F23_976,
         video_bitrate: BitsPerSecond(2_500_000),
         audio_bitrate: BitsPerSecond(128_000),
+        lower: LowerRungs::new(&[Rung {
+            resolution: Resolution::P240,
+            bitrate: BitsPerSecond(400_000),
+        }])
+        .unwrap(),
     };
     let mut rendition = Rendition {
         id: RenditionId::from(Uuid::now_v7()),
