@@ -37,7 +37,7 @@ pub enum InvalidPlan {
 pub(super) enum StoredPlan {
     Now {
         settled: Vec<PlanEntry>,
-        tail: Option<Tail>,
+        tail: Box<Option<Tail>>,
     },
     Runs {
         runs: Vec<Run>,
@@ -59,7 +59,7 @@ impl TryFrom<StoredPlan> for Plan {
 
     fn try_from(stored: StoredPlan) -> Result<Self, InvalidPlan> {
         let (settled, tail) = match stored {
-            StoredPlan::Now { settled, tail } => (settled, tail),
+            StoredPlan::Now { settled, tail } => (settled, *tail),
             StoredPlan::Runs { runs } => return of_runs(runs),
         };
         let mut before = Frame::default();
@@ -146,7 +146,7 @@ impl From<Plan> for StoredPlan {
     fn from(plan: Plan) -> Self {
         Self::Now {
             settled: plan.settled,
-            tail: plan.tail,
+            tail: Box::new(plan.tail),
         }
     }
 }

@@ -291,7 +291,7 @@ pub(super) fn cut(item: &PlannedItem, room: u64, gop: u64) -> u64 {
         return item.frames;
     }
     let past = (item.in_frame + room) % gop;
-    let before = room.checked_sub(past).unwrap_or(0);
+    let before = room.saturating_sub(past);
     let after = (room + (gop - past) % gop).min(item.frames);
     if room - before <= after - room {
         before

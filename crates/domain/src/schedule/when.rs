@@ -108,7 +108,7 @@ impl Weekdays {
         let mut days = Self::default();
         for (n, day) in list.iter().enumerate() {
             let named = |name: &&str| day.as_str() == Some(name);
-            match Self::NAMES.iter().position(|name| named(&name)) {
+            match Self::NAMES.iter().position(named) {
                 Some(bit) => days.0 |= 1 << bit,
                 None => {
                     let at = format!("{}/{n}", fields.pointer_to("days"));
