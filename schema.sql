@@ -109,7 +109,8 @@ CREATE TABLE airtime (
     channel_id  uuid PRIMARY KEY REFERENCES channels ON DELETE CASCADE,
     timeline    jsonb NOT NULL,
     plan        jsonb NOT NULL,
-    rotation    jsonb NOT NULL,
+    -- What the client wants to be played, and when: rotation, blocks, templates, slots.
+    schedule    jsonb NOT NULL,
     updated_at  timestamptz NOT NULL,
     -- SHA-256 over everything above.
     digest      bytea NOT NULL CHECK (octet_length(digest) = 32)

@@ -11,7 +11,7 @@ use playout_domain::output::{
     Connection, Effect, Event, FailureKind, OutputLife, OutputStatus, SUSPENDED_RETRY,
 };
 use playout_domain::source::{Cause, SourceFailures, Then};
-use playout_domain::{Frame, MediaId, PlanEntry};
+use playout_domain::{Frame, MediaId, Origin, PlanEntry};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ fn entry(start: u64, end: u64) -> PlanEntry {
         end: Frame::new(end),
         media_id: MediaId::from(Uuid::from_u128(1)),
         in_frame: 0,
-        rotation_index: 0,
+        origin: Origin::Rotation(0),
     }
 }
 

@@ -13,7 +13,7 @@ use playout_domain::limits::PlanLimits;
 use playout_domain::plan::PlannedItem;
 use playout_domain::{
     BitsPerSecond, Channel, ChannelConfig, ChannelId, DestinationConfig, Frame, FrameRate, MediaId,
-    Plan, Platform, Resolution, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
+    Plan, Platform, Resolution, Schedule, StreamKey, Ticks90k, Timeline,
 };
 use playout_store::testing::{self, TestStore};
 use playout_store::{Airtime, ExportedHeads, Loaded, Principal};
@@ -71,7 +71,7 @@ const CHANNELS: &[(&str, &str, &[&str])] = &[
             "channel_id",
             "timeline",
             "plan",
-            "rotation",
+            "schedule",
             "updated_at",
             "digest",
         ],
@@ -160,16 +160,8 @@ fn channel(who: &Principal, n: u64) -> (Channel, Airtime) {
             frame_rate: FrameRate::F29_97,
             clock_origin: Ticks90k(900_000 + n),
         },
-        rotation: Rotation {
-            items: vec![RotationItem { media_id }],
-        },
-        plan: Plan::starting(
-            Frame(n),
-            vec![PlannedItem {
-                media_id,
-                frames: 250,
-            }],
-        ),
+        schedule: Schedule::looping([media_id]),
+        plan: Plan::looping(Frame(n), vec![PlannedItem::whole(media_id, 250)]),
     };
     let at = "2026-11-24T08:00:00Z".parse().unwrap();
     let channel = Channel {

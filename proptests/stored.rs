@@ -9,7 +9,7 @@ use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::plan::PlannedItem;
 use playout_domain::{
     Channel, ChannelConfig, ChannelId, ChannelStatus, ClientId, Desired, DestinationConfig, Frame,
-    FrameRate, MediaId, Plan, Platform, Rotation, RotationItem, StreamKey, Ticks90k, Timeline,
+    FrameRate, MediaId, Plan, Platform, Schedule, StreamKey, Ticks90k, Timeline,
 };
 use playout_store::{Airtime, Order, Principal};
 use proptest::prelude::ProptestConfig;
@@ -67,16 +67,8 @@ pub(crate) fn airtime(media_id: MediaId) -> Airtime {
             frame_rate: FrameRate::F25,
             clock_origin: Ticks90k(900_000),
         },
-        rotation: Rotation {
-            items: vec![RotationItem { media_id }],
-        },
-        plan: Plan::starting(
-            Frame(0),
-            vec![PlannedItem {
-                media_id,
-                frames: 250,
-            }],
-        ),
+        schedule: Schedule::looping([media_id]),
+        plan: Plan::looping(Frame(0), vec![PlannedItem::whole(media_id, 250)]),
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) fn agree(rows: &Value) -> Result<(), TestCaseError> {
             "channel.create" => {
                 let seen = serde_json::json!({
                     "name": after["name"], "version": 1, "desired": "STOPPED",
-                    "destinations": after["rtmpDestinations"], "rotation": null,
+                    "destinations": after["rtmpDestinations"], "schedule": null,
                 });
                 told.insert(subject, seen);
             }
@@ -31,7 +31,7 @@ pub(super) fn agree(rows: &Value) -> Result<(), TestCaseError> {
                 seen["destinations"] = after["rtmpDestinations"].clone();
             }
             "channel.airtime" => {
-                told.get_mut(&subject).unwrap()["rotation"] = after["rotation"].clone()
+                told.get_mut(&subject).unwrap()["schedule"] = after["schedule"].clone()
             }
             "channel.start" | "channel.stop" | "channel.restart" => {
                 told.get_mut(&subject).unwrap()["desired"] = after["desired"].clone();
@@ -74,11 +74,11 @@ pub(super) fn agree(rows: &Value) -> Result<(), TestCaseError> {
             .map(|told| &told["id"])
             .collect();
         prop_assert_eq!(ids, told);
-        if !seen["rotation"].is_null() {
+        if !seen["schedule"].is_null() {
             let airs = of(rows, "airtime")
                 .iter()
                 .find(|airs| airs["channel_id"] == row["id"]);
-            prop_assert_eq!(&airs.unwrap()["rotation"], &seen["rotation"]);
+            prop_assert_eq!(&airs.unwrap()["schedule"], &seen["schedule"]);
         }
     }
     Ok(())

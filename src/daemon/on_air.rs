@@ -10,6 +10,7 @@ use std::time::Duration;
 use playout_actors::hub::{Filter, kind};
 use playout_actors::{App, OpError};
 use playout_domain::lifecycle::Operation;
+use playout_domain::schedule::{Edit, RotationItem};
 use playout_domain::{Channel, ChannelId, MediaItem};
 use playout_store::Principal;
 use serde_json::json;
@@ -109,14 +110,10 @@ async fn set_rotation(
     id: ChannelId,
     items: &[MediaItem],
 ) -> Result<(), String> {
-    let present = app.channels.rotation(who, id).await;
+    let present = app.channels.schedule(who, id).await;
     let present = present.map_err(|error| failed("read the rotation", &error))?;
-    if present
-        .items
-        .iter()
-        .map(|item| item.media_id)
-        .eq(items.iter().map(|item| item.id))
-    {
+    let wanted = items.iter().map(|item| RotationItem::whole(item.id));
+    if present.rotation.items.iter().cloned().eq(wanted) {
         return Ok(());
     }
     let items: Vec<_> = items
@@ -125,7 +122,7 @@ async fn set_rotation(
         .collect();
     let set = app
         .channels
-        .set_rotation(who, id, &json!({ "items": items }))
+        .edit_schedule(who, id, Edit::Rotation(json!({ "items": items })), None)
         .await;
     set.map(drop)
         .map_err(|error| failed("set the rotation", &error))

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use playout_actors::App;
 use playout_domain::lifecycle::Operation;
-use playout_domain::{AlertId, AlertRouteId, ChannelId, DeliveryId, DestinationId, MediaId};
+use playout_domain::{
+    AlertId, AlertRouteId, ChannelId, DeliveryId, DestinationId, MediaId, SlotId,
+};
 use playout_store::{Principal, Server, StoreError};
 use serde_json::Value;
 use tracing::Instrument;
@@ -18,6 +20,7 @@ use warp::reply::Response;
 
 use super::problem::{Problem, allow_header};
 use super::request::Request;
+use super::schedule::{self, Part};
 use super::{
     Facade, alert_routes, alerts, answer, channels, destinations, events, media, readiness, tokens,
 };
@@ -36,7 +39,9 @@ pub enum Resource {
     Destinations(ChannelId),
     Destination(ChannelId, DestinationId),
     Validate(ChannelId, DestinationId),
-    Rotation(ChannelId),
+    Schedule(ChannelId, Part),
+    Slot(ChannelId, SlotId),
+    Play(ChannelId),
     Plan(ChannelId),
     History(ChannelId),
     Alerts,
@@ -83,7 +88,12 @@ impl Resource {
                     ["destinations", destination, "validate"] => {
                         Self::Validate(id, self::id(destination, "destination")?)
                     }
-                    ["rotation"] => Self::Rotation(id),
+                    ["rotation"] => Self::Schedule(id, Part::Rotation),
+                    ["blocks"] => Self::Schedule(id, Part::Blocks),
+                    ["templates"] => Self::Schedule(id, Part::Templates),
+                    ["slots"] => Self::Schedule(id, Part::Slots),
+                    ["slots", slot] => Self::Slot(id, self::id(slot, "slot")?),
+                    ["play"] => Self::Play(id),
                     ["plan"] => Self::Plan(id),
                     ["history"] => Self::History(id),
                     _ => return Err(Problem::not_found("route")),
@@ -124,7 +134,12 @@ impl Resource {
             | Self::Acknowledge(_)
             | Self::AlertRouteTest(_)
             | Self::RetryDelivery(_) => &[Method::POST],
-            Self::Rotation(_) => &[Method::GET, Method::PUT],
+            Self::Schedule(_, Part::Slots) => {
+                &[Method::GET, Method::PUT, Method::POST, Method::DELETE]
+            }
+            Self::Schedule(..) => &[Method::GET, Method::PUT],
+            Self::Slot(..) => &[Method::GET, Method::PATCH, Method::DELETE],
+            Self::Play(_) => &[Method::POST],
             Self::Media(_) => &[Method::GET, Method::DELETE],
             Self::Status(_)
             | Self::Health(_)
@@ -326,8 +341,18 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         }
         Resource::Destination(id, destination) => destinations::remove(call, id, destination).await,
         Resource::Validate(id, destination) => destinations::validate(call, id, destination).await,
-        Resource::Rotation(id) if reads => channels::rotation(call, id).await,
-        Resource::Rotation(id) => channels::set_rotation(call, id).await,
+        Resource::Schedule(id, part) if reads => schedule::get(call, id, part).await,
+        Resource::Schedule(id, _) if method == Method::POST => schedule::add_slots(call, id).await,
+        Resource::Schedule(id, _) if method == Method::DELETE => {
+            schedule::clear_slots(call, id).await
+        }
+        Resource::Schedule(id, part) => schedule::replace(call, id, part).await,
+        Resource::Slot(id, slot) if reads => schedule::slot(call, id, slot).await,
+        Resource::Slot(id, slot) if method == Method::PATCH => {
+            schedule::change_slot(call, id, slot).await
+        }
+        Resource::Slot(id, slot) => schedule::remove_slot(call, id, slot).await,
+        Resource::Play(id) => schedule::play(call, id).await,
         Resource::Plan(id) => channels::plan(call, id).await,
         Resource::History(id) => alerts::history(call, id).await,
         Resource::Alerts => alerts::list(call).await,

@@ -21,8 +21,8 @@ pub(super) const JSON: &[&str] = &["application/json"];
 /// RFC 7396 names the first; the second is what everybody sends.
 pub(super) const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
-/// Longest stretch of a plan that is answered at once.
-const MAX_PLAN: Duration = Duration::from_secs(24 * 60 * 60);
+/// How far ahead of now a plan is answered: a plan has no end, but looking far ahead takes time.
+const MAX_AHEAD: SignedDuration = SignedDuration::from_hours(24 * 31);
 const DEFAULT_PLAN: Duration = Duration::from_secs(60 * 60);
 /// So many entries at most does a plan answer at once.
 const MAX_ENTRIES: usize = 1_000;
@@ -110,28 +110,16 @@ pub(super) async fn output_metrics(call: Call, id: ChannelId) -> Result<Response
     answer::ok(&call.app.channels.output_metrics(&call.who, id).await?)
 }
 
-pub(super) async fn rotation(call: Call, id: ChannelId) -> Result<Response, Problem> {
-    let [] = call.request.query([])?;
-    answer::ok(&call.app.channels.rotation(&call.who, id).await?)
-}
-
-pub(super) async fn set_rotation(mut call: Call, id: ChannelId) -> Result<Response, Problem> {
-    let [] = call.request.query([])?;
-    let rotation = call.json(JSON).await?;
-    answer::ok(
-        &call
-            .app
-            .channels
-            .set_rotation(&call.who, id, &rotation)
-            .await?,
-    )
-}
-
-/// `GET …/plan?from=&until=`: whole entries; where there are more than one answer holds,
+/// `GET …/plan?from=&to=` (`until` is the same as `to`): whole entries; where there are more than one answer holds,
 /// `nextFrom` is where to ask on.
 pub(super) async fn plan(call: Call, id: ChannelId) -> Result<Response, Problem> {
-    let [from, until] = call.request.query(["from", "until"])?;
-    let (from, until) = stretch(from, until, Timestamp::now())?;
+    let [from, to, until] = call.request.query(["from", "to", "until"])?;
+    if to.is_some() && until.is_some() {
+        return Err(Problem::bad_request(
+            "`to` and `until` are the same: send one.",
+        ));
+    }
+    let (from, until) = stretch(from, to.or(until), Timestamp::now())?;
     let entries = call.app.channels.plan(&call.who, id, from, until).await?;
     let last = entries.get(MAX_ENTRIES - 1);
     let next = last.map(|entry| entry.end).filter(|end| *end < until);
@@ -166,11 +154,14 @@ fn stretch(
     };
     let from = time("from", from)?.unwrap_or(now);
     let after = |length: Duration| from.saturating_add(length).unwrap_or(Timestamp::MAX);
-    let until = time("until", until)?.unwrap_or_else(|| after(DEFAULT_PLAN));
+    let until = time("to", until)?.unwrap_or_else(|| after(DEFAULT_PLAN));
     let length = until.duration_since(from);
-    if length <= SignedDuration::ZERO || until > after(MAX_PLAN) {
+    if length <= SignedDuration::ZERO {
+        return Err(Problem::bad_request("`to` has to be after `from`."));
+    }
+    if until > now.saturating_add(MAX_AHEAD).unwrap_or(Timestamp::MAX) {
         return Err(Problem::bad_request(
-            "`until` has to be after `from`, by 24 hours at most.",
+            "A plan is answered up to 31 days from now; `to` lies beyond.",
         ));
     }
     Ok((from, until))
@@ -221,12 +212,19 @@ mod tests {
         let (from, until) = stretch(text("2030-02-01T00:00:00+01:00"), None, now).unwrap();
         assert_eq!(from.to_string(), "2030-01-31T23:00:00Z");
         assert_eq!(until.to_string(), "2030-02-01T00:00:00Z");
+        let long = stretch(
+            text("2029-01-01T00:00:00Z"),
+            text("2030-03-03T20:00:00Z"),
+            now,
+        );
+        assert!(long.is_ok(), "any window up to 31 days ahead");
         for (from, until) in [
             (Some("soon"), None),
             (None, Some("2030-01-31")),
             (None, Some("2030-01-31T20:00:00Z")),
             (None, Some("2030-01-31T19:00:00Z")),
-            (None, Some("2030-02-01T20:00:01Z")),
+            (None, Some("2030-03-03T20:00:01Z")),
+            (Some("2030-03-03T20:00:00Z"), None),
         ] {
             let refused = stretch(from.map(str::to_owned), until.map(str::to_owned), now);
             assert!(refused.is_err(), "{from:?} {until:?}");

@@ -23,6 +23,7 @@ pub mod problem;
 mod readiness;
 pub mod representation;
 pub mod request;
+mod schedule;
 pub mod shutdown;
 mod stream;
 #[cfg(test)]

@@ -32,5 +32,6 @@ mod output_encode;
 mod recovery;
 mod resources;
 mod rtmp;
+mod schedule;
 mod stores;
 mod storm;

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::clips::numbers;
 use super::daemon::{Daemon, until};
 use crate::judge::{self, Judge, PlaylistHistory};
@@ -23,6 +25,8 @@ pub struct Viewer<'a> {
     pub bytes: Vec<u8>,
     /// The numbers of what was fetched.
     pub sequences: Vec<u64>,
+    /// When the first segment is of, as the playlist told.
+    pub began: Option<Timestamp>,
     /// Breaks that the playlist told.
     pub discontinuities: usize,
     /// Seconds fetched, as the playlist told.
@@ -50,6 +54,7 @@ impl<'a> Viewer<'a> {
             next: None,
             bytes: Vec::new(),
             sequences: Vec::new(),
+            began: None,
             discontinuities: 0,
             seconds: 0.0,
             ends: Vec::new(),
@@ -68,6 +73,7 @@ impl<'a> Viewer<'a> {
             next: self.next,
             bytes: self.bytes,
             sequences: self.sequences,
+            began: self.began,
             discontinuities: self.discontinuities,
             seconds: self.seconds,
             ends: self.ends,
@@ -104,6 +110,7 @@ impl<'a> Viewer<'a> {
                 return false;
             };
             let first = self.next.is_none();
+            self.began = self.began.or(segment.program_date_time);
             self.judge
                 .segment(&segment.uri, &bytes.body, segment.discontinuity && !first);
             self.discontinuities += usize::from(segment.discontinuity && !first);

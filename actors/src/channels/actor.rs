@@ -29,7 +29,7 @@ use playout_domain::health::{self, Beats};
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
-use playout_domain::plan::Rotation;
+use playout_domain::schedule::{Edit, Schedule};
 use playout_store::{Heartbeat, Principal, ProcessBeat, Store};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ use tokio::time::Instant;
 use planning::programme;
 use recovery::Airing;
 
+use super::PlannedView;
 use super::handle::{Handle, OnAirNow, Snapshot};
 use super::live::Live;
 use crate::alerts::ErrorHandler;
@@ -68,8 +69,10 @@ pub(crate) enum Msg {
     Update(Principal, Value, Option<u64>, Reply<Channel>),
     /// Add, change or remove one RTMP destination.
     EditDestination(Principal, DestinationEdit, Option<u64>, Reply<Channel>),
-    /// Replace the rotation.
-    SetRotation(Principal, Value, Reply<Rotation>),
+    /// Edit the schedule.
+    EditSchedule(Principal, Edit, Option<u64>, Reply<Schedule>),
+    /// Play a media item: at once, or else next.
+    Play(Principal, MediaId, bool, Reply<PlannedView>),
     /// Delete the channel; whoever keeps the actors is told, and ends this one.
     Delete(Principal, Option<u64>, Reply<()>),
     /// Off air; what should be live stays so.
@@ -214,9 +217,16 @@ impl Actor for ChannelActor {
                 };
                 drop(reply.send(done));
             }
-            Msg::SetRotation(who, rotation, reply) => {
+            Msg::EditSchedule(who, edit, if_match, reply) => {
                 let done = match room.settle(&me).await {
-                    Ok(()) => room.set_rotation(&who, &rotation).await,
+                    Ok(()) => room.edit_schedule(&who, &edit, if_match).await,
+                    Err(error) => Err(error),
+                };
+                drop(reply.send(done));
+            }
+            Msg::Play(who, media, at_once, reply) => {
+                let done = match room.settle(&me).await {
+                    Ok(()) => room.play(&who, media, at_once).await,
                     Err(error) => Err(error),
                 };
                 drop(reply.send(done));
@@ -244,6 +254,7 @@ impl Actor for ChannelActor {
             }
             Msg::Beat => {
                 room.beat();
+                room.settle_plan();
                 let interval = room.recovery().health_check_interval;
                 room.beats.told(Instant::now(), interval);
                 room.beat_later(&me);
@@ -427,14 +438,14 @@ impl Room {
             Fact::ItemBroken { media, at } => {
                 self.faulty.insert(media);
                 let mut snapshot = self.snapshot();
-                let items = self.planned(&snapshot);
+                let basis = self.basis(&snapshot);
                 let fallback = snapshot.channel.config.fallback_video;
                 let plan = &mut snapshot.airtime.plan;
                 // A fallback video fills the rest of the item; better an early start than dead air.
                 let skipped = fallback.is_none()
                     && plan.at(at).is_some_and(|entry| entry.media_id == media)
                     && plan.skip(at);
-                let changed = plan.replace_from(at.before(1), items);
+                let changed = plan.replace_from(at.before(1), basis);
                 let plan_goes_on = plan.at(at).is_some();
                 let forgive = if plan_goes_on { FORGIVE } else { FORGIVE_ALL };
                 drop(me.send_after(forgive, || Msg::Forgive));

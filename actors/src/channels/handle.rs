@@ -313,33 +313,25 @@ impl Handle {
     ) -> Vec<PlannedView> {
         let snapshot = self.snapshot();
         let Airtime { timeline, plan, .. } = &snapshot.airtime;
-        let last = timeline.frame_at(until);
-        let mut cursor = timeline.frame_at(from);
-        let mut planned = Vec::new();
-        let mut entries = plan
-            .entries_from(cursor)
-            .take_while(|entry| entry.start < last)
-            .peekable();
-        while cursor < last && planned.len() < MAX_PLANNED {
-            let next = entries.peek().copied();
-            let entry = next.filter(|entry| entry.start <= cursor);
-            let (start, end) = match entry {
-                Some(entry) => (entry.start, entry.end),
-                None => (cursor, next.map_or(last, |next| next.start)),
-            };
-            planned.push(PlannedView {
-                start: timeline.wall(start),
-                end: timeline.wall(end),
-                duration: timeline.frame_rate.duration(end.since(start)).as_secs_f64(),
-                media_id: entry.map(|entry| entry.media_id),
-                title: entry.and_then(|entry| title(entry.media_id)),
-                rotation_index: entry.map(|entry| entry.rotation_index),
-            });
-            if entry.is_some() {
-                entries.next();
-            }
-            cursor = end;
+        let (mut cursor, mut last) = (timeline.frame_at(from), timeline.frame_at(until));
+        let mut entries = plan.entries_from(cursor, last);
+        let found: Vec<_> = entries.by_ref().take(MAX_PLANNED).collect();
+        if found.len() == MAX_PLANNED || entries.is_cut_short() {
+            // What follows is not known to be nothing.
+            last = found.last().map_or(cursor, |entry| entry.end);
         }
+        let mut planned = Vec::new();
+        for entry in found {
+            if cursor < entry.start {
+                planned.push(PlannedView::nothing(cursor..entry.start, timeline));
+            }
+            planned.push(PlannedView::of(&entry, timeline, title(entry.media_id)));
+            cursor = entry.end;
+        }
+        if cursor < last {
+            planned.push(PlannedView::nothing(cursor..last, timeline));
+        }
+        planned.truncate(MAX_PLANNED);
         planned
     }
 

@@ -3,9 +3,10 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use playout_domain::channel::{Channel, ChannelStatus, Desired};
 use playout_domain::ids::{ChannelId, MediaId};
-use playout_store::Lease;
+use playout_store::{Airtime, Lease};
 use ractor::ActorRef;
 use tokio::sync::oneshot;
 
@@ -151,18 +152,18 @@ impl Channels {
     pub(super) fn user_of(&self, media: MediaId) -> Option<String> {
         let uses = |snapshot: &Snapshot| {
             snapshot.channel.config.fallback_video == Some(media)
-                || snapshot
-                    .airtime
-                    .rotation
-                    .items
-                    .iter()
-                    .any(|item| item.media_id == media)
+                || snapshot.airtime.schedule.names(media)
         };
+        let now = Timestamp::now();
         let handles = self.handles();
-        let user = handles
-            .values()
-            .map(|handle| handle.snapshot())
-            .find(|snapshot| uses(snapshot))?;
+        let user = handles.values().find_map(|handle| {
+            let snapshot = handle.snapshot();
+            let asked_for = || {
+                let Airtime { timeline, plan, .. } = &snapshot.airtime;
+                handle.on_air().is_some() && plan.holds(media, timeline.frame_at(now))
+            };
+            (uses(&snapshot) || asked_for()).then_some(snapshot)
+        })?;
         Some(user.channel.config.name.clone())
     }
 }

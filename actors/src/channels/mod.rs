@@ -27,9 +27,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 use playout_domain::channel::Channel;
 use playout_domain::config::{ChannelConfig, DestinationEdit};
-use playout_domain::ids::{ChannelId, DestinationId};
+use playout_domain::ids::{ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
-use playout_domain::plan::{Plan, Rotation};
+use playout_domain::plan::Plan;
+use playout_domain::schedule::{Edit, Schedule};
 use playout_store::{Airtime, Principal, ToAir};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
@@ -153,7 +154,7 @@ impl Channels {
         let airtime = Airtime {
             timeline: actor::new_timeline(&studio.settings, &config, now),
             plan: Plan::default(),
-            rotation: Rotation::default(),
+            schedule: Schedule::default(),
         };
         let channel = Channel {
             id: ChannelId::from(uuid::Uuid::now_v7()),
@@ -348,28 +349,48 @@ impl Channels {
         self.look_at(who, id, Handle::output_metrics).await
     }
 
-    /// Its rotation.
-    pub async fn rotation(
+    /// Its schedule.
+    pub async fn schedule(
         &self,
         who: &Principal,
         id: ChannelId,
-    ) -> Result<Looked<Rotation>, OpError> {
-        let rotation = |handle: &Handle| handle.snapshot().airtime.rotation.clone();
-        self.look_at(who, id, rotation).await
+    ) -> Result<Looked<Schedule>, OpError> {
+        let schedule = |handle: &Handle| handle.snapshot().airtime.schedule.clone();
+        self.look_at(who, id, schedule).await
     }
 
-    /// Replaces its rotation; what is on air stays to its end.
+    /// Edits its schedule; what is on air stays to its end, or to the next slot.
     ///
     /// # Errors
-    /// Every violation, media that are not there among them.
-    pub async fn set_rotation(
+    /// Every violation of the schedule that would be, media that are not there among them; another version than
+    /// `if_match`; no such slot.
+    pub async fn edit_schedule(
         &self,
         who: &Principal,
         id: ChannelId,
-        rotation: &Value,
-    ) -> Result<Rotation, OpError> {
-        let (who_too, rotation) = (who.clone(), rotation.clone());
-        self.ask(who, id, |reply| Msg::SetRotation(who_too, rotation, reply))
+        edit: Edit,
+        if_match: Option<u64>,
+    ) -> Result<Schedule, OpError> {
+        let who_too = who.clone();
+        self.ask(who, id, |reply| {
+            Msg::EditSchedule(who_too, edit, if_match, reply)
+        })
+        .await
+    }
+
+    /// Plays a media item at once, or else after what is on air, and then goes on where the plan was.
+    ///
+    /// # Errors
+    /// There is no such item; it cannot be played; the channel is not on air.
+    pub async fn play(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        media: MediaId,
+        at_once: bool,
+    ) -> Result<PlannedView, OpError> {
+        let who_too = who.clone();
+        self.ask(who, id, |reply| Msg::Play(who_too, media, at_once, reply))
             .await
     }
 

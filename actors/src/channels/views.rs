@@ -1,10 +1,14 @@
 //! What reads of a running channel answer. Durations are seconds, bitrates bits/s, CPU a fraction of
 //! one core, memory bytes.
 
+use std::ops::Range;
+
 use jiff::Timestamp;
 use playout_domain::destination::Platform;
-use playout_domain::ids::{ChannelId, DestinationId, MediaId};
+use playout_domain::ids::{ChannelId, DestinationId, MediaId, SlotId};
 use playout_domain::lifecycle::{ChannelStatus, Desired};
+use playout_domain::plan::{Origin, PlanEntry};
+use playout_domain::units::{Frame, Timeline};
 use serde::Serialize;
 
 use crate::rtmp::RtmpView;
@@ -251,6 +255,52 @@ pub struct PlannedView {
     pub media_id: Option<MediaId>,
     /// Its title.
     pub title: Option<String>,
+    /// Seconds into the item at which it begins.
+    #[serde(rename = "in")]
+    pub begins: f64,
+    /// Why it is shown: `rotation`, `slot`, `template`, `filler` or `play`; nothing: fallback or slate.
+    pub reason: Option<&'static str>,
     /// Its place in the rotation, from 0.
     pub rotation_index: Option<usize>,
+    /// The slot that has it.
+    pub slot_id: Option<SlotId>,
+}
+
+impl PlannedView {
+    pub(super) fn of(entry: &PlanEntry, timeline: &Timeline, title: Option<String>) -> Self {
+        let seconds = |frames| timeline.frame_rate.duration(frames).as_secs_f64();
+        Self {
+            media_id: Some(entry.media_id),
+            title,
+            begins: seconds(entry.in_frame),
+            reason: Some(match entry.origin {
+                Origin::Rotation(_) => "rotation",
+                Origin::Slot(_) => "slot",
+                Origin::Template => "template",
+                Origin::Filler => "filler",
+                Origin::Play => "play",
+            }),
+            rotation_index: entry.rotation_index(),
+            slot_id: match entry.origin {
+                Origin::Slot(id) => Some(id),
+                _ => None,
+            },
+            ..Self::nothing(entry.start..entry.end, timeline)
+        }
+    }
+
+    pub(super) fn nothing(frames: Range<Frame>, timeline: &Timeline) -> Self {
+        let length = frames.end.since(frames.start);
+        Self {
+            start: timeline.wall(frames.start),
+            end: timeline.wall(frames.end),
+            duration: timeline.frame_rate.duration(length).as_secs_f64(),
+            media_id: None,
+            title: None,
+            begins: 0.0,
+            reason: None,
+            rotation_index: None,
+            slot_id: None,
+        }
+    }
 }

@@ -75,6 +75,8 @@ struct Playing {
     next: u64,
     /// What lies where in the prepared file; without one it is transcoded while it plays.
     index: Option<Arc<GopIndex>>,
+    /// Where another source goes on, for this one delivers the edge of an entry alone.
+    until: Option<u64>,
 }
 
 impl Playing {
@@ -223,6 +225,10 @@ impl Feeder {
     /// The source has nothing more, and says that all is well.
     fn ended(&mut self, entry: &PlanEntry) {
         let broke_off = self.current.as_ref().and_then(|playing| {
+            if let Some(of) = playing.until {
+                let at = playing.next;
+                return Some(SourceError::BrokeOff { at, of });
+            }
             let frames = playing.index.as_ref().map(|index| index.frames);
             (!source::is_over(entry, playing.next, frames)).then(|| playing.broke_off(playing.next))
         });
@@ -276,10 +282,7 @@ impl Feeder {
         let plan = &self.plan.plan;
         let next = match plan.at(self.cursor) {
             Some(spent) => Some(spent.end),
-            None => plan
-                .entries_from(self.cursor)
-                .next()
-                .map(|entry| entry.start),
+            None => plan.after(self.cursor).map(|entry| entry.start),
         };
         next.map_or(u64::MAX, |next| next.since(self.cursor))
     }
@@ -321,7 +324,12 @@ impl Feeder {
         let Equipment {
             library, profile, ..
         } = &self.equipment;
-        let (source, next, index) = match library.prepared(entry.media_id, profile) {
+        let prepared = library.prepared(entry.media_id, profile);
+        let edge = prepared
+            .as_ref()
+            .and_then(|prepared| self.edge(&entry, &prepared.index, item));
+        let until = edge.as_ref().map(|edge| edge.end);
+        let (source, next, index) = match prepared.filter(|_| edge.is_none()) {
             Some(prepared) => {
                 let place = prepared.index.gop_from(item).ok_or(SourceError::Over)?;
                 let index = Arc::clone(&prepared.index);
@@ -351,7 +359,7 @@ impl Feeder {
                     .original(entry.media_id)
                     .ok_or(SourceError::Missing)?;
                 library.want(entry.media_id, profile);
-                let end = entry.in_frame + entry.frames();
+                let end = until.unwrap_or(entry.in_frame + entry.frames());
                 let live = ffmpeg::live(&original.path, &original.probed, profile, item..end);
                 let from = GopIndex::time_of(item, profile.frame_rate);
                 let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
@@ -366,7 +374,26 @@ impl Feeder {
             id,
             next,
             index,
+            until,
         })
+    }
+
+    /// The frames of an item from `item` on that have to be encoded, because the entry begins or ends within a GOP of the
+    /// prepared file: the first ones up to the next key frame, or the last ones. Nothing where the file can be copied, where a picture
+    /// would be alone, and where the original is not there: filler stands in for those.
+    fn edge(&self, entry: &PlanEntry, index: &GopIndex, item: u64) -> Option<std::ops::Range<u64>> {
+        let end = entry.in_frame + entry.frames();
+        let until = match index.gop_from(item) {
+            Some(place) if place.frame == item => {
+                (place.frames > end.saturating_sub(item)).then_some(end)?
+            }
+            // Elsewhere than at its beginning an entry is gone on with at the next key frame.
+            _ if item != entry.in_frame => return None,
+            Some(place) => place.frame.min(end),
+            None => index.frames.min(end),
+        };
+        let there = self.equipment.library.original(entry.media_id).is_some();
+        (there && until >= item + 2).then_some(item..until)
     }
 
     /// A process whose first GOP, `from` on the item's clock, is on air at frame `at`, and whose first media comes
@@ -477,8 +504,12 @@ impl Feeder {
             return self.fail(&entry, &error);
         }
         if frames > entry.end.since(self.cursor) {
-            // The plan ends the item within this GOP, which cannot be cut.
-            self.spent = Some(entry.start);
+            // The plan ends the item within this GOP, which cannot be cut: it is encoded up to there, or left out.
+            let index = playing.index.clone();
+            let edge = index.and_then(|index| self.edge(&entry, &index, wanted));
+            if edge.is_none() {
+                self.spent = Some(entry.start);
+            }
             self.current = None;
             return;
         }
@@ -489,6 +520,7 @@ impl Feeder {
             until: Some(self.equipment.timeline.wall(entry.end)),
         };
         let id = playing.id;
+        let over = playing.until.is_some_and(|until| playing.next >= until);
         self.equipment.queue.push(Fed {
             at: self.cursor,
             gop,
@@ -496,6 +528,9 @@ impl Feeder {
             shows,
         });
         self.cursor += frames;
+        if over {
+            self.current = None;
+        }
         let now = Instant::now();
         self.progress = now + PATIENCE;
         if self.equipment.clock.instant(self.cursor) > now {
@@ -623,8 +658,7 @@ fn stays(plan: &Plan, fed: &Fed) -> bool {
             entry.start == start && entry.end == end && Some(entry.media_id) == fed.shows.media
         }
         (None, None) => plan
-            .entries_from(fed.at)
-            .next()
+            .after(fed.at)
             .is_none_or(|entry| entry.start >= fed.end()),
         _ => false,
     }

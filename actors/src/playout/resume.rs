@@ -123,7 +123,11 @@ impl Situation<'_> {
         let earliest = self.now.before(self.burst);
         let gop = self.timeline.frame_rate.gop_frames();
         match self.plan.at(earliest) {
-            Some(entry) => earliest.before(entry.item_frame(earliest) % gop),
+            Some(entry) => {
+                // An item that begins within a GOP of its own begins there.
+                let into = entry.item_frame(earliest) % gop;
+                earliest.before(into.min(earliest.since(entry.start)))
+            }
             None => earliest,
         }
     }

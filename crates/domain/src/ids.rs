@@ -101,6 +101,12 @@ id!(
 );
 
 id!(
+    /// A wall-clock slot of a channel's schedule.
+    SlotId,
+    "slot"
+);
+
+id!(
     /// An alert.
     AlertId,
     "alert"

@@ -24,6 +24,7 @@ pub mod plan;
 mod profile;
 pub mod resolution;
 pub mod resources;
+pub mod schedule;
 pub mod source;
 pub mod units;
 pub mod violation;
@@ -35,11 +36,12 @@ pub use damage::{Damage, Damaged};
 pub use destination::{DestinationConfig, Platform, StreamKey};
 pub use ids::{
     AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId,
-    NodeId, RenditionId, TokenId,
+    NodeId, RenditionId, SlotId, TokenId,
 };
 pub use ladder::{LowerRungs, MAX_RUNGS, Rung};
 pub use media::{MediaItem, MediaStatus, Profile};
-pub use plan::{Plan, PlanEntry, PlanRun, PlannedItem, Rotation, RotationItem};
+pub use plan::{Basis, Origin, Plan, PlanEntry, PlannedItem};
 pub use resolution::Resolution;
+pub use schedule::{Rotation, Schedule};
 pub use units::{BitsPerSecond, Frame, FrameRate, Pts33, Ticks90k, Timeline};
 pub use violation::{Violation, Violations};

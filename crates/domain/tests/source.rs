@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use playout_domain::backoff::Chance;
 use playout_domain::config::RecoverySettings;
 use playout_domain::source::{Cause, SourceFailures, Then, is_over};
-use playout_domain::{Frame, MediaId, PlanEntry};
+use playout_domain::{Frame, MediaId, Origin, PlanEntry};
 use uuid::Uuid;
 
 const STRETCH: u64 = 250;
@@ -17,7 +17,7 @@ fn entry(start: u64, end: u64) -> PlanEntry {
         end: Frame::new(end),
         media_id: MediaId::from(Uuid::from_u128(u128::from(start))),
         in_frame: 0,
-        rotation_index: 0,
+        origin: Origin::Rotation(0),
     }
 }
 

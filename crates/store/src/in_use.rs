@@ -1,22 +1,20 @@
-//! Media that channels play: what a rotation or a fallback names is there, and stays there while it is named.
+//! Media that channels play: what a schedule or a fallback names is there, and stays there while it is named.
 //!
 //! Both sides lock the rows of the media, so that of a change that names one and a deletion that takes it away
 //! at the same time the later one is refused.
 
-use playout_domain::{ChannelConfig, MediaId, Rotation};
-use serde_json::json;
+use playout_domain::{ChannelConfig, MediaId, Schedule};
 use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use crate::error::StoreError;
 
-/// Makes sure that everything `rotation` names is there until the transaction ends.
-pub(crate) async fn hold_rotation(
+/// Makes sure that everything `schedule` names is there until the transaction ends.
+pub(crate) async fn hold_schedule(
     tx: &Transaction<'_>,
-    rotation: &Rotation,
+    schedule: &Schedule,
 ) -> Result<(), StoreError> {
-    let named = rotation.items.iter().map(|item| item.media_id);
-    hold(tx, named.collect()).await
+    hold(tx, schedule.media().into_iter().collect()).await
 }
 
 /// Makes sure that the fallback of `config` is there until the transaction ends.
@@ -27,7 +25,8 @@ pub(crate) async fn hold_fallback(
     hold(tx, config.fallback_video.into_iter().collect()).await
 }
 
-async fn hold(tx: &Transaction<'_>, mut media: Vec<MediaId>) -> Result<(), StoreError> {
+/// Makes sure that `media` are there until the transaction ends.
+pub(crate) async fn hold(tx: &Transaction<'_>, mut media: Vec<MediaId>) -> Result<(), StoreError> {
     // In one order, so that two who hold the same do not wait for one another.
     media.sort_unstable();
     media.dedup();
@@ -58,12 +57,12 @@ pub(crate) async fn release(tx: &Transaction<'_>, id: MediaId) -> Result<(), Sto
     )
     .await?
     .ok_or(StoreError::NotFound)?;
-    let named = json!({ "items": [{ "mediaId": id }] });
     let user = tx
         .query_opt(
             "SELECT config->>'name' FROM channels LEFT JOIN airtime ON channel_id = id
-             WHERE rotation @> $1 OR config->>'fallbackVideo' = $2 LIMIT 1",
-            &[&named, &id.to_string()],
+             WHERE jsonb_path_exists(schedule, '$.**.mediaId ? (@ == $id)', jsonb_build_object('id', $1::text))
+                OR config->>'fallbackVideo' = $1 LIMIT 1",
+            &[&id.to_string()],
         )
         .await?;
     match user {

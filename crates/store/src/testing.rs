@@ -167,14 +167,14 @@ impl TestStore {
             .expect("a connection")
     }
 
-    /// Puts what a rotation names into the library, as another client's, so that nothing else is audited.
+    /// Puts what a schedule names into the library, as another client's, so that nothing else is audited.
     pub async fn put_in_library(&self, airtime: &Airtime) {
         let name = Uuid::now_v7().to_string();
         let owner = self.client(&name, &PlanLimits::UNLIMITED).await;
-        for item in &airtime.rotation.items {
-            let path = format!("/media/{}.mp4", item.media_id);
+        for id in airtime.schedule.media() {
+            let path = format!("/media/{id}.mp4");
             let media = MediaItem {
-                id: item.media_id,
+                id,
                 ..media(owner.client, path)
             };
             let inserted = self.store.insert_media(&owner, &media).await;

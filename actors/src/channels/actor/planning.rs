@@ -1,54 +1,56 @@
-//! What a channel shows: its rotation made into a plan, and the plan kept true to what is known of its items.
+//! What a channel shows: its schedule made into a plan, and the plan kept true to what is known of its items.
 
 use std::collections::HashSet;
 
 use jiff::Timestamp;
 use playout_domain::config::ChannelConfig;
-use playout_domain::ids::MediaId;
+use playout_domain::ids::{MediaId, SlotId};
 use playout_domain::media::Profile;
-use playout_domain::plan::{Plan, PlannedItem, Rotation};
+use playout_domain::plan::{Basis, Origin, Plan, PlannedItem};
+use playout_domain::schedule::{Edit, Facts, Known, Refused, Schedule};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_domain::violation::Violations;
 use playout_store::Principal;
-use serde_json::Value;
 
 use super::Room;
+use crate::channels::PlannedView;
 use crate::channels::handle::Snapshot;
 use crate::error::OpError;
 use crate::library::LibraryFact;
 use crate::playout::{BURST_SEGMENTS, Programme};
 
 impl Room {
-    pub(super) async fn set_rotation(
+    /// Edits the schedule: checked whole, committed with its audit entry, then performed. What is on air stays.
+    pub(super) async fn edit_schedule(
         &mut self,
         who: &Principal,
-        rotation: &Value,
-    ) -> Result<Rotation, OpError> {
-        let rotation = Rotation::parse(rotation)?;
-        let library = &self.args.environment.studio.library;
-        let mut violations = Violations::default();
-        for (n, item) in rotation.items.iter().enumerate() {
-            if !library
-                .owner(item.media_id)
-                .is_some_and(|owner| who.sees(owner))
-            {
-                violations.add(
-                    format!("/items/{n}/mediaId"),
-                    format!("there is no media {}", item.media_id),
-                );
-            }
-        }
-        violations.or(())?;
+        edit: &Edit,
+        if_match: Option<u64>,
+    ) -> Result<Schedule, OpError> {
         let mut snapshot = self.snapshot();
-        snapshot.airtime.rotation = rotation.clone();
-        self.faulty.clear();
-        match &self.playout {
-            Some(playout) => {
-                let items = self.planned(&snapshot);
-                snapshot.airtime.plan.replace_from(playout.front(), items);
-            }
-            None => snapshot.airtime.plan = self.plan_from_now(&snapshot),
+        let current = snapshot.airtime.schedule.version;
+        if if_match.is_some_and(|wanted| wanted != current) {
+            return Err(OpError::VersionMismatch { current });
         }
+        let library = &self.args.environment.studio.library;
+        let profile = Profile::of(&snapshot.channel.config);
+        let known = |media| {
+            let seen = library.owner(media).is_some_and(|owner| who.sees(owner));
+            seen.then(|| Known {
+                frames: library.frames(media, &profile),
+            })
+        };
+        let mut ids = || SlotId::from(uuid::Uuid::now_v7());
+        let rate = snapshot.airtime.timeline.frame_rate;
+        let before = &snapshot.airtime.schedule;
+        let schedule = match before.edited(edit, &mut ids, &known, rate) {
+            Ok(schedule) => schedule,
+            Err(Refused::Violations(violations)) => return Err(violations.into()),
+            Err(Refused::NoSuchSlot) => return Err(OpError::NotFound("slot")),
+        };
+        snapshot.airtime.schedule = schedule.clone();
+        self.faulty.clear();
+        self.plan_anew(&mut snapshot);
         let handle = std::sync::Arc::clone(&self.args.handle);
         let mut pen = handle.pen.lock().await;
         let saved = self
@@ -59,18 +61,101 @@ impl Room {
             .await;
         self.given_up(saved, &mut pen)?;
         pen.airtime = Some(snapshot.airtime.clone());
-        handle.replace(snapshot.clone());
+        if self.playout.is_some() {
+            // What has gone on air meanwhile stays, too.
+            snapshot = self.snapshot();
+            snapshot.airtime.schedule = schedule.clone();
+            self.plan_anew(&mut snapshot);
+        }
+        self.change_plan(snapshot.clone());
         drop(pen);
         self.want_all();
-        if let Some(playout) = &self.playout {
-            playout.show(programme(&snapshot));
-        }
         self.tell_items();
         self.publish(
             "channel.updated",
             snapshot.channel.to_json(Timestamp::now(), ""),
         );
-        Ok(rotation)
+        Ok(schedule)
+    }
+
+    /// Plans by the schedule of `snapshot`: from the end of what is on air, or, off air, from now.
+    fn plan_anew(&self, snapshot: &mut Snapshot) {
+        match &self.playout {
+            Some(playout) => {
+                let basis = self.basis(snapshot);
+                snapshot.airtime.plan.replace_from(playout.front(), basis);
+            }
+            None => snapshot.airtime.plan = self.plan_from_now(snapshot),
+        }
+    }
+
+    /// Puts an item on air at once, or after what is on air; then the plan goes on where it was. Answers the
+    /// item's entry.
+    pub(super) async fn play(
+        &mut self,
+        who: &Principal,
+        media: MediaId,
+        at_once: bool,
+    ) -> Result<PlannedView, OpError> {
+        let library = &self.args.environment.studio.library;
+        if !library.owner(media).is_some_and(|owner| who.sees(owner)) {
+            let message = format!("there is no media {media}");
+            return Err(Violations::one("/mediaId", message).into());
+        }
+        let mut snapshot = self.snapshot();
+        let status = snapshot.channel.life.status;
+        if self.playout.is_none() {
+            return Err(OpError::Conflict {
+                state: status.to_string(),
+                message: "something can be played while the channel is on air; start it first"
+                    .into(),
+            });
+        }
+        let item = self.item(&snapshot, media);
+        if item.frames == 0 || self.faulty.contains(&media) {
+            return Err(OpError::Conflict {
+                state: status.to_string(),
+                message: format!("the media item {media} cannot be played; its status says why"),
+            });
+        }
+        let handle = std::sync::Arc::clone(&self.args.handle);
+        let mut pen = handle.pen.lock().await;
+        self.insert(&mut snapshot, item.clone(), at_once);
+        let saved = self
+            .args
+            .environment
+            .store
+            .save_played(who, handle.id, &snapshot.airtime, media, at_once)
+            .await;
+        self.given_up(saved, &mut pen)?;
+        pen.airtime = Some(snapshot.airtime);
+        // From what is on air by now.
+        let mut snapshot = self.snapshot();
+        let from = self.insert(&mut snapshot, item, at_once);
+        self.change_plan(snapshot.clone());
+        drop(pen);
+        let profile = Profile::of(&snapshot.channel.config);
+        self.args.environment.studio.library.want(media, &profile);
+        let plan = &snapshot.airtime.plan;
+        let mut entries = plan.entries_from(from, Frame::new(u64::MAX)).take(1_000);
+        let entry = entries.find(|entry| entry.origin == Origin::Play && entry.media_id == media);
+        let title = self.args.environment.studio.library.title(media);
+        let entry = entry.ok_or(OpError::Internal)?;
+        Ok(PlannedView::of(&entry, &snapshot.airtime.timeline, title))
+    }
+
+    /// Puts `item` into the plan of `snapshot`; answers the frame from which the plan is another.
+    fn insert(&self, snapshot: &mut Snapshot, item: PlannedItem, at_once: bool) -> Frame {
+        let front = match &self.playout {
+            Some(playout) => playout.front(),
+            None => self.args.handle.due(Timestamp::now()),
+        };
+        let plan = &mut snapshot.airtime.plan;
+        match at_once {
+            true => plan.play_now(front, item),
+            false => plan.play_next(front, item),
+        }
+        front
     }
 
     pub(super) async fn library(&mut self, fact: LibraryFact) {
@@ -79,12 +164,7 @@ impl Room {
             LibraryFact::Changed { media } | LibraryFact::Removed { media } => (*media, None),
         };
         let snapshot = self.args.handle.snapshot();
-        let mine = snapshot
-            .airtime
-            .rotation
-            .items
-            .iter()
-            .any(|item| item.media_id == media);
+        let mine = snapshot.airtime.schedule.names(media);
         let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile());
         if mine && fits {
             self.faulty.remove(&media);
@@ -95,12 +175,12 @@ impl Room {
     /// Plans anew from the end of what is on air: lengths or faults have changed.
     pub(super) async fn replan(&mut self) {
         let mut snapshot = self.snapshot();
-        let items = self.planned(&snapshot);
+        let basis = self.basis(&snapshot);
         let changed = match &self.playout {
-            Some(playout) => snapshot.airtime.plan.replace_from(playout.front(), items),
+            Some(playout) => snapshot.airtime.plan.replace_from(playout.front(), basis),
             None => {
                 let due = self.args.handle.due(Timestamp::now());
-                snapshot.airtime.plan.replace_from(due, items)
+                snapshot.airtime.plan.replace_from(due, basis)
             }
         };
         if changed {
@@ -111,10 +191,10 @@ impl Room {
     /// Ends the entry of `media` at `at`, and goes on with the next one by the lengths known now.
     pub(super) fn end_entry(&mut self, media: MediaId, at: Frame) {
         let mut snapshot = self.snapshot();
-        let items = self.planned(&snapshot);
+        let basis = self.basis(&snapshot);
         let plan = &mut snapshot.airtime.plan;
         if plan.at(at).is_some_and(|entry| entry.media_id == media) && plan.skip(at) {
-            plan.replace_from(at.before(1), items);
+            plan.replace_from(at.before(1), basis);
             self.change_plan(snapshot);
         }
     }
@@ -128,15 +208,45 @@ impl Room {
         self.args.handle.replace(snapshot);
     }
 
-    /// The rotation with the lengths known now; what is faulty or not playable is passed over.
-    pub(super) fn planned(&self, snapshot: &Snapshot) -> Vec<PlannedItem> {
+    /// The schedule with the lengths known now; what is faulty or not playable is passed over.
+    pub(super) fn basis(&self, snapshot: &Snapshot) -> Basis {
+        let airtime = &snapshot.airtime;
+        let facts = |media| match self.faulty.contains(&media) {
+            true => Facts::default(),
+            false => self.facts(snapshot, media),
+        };
+        airtime.schedule.resolve(airtime.timeline, facts)
+    }
+
+    /// What a plan has to know of an item.
+    fn facts(&self, snapshot: &Snapshot, media: MediaId) -> Facts {
         let profile = Profile::of(&snapshot.channel.config);
         let library = &self.args.environment.studio.library;
-        let frames = |media| match self.faulty.contains(&media) {
-            true => None,
-            false => library.frames(media, &profile),
-        };
-        snapshot.airtime.rotation.planned(frames)
+        Facts {
+            frames: library.frames(media, &profile),
+            series: None,
+        }
+    }
+
+    fn item(&self, snapshot: &Snapshot, media: MediaId) -> PlannedItem {
+        let Facts { frames, series } = self.facts(snapshot, media);
+        PlannedItem {
+            series,
+            ..PlannedItem::whole(media, frames.unwrap_or(0))
+        }
+    }
+
+    /// Settles what was on air long ago, where that has become much.
+    pub(super) fn settle_plan(&mut self) {
+        let Some(playout) = &self.playout else { return };
+        let front = playout.front();
+        let snapshot = self.args.handle.snapshot();
+        // Looked at without a copy of the whole.
+        if snapshot.airtime.plan.is_long(front) {
+            let mut snapshot = Snapshot::clone(&snapshot);
+            snapshot.airtime.plan.forget(front);
+            self.change_plan(snapshot);
+        }
     }
 
     /// A plan that begins with the first segments that a start now would publish.
@@ -147,7 +257,7 @@ impl Room {
         let starts = timeline
             .frame_at(Timestamp::now())
             .before(BURST_SEGMENTS * segment);
-        Plan::starting(starts, self.planned(snapshot))
+        Plan::starting(starts, self.basis(snapshot))
     }
 
     /// Asks for everything that the channel shows to be prepared.
@@ -155,13 +265,8 @@ impl Room {
         let snapshot = self.args.handle.snapshot();
         let profile = Profile::of(&snapshot.channel.config);
         let library = &self.args.environment.studio.library;
-        let rotation = snapshot
-            .airtime
-            .rotation
-            .items
-            .iter()
-            .map(|item| item.media_id);
-        let wanted: HashSet<MediaId> = rotation
+        let scheduled = snapshot.airtime.schedule.media().into_iter();
+        let wanted: HashSet<MediaId> = scheduled
             .chain(snapshot.channel.config.fallback_video)
             .collect();
         for media in wanted {

@@ -109,8 +109,8 @@ impl Room {
     /// The channel plays other items: what was broken among the old ones is over.
     pub(super) fn tell_items(&self) {
         let snapshot = self.args.handle.snapshot();
-        let items = &snapshot.airtime.rotation.items;
-        let keeps = |media| items.iter().any(|item| item.media_id == media);
+        let schedule = &snapshot.airtime.schedule;
+        let keeps = |media| schedule.names(media);
         let alerts = &self.args.environment.alerts;
         alerts.items_kept(self.args.handle.id, keeps);
     }

@@ -1,7 +1,7 @@
 //! What the database has of a channel, taken up by one that was put on air without it.
 //!
 //! The database decides what the channel is: of another version, its configuration and its plan are taken, and where
-//! the client has chosen another rotation, that with its plan. What
+//! the client has chosen another schedule, that with its plan. What
 //! the channel does goes on, and is recorded; only an order that is later than what is known here is
 //! followed.
 
@@ -26,11 +26,11 @@ impl Room {
         pen.life = Some(stored.channel.life.clone());
         pen.airtime = Some(stored.airtime.clone());
         let ours = self.snapshot();
-        let rotation = stored.airtime.rotation != ours.airtime.rotation;
-        if stored.channel.version != ours.channel.version || rotation {
+        let schedule = stored.airtime.schedule != ours.airtime.schedule;
+        if stored.channel.version != ours.channel.version || schedule {
             tracing::info!(
                 channel = %handle.id, ours = ours.channel.version, stored = stored.channel.version,
-                rotation, "the channel is another one in the database; that is taken"
+                schedule, "the channel is another one in the database; that is taken"
             );
             let mut snapshot = ours.clone();
             snapshot.airtime = stored.airtime;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use playout_domain::LowerRungs;
 use playout_domain::config::RecoverySettings;
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::Generation;
@@ -52,6 +53,7 @@ const PROFILE: Profile = Profile {
     frame_rate: RATE,
     video_bitrate: BitsPerSecond(300_000),
     audio_bitrate: DEFAULT_AUDIO_BITRATE,
+    lower: LowerRungs::NONE,
 };
 /// How far ahead of the time everything is: nothing runs dry.
 const AHEAD: u64 = 25 * 600;
@@ -182,17 +184,14 @@ impl World {
         let mut planned = Vec::new();
         for (number, (media_id, item)) in items.iter().enumerate() {
             let frames = shelve(&library, self.dir.path(), *media_id, number as u32, item);
-            planned.push(PlannedItem {
-                media_id: *media_id,
-                frames,
-            });
+            planned.push(PlannedItem::whole(*media_id, frames));
         }
         let timeline = timeline();
         let now = Timestamp::now();
         let start = timeline.frame_at(now) + AHEAD;
         let end = start + planned.iter().map(|item| item.frames).sum::<u64>();
         let programme = Programme {
-            plan: Plan::starting(start, planned),
+            plan: Plan::looping(start, planned),
             recovery: RecoverySettings {
                 restart_delay: Duration::from_millis(10),
                 health_check_interval: Duration::from_secs(2),
@@ -273,7 +272,7 @@ fn shelve(library: &Library, dir: &Path, id: MediaId, number: u32, item: &Item) 
     fs::create_dir_all(about.join("from")).unwrap();
     fs::write(&path, file).unwrap();
     for (number, gop) in index.gops.iter().enumerate() {
-        let copy = ffmpeg::copy(&path, GopIndex::time_of(gop.frame, RATE));
+        let copy = ffmpeg::copy(&path, 1, GopIndex::time_of(gop.frame, RATE));
         let seek = copy.args.iter().position(|arg| arg == "-ss");
         let name = seek.map_or("0".into(), |at| copy.args[at + 1].clone());
         // A seek lands where it was asked to or, as often, a GOP before.

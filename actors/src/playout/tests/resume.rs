@@ -13,11 +13,9 @@ const KEPT: u64 = WINDOW as u64 * SEGMENT;
 
 /// The plan that loops through items of those lengths from frame `starts` on.
 fn plan(starts: u64, lengths: &[u64]) -> Plan {
-    let item = |(n, frames): (u128, &u64)| PlannedItem {
-        media_id: MediaId::from(Uuid::from_u128(n)),
-        frames: *frames,
-    };
-    Plan::starting(Frame::new(starts), (0..).zip(lengths).map(item).collect())
+    let item =
+        |(n, frames): (u128, &u64)| PlannedItem::whole(MediaId::from(Uuid::from_u128(n)), *frames);
+    Plan::looping(Frame::new(starts), (0..).zip(lengths).map(item).collect())
 }
 
 fn resume(plan: &Plan, now: u64, record: Option<Record>, lost: bool) -> Resume {

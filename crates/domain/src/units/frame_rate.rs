@@ -119,6 +119,12 @@ impl FrameRate {
         (length.as_nanos() * self.num as u128 / (self.den as u128 * 1_000_000_000)) as u64
     }
 
+    /// The frame that is nearest to `position`.
+    pub const fn nearest(self, position: Ticks90k) -> u64 {
+        let den = self.den as u128 * Ticks90k::PER_SECOND as u128;
+        ((position.0 as u128 * self.num as u128 + den / 2) / den) as u64
+    }
+
     /// The length of `frames` frames, rounded up to the nanosecond, so that
     /// [`FrameRate::frames_at`] leads back to `frames`.
     pub const fn duration(self, frames: u64) -> Duration {

@@ -173,7 +173,7 @@ pub(super) async fn delete(
         }) => {
             let mut before = channel.config.to_json_public();
             before["version"] = channel.version.into();
-            before["rotation"] = json!(airtime.rotation);
+            before["schedule"] = json!(airtime.schedule);
             before
         }
         // What can be read of it.

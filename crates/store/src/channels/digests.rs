@@ -124,7 +124,7 @@ impl<'a> LifeColumns<'a> {
 pub(super) struct AirtimeColumns {
     pub(super) timeline: Value,
     pub(super) plan: Value,
-    pub(super) rotation: Value,
+    pub(super) schedule: Value,
     pub(super) updated_at: Timestamp,
 }
 
@@ -133,7 +133,7 @@ impl AirtimeColumns {
         Ok(Self {
             timeline: json(&airtime.timeline)?,
             plan: json(&airtime.plan)?,
-            rotation: json(&airtime.rotation)?,
+            schedule: json(&airtime.schedule)?,
             updated_at,
         })
     }
@@ -142,7 +142,7 @@ impl AirtimeColumns {
         Ok(Self {
             timeline: row.try_get("timeline")?,
             plan: row.try_get("plan")?,
-            rotation: row.try_get("rotation")?,
+            schedule: row.try_get("schedule")?,
             updated_at: row.try_get("airtime_updated_at")?,
         })
     }
@@ -152,7 +152,7 @@ impl AirtimeColumns {
             .id(channel.uuid())
             .json(&self.timeline)
             .json(&self.plan)
-            .json(&self.rotation)
+            .json(&self.schedule)
             .time(self.updated_at)
             .finish()
     }
@@ -163,7 +163,7 @@ impl AirtimeColumns {
 pub(crate) async fn stamp_all(tx: &Transaction<'_>) -> Result<(), StoreError> {
     let rows = tx
         .query(
-            "SELECT c.*, a.timeline, a.plan, a.rotation, a.updated_at AS airtime_updated_at
+            "SELECT c.*, a.timeline, a.plan, a.schedule, a.updated_at AS airtime_updated_at
              FROM channels c LEFT JOIN airtime a ON a.channel_id = c.id",
             &[],
         )

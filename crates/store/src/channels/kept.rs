@@ -143,7 +143,7 @@ impl Store {
         let mut stored = stored;
         // What its client has chosen meanwhile is in the database alone.
         let (theirs, ours) = (&stored.airtime, &kept.airtime);
-        if theirs.rotation == ours.rotation && theirs.timeline == ours.timeline {
+        if theirs.schedule == ours.schedule && theirs.timeline == ours.timeline {
             stored.airtime = kept.airtime.clone();
         }
         if life {

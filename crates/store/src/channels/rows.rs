@@ -42,7 +42,7 @@ pub(super) async fn read(
         None => ("", &[]),
     };
     let sql = format!(
-        "SELECT c.*, a.timeline, a.plan, a.rotation, a.updated_at AS airtime_updated_at,
+        "SELECT c.*, a.timeline, a.plan, a.schedule, a.updated_at AS airtime_updated_at,
                 a.digest AS airtime_digest
          FROM channels c LEFT JOIN airtime a ON a.channel_id = c.id
          {filter} ORDER BY c.id"
@@ -114,7 +114,7 @@ fn stored(
     matches(
         airs.digest(id),
         "airtime_digest",
-        "timeline, plan and rotation",
+        "timeline, plan and schedule",
     )?;
     let sentence = |error: StoreError| error.to_string();
     let its = destinations.iter().map(DestinationRow::config);
@@ -134,7 +134,7 @@ fn stored(
     let airtime = Airtime {
         timeline: from_json(row, "timeline").map_err(sentence)?,
         plan: from_json(row, "plan").map_err(sentence)?,
-        rotation: from_json(row, "rotation").map_err(sentence)?,
+        schedule: from_json(row, "schedule").map_err(sentence)?,
     };
     Ok(StoredChannel { channel, airtime })
 }

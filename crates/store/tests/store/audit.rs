@@ -238,8 +238,8 @@ async fn before_and_after_of_every_change_are_told_and_never_a_key() {
         (&json!(true), &json!(true))
     );
     let (before, after) = told(3);
-    assert_eq!(before["rotation"], json!(first.rotation));
-    assert_eq!(after["rotation"], json!(second.rotation));
+    assert_eq!(before["schedule"], json!(first.schedule));
+    assert_eq!(after["schedule"], json!(second.schedule));
     assert_eq!(
         told(4),
         (

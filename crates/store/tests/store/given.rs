@@ -9,8 +9,7 @@ use playout_domain::lifecycle::LifeState;
 use playout_domain::plan::PlannedItem;
 use playout_domain::{
     BitsPerSecond, Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, Frame,
-    FrameRate, MediaId, Plan, Platform, Resolution, Rotation, RotationItem, Rung, StreamKey,
-    Ticks90k, Timeline,
+    FrameRate, MediaId, Plan, Platform, Resolution, Rung, Schedule, StreamKey, Ticks90k, Timeline,
 };
 pub(crate) use playout_store::testing::media;
 use playout_store::{Airtime, Principal, Store};
@@ -76,10 +75,7 @@ pub(crate) fn destination(url: &str, key: Option<&str>) -> DestinationConfig {
 /// A rotation of two items, on the plan from a frame far out, and an epoch in nanoseconds.
 pub(crate) fn airtime() -> Airtime {
     let items: Vec<PlannedItem> = [250, 71]
-        .map(|frames| PlannedItem {
-            media_id: MediaId::from(Uuid::now_v7()),
-            frames,
-        })
+        .map(|frames| PlannedItem::whole(MediaId::from(Uuid::now_v7()), frames))
         .to_vec();
     Airtime {
         timeline: Timeline {
@@ -87,15 +83,8 @@ pub(crate) fn airtime() -> Airtime {
             frame_rate: FrameRate::F29_97,
             clock_origin: Ticks90k(u64::MAX / 4),
         },
-        rotation: Rotation {
-            items: items
-                .iter()
-                .map(|item| RotationItem {
-                    media_id: item.media_id,
-                })
-                .collect(),
-        },
-        plan: Plan::starting(Frame(1 << 60), items),
+        schedule: Schedule::looping(items.iter().map(|item| item.media_id)),
+        plan: Plan::looping(Frame(1 << 60), items),
     }
 }
 
@@ -113,6 +102,7 @@ pub(crate) const BACK_TO_VERSION_1: &str = "
     ALTER TABLE media DROP COLUMN damage;
     ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest;
     ALTER TABLE airtime DROP COLUMN digest;
+    ALTER TABLE airtime RENAME COLUMN schedule TO rotation;
     DROP TABLE master_keys;
     DROP TABLE alerts, alert_routes, alert_deliveries, channel_history, pulse, orders, telemetry_losses, nodes;
     ALTER TABLE channels DROP COLUMN node, DROP COLUMN lease_until, DROP COLUMN epoch, DROP COLUMN taken_at;

@@ -46,10 +46,10 @@ const DAMAGES: &[&str] = &[
      FROM rtmp_destinations WHERE channel_id = $1",
     "UPDATE airtime SET timeline = jsonb_set(timeline, '{clockOrigin}', '1') WHERE channel_id = $1",
     "UPDATE airtime SET plan = jsonb_set(plan, '{runs,0,items,0,frames}', '251') WHERE channel_id = $1",
-    "UPDATE airtime SET rotation = '{\"items\": []}' WHERE channel_id = $1",
+    "UPDATE airtime SET schedule = '{\"items\": []}' WHERE channel_id = $1",
     "UPDATE airtime SET updated_at = updated_at - interval '1 day' WHERE channel_id = $1",
     "UPDATE airtime SET digest = sha256('') WHERE channel_id = $1",
-    "UPDATE airtime a SET timeline = o.timeline, plan = o.plan, rotation = o.rotation, updated_at = o.updated_at, digest = o.digest
+    "UPDATE airtime a SET timeline = o.timeline, plan = o.plan, schedule = o.schedule, updated_at = o.updated_at, digest = o.digest
      FROM airtime o WHERE a.channel_id = $1 AND o.channel_id < $1",
     "DELETE FROM airtime WHERE channel_id = $1",
 ];

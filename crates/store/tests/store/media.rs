@@ -9,7 +9,7 @@ use playout_domain::limits::PlanLimits;
 use playout_domain::media::MediaStatus;
 use playout_domain::{
     BitsPerSecond, Damage, Damaged, FrameRate, LowerRungs, MediaId, MediaItem, Profile,
-    RenditionId, Resolution, Rotation, RotationItem, Rung, Ticks90k,
+    RenditionId, Resolution, Rung, Schedule, Ticks90k,
 };
 use playout_store::{Inserted, Principal, Rendition, StoreError, testing};
 use uuid::Uuid;
@@ -199,7 +199,7 @@ async fn what_a_rotation_names_is_not_deleted_under_it() {
     let channel = crate::given::channel(who.client, "Races");
     let mut airtime = crate::given::airtime();
     let id = channel.id;
-    airtime.rotation = Rotation::default();
+    airtime.schedule = Schedule::default();
     store
         .insert_channel(&who, &channel, &airtime)
         .await
@@ -207,9 +207,7 @@ async fn what_a_rotation_names_is_not_deleted_under_it() {
     for n in 0..20 {
         let item = media(who.client, format!("/media/{n}.mp4"));
         store.insert_media(&who, &item).await.unwrap();
-        airtime.rotation = Rotation {
-            items: vec![RotationItem { media_id: item.id }],
-        };
+        airtime.schedule = Schedule::looping([item.id]);
         let (named, deleted) = tokio::join!(
             store.save_airtime(Some(&who), id, &airtime),
             store.delete_media(&who, item.id)

@@ -637,7 +637,7 @@ async fn a_rotation_that_the_copy_does_not_know_is_not_undone_by_what_was_not_re
     played.life.restart_count = 7;
     daemon.keep_channel(&played, &given.airs, false);
     until("it is on disk", async || on_disk(&config) > before).await;
-    chosen.rotation.items.clear();
+    chosen.schedule = Default::default();
     let id = given.channel.id;
     let who = Principal::daemon();
     daemon.save_airtime(Some(&who), id, &chosen).await.unwrap();

@@ -1,0 +1,275 @@
+//! Changes of a plan: another schedule, a skip, something that goes first. All of them settle what is on air,
+//! and go on from its end.
+
+use super::basis::{Basis, PlannedItem, Sequence, are_alike};
+use super::calendar;
+use super::order::Place;
+use super::walk::{InSlot, Insert, State, Walker, cut};
+use super::{Expansion, KEPT_ENTRIES, KEPT_FRAMES, Origin, Plan, Tail};
+use crate::units::Frame;
+use jiff::{SignedDuration, Timestamp};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// How far back a slot may have begun that a plan which starts finds on air.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
+/// Entries that are on air one after another before they are settled.
+const LONG: usize = 2_048;
+
+impl Plan {
+    /// A plan of `basis` from `starts` on: a slot that is on air then is joined where it is, else the rotation
+    /// begins.
+    pub fn starting(starts: Frame, basis: Basis) -> Self {
+        let basis = Arc::new(basis);
+        let (settled, state) = match joined(&basis, starts) {
+            Some(walked) => walked,
+            None => (Vec::new(), State::starting(starts, &basis)),
+        };
+        let mut plan = Self {
+            settled,
+            ..Self::default()
+        };
+        plan.go_on(basis, state);
+        plan
+    }
+
+    /// Plans by `basis` from the end of the entry that is on air at `airing` (from `airing` itself when nothing
+    /// is); a slot of `basis` that begins before that end begins at its time all the same.
+    ///
+    /// The rotation goes on where it was as far as `basis` has it still, and begins anew where not; a slot that
+    /// is on air goes on where it has not changed. Nothing changes when that is the basis already: the answer is
+    /// then `false`.
+    pub fn replace_from(&mut self, airing: Frame, basis: Basis) -> bool {
+        let Some(tail) = &self.tail else {
+            *self = Self::starting(airing, basis);
+            return true;
+        };
+        if *tail.basis == basis {
+            return false;
+        }
+        let (old, mut state) = self.settle(airing);
+        adapt(&mut state, &old, &basis);
+        if let Some(timeline) = basis.timeline {
+            state.from = state.from.max(timeline.wall(airing));
+        }
+        let basis = Arc::new(basis);
+        self.cut_for_a_slot(airing, &basis, &mut state);
+        self.go_on(basis, state);
+        true
+    }
+
+    /// Ends the entry on air at `at` there, and goes on with what comes after it; answers `false` and
+    /// changes nothing when nothing is on air.
+    pub fn skip(&mut self, at: Frame) -> bool {
+        if self.at(at).is_none() {
+            return false;
+        }
+        let (basis, mut state) = self.settle(at);
+        self.end_at(at);
+        state.at = at;
+        self.go_on(basis, state);
+        true
+    }
+
+    /// Shows `item` after the entry that is on air at `airing`, and after what was asked for before.
+    pub fn play_next(&mut self, airing: Frame, item: PlannedItem) {
+        let (basis, mut state) = self.settle(airing);
+        let mut waiting = state.inserts.iter();
+        let after = waiting.position(|insert| insert.origin != Origin::Play);
+        let after = after.unwrap_or(state.inserts.len());
+        let origin = Origin::Play;
+        state.inserts.insert(after, Insert { item, origin });
+        self.go_on(basis, state);
+    }
+
+    /// Shows `item` from `at` on, and then goes on where it interrupted.
+    pub fn play_now(&mut self, at: Frame, item: PlannedItem) {
+        let on_air = self.at(at);
+        let (basis, mut state) = self.settle(at);
+        if let Some(entry) = on_air {
+            let rest = PlannedItem {
+                media_id: entry.media_id,
+                in_frame: entry.item_frame(at),
+                frames: entry.end.since(at),
+                series: None,
+            };
+            let origin = entry.origin;
+            state.inserts.push_front(Insert { item: rest, origin });
+            self.end_at(at);
+            state.at = at;
+        }
+        let origin = Origin::Play;
+        state.inserts.push_front(Insert { item, origin });
+        self.go_on(basis, state);
+    }
+
+    /// Whether so much was on air before `airing` since the last change that it should be settled.
+    pub fn is_long(&self, airing: Frame) -> bool {
+        self.ahead.count(airing) >= LONG
+    }
+
+    /// Settles what was on air before `airing`, when that has become long; what is shown stays the same.
+    pub fn forget(&mut self, airing: Frame) -> bool {
+        if !self.is_long(airing) {
+            return false;
+        }
+        let (basis, state) = self.settle(airing);
+        self.go_on(basis, state);
+        true
+    }
+
+    /// Settles everything up to the end of the entry that is on air at `airing`, or up to `airing`; what is
+    /// settled stays so. Answers what follows.
+    pub(super) fn settle(&mut self, airing: Frame) -> (Arc<Basis>, State) {
+        let Some(Tail { basis, state }) = self.tail.take() else {
+            let basis = Arc::<Basis>::default();
+            let state = State::starting(airing, &basis);
+            return (basis, state);
+        };
+        let mut walker = Walker::new(basis, state);
+        while walker.state.at <= airing {
+            match walker.next(airing) {
+                Some(entry) => self.settled.push(entry),
+                None => {
+                    walker.state.at = airing;
+                    break;
+                }
+            }
+        }
+        let Walker { basis, state, .. } = walker;
+        let old = |entry: &super::PlanEntry| entry.end <= airing.before(KEPT_FRAMES);
+        let over = self.settled.partition_point(old);
+        let many = self.settled.len().saturating_sub(KEPT_ENTRIES);
+        self.settled.drain(..over.max(many));
+        (basis, state)
+    }
+
+    /// Ends what is settled at `at`.
+    pub(super) fn end_at(&mut self, at: Frame) {
+        self.settled.retain(|entry| entry.start < at);
+        if let Some(last) = self.settled.last_mut() {
+            last.end = last.end.min(at);
+        }
+    }
+
+    /// Ends the entry on air at `airing` earlier where a slot of `basis` begins before its end.
+    fn cut_for_a_slot(&mut self, airing: Frame, basis: &Arc<Basis>, state: &mut State) {
+        let mut walker = Walker::new(Arc::clone(basis), state.clone());
+        let gop = basis.gop();
+        let (Some((_, begins)), Some(last)) = (walker.coming(), self.settled.last_mut()) else {
+            return;
+        };
+        if last.end != state.at || last.end <= airing || begins + gop / 2 >= last.end {
+            return;
+        }
+        let item = PlannedItem {
+            media_id: last.media_id,
+            in_frame: last.in_frame,
+            frames: last.frames(),
+            series: None,
+        };
+        let frames = cut(&item, begins.since(last.start), gop);
+        last.end = (last.start + frames).max(airing);
+        state.at = last.end;
+        self.settled.retain(|entry| entry.frames() > 0);
+    }
+
+    fn go_on(&mut self, basis: Arc<Basis>, mut state: State) {
+        let at = state.at;
+        state.place.forget(&basis, at);
+        self.tail = Some(Tail { basis, state });
+        self.ahead = Arc::new(Expansion::default());
+    }
+}
+
+/// The slot that is on air at `starts`, if one is: its entry, and what follows.
+fn joined(basis: &Arc<Basis>, starts: Frame) -> Option<(Vec<super::PlanEntry>, State)> {
+    let timeline = basis.timeline?;
+    let now = timeline.wall(starts);
+    let from = now.checked_sub(LOOK_BACK).unwrap_or(Timestamp::MIN);
+    // Before the epoch nothing was on air.
+    let from = from.max(timeline.epoch);
+    let begun = calendar::upcoming(basis, from).into_iter();
+    let last = begun.take_while(|occurrence| occurrence.at < now).last()?;
+    let begins = basis.frame_from(last.at);
+    let mut state = State::starting(begins, basis);
+    // The frame may be due a little after the time.
+    state.from = last.at;
+    let mut walker = Walker::new(Arc::clone(basis), state);
+    loop {
+        let entry = walker.next(starts)?;
+        walker.state.slot.as_ref()?;
+        if entry.end > starts {
+            return Some((vec![entry], walker.state));
+        }
+    }
+}
+
+/// Makes `state` of `old` one of `new`.
+fn adapt(state: &mut State, old: &Basis, new: &Basis) {
+    if let Some(InSlot { slot, next, until }) = state.slot.take() {
+        let was = &old.slots[slot];
+        let same = |n: &usize| {
+            let is = &new.slots[*n];
+            is.id == was.id && are_alike(&is.items, &was.items)
+        };
+        let here = Some(slot).filter(|n| *n < new.slots.len() && same(n));
+        let here = here.or_else(|| (0..new.slots.len()).find(same));
+        state.slot = here.map(|slot| {
+            let begun = until
+                .zip(was.frames)
+                .map(|(until, frames)| until.before(frames));
+            let until = match (begun, new.slots[slot].frames) {
+                (Some(begun), Some(frames)) => Some(begun + frames),
+                (None, Some(frames)) => Some(state.at + frames),
+                (_, None) => None,
+            };
+            InSlot { slot, next, until }
+        });
+        state.begun &= state.slot.is_some();
+    }
+    let last = state.last;
+    let stays = |unit: usize| {
+        let was = &old.units[unit];
+        let same = |n: &usize| new.units[*n].is_like(was);
+        let here = Some(unit).filter(|n| *n < new.units.len() && same(n));
+        here.or_else(|| (0..new.units.len()).find(same))
+    };
+    state.last = last.and_then(stays);
+    state.unit = state
+        .unit
+        .and_then(|(unit, next)| Some((stays(unit)?, next)));
+    if !new.rotates_like(old) {
+        let place = std::mem::take(&mut state.place);
+        state.place = Place {
+            round: place.round,
+            items: place.items,
+            series: place.series,
+            ..Place::default()
+        };
+        match (new.sequence, state.last) {
+            (Sequence::Ordered, Some(last)) => {
+                state.place.next = (last + 1) % new.units.len();
+            }
+            (Sequence::Ordered, None) => {}
+            (Sequence::Shuffled(_) | Sequence::Weighted, _) => state.place.round += 1,
+        }
+    }
+    state.filler = match new.fillers.len() {
+        0 => 0,
+        fillers => state.filler % fillers,
+    };
+    let inserts: VecDeque<Insert> = std::mem::take(&mut state.inserts);
+    // What was interrupted comes back only as far as it is wanted still.
+    state.inserts = inserts
+        .into_iter()
+        .filter_map(|insert| match insert.origin {
+            Origin::Play | Origin::Filler => Some(insert),
+            Origin::Rotation(unit) => stays(unit).map(|unit| Insert {
+                origin: Origin::Rotation(unit),
+                ..insert
+            }),
+            Origin::Slot(_) | Origin::Template => state.slot.is_some().then_some(insert),
+        })
+        .collect();
+}

@@ -1,0 +1,301 @@
+//! Walks a basis forward, entry by entry: what comes after what, and where it is cut.
+//!
+//! A slot begins at its time, or up to half a GOP before or after it, at the boundary of a GOP of the item before
+//! it: so nothing has to be encoded, and nothing stands in. What it cuts does not come back. What was asked for by hand goes before
+//! the slot's items and the rotation; the next slot ends it, too.
+
+use super::basis::{Basis, PlannedItem};
+use super::calendar::{self, Occurrence};
+use super::order::{Place, Rounds};
+use super::{Origin, PlanEntry};
+use crate::units::Frame;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Where a walk is. Small, and all that is needed to go on from there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct State {
+    /// The first frame that is not planned yet.
+    pub(super) at: Frame,
+    /// Slots that begin before this are past.
+    pub(super) from: Timestamp,
+    /// Where the rotation goes on.
+    #[serde(default)]
+    pub(super) place: Place,
+    /// The unit of the rotation that was begun last.
+    #[serde(default)]
+    pub(super) last: Option<usize>,
+    /// The unit that is being played, and its next item.
+    #[serde(default)]
+    pub(super) unit: Option<(usize, usize)>,
+    /// The slot that is being played.
+    #[serde(default)]
+    pub(super) slot: Option<InSlot>,
+    /// What goes before everything else.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub(super) inserts: VecDeque<Insert>,
+    /// The filler that is next.
+    #[serde(default)]
+    pub(super) filler: usize,
+    /// Whether a unit was begun since the last slot.
+    #[serde(default)]
+    pub(super) begun: bool,
+}
+
+/// Where in a slot a walk is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct InSlot {
+    /// The slot of the basis.
+    pub(super) slot: usize,
+    /// Its next item.
+    pub(super) next: usize,
+    /// Where it ends; nothing: with its last item.
+    pub(super) until: Option<Frame>,
+}
+
+/// Something that goes before everything else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Insert {
+    pub(super) item: PlannedItem,
+    pub(super) origin: Origin,
+}
+
+impl State {
+    /// The beginning, at `at`.
+    pub(super) fn starting(at: Frame, basis: &Basis) -> Self {
+        let from = basis.timeline.map(|timeline| timeline.wall(at));
+        Self {
+            at,
+            from: from.unwrap_or(Timestamp::UNIX_EPOCH),
+            place: Place::default(),
+            last: None,
+            unit: None,
+            slot: None,
+            inserts: VecDeque::new(),
+            filler: 0,
+            begun: false,
+        }
+    }
+}
+
+/// See the module's head.
+#[derive(Debug, Clone)]
+pub(super) struct Walker {
+    pub(super) basis: Arc<Basis>,
+    pub(super) state: State,
+    rounds: Rounds,
+    /// Slots that begin next.
+    coming: VecDeque<Occurrence>,
+    /// No slot begins any more.
+    no_more: bool,
+}
+
+impl Walker {
+    pub(super) fn new(basis: Arc<Basis>, state: State) -> Self {
+        Self {
+            basis,
+            state,
+            rounds: Rounds::default(),
+            coming: VecDeque::new(),
+            no_more: false,
+        }
+    }
+
+    /// The next entry; frames without one are passed over. Nothing when none follows, or none that begins by
+    /// `limit`: the walk is then where it was.
+    pub(super) fn next(&mut self, limit: Frame) -> Option<PlanEntry> {
+        loop {
+            let coming = self.coming();
+            if let Some((occurrence, begins)) = coming
+                && self.is_near(begins)
+            {
+                self.begin(occurrence, begins);
+                continue;
+            }
+            let until = self.state.slot.as_ref().and_then(|slot| slot.until);
+            if until.is_some_and(|until| self.is_near(until)) {
+                self.leave_slot();
+                continue;
+            }
+            let slot_begins = coming.map(|(_, begins)| begins);
+            let Some((item, origin)) = self.choose(slot_begins) else {
+                // Nothing to show before the next slot.
+                let begins = slot_begins.filter(|begins| *begins <= limit)?;
+                self.state.at = begins;
+                continue;
+            };
+            // It may have been left meanwhile.
+            let until = self.state.slot.as_ref().and_then(|slot| slot.until);
+            let bound = [slot_begins, until].into_iter().flatten().min();
+            let at = self.state.at;
+            let frames = bound.map_or(item.frames, |bound| {
+                cut(&item, bound.since(at), self.basis.gop())
+            });
+            if frames == 0 {
+                // Not even a GOP of it: what bounds it begins here.
+                match (coming, until) {
+                    (Some((occurrence, begins)), _) if bound == Some(begins) => {
+                        self.begin(occurrence, begins)
+                    }
+                    _ => self.leave_slot(),
+                }
+                continue;
+            }
+            let end = at.0.checked_add(frames).map(Frame)?;
+            self.state.at = end;
+            self.state.place.shown(&self.basis, &item, end);
+            return Some(PlanEntry {
+                start: at,
+                end,
+                media_id: item.media_id,
+                in_frame: item.in_frame,
+                origin,
+            });
+        }
+    }
+
+    /// The slot that begins next, and its frame.
+    pub(super) fn coming(&mut self) -> Option<(Occurrence, Frame)> {
+        if self.coming.is_empty() && !self.no_more {
+            self.coming = calendar::upcoming(&self.basis, self.state.from).into();
+            self.no_more = self.coming.is_empty();
+        }
+        let occurrence = *self.coming.front()?;
+        Some((occurrence, self.basis.frame_from(occurrence.at)))
+    }
+
+    /// Whether `frame` is here, as exactly as without encoding.
+    fn is_near(&self, frame: Frame) -> bool {
+        2 * frame.since(self.state.at) <= self.basis.gop()
+    }
+
+    fn begin(&mut self, occurrence: Occurrence, begins: Frame) {
+        self.coming.pop_front();
+        let state = &mut self.state;
+        let after = occurrence.at.saturating_add(SignedDuration::from_nanos(1));
+        state.from = after.unwrap_or(Timestamp::MAX);
+        let frames = self.basis.slots[occurrence.slot].frames;
+        state.slot = Some(InSlot {
+            slot: occurrence.slot,
+            next: 0,
+            until: frames.map(|frames| begins + frames),
+        });
+        state.unit = None;
+        state.inserts.retain(|insert| insert.origin == Origin::Play);
+        state.begun = false;
+    }
+
+    fn leave_slot(&mut self) {
+        self.state.slot = None;
+        self.state.begun = false;
+    }
+
+    /// What comes next, before the slot that begins at `slot_begins`.
+    fn choose(&mut self, slot_begins: Option<Frame>) -> Option<(PlannedItem, Origin)> {
+        while let Some(insert) = self.state.inserts.pop_front() {
+            if insert.item.frames > 0 {
+                return Some((insert.item, insert.origin));
+            }
+        }
+        let basis = Arc::clone(&self.basis);
+        if let Some(slot) = &mut self.state.slot {
+            let planned = &basis.slots[slot.slot];
+            while let Some(item) = planned.items.get(slot.next) {
+                slot.next += 1;
+                if item.frames > 0 {
+                    let origin = planned.id.map_or(Origin::Template, Origin::Slot);
+                    return Some((item.clone(), origin));
+                }
+            }
+            if let Some(until) = slot.until
+                && let Some(filler) = self.filler(until)
+            {
+                return Some(filler);
+            }
+            self.leave_slot();
+        }
+        loop {
+            if let Some((unit, next)) = &mut self.state.unit {
+                let items = &basis.units[*unit].items;
+                while let Some(item) = items.get(*next) {
+                    *next += 1;
+                    if item.frames > 0 {
+                        return Some((item.clone(), Origin::Rotation(*unit)));
+                    }
+                }
+                self.state.unit = None;
+            }
+            let at = self.state.at;
+            let picked = self.rounds.pick(&basis, &self.state.place, at);
+            let fits = |unit: usize| {
+                slot_begins.is_none_or(|begins| {
+                    basis.units[unit].frames() <= begins.since(at) + basis.gop() / 2
+                })
+            };
+            // The first after a slot is begun, however long: else what fits nowhere would stop the rotation.
+            let picked = picked.filter(|picked| !self.state.begun || fits(picked.unit));
+            let Some(picked) = picked else {
+                if let Some(begins) = slot_begins
+                    && let Some(filler) = self.filler(begins)
+                {
+                    return Some(filler);
+                }
+                // Without fillers the item is begun, and cut.
+                let picked = self.rounds.pick(&basis, &self.state.place, at)?;
+                self.take(picked);
+                continue;
+            };
+            self.take(picked);
+        }
+    }
+
+    fn take(&mut self, picked: super::order::Pick) {
+        let basis = Arc::clone(&self.basis);
+        self.rounds.take(&basis, &mut self.state.place, picked);
+        self.state.unit = Some((picked.unit, 0));
+        self.state.last = Some(picked.unit);
+        self.state.begun = true;
+    }
+
+    /// A filler for the time up to `bound`: the next one that fits, else the shortest.
+    fn filler(&mut self, bound: Frame) -> Option<(PlannedItem, Origin)> {
+        let fillers = &self.basis.fillers;
+        let room = bound.since(self.state.at) + self.basis.gop() / 2;
+        let around = (0..fillers.len()).map(|n| (self.state.filler + n) % fillers.len());
+        let mut shortest: Option<usize> = None;
+        let mut chosen = None;
+        for n in around.filter(|n| fillers[*n].frames > 0) {
+            if fillers[n].frames <= room {
+                chosen = Some(n);
+                break;
+            }
+            if shortest.is_none_or(|other| fillers[n].frames < fillers[other].frames) {
+                shortest = Some(n);
+            }
+        }
+        let chosen = chosen.or(shortest)?;
+        self.state.filler = (chosen + 1) % fillers.len();
+        Some((fillers[chosen].clone(), Origin::Filler))
+    }
+}
+
+/// How many frames of `item` are shown where something begins after `room` frames: up to the boundary of its GOPs that
+/// is nearest to that.
+pub(super) fn cut(item: &PlannedItem, room: u64, gop: u64) -> u64 {
+    if item.frames <= room {
+        return item.frames;
+    }
+    let past = (item.in_frame + room) % gop;
+    let before = room.saturating_sub(past);
+    let after = (room + (gop - past) % gop).min(item.frames);
+    if room - before <= after - room {
+        before
+    } else {
+        after
+    }
+}
