@@ -33,3 +33,4 @@ mod resources;
 mod rtmp;
 mod stores;
 mod storm;
+mod uploads;

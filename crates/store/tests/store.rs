@@ -27,6 +27,8 @@ mod leases;
 mod limits;
 #[path = "store/media.rs"]
 mod media;
+#[path = "store/media_search.rs"]
+mod media_search;
 #[path = "store/outages.rs"]
 mod outages;
 #[path = "store/rotation.rs"]
