@@ -307,7 +307,7 @@ fn a_full_disk_and_an_upload_that_has_expired_are_told() {
     let data = folder();
     // Nothing is prepared with less room than no disk has: there is none for uploads either.
     let full =
-        "[disk]\npause_prepare_below = 1000000000000000\ntrim_spool_below = 1000000000000001\n";
+        "[disk]\npause_prepare_below = 999999999999999\ntrim_spool_below = 1000000000000000\n";
     let daemon = Daemon::start(data.path(), full);
     let create = || {
         daemon
