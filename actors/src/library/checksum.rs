@@ -28,7 +28,7 @@ impl Checksum {
         self.taken.update(bytes);
     }
 
-    pub(super) fn is_right(self) -> bool {
+    pub(super) fn matches(self) -> bool {
         self.taken.finish().as_ref() == self.expected
     }
 }

@@ -277,7 +277,7 @@ impl UploadWriter {
         let right = self
             .checksum
             .take()
-            .is_none_or(|sum| whole && sum.is_right());
+            .is_none_or(|sum| whole && sum.matches());
         if !right {
             self.cut(self.began).await?;
             return Err(UploadError::Checksum);

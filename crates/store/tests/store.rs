@@ -5,6 +5,8 @@
 mod alert_routes;
 #[path = "store/alerts.rs"]
 mod alerts;
+#[path = "store/arrivals.rs"]
+mod arrivals;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/channels.rs"]

@@ -55,11 +55,8 @@ async fn a_sidecar_goes_before_the_files_tags_and_an_edit_before_both() {
     assert_eq!((item.title.as_str(), item.version), ("From the nfo", 1));
     assert_eq!(item.details.series.as_deref(), Some("Films"));
     let edit = |patch, version| house.library.edit(&house.who, item.id, patch, version);
-    let edited = edit(
-        &json!({ "title": "Edited", "genre": null, "tags": ["Night"] }),
-        Some(1),
-    );
-    let edited = edited.await.unwrap().item;
+    let patch = json!({ "title": "Edited", "genre": null, "tags": ["Night"] });
+    let edited = edit(&patch, Some(1)).await.unwrap().item;
     assert_eq!((edited.title.as_str(), edited.version), ("Edited", 2));
     let late = edit(&json!({ "title": "Late" }), Some(1)).await;
     assert!(matches!(late, Err(OpError::VersionMismatch { current: 2 })));

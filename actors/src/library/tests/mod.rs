@@ -28,7 +28,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::hub::{Filter, Published, Subscription};
-use crate::process::Tools;
+use crate::process::{Roots, Tools};
 use crate::supervise::Supervisor;
 use crate::tree::ROOT_POLICY;
 
