@@ -131,8 +131,37 @@ CREATE TABLE media (
     created_at   timestamptz NOT NULL,
     updated_at   timestamptz NOT NULL,
     -- Where it is damaged, in the order of time: from and to in ticks of 90 kHz, and what.
-    damage       jsonb NOT NULL
+    damage       jsonb NOT NULL,
+    -- What is said about it: by its file, by a sidecar beside it, or by the API.
+    description  text,
+    -- A list of texts in small letters.
+    tags         jsonb NOT NULL,
+    genre        text,
+    language     text,
+    rating       text,
+    series       text,
+    season       integer,
+    episode      integer,
+    -- The fields that were written through the API: they do not follow the file any more.
+    edited       text[] NOT NULL,
+    -- Counts the changes of title and details: what If-Match compares.
+    version      bigint NOT NULL CHECK (version > 0),
+    -- Of its file, where that was needed to tell it from another of the same size.
+    sha256       bytea CHECK (octet_length(sha256) = 32),
+    -- Since when its file is not where it was.
+    missing_since  timestamptz,
+    -- What it is found by: the words of title, series and tags in small letters, as the daemon parts them, because
+    -- databases differ in what they take for a letter.
+    words        text NOT NULL,
+    search       tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('simple', words)) STORED
 );
+CREATE INDEX media_client ON media (client_id, id);
+CREATE INDEX media_size ON media (client_id, size);
+CREATE INDEX media_search ON media USING gin (search);
+CREATE INDEX media_tags ON media USING gin (tags jsonb_path_ops);
+CREATE INDEX media_status ON media (status, id);
+CREATE INDEX media_title ON media (lower(title), id);
+CREATE INDEX media_duration ON media (duration_us, id);
 -- One item for each file of a client. By digest: a path may be longer than an index entry.
 CREATE UNIQUE INDEX media_path ON media (client_id, sha256(path));
 
@@ -149,6 +178,48 @@ CREATE TABLE renditions (
     node         uuid
 );
 CREATE UNIQUE INDEX renditions_of ON renditions (media_id, profile_key, node) NULLS NOT DISTINCT;
+
+-- Files on their way into the library: uploads, and what is fetched by URL. The bytes lie in the folder of the
+-- daemon that takes them; how many there are, the file itself says.
+CREATE TABLE arrivals (
+    id          uuid PRIMARY KEY,
+    client_id   uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    -- Who brings it: the name of the token, and its id.
+    actor       text NOT NULL,
+    token_id    uuid,
+    -- Where it is fetched from; nothing: it is uploaded.
+    url         text,
+    -- What its file is called.
+    name        text NOT NULL,
+    -- What is said about it.
+    details     jsonb NOT NULL,
+    -- Bytes that it will have; they count against the plan while it arrives.
+    length      bigint,
+    state       text NOT NULL CHECK (state IN ('arriving', 'importing', 'done', 'failed')),
+    -- Why it failed: a sentence.
+    reason      text,
+    -- The item that it has become.
+    media_id    uuid,
+    node        uuid NOT NULL,
+    created_at  timestamptz NOT NULL,
+    -- When it is forgotten.
+    expires_at  timestamptz NOT NULL
+);
+CREATE INDEX arrivals_client ON arrivals (client_id, id);
+CREATE INDEX arrivals_node ON arrivals (node);
+
+-- Folders whose files are imported as they come.
+CREATE TABLE watched_folders (
+    id          uuid PRIMARY KEY,
+    client_id   uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    path        bytea NOT NULL,
+    -- What the folder was when its files were seen last: an empty place to mount at is another.
+    device      bigint,
+    inode       bigint,
+    node        uuid NOT NULL,
+    created_at  timestamptz NOT NULL
+);
+CREATE UNIQUE INDEX watched_folders_path ON watched_folders (client_id, node, sha256(path));
 
 -- Who changed what: one hash chain for each client, written in the transaction of the change. It
 -- outlives what it tells of, so it refers to nothing.

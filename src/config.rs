@@ -16,6 +16,7 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use playout_domain::ClientId;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
@@ -107,8 +108,22 @@ pub enum LogFormat {
 #[serde(default, deny_unknown_fields)]
 pub struct MediaSettings {
     pub roots: Vec<PathBuf>,
+    pub client_roots: Vec<OneClientsRoots>,
     pub prepare_jobs: Count<0, 64>,
     pub prepare_on_import: bool,
+    pub max_file: Count<1024, 1_099_511_627_776>,
+    pub upload_expiry: Seconds<1, 2_592_000>,
+    pub fetch_time: Seconds<1, 86_400>,
+    pub allow_private_urls: bool,
+    pub watch_settle: Seconds<1, 3600>,
+}
+
+/// The folders of one client.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneClientsRoots {
+    pub client: ClientId,
+    pub roots: Vec<PathBuf>,
 }
 
 /// `[playout]`: how the output is made.
@@ -255,8 +270,14 @@ impl Default for MediaSettings {
     fn default() -> Self {
         Self {
             roots: vec![PathBuf::from("/")],
+            client_roots: Vec::new(),
             prepare_jobs: Count::of(0),
             prepare_on_import: true,
+            max_file: Count::of(107_374_182_400),
+            upload_expiry: Seconds::of(86_400),
+            fetch_time: Seconds::of(3_600),
+            allow_private_urls: false,
+            watch_settle: Seconds::of(5),
         }
     }
 }

@@ -8,6 +8,7 @@ use playout_domain::config::Policy;
 use playout_domain::disk::Thresholds;
 use playout_domain::media::Profile;
 use playout_domain::resources::Allowances;
+use playout_partners::download::Downloader;
 use playout_store::Store;
 
 use crate::alerts::{AlertsConfig, ErrorHandler};
@@ -16,9 +17,9 @@ use crate::disk::{Disk, DiskConfig};
 use crate::hub::Hub;
 use crate::integrity::Integrity;
 use crate::leases;
-use crate::library::{Library, LibraryConfig};
+use crate::library::{ClientRoots, Intake, Library, LibraryConfig, OWN_FILES};
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
-use crate::process::{Cgroups, Launcher, Roots, Tools};
+use crate::process::{Cgroups, Launcher, Tools};
 use crate::rtmp::RtmpSettings;
 use crate::stores::{self, Takers};
 use crate::telemetry::Telemetry;
@@ -40,8 +41,10 @@ pub struct AppConfig {
     pub policy: Policy,
     /// How channels are pushed to platforms.
     pub rtmp: RtmpSettings,
-    /// Folders that media may be imported and read from.
-    pub media_roots: Vec<PathBuf>,
+    /// Folders that media may be imported and read from: each client's.
+    pub media_roots: ClientRoots,
+    /// How files come in.
+    pub intake: Intake,
     /// Items prepared at the same time; at least one.
     pub prepare_jobs: usize,
     /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
@@ -95,19 +98,24 @@ impl App {
     /// # Errors
     /// One sentence saying what is in the way.
     pub async fn start(config: AppConfig, store: Store) -> Result<Self, StartError> {
+        let media = config.data_dir.join("media");
+        let own = media.join(OWN_FILES);
         let launcher = Launcher::new(config.tools.clone())
             .map_err(|error| StartError(format!("no thread can be started: {error}")))?
-            .reading_within(Roots::new(config.media_roots));
+            .reading_within(config.media_roots.all(&own));
         let hub = Arc::new(Hub::default());
         let telemetry = Telemetry::new(store.clone(), Arc::clone(&hub));
         let alerts = ErrorHandler::start(config.alerts, store.clone(), Arc::clone(&hub))
             .await
             .map_err(|error| StartError(format!("the alerts: {error}")))?;
         let library = LibraryConfig {
-            dir: config.data_dir.join("media"),
+            dir: media,
             parallel_prepares: config.prepare_jobs.max(1),
             default_profile: config.default_profile,
             allowances: config.allowances,
+            roots: config.media_roots,
+            downloader: Downloader::new(&config.rtmp.roots, config.intake.reach()),
+            intake: config.intake,
         };
         let (library, facts) =
             Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())

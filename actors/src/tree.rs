@@ -13,6 +13,7 @@
 //! ├─ alerts            what fails: written, told by webhook and mail; the history of channels
 //! ├─ disk              room on the disk: removes spool, pauses preparing, tells
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
+//! ├─ arrivals          files on their way into the library: what is fetched, watched, left over
 //! └─ channels          one_for_one, dynamic, stopped together
 //!     └─ channel …     10 restarts in 300 s, then parked and tried every 60 s; never a sibling's harm
 //! ```
@@ -84,6 +85,9 @@ pub const DISK: Row = permanent("disk", 1);
 /// The prepare queue.
 pub const LIBRARY: Row = permanent("library", 5);
 
+/// What is on its way into the library.
+pub const ARRIVALS: Row = permanent("arrivals", 2);
+
 /// The channels.
 pub const CHANNELS: Row = permanent("channels", 20);
 /// How channels are kept.
@@ -101,7 +105,7 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 10] = [
+pub const TABLE: [Row; 11] = [
     STORE_GUARD,
     LEASES,
     INTEGRITY,
@@ -111,6 +115,7 @@ pub const TABLE: [Row; 10] = [
     ALERTS,
     DISK,
     LIBRARY,
+    ARRIVALS,
     CHANNELS,
 ];
 
@@ -171,6 +176,7 @@ impl Tree {
         children.push(alerts.child());
         children.push(disk.child());
         children.push(library.child());
+        children.push(library.arrivals());
         children.push(channels.as_child(CHANNELS.restart, CHANNELS.shutdown));
         debug_assert!(
             children

@@ -2,7 +2,7 @@
 //! password.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use warp::http::Uri;
 
@@ -24,19 +24,31 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
         playout_store::urls::check_redis(url.reveal()).map_err(of("redis.url"))?;
     }
     level(&config.log.level).map_err(of("log.level"))?;
-    if config.media.roots.is_empty() {
-        return Err(("media.roots", "has to name one folder at least".to_owned()));
-    }
-    for root in &config.media.roots {
-        folder(root).map_err(of("media.roots"))?;
-        if !root.is_absolute() {
-            let sentence = format!("`{}` is not absolute", root.display());
-            return Err(("media.roots", sentence));
+    roots(&config.media.roots).map_err(of("media.roots"))?;
+    let named = &config.media.client_roots;
+    for (at, one) in named.iter().enumerate() {
+        roots(&one.roots).map_err(of("media.client_roots"))?;
+        if named[..at].iter().any(|other| other.client == one.client) {
+            let sentence = format!("names the client {} twice", one.client);
+            return Err(("media.client_roots", sentence));
         }
     }
     folder(&config.rtmp.authorities).map_err(of("rtmp.authorities"))?;
     config.disk.check()?;
     config.alerts.smtp.check()
+}
+
+fn roots(roots: &[PathBuf]) -> Result<(), String> {
+    if roots.is_empty() {
+        return Err("has to name one folder at least".to_owned());
+    }
+    for root in roots {
+        folder(root)?;
+        if !root.is_absolute() {
+            return Err(format!("`{}` is not absolute", root.display()));
+        }
+    }
+    Ok(())
 }
 
 fn folder(path: &Path) -> Result<(), String> {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use playout_actors::library::{ClientRoots, Intake};
 use playout_actors::process::{Cgroups, Tools};
 use playout_actors::rtmp::{FarEndSettings, RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
@@ -134,12 +135,14 @@ pub(super) fn app(
         },
         policy: policy(&config.rtmp),
         rtmp: rtmp(&config.rtmp)?,
-        media_roots: config
-            .media
-            .roots
-            .iter()
-            .map(|root| resolved(root))
-            .collect(),
+        media_roots: media_roots(&config.media),
+        intake: Intake {
+            expiry: config.media.upload_expiry.duration(),
+            largest: config.media.max_file.get() as u64,
+            fetch_time: config.media.fetch_time.duration(),
+            allow_private: config.media.allow_private_urls,
+            settle: config.media.watch_settle.duration(),
+        },
         prepare_jobs: match config.media.prepare_jobs.get() {
             0 => (processors() / 2).max(1),
             jobs => jobs,
@@ -153,6 +156,14 @@ pub(super) fn app(
         disk: config.disk.thresholds(),
         alerts,
     })
+}
+
+/// Where each client's media may lie.
+fn media_roots(config: &config::MediaSettings) -> ClientRoots {
+    let folders = |roots: &[PathBuf]| roots.iter().map(|root| resolved(root)).collect();
+    let named = config.client_roots.iter();
+    let named = named.map(|one| (one.client, folders(&one.roots)));
+    ClientRoots::new(folders(&config.roots), named)
 }
 
 fn policy(config: &config::RtmpSettings) -> Policy {
@@ -260,6 +271,7 @@ pub(super) fn facade(config: &Config, data_dir: &Path, bound: SocketAddr) -> fac
         },
         public_url: config.public_url(bound),
         data_dir: data_dir.to_owned(),
+        max_file: config.media.max_file.get() as u64,
         heartbeat: config.sse.heartbeat.duration(),
         max_streams: config.sse.max_streams.get(),
         patience: config.http.write_timeout.duration(),

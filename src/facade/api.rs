@@ -10,7 +10,8 @@ use std::sync::Arc;
 use playout_actors::App;
 use playout_domain::lifecycle::Operation;
 use playout_domain::{
-    AlertId, AlertRouteId, ChannelId, DeliveryId, DestinationId, MediaId, SlotId,
+    AlertId, AlertRouteId, ArrivalId, ChannelId, DeliveryId, DestinationId, MediaId, SlotId,
+    WatchedFolderId,
 };
 use playout_store::{Principal, Server, StoreError};
 use serde_json::Value;
@@ -23,6 +24,7 @@ use super::request::Request;
 use super::schedule::{self, Part};
 use super::{
     Facade, alert_routes, alerts, answer, channels, destinations, events, media, readiness, tokens,
+    uploads, watched,
 };
 
 /// A path of the API.
@@ -55,6 +57,13 @@ pub enum Resource {
     MediaLibrary,
     Media(MediaId),
     Thumbnail(MediaId),
+    Uploads,
+    Upload(ArrivalId),
+    Imports,
+    Import(ArrivalId),
+    WatchedFolders,
+    WatchedFolder(WatchedFolderId),
+    Storage,
     Tokens,
     Platforms,
     Events,
@@ -110,6 +119,13 @@ impl Resource {
                 Self::RetryDelivery(self::id(id, "alert delivery")?)
             }
             ["media"] => Self::MediaLibrary,
+            ["media", "uploads"] => Self::Uploads,
+            ["media", "uploads", id] => Self::Upload(self::id(id, "upload")?),
+            ["media", "imports"] => Self::Imports,
+            ["media", "imports", id] => Self::Import(self::id(id, "import")?),
+            ["media", "watched"] => Self::WatchedFolders,
+            ["media", "watched", id] => Self::WatchedFolder(self::id(id, "watched folder")?),
+            ["media", "storage"] => Self::Storage,
             ["media", id] => Self::Media(self::id(id, "media item")?),
             ["media", id, "thumbnail"] => Self::Thumbnail(self::id(id, "media item")?),
             ["tokens"] => Self::Tokens,
@@ -122,14 +138,19 @@ impl Resource {
     /// The methods it takes, besides `HEAD` and `OPTIONS`.
     pub fn methods(&self) -> &'static [Method] {
         match self {
-            Self::Channels | Self::MediaLibrary | Self::Destinations(_) | Self::AlertRoutes => {
-                &[Method::GET, Method::POST]
-            }
-            Self::Channel(_) | Self::Destination(..) | Self::AlertRoute(_) => {
-                &[Method::GET, Method::PATCH, Method::DELETE]
-            }
+            Self::Channels
+            | Self::MediaLibrary
+            | Self::WatchedFolders
+            | Self::Destinations(_)
+            | Self::AlertRoutes => &[Method::GET, Method::POST],
+            Self::Channel(_)
+            | Self::Destination(..)
+            | Self::AlertRoute(_)
+            | Self::Media(_)
+            | Self::Upload(_) => &[Method::GET, Method::PATCH, Method::DELETE],
             Self::Operation(..)
             | Self::Validate(..)
+            | Self::Uploads
             | Self::Tokens
             | Self::Acknowledge(_)
             | Self::AlertRouteTest(_)
@@ -140,7 +161,7 @@ impl Resource {
             Self::Schedule(..) => &[Method::GET, Method::PUT],
             Self::Slot(..) => &[Method::GET, Method::PATCH, Method::DELETE],
             Self::Play(_) => &[Method::POST],
-            Self::Media(_) => &[Method::GET, Method::DELETE],
+            Self::Import(_) | Self::WatchedFolder(_) => &[Method::GET, Method::DELETE],
             Self::Status(_)
             | Self::Health(_)
             | Self::Processes(_)
@@ -152,6 +173,8 @@ impl Resource {
             | Self::Alert(_)
             | Self::AlertDeliveries
             | Self::Thumbnail(_)
+            | Self::Storage
+            | Self::Imports
             | Self::Platforms
             | Self::Events => &[Method::GET],
         }
@@ -159,6 +182,11 @@ impl Resource {
 }
 
 impl Resource {
+    /// Whether it speaks the protocol of uploads.
+    fn is_upload(&self) -> bool {
+        matches!(self, Self::Uploads | Self::Upload(_))
+    }
+
     /// Whether `method` changes something that has to be in the database at once. To start, stop and
     /// restart a channel is recorded elsewhere while it is away; to test a destination changes nothing.
     fn is_change(&self, method: &Method) -> bool {
@@ -243,10 +271,14 @@ pub(super) async fn answer(facade: Arc<Facade>, request: Request) -> Result<Resp
     let resource = Resource::at(request.segments().get(2..).unwrap_or_default())?;
     let method = match method(&request, resource.methods())? {
         Asked::For(method) => method,
+        Asked::Options(response) if resource.is_upload() => {
+            return Ok(uploads::options(&facade, response));
+        }
         Asked::Options(response) => return Ok(response),
     };
     let app = facade.app()?.clone();
-    task(async move {
+    let is_upload = resource.is_upload();
+    let answered = task(async move {
         let who = authenticate(&app, &request).await?;
         if resource.is_change(&method) {
             app.store
@@ -265,7 +297,13 @@ pub(super) async fn answer(facade: Arc<Facade>, request: Request) -> Result<Resp
         )
         .await
     })
-    .await
+    .await;
+    if is_upload {
+        return Ok(uploads::spoken(
+            answered.unwrap_or_else(Problem::into_response),
+        ));
+    }
+    answered
 }
 
 /// 503 at once: nobody waits for a database that is known to be away.
@@ -369,8 +407,21 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::MediaLibrary if reads => media::list(call).await,
         Resource::MediaLibrary => media::import(call).await,
         Resource::Media(id) if reads => media::get(call, id).await,
+        Resource::Media(id) if method == Method::PATCH => media::update(call, id).await,
         Resource::Media(id) => media::delete(call, id).await,
         Resource::Thumbnail(id) => media::thumbnail(call, id).await,
+        Resource::Uploads => uploads::create(call).await,
+        Resource::Upload(id) if reads => uploads::look(call, id).await,
+        Resource::Upload(id) if method == Method::PATCH => uploads::write(call, id).await,
+        Resource::Upload(id) => uploads::end(call, id).await,
+        Resource::Imports => media::imports(call).await,
+        Resource::Import(id) if reads => media::an_import(call, id).await,
+        Resource::Import(id) => media::end_import(call, id).await,
+        Resource::WatchedFolders if reads => watched::list(&call),
+        Resource::WatchedFolders => watched::add(call).await,
+        Resource::WatchedFolder(id) if reads => watched::get(&call, id),
+        Resource::WatchedFolder(id) => watched::remove(call, id).await,
+        Resource::Storage => media::storage(call).await,
         Resource::Tokens => tokens::create(call).await,
         Resource::Platforms => destinations::platforms(&call),
         Resource::Events => events::subscribe(call).await,

@@ -4,26 +4,48 @@ use std::path::Path;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use playout_domain::MediaId;
+use playout_actors::library::MediaView;
 use playout_domain::violation::{Fields, Violations};
+use playout_domain::{ArrivalId, Details, MediaId, MediaStatus};
+use playout_store::{MediaCursor, MediaQuery, MediaSort};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use warp::http::{StatusCode, header};
 use warp::reply::Response;
 
 use super::answer;
 use super::api::Call;
+use super::channels::MERGE_PATCH;
 use super::page::Page;
 use super::problem::Problem;
-use super::representation::Representation;
+use super::representation::{Representation, if_match};
 
-/// `POST /media {"path": "/a/file/or/folder"}`: a report of what was accepted and what refused.
+/// What `POST /media` is asked to import.
+#[derive(Debug, PartialEq)]
+enum Wanted {
+    /// A file or a folder.
+    Path(String),
+    /// A URL, and what is said about the item.
+    Url(String, Details),
+}
+
+/// `POST /media {"path": "/a/file/or/folder"}`: a report of what was accepted and what refused; 201 when something is
+/// new, 200 when all of it was there already; 422 with every reason when nothing was accepted.
 ///
-/// 201 when something is new, 200 when all of it was there already; 422 with every reason when
-/// nothing was accepted.
+/// `POST /media {"url": "https://…"}`: 202, and where it is told how far it is.
 pub(super) async fn import(mut call: Call) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let body = call.json(&["application/json"]).await?;
-    let path = path_of(&body).map_err(|violations| Problem::invalid(&violations.0))?;
+    let path = match wanted(&body).map_err(|violations| Problem::invalid(&violations.0))? {
+        Wanted::Path(path) => path,
+        Wanted::Url(url, details) => {
+            let begun = call.app.library.fetch(&call.who, &url, details).await?;
+            let location = format!("/api/v1/media/imports/{}", begun.arrival.id);
+            let mut response = answer::created(&location, &begun.arrival.to_json(begun.offset))?;
+            *response.status_mut() = StatusCode::ACCEPTED;
+            return Ok(response);
+        }
+    };
     let began = Timestamp::now();
     let report = call.app.library.import(&call.who, Path::new(&path)).await?;
     if report.accepted.is_empty() {
@@ -45,20 +67,82 @@ pub(super) async fn import(mut call: Call) -> Result<Response, Problem> {
     answer::created(&location, &answered)
 }
 
+/// `GET /media?q=&tag=&status=&sort=`: without any of these it is answered from memory, also while the database is away.
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let page = Page::<MediaId>::of(&call.request)?;
-    let fetched = call
-        .app
-        .library
-        .list(&call.who, page.after, page.fetch())
-        .await?;
-    let (items, next) = page.cut(fetched, |view| view.item.id);
-    answer::page(items.iter().map(|view| view.to_json()).collect(), next)
+    let [q, tag, status, sort, limit, cursor] = call
+        .request
+        .query(["q", "tag", "status", "sort", "limit", "cursor"])?;
+    let query = query(q, tag, status, sort)?;
+    let library = &call.app.library;
+    if query.is_plain() {
+        let page = Page::<MediaId>::read(limit, cursor)?;
+        let fetched = library.list(&call.who, page.after, page.fetch()).await?;
+        let (items, next) = page.cut(fetched, |view| view.item.id);
+        return answer::page(items.iter().map(|view| view.to_json()).collect(), next);
+    }
+    let page = Page::<MediaCursor>::read(limit, cursor)?;
+    let query = MediaQuery {
+        after: page.after.clone(),
+        limit: u32::try_from(page.fetch()).unwrap_or(u32::MAX),
+        ..query
+    };
+    let fetched = library.search(&call.who, query).await?;
+    let (items, next) = page.cut(fetched, |(_, cursor)| cursor.clone());
+    answer::page(items.iter().map(|(view, _)| view.to_json()).collect(), next)
+}
+
+fn query(
+    q: Option<String>,
+    tag: Option<String>,
+    status: Option<String>,
+    sort: Option<String>,
+) -> Result<MediaQuery, Problem> {
+    let words = q.map(|q| MediaQuery::words_of(&q));
+    if words.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Problem::bad_request(
+            "`q` has to hold a word: letters or digits.",
+        ));
+    }
+    let status = status.map(|status| status.parse::<MediaStatus>());
+    let status = status.transpose().map_err(|_| {
+        let known = MediaStatus::ALL.map(MediaStatus::name).join(", ");
+        Problem::bad_request(format!("`status` has to be one of {known}."))
+    })?;
+    let sort = sort.map(|sort| sort.parse::<MediaSort>()).transpose();
+    if tag.as_ref().is_some_and(|tag| tag.contains('\0')) {
+        return Err(Problem::bad_request("`tag` holds a null character."));
+    }
+    Ok(MediaQuery {
+        words: words.unwrap_or_default(),
+        tag: tag.map(|tag| tag.trim().to_lowercase()),
+        status,
+        sort: sort.map_err(Problem::bad_request)?.unwrap_or_default(),
+        ..MediaQuery::default()
+    })
 }
 
 pub(super) async fn get(call: Call, id: MediaId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    answer::ok(&call.app.library.get(&call.who, id).await?.to_json())
+    one(&call.app.library.get(&call.who, id).await?)
+}
+
+pub(super) async fn update(mut call: Call, id: MediaId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let version = if_match(&call.request)?;
+    let patch = call.json(MERGE_PATCH).await?;
+    one(&call
+        .app
+        .library
+        .edit(&call.who, id, &patch, version)
+        .await?)
+}
+
+/// The version of what is said about it is the tag that `If-Match` takes.
+fn one(view: &MediaView) -> Result<Response, Problem> {
+    let mut response = answer::ok(&view.to_json())?;
+    let version = format!("\"{}\"", view.item.version);
+    answer::set(&mut response, header::ETAG, &version);
+    Ok(response)
 }
 
 pub(super) async fn delete(call: Call, id: MediaId) -> Result<Response, Problem> {
@@ -79,6 +163,41 @@ pub(super) async fn thumbnail(call: Call, id: MediaId) -> Result<Response, Probl
     picture.answer(&call.request)
 }
 
+/// `GET /media/imports`: imports by URL, those that have ended for a day.
+pub(super) async fn imports(call: Call) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let views = call.app.library.fetches(&call.who).await?;
+    let items: Vec<Value> = views
+        .iter()
+        .map(|view| view.arrival.to_json(view.offset))
+        .collect();
+    answer::ok(&json!({ "items": items }))
+}
+
+pub(super) async fn an_import(call: Call, id: ArrivalId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let view = call.app.library.fetched(&call.who, id).await?;
+    answer::ok(&view.arrival.to_json(view.offset))
+}
+
+pub(super) async fn end_import(call: Call, id: ArrivalId) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    call.app.library.end_fetch(&call.who, id).await?;
+    Ok(answer::nothing())
+}
+
+/// `GET /media/storage`: what the client of the token uses of its plan.
+pub(super) async fn storage(call: Call) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let storage = call.app.library.storage(&call.who).await?;
+    answer::ok(&json!({
+        "items": storage.items,
+        "usedBytes": storage.used,
+        "arrivingBytes": storage.arriving,
+        "allowedBytes": storage.allowed,
+    }))
+}
+
 /// A strong tag of bytes that have no version.
 fn tag(bytes: &Bytes) -> String {
     let digest = Sha256::digest(bytes);
@@ -90,16 +209,36 @@ fn tag(bytes: &Bytes) -> String {
     format!("\"{hex}\"")
 }
 
-fn path_of(body: &Value) -> Result<String, Violations> {
+fn wanted(body: &Value) -> Result<Wanted, Violations> {
     let mut violations = Violations::default();
     let mut fields = Fields::open(body, "", &mut violations);
-    let path = fields.required_parsed("path", |text| match text {
+    let by_url = fields.value("url").is_some();
+    let path = |text: &str| match text {
         text if !text.starts_with('/') => Err("a path has to be absolute, from / on"),
         text if text.contains('\0') => Err("a path holds no null character"),
         text => Ok(text.to_owned()),
-    });
+    };
+    let wanted = if by_url {
+        let url = fields.required_text("url").unwrap_or_default().to_owned();
+        let details = fields
+            .value("details")
+            .map_or(Ok(Details::default()), Details::parse);
+        if fields.value("path").is_some() {
+            fields.refuse("path", "a path and a url are not imported at once");
+        }
+        let details = details.unwrap_or_else(|wrong| {
+            for violation in wrong.0 {
+                let pointer = format!("/details{}", violation.pointer);
+                fields.violations().add(pointer, violation.message);
+            }
+            Details::default()
+        });
+        Wanted::Url(url, details)
+    } else {
+        Wanted::Path(fields.required_parsed("path", path).unwrap_or_default())
+    };
     fields.finish();
-    violations.or(path.unwrap_or_default())
+    violations.or(wanted)
 }
 
 /// Why nothing was accepted, file by file.
@@ -121,8 +260,8 @@ mod tests {
     #[test]
     fn a_path_is_absolute_and_alone() {
         assert_eq!(
-            path_of(&json!({ "path": "/films/a b.mp4" })),
-            Ok("/films/a b.mp4".to_owned())
+            wanted(&json!({ "path": "/films/a b.mp4" })),
+            Ok(Wanted::Path("/films/a b.mp4".to_owned()))
         );
         for bad in [
             json!({}),
@@ -130,9 +269,12 @@ mod tests {
             json!({ "path": "/a\0b" }),
             json!({ "path": 1 }),
             json!({ "path": "/a", "url": "http://a" }),
+            json!({ "path": "/a", "details": {} }),
+            json!({ "url": 7 }),
+            json!({ "url": "http://a", "details": { "season": -1 } }),
             json!("/a"),
         ] {
-            assert!(path_of(&bad).is_err(), "{bad}");
+            assert!(wanted(&bad).is_err(), "{bad}");
         }
     }
 }

@@ -29,7 +29,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod uploads;
 mod watch;
+mod watched;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -54,6 +56,8 @@ pub struct Settings {
     pub public_url: String,
     /// The folder of everything the daemon owns; its disk needs room.
     pub data_dir: PathBuf,
+    /// Bytes of an upload at most.
+    pub max_file: u64,
     /// How often an idle event stream sends a comment.
     pub heartbeat: Duration,
     /// Most event streams at once.

@@ -21,7 +21,7 @@ pub(super) struct Page<I> {
     limit: usize,
 }
 
-impl<I: FromStr + Display + Copy> Page<I> {
+impl<I: FromStr + Display> Page<I> {
     /// Reads the query, which holds nothing else.
     ///
     /// # Errors

@@ -188,6 +188,37 @@ impl Problem {
         .header(header::CONNECTION, "close")
     }
 
+    /// 413: an upload may have `limit` bytes.
+    pub fn upload_too_large(limit: u64) -> Self {
+        let detail = format!("The upload may have {limit} bytes at most.");
+        Self::new(Kind::BodyTooLarge, detail).member("limit", limit)
+    }
+
+    /// 409: the piece does not begin where the upload ends.
+    pub fn upload_offset(current: u64) -> Self {
+        let detail = format!("The upload has {current} bytes; the next piece begins there.");
+        Self::conflict("offset", detail).member("offset", current)
+    }
+
+    /// 460: a piece is not what its checksum says.
+    pub fn checksum_mismatch() -> Self {
+        let detail = "The piece is not what its checksum says; none of it was kept.";
+        Self::new(Kind::ChecksumMismatch, detail)
+    }
+
+    /// 507: there is no room on the daemon's disk.
+    pub fn no_room() -> Self {
+        Self::new(
+            Kind::NoRoom,
+            "There is no room for it on the daemon's disk.",
+        )
+    }
+
+    /// 412: the client speaks another version of the protocol of uploads.
+    pub fn upload_protocol(detail: &str) -> Self {
+        Self::new(Kind::PreconditionFailed, detail)
+    }
+
     /// 415: `accepted` are the media types that this route takes.
     pub fn unsupported_media_type(detail: impl Into<String>, accepted: &[&str]) -> Self {
         Self::new(Kind::UnsupportedMediaType, detail).header(header::ACCEPT, &accepted.join(", "))

@@ -126,7 +126,20 @@ impl Request {
         })
     }
 
-    fn check_type(&self, accepted: &[&str]) -> Result<(), Problem> {
+    /// The next bytes of the body; nothing at its end.
+    ///
+    /// # Errors
+    /// 408 when nothing comes for `idle`, 400 when the body breaks off.
+    pub async fn chunk(&mut self, idle: Duration) -> Result<Option<Bytes>, Problem> {
+        match timeout_at(Instant::now() + idle, self.body.next()).await {
+            Err(_) => Err(Problem::body_timeout(idle)),
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+            Ok(Some(Err(_))) => Err(Problem::bad_request("The body broke off.")),
+        }
+    }
+
+    pub(super) fn check_type(&self, accepted: &[&str]) -> Result<(), Problem> {
         let given = self.header(header::CONTENT_TYPE).unwrap_or_default();
         let essence = given.split(';').next().unwrap_or_default().trim();
         if !accepted.iter().any(|a| essence.eq_ignore_ascii_case(a)) {
@@ -178,7 +191,7 @@ impl Request {
 
     /// Reads on for a little, so that a client still sending sees the answer and not a reset.
     /// A client that asked first (`Expect: 100-continue`) is not waited for.
-    async fn discard(&mut self, limits: BodyLimits) {
+    pub(super) async fn discard(&mut self, limits: BodyLimits) {
         if self.headers.contains_key(header::EXPECT) {
             return;
         }

@@ -86,8 +86,13 @@ impl Daemon {
         whole: bool,
     ) -> Self {
         let config = data.with_extension("toml");
-        let own = "[http]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n[media]\nprepare_on_import = false\n";
-        std::fs::write(&config, format!("{settings}\n{own}")).expect("writes the configuration");
+        let own = "[http]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
+        let media = match settings.contains("[media]") {
+            true => "",
+            false => "[media]\nprepare_on_import = false\n",
+        };
+        std::fs::write(&config, format!("{settings}\n{own}{media}"))
+            .expect("writes the configuration");
         let log = File::options()
             .create(true)
             .append(true)

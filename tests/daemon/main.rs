@@ -17,6 +17,7 @@ mod viewer;
 mod alerts;
 mod api;
 mod browser;
+mod coming_in;
 mod damage;
 mod far_end;
 #[path = "../faults/mod.rs"]
@@ -35,3 +36,4 @@ mod rtmp;
 mod schedule;
 mod stores;
 mod storm;
+mod uploads;

@@ -57,6 +57,14 @@ pub mod kind {
     pub const MEDIA_FAILED: &str = "media.failed";
     /// A file was not accepted into the library.
     pub const MEDIA_REFUSED: &str = "media.refused";
+    /// What is said about an item was changed.
+    pub const MEDIA_CHANGED: &str = "media.changed";
+    /// The file of an item is gone from a watched folder.
+    pub const MEDIA_MISSING: &str = "media.missing";
+    /// A watched folder cannot be seen any more.
+    pub const FOLDER_MISSING: &str = "folder.missing";
+    /// A watched folder is there again.
+    pub const FOLDER_FOUND: &str = "folder.found";
     /// An item was deleted from the library.
     pub const MEDIA_DELETED: &str = "media.deleted";
     /// The audit was tampered with.

@@ -83,6 +83,34 @@ impl Catalogue {
         self.put_in(known);
     }
 
+    /// Changes an item; the store is to be told.
+    pub(super) fn change(&mut self, media: MediaId, change: impl FnOnce(&mut MediaItem)) {
+        if let Some(known) = self.items.get_mut(&media) {
+            change(&mut known.item);
+            self.unsaved.insert(media);
+        }
+    }
+
+    /// The file of an item is now at `path`, and is there.
+    pub(super) fn relocate(&mut self, media: MediaId, path: PathBuf) {
+        let Some(known) = self.items.get_mut(&media) else {
+            return;
+        };
+        let item = &mut known.item;
+        self.paths.remove(&(item.client_id, item.path.clone()));
+        self.paths.insert((item.client_id, path.clone()), media);
+        item.path = path;
+        item.missing_since = None;
+        self.unsaved.insert(media);
+    }
+
+    /// The items of a client whose files are in `folder`, also deeper.
+    pub(super) fn within(&self, client: ClientId, folder: &Path) -> Vec<MediaItem> {
+        let items = self.items.values().map(|known| &known.item);
+        let within = items.filter(|item| item.client_id == client && item.path.starts_with(folder));
+        within.cloned().collect()
+    }
+
     /// Forgets an item; the jobs that work on it end.
     pub(super) fn remove(&mut self, media: MediaId) -> Option<Known> {
         self.unsaved.remove(&media);

@@ -6,6 +6,9 @@
 //! prepared/<profile>/<id>.idx   its index; written last, so that its presence says complete
 //! thumbnails/<id>.jpg
 //! findings/<id>.json            what ffprobe found, and in which file
+//! uploads/<id>                  a file on its way, and how far it is
+//! uploads/<id>.piece            where the piece began that counts only as a whole
+//! library/<client>/<id>/<name>  a file that was sent to the library, and is an item's
 //! *.part                        not complete: removed at the next start
 //! ```
 
@@ -18,16 +21,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use playout_domain::ids::MediaId;
+use playout_domain::ids::{ArrivalId, MediaId};
 use playout_domain::media::{MediaItem, Profile};
 use playout_media::index::GopIndex;
 use playout_media::probe::Probed;
-use playout_store::Rendition;
+use playout_store::{Arrival, Rendition};
 use serde::{Deserialize, Serialize};
 
-use super::Prepared;
 use super::catalogue::Catalogue;
 use super::known::Findings;
+use super::{OWN_FILES, Prepared};
 
 /// What a file that is being written is called, after its name.
 const PART: &str = "part";
@@ -74,10 +77,15 @@ pub(super) struct Files {
 impl Files {
     /// Makes the folders that are missing.
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
-        for folder in ["prepared", "thumbnails", "findings"] {
+        for folder in ["prepared", "thumbnails", "findings", "uploads", OWN_FILES] {
             fs::create_dir_all(dir.join(folder))?;
         }
         Ok(Self { dir: Arc::new(dir) })
+    }
+
+    /// The folder itself.
+    pub(super) fn dir(&self) -> PathBuf {
+        self.dir.to_path_buf()
     }
 
     pub(super) fn prepared(&self, media: MediaId, profile: &Profile) -> PathBuf {
@@ -85,6 +93,44 @@ impl Files {
             .join("prepared")
             .join(profile.key())
             .join(format!("{media}.ts"))
+    }
+
+    /// Where the bytes of an arrival come to.
+    pub(super) fn upload(&self, id: ArrivalId) -> PathBuf {
+        self.dir.join("uploads").join(id.to_string())
+    }
+
+    /// Where it says where a piece began that counts only as a whole.
+    pub(super) fn piece(&self, id: ArrivalId) -> PathBuf {
+        self.dir.join("uploads").join(format!("{id}.piece"))
+    }
+
+    /// Where an arrival is kept that is all there.
+    pub(super) fn own(&self, arrival: &Arrival) -> PathBuf {
+        let folder = self.dir.join(OWN_FILES).join(arrival.client_id.to_string());
+        folder.join(arrival.id.to_string()).join(&arrival.name)
+    }
+
+    /// Removes the bytes of uploads that nobody knows of any more. Blocks.
+    pub(super) fn remove_stray_uploads(&self, known: &HashSet<ArrivalId>) {
+        for file in entries(&self.dir.join("uploads")) {
+            let id = file.file_stem().and_then(OsStr::to_str);
+            let id = id.and_then(|id| id.parse().ok());
+            if id.is_some_and(|id| !known.contains(&id)) {
+                remove(&file);
+            }
+        }
+    }
+
+    /// Removes an item's file where it is the library's own. Blocks.
+    pub(super) fn remove_own(&self, file: &Path) {
+        if file.starts_with(self.dir.join(OWN_FILES)) {
+            remove(file);
+            if let Some(folder) = file.parent() {
+                // Nothing else is in it.
+                let _ = fs::remove_dir(folder);
+            }
+        }
     }
 
     fn thumbnail(&self, media: MediaId) -> PathBuf {

@@ -1,12 +1,15 @@
 //! Import: files are found, examined, judged, and accepted or refused with a sentence.
 //!
 //! Idempotent: a file of a client is one item. Imported again unchanged, the item is answered as it
-//! is; changed, it is examined anew and stays the same item.
+//! is; changed, it is examined anew and stays the same item. A file with the content of one that the client has is
+//! that item, wherever it lies.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use playout_domain::Details;
+use playout_domain::details::MAX_TITLE;
 use playout_domain::ids::MediaId;
 use playout_domain::media::{MediaItem, MediaStatus};
 use playout_domain::violation::Violations;
@@ -21,9 +24,6 @@ use super::known::Findings;
 use super::{Inner, LibraryFact, walk};
 use crate::error::OpError;
 use crate::hub::kind;
-
-/// Longest title.
-const TITLE: usize = 200;
 
 /// A file that was not accepted, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +43,31 @@ pub struct ImportReport {
     pub refused: Vec<RefusedFile>,
 }
 
-/// What became of one file.
+/// A file that is to become an item.
+pub(super) struct Arrived {
+    pub(super) path: PathBuf,
+    /// What is said about it by whoever brings it.
+    pub(super) said: Details,
+    pub(super) hash: Hash,
+}
+
+/// When the digest of a file is taken: that reads all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hash {
+    /// Where the client has another of its size.
+    WhereNeeded,
+    Always,
+}
+
+/// What became of a file.
+pub(super) enum Taken {
+    New(Box<MediaItem>),
+    /// The client has what is in it already.
+    Known(Box<MediaItem>),
+    Refused(RefusedFile),
+}
+
+/// What became of one file of an import.
 enum Outcome {
     Accepted(Box<MediaItem>),
     Refused(RefusedFile),
@@ -55,7 +79,7 @@ impl Inner {
         who: &Principal,
         path: &Path,
     ) -> Result<ImportReport, OpError> {
-        let (wanted, roots) = (path.to_owned(), self.launcher.roots().clone());
+        let (wanted, roots) = (path.to_owned(), self.roots.of(who.client));
         let found = tokio::task::spawn_blocking(move || walk::find(&wanted, &roots)).await;
         let found = found
             .map_err(OpError::internal)?
@@ -101,20 +125,29 @@ impl Inner {
         if let Some(item) = self.unchanged(who, &file).await {
             return Ok(Outcome::Accepted(Box::new(item)));
         }
-        match self.examine(&file).await {
-            Ok((findings, judged)) => {
-                let item = self.accept(who, file, findings, judged).await?;
-                Ok(Outcome::Accepted(Box::new(item)))
-            }
-            Err(NotAccepted::Refused(reason)) => {
-                Ok(Outcome::Refused(RefusedFile { path: file, reason }))
-            }
+        let arrival = Arrived {
+            path: file,
+            said: Details::default(),
+            hash: Hash::WhereNeeded,
+        };
+        match self.take(who, arrival).await? {
+            Taken::New(item) | Taken::Known(item) => Ok(Outcome::Accepted(item)),
+            Taken::Refused(file) => Ok(Outcome::Refused(file)),
+        }
+    }
+
+    /// Takes a file into the library that is not there as it is: looks into it, compares it with what the client has.
+    pub(super) async fn take(&self, who: &Principal, arrived: Arrived) -> Result<Taken, OpError> {
+        let path = arrived.path.clone();
+        match self.examine(&path).await {
+            Ok((findings, judged)) => self.accept(who, arrived, findings, judged).await,
+            Err(NotAccepted::Refused(reason)) => Ok(Taken::Refused(RefusedFile { path, reason })),
             Err(NotAccepted::Failed(reason)) => Err(OpError::unavailable(reason)),
         }
     }
 
     /// The item of a file that is as it was when it was examined.
-    async fn unchanged(&self, who: &Principal, file: &Path) -> Option<MediaItem> {
+    pub(super) async fn unchanged(&self, who: &Principal, file: &Path) -> Option<MediaItem> {
         let (id, known) = self.read(|catalogue| {
             let known = catalogue.by_path(who.client, file)?;
             Some((known.item.id, known.findings.as_ref()?.stamp))
@@ -131,18 +164,38 @@ impl Inner {
     async fn accept(
         &self,
         who: &Principal,
-        path: PathBuf,
+        arrived: Arrived,
         findings: Findings,
         judged: Judged,
-    ) -> Result<MediaItem, OpError> {
+    ) -> Result<Taken, OpError> {
+        let Arrived { path, said, hash } = arrived;
+        let size = findings.probed.size;
+        // Two files of one size at once: the second sees what became of the first.
+        let _turn = self.sizes.turn(who.client, size).await;
+        let mut sha256 = None;
+        let known_path = self.read(|catalogue| catalogue.by_path(who.client, &path).is_some());
+        if !known_path {
+            let same_size = self.store.media_of_size(who.client, size).await?;
+            if hash == Hash::Always || !same_size.is_empty() {
+                sha256 = Some(self.digest(&path).await.map_err(OpError::unavailable)?);
+            }
+            if let Some(twin) = self.twin(&same_size, &findings, sha256).await {
+                return Ok(Taken::Known(Box::new(self.found_again(twin, path).await?)));
+            }
+        }
         let now = Timestamp::now();
         let item = MediaItem {
             id: MediaId::from(uuid::Uuid::now_v7()),
             client_id: who.client,
             title: String::new(),
+            details: Details::default(),
+            edited: said.named(),
+            version: 1,
+            sha256,
+            missing_since: None,
             path,
             duration: judged.duration,
-            size: findings.probed.size,
+            size,
             probe: None,
             status: MediaStatus::Preparing,
             reason: None,
@@ -150,23 +203,32 @@ impl Inner {
             created_at: now,
             updated_at: now,
         };
-        let item = described(item, &findings, judged);
-        match self.store.insert_media(who, &item).await? {
-            Inserted::New => self.add(item, findings).await,
+        let item = MediaItem {
+            details: said,
+            ..item
+        };
+        let sidecar = self.sidecar(&item).await;
+        let item = described(item, &findings, judged, sidecar);
+        let item = match self.store.insert_media(who, &item).await? {
+            Inserted::New => self.add(item, findings).await?,
             Inserted::Existing(known) => {
-                let (id, created_at, client_id) = (known.id, known.created_at, known.client_id);
-                self.replace(
-                    MediaItem {
-                        id,
-                        created_at,
-                        client_id,
-                        ..item
+                let item = MediaItem {
+                    id: known.id,
+                    created_at: known.created_at,
+                    client_id: known.client_id,
+                    version: known.version + 1,
+                    details: known.details.refreshed(item.details, &known.edited),
+                    title: match known.edited.iter().any(|name| name == "title") {
+                        true => known.title,
+                        false => item.title,
                     },
-                    findings,
-                )
-                .await
+                    edited: known.edited,
+                    ..item
+                };
+                self.replace(item, findings).await?
             }
-        }
+        };
+        Ok(Taken::New(Box::new(item)))
     }
 
     async fn add(&self, item: MediaItem, findings: Findings) -> Result<MediaItem, OpError> {
@@ -219,10 +281,19 @@ impl Inner {
     }
 }
 
-/// An item as its file was found to be; nothing of that is prepared.
-pub(super) fn described(item: MediaItem, findings: &Findings, judged: Judged) -> MediaItem {
+/// An item as its file was found to be, and as its sidecar says; nothing of that is prepared.
+pub(super) fn described(
+    item: MediaItem,
+    findings: &Findings,
+    judged: Judged,
+    sidecar: Details,
+) -> MediaItem {
+    let named = Details {
+        title: Some(title(&item.path)),
+        ..Details::default()
+    };
+    let found = sidecar.or(judged.details).or(named);
     MediaItem {
-        title: title(&judged, &item.path),
         duration: judged.duration,
         size: findings.probed.size,
         probe: Some(judged.summary),
@@ -230,21 +301,18 @@ pub(super) fn described(item: MediaItem, findings: &Findings, judged: Judged) ->
         reason: None,
         damage: Vec::new(),
         updated_at: Timestamp::now(),
-        ..item
+        ..item.described(found)
     }
 }
 
-/// The title that the file gives itself, else its name.
-fn title(judged: &Judged, path: &Path) -> String {
-    let name = || {
-        path.file_stem()
-            .unwrap_or(path.as_os_str())
-            .to_string_lossy()
-            .into_owned()
-    };
-    let title = judged.title.clone().unwrap_or_else(name);
-    let printable = title.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let title: String = printable.take(TITLE).collect();
+/// What a file without a title is called: its name.
+fn title(path: &Path) -> String {
+    let name = path
+        .file_stem()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy();
+    let printable = name.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let title: String = printable.take(MAX_TITLE).collect();
     match title.trim() {
         "" => "Untitled".to_owned(),
         title => title.to_owned(),

@@ -142,7 +142,13 @@ impl Inner {
             }
         };
         let another = another || item.size != findings.probed.size;
-        let item = described(item, &findings, judged);
+        let sidecar = self.sidecar(&item).await;
+        let item = MediaItem {
+            version: item.version + 1,
+            sha256: None,
+            ..item
+        };
+        let item = described(item, &findings, judged, sidecar);
         if !another {
             self.write(|catalogue| catalogue.examined(item.id, findings.clone()));
         } else if self.write(|catalogue| catalogue.exchanged(order, &item, &findings)) {

@@ -13,8 +13,12 @@
 //! - L4: every program that reads an original is started by the launcher, which looks again where the
 //!   path leads: a file exchanged for a link to one outside the roots is not read.
 
+mod arrivals;
 mod catalogue;
+mod checksum;
+mod describing;
 mod examine;
+mod fetch;
 mod files;
 mod import;
 mod job;
@@ -22,15 +26,24 @@ mod known;
 mod meter;
 mod orders;
 mod queue;
+mod roots;
+mod sidecars;
 mod survey;
 mod take_up;
 #[cfg(test)]
 mod tests;
+mod twins;
+mod uploads;
 mod view;
 mod walk;
+mod watched;
 
+pub use checksum::Checksum;
 pub use import::{ImportReport, RefusedFile};
+pub use roots::ClientRoots;
+pub use uploads::{Intake, UploadError, UploadView, UploadWriter};
 pub use view::{MediaView, RenditionStatus, RenditionView};
+pub use watched::WatchedView;
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -42,7 +55,8 @@ use playout_domain::media::Profile;
 use playout_domain::resources::Allowances;
 use playout_media::index::GopIndex;
 use playout_media::probe::Probed;
-use playout_store::{Principal, Store};
+use playout_partners::download::Downloader;
+use playout_store::{Principal, StorageUse, Store};
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
@@ -54,6 +68,8 @@ use crate::tree;
 use catalogue::Catalogue;
 use files::{Files, Strays};
 
+/// The folder in the library's own with the files that it was sent.
+pub const OWN_FILES: &str = "library";
 /// So long without any progress, and an FFmpeg that prepares is taken for hung.
 const HUNG: Duration = Duration::from_secs(60);
 
@@ -69,6 +85,12 @@ pub struct LibraryConfig {
     pub default_profile: Option<Profile>,
     /// What its programs may use.
     pub allowances: Allowances,
+    /// Where each client's media may lie.
+    pub roots: ClientRoots,
+    /// How files come in.
+    pub intake: Intake,
+    /// Who fetches what clients name by URL.
+    pub downloader: Downloader,
 }
 
 /// A prepared item, ready to be read.
@@ -145,6 +167,19 @@ struct Inner {
     parallel_prepares: usize,
     default_profile: Option<Profile>,
     allowances: Allowances,
+    roots: ClientRoots,
+    intake: Intake,
+    /// Who writes to which upload.
+    desks: uploads::Desks,
+    downloader: Downloader,
+    /// Imports by URL that run.
+    fetches: fetch::Fetches,
+    /// Folders that are watched.
+    watchers: watched::Watchers,
+    /// Turns of files of one size, so that of two alike one is new.
+    sizes: twins::Sizes,
+    /// Turns of edits.
+    editing: tokio::sync::Mutex<()>,
     catalogue: RwLock<Catalogue>,
     /// The room on the disk.
     room: watch::Sender<Room>,
@@ -208,6 +243,14 @@ impl Library {
             parallel_prepares: config.parallel_prepares.max(1),
             default_profile: config.default_profile,
             allowances: config.allowances,
+            roots: config.roots,
+            intake: config.intake,
+            desks: uploads::Desks::default(),
+            downloader: config.downloader,
+            fetches: fetch::Fetches::default(),
+            watchers: watched::Watchers::default(),
+            sizes: twins::Sizes::default(),
+            editing: tokio::sync::Mutex::default(),
             catalogue: RwLock::new(catalogue),
             room: watch::Sender::new(Room::UNLIMITED),
             work: Notify::new(),
@@ -230,6 +273,25 @@ impl Library {
     pub fn child(&self) -> ChildSpec {
         let inner = Arc::clone(&self.inner);
         tree::LIBRARY.task(move |stopping| queue::run(Arc::clone(&inner), stopping))
+    }
+
+    /// What is on its way in, to be run by the root.
+    pub fn arrivals(&self) -> ChildSpec {
+        let inner = Arc::clone(&self.inner);
+        tree::ARRIVALS.task(move |stopping| arrivals::run(Arc::clone(&inner), stopping))
+    }
+
+    /// How files come in.
+    pub fn intake(&self) -> &Intake {
+        &self.inner.intake
+    }
+
+    /// How much storage a client uses.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn storage(&self, who: &Principal) -> Result<StorageUse, OpError> {
+        Ok(self.inner.store.storage(who.client).await?)
     }
 
     /// Tells how much room there is on the disk. Where there is none, what is being prepared is stopped, leaves
@@ -361,6 +423,12 @@ impl Library {
             .read(|catalogue| catalogue.item(media).map(|item| item.title.clone()))
     }
 
+    /// The series that an item belongs to. Never waits.
+    pub(crate) fn series(&self, media: MediaId) -> Option<String> {
+        self.inner
+            .read(|catalogue| catalogue.item(media)?.details.series.clone())
+    }
+
     /// Sets who is asked whether an item is in use: answers the name of the channel that plays it.
     pub fn set_in_use(&self, in_use: impl Fn(MediaId) -> Option<String> + Send + Sync + 'static) {
         *self
@@ -433,7 +501,12 @@ impl Inner {
         );
         let files = self.files.clone();
         // What cannot be removed now is a stray at the next start.
-        let _ = tokio::task::spawn_blocking(move || files.remove(id)).await;
+        let path = removed.item.path;
+        let removed = move || {
+            files.remove(id);
+            files.remove_own(&path);
+        };
+        let _ = tokio::task::spawn_blocking(removed).await;
         Ok(())
     }
 }

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::import::RefusedFile;
+use super::sidecars::is_sidecar;
 use crate::process::Roots;
 
 /// No folder is entered deeper than this.
@@ -108,10 +109,10 @@ impl Walk<'_> {
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
-        for path in paths {
+        for path in &paths {
             let name = path.file_name().map(OsStrExt::as_bytes);
-            if !name.is_some_and(|name| name.starts_with(b".")) {
-                self.entry(&path, depth);
+            if !name.is_some_and(|name| name.starts_with(b".")) && !is_sidecar(path, &paths) {
+                self.entry(path, depth);
             }
         }
     }

@@ -95,6 +95,16 @@ id!(
 );
 
 id!(
+    /// A file on its way into the library.
+    ArrivalId,
+    "arrival"
+);
+id!(
+    /// A folder whose files are imported as they come.
+    WatchedFolderId,
+    "watched folder"
+);
+id!(
     /// A daemon, among those that share a database.
     NodeId,
     "node"

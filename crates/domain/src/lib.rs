@@ -11,6 +11,7 @@ pub mod channel;
 pub mod config;
 pub mod damage;
 pub mod destination;
+pub mod details;
 pub mod disk;
 pub mod far_end;
 pub mod health;
@@ -28,15 +29,17 @@ pub mod schedule;
 pub mod source;
 pub mod units;
 pub mod violation;
+pub mod watch;
 
 pub use alert::{Alert, AlertKind, Severity};
 pub use channel::{Channel, ChannelStatus, Desired};
 pub use config::{ChannelConfig, Policy};
 pub use damage::{Damage, Damaged};
 pub use destination::{DestinationConfig, Platform, StreamKey};
+pub use details::Details;
 pub use ids::{
-    AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId, MediaId,
-    NodeId, RenditionId, SlotId, TokenId,
+    AlertId, AlertRouteId, ArrivalId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId,
+    MediaId, NodeId, RenditionId, SlotId, TokenId, WatchedFolderId,
 };
 pub use ladder::{LowerRungs, MAX_RUNGS, Rung};
 pub use media::{MediaItem, MediaStatus, Profile};

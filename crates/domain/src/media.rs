@@ -2,6 +2,7 @@
 //! it plays.
 
 use crate::damage::Damage;
+use crate::details::Details;
 use crate::ids::{ClientId, MediaId};
 pub use crate::profile::{DEFAULT_AUDIO_BITRATE, Profile};
 use jiff::Timestamp;
@@ -107,8 +108,18 @@ pub struct MediaItem {
     pub client_id: ClientId,
     /// Where the original is; any bytes that a file system allows.
     pub path: PathBuf,
-    /// What people call it.
+    /// What people call it; the title among the details is the same.
     pub title: String,
+    /// What else is said about it.
+    pub details: Details,
+    /// The fields that were written through the API, and do not follow the file any more.
+    pub edited: Vec<String>,
+    /// Counts the changes of title and details: what `If-Match` compares.
+    pub version: u64,
+    /// SHA-256 of its file, where that was needed to tell it from another.
+    pub sha256: Option<[u8; 32]>,
+    /// Since when its file is not where it was.
+    pub missing_since: Option<Timestamp>,
     /// How long it is; zero while unknown.
     pub duration: Duration,
     /// The size of the original in bytes.
@@ -130,11 +141,16 @@ pub struct MediaItem {
 impl MediaItem {
     /// The item as the API answers it. A path that is not UTF-8 is shown with replacements.
     pub fn to_json(&self) -> Value {
-        json!({
+        let hex = |digest: &[u8; 32]| -> String {
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let mut item = json!({
             "id": self.id,
             "clientId": self.client_id,
             "path": self.path.to_string_lossy(),
-            "title": self.title,
+            "sha256": self.sha256.as_ref().map(hex),
+            "missingSince": self.missing_since,
+            "version": self.version,
             "duration": self.duration.as_secs_f64(),
             "size": self.size,
             "probe": self.probe,
@@ -143,7 +159,22 @@ impl MediaItem {
             "damage": self.damage.iter().map(Damage::to_json).collect::<Vec<_>>(),
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
-        })
+        });
+        if let (Value::Object(fields), Value::Object(details)) = (&mut item, self.details.to_json())
+        {
+            fields.extend(details);
+            fields.insert("title".into(), json!(self.title));
+        }
+        item
+    }
+
+    /// Takes over what its file and its sidecar say now, but for what was edited.
+    pub fn described(mut self, found: Details) -> Self {
+        self.details = self.details.refreshed(found, &self.edited);
+        if let Some(title) = &self.details.title {
+            self.title.clone_from(title);
+        }
+        self
     }
 }
 

@@ -13,6 +13,7 @@ pub mod index;
 pub mod mux;
 pub mod prepare;
 pub mod probe;
+pub mod sidecar;
 pub mod splice;
 pub mod survey;
 pub mod ts;

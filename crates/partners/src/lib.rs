@@ -5,6 +5,7 @@
 //! nothing here prints or returns a secret.
 
 pub mod address;
+pub mod download;
 mod http;
 pub mod playback;
 pub mod rtmp;

@@ -8,6 +8,7 @@
 mod alert_deliveries;
 mod alert_routes;
 mod alerts;
+mod arrivals;
 mod audit;
 mod bring_up;
 mod channels;
@@ -41,6 +42,7 @@ mod tokens;
 pub mod urls;
 mod vault;
 mod verify;
+mod watched;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -54,6 +56,7 @@ use tokio::sync::watch;
 pub use alert_deliveries::DeliveryFilter;
 pub use alert_routes::StoredRoute;
 pub use alerts::AlertFilter;
+pub use arrivals::{Arrival, ArrivalState, StorageUse};
 pub use audit::{
     AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
 };
@@ -66,13 +69,14 @@ pub use hot::Hot;
 pub use journal::Order;
 pub use leases::{Abandoned, Elsewhere, Lease, NodeConfig, NodeView, Released, release};
 pub use master_key::KeySource;
-pub use media::Inserted;
+pub use media::{Inserted, MediaCursor, MediaQuery, MediaSort};
 pub use principal::{Principal, Scope, operator};
 pub use renditions::Rendition;
 pub use rotate::{KeyRotation, OldKey, Step};
 pub use tokens::NewToken;
 pub use vault::KeyId;
 pub use verify::{Fault, Verification, verify};
+pub use watched::WatchedFolder;
 
 use bring_up::Up;
 use database::Database;

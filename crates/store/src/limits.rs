@@ -45,7 +45,9 @@ impl LockedClient {
             .query_one(
                 "SELECT (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
                         (SELECT count(*) FROM channels WHERE client_id = $1 AND desired = 'LIVE') AS live,
-                        (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1) AS storage_bytes",
+                        (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1)
+                            + (SELECT coalesce(sum(length), 0)::bigint FROM arrivals
+                               WHERE client_id = $1 AND state = 'arriving') AS storage_bytes",
                 &[&self.id.uuid()],
             )
             .await?;

@@ -32,6 +32,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0005_leases"),
     migration!("0006_playback_url"),
     migration!("0007_damage"),
+    migration!("0008_getting_media_in"),
     migration!("0009_schedule"),
 ];
 

@@ -23,7 +23,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::Uid;
 use playout_domain::limits::PlanLimits;
 use playout_domain::media::ProbeSummary;
-use playout_domain::{ClientId, MediaId, MediaItem, MediaStatus};
+use playout_domain::{ClientId, Details, MediaId, MediaItem, MediaStatus};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
@@ -492,6 +492,21 @@ pub fn media(client: ClientId, path: impl Into<PathBuf>) -> MediaItem {
         client_id: client,
         path: path.into(),
         title: "A film".to_owned(),
+        details: Details {
+            title: Some("A film".to_owned()),
+            description: Some("About a film.".to_owned()),
+            tags: vec!["night".to_owned()],
+            genre: Some("drama".to_owned()),
+            language: Some("en".to_owned()),
+            rating: Some("TV-PG".to_owned()),
+            series: Some("Films".to_owned()),
+            season: Some(2),
+            episode: Some(7),
+        },
+        edited: vec!["genre".to_owned()],
+        version: 3,
+        sha256: Some([7; 32]),
+        missing_since: None,
         duration: Duration::from_micros(12_345_678),
         size: 1_000,
         probe: Some(ProbeSummary {

@@ -5,6 +5,8 @@
 mod alert_routes;
 #[path = "store/alerts.rs"]
 mod alerts;
+#[path = "store/arrivals.rs"]
+mod arrivals;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/channels.rs"]
@@ -27,6 +29,8 @@ mod leases;
 mod limits;
 #[path = "store/media.rs"]
 mod media;
+#[path = "store/media_search.rs"]
+mod media_search;
 #[path = "store/outages.rs"]
 mod outages;
 #[path = "store/rotation.rs"]

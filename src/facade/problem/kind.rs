@@ -21,8 +21,10 @@ pub(super) enum Kind {
     UnsupportedMediaType,
     RangeNotSatisfiable,
     Invalid,
+    ChecksumMismatch,
     Internal,
     Unavailable,
+    NoRoom,
 }
 
 impl Kind {
@@ -100,6 +102,17 @@ impl Kind {
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "invalid",
                 "The content is not valid",
+            ),
+            // Of the protocol of uploads alone.
+            Self::ChecksumMismatch => (
+                StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
+                "checksum-mismatch",
+                "The bytes are not those of the checksum",
+            ),
+            Self::NoRoom => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "no-room",
+                "There is no room on the disk",
             ),
             Self::Internal => (
                 StatusCode::INTERNAL_SERVER_ERROR,

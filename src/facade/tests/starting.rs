@@ -19,6 +19,7 @@ pub(super) fn settings() -> Settings {
         },
         public_url: "http://t".to_owned(),
         data_dir: "/nowhere".into(),
+        max_file: 1 << 30,
         heartbeat: Duration::from_secs(15),
         max_streams: 1,
         patience: Duration::from_secs(10),

@@ -224,7 +224,7 @@ impl Room {
         let library = &self.args.environment.studio.library;
         Facts {
             frames: library.frames(media, &profile),
-            series: None,
+            series: library.series(media),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The library with real FFmpeg, a real store and real files.
 #![allow(clippy::unwrap_used)]
 
+mod coming_in;
 mod damage;
 mod importing;
 mod pausing;
@@ -19,6 +20,8 @@ use playout_domain::ids::MediaId;
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, MediaItem, MediaStatus, Profile};
 use playout_domain::resolution::Resolution;
 use playout_domain::units::{BitsPerSecond, FrameRate};
+use playout_partners::TrustRoots;
+use playout_partners::address::Reach;
 use playout_store::testing::{self, TestStore};
 use playout_store::{Principal, Rendition};
 use tempfile::TempDir;
@@ -89,12 +92,15 @@ impl House {
             parallel_prepares: parallel,
             default_profile: Some(PROFILE),
             allowances: Default::default(),
+            roots: ClientRoots::new(vec![dir.path().join("in")], []),
+            intake: Intake::default(),
+            downloader: Downloader::new(&TrustRoots::nobody(), Reach::Anywhere),
         };
         let hub = Arc::new(Hub::default());
         let events = hub.subscribe(Filter::default(), None);
         let launcher = Launcher::new(tools.clone())
             .unwrap()
-            .reading_within(Roots::new(vec![dir.path().join("in")]));
+            .reading_within(config.roots.all(&config.dir.join(OWN_FILES)));
         let (library, facts) = Library::open(config, (*store).clone(), hub, launcher, hung)
             .await
             .unwrap();
@@ -226,6 +232,8 @@ fn clip(path: &Path, frames: u32) {
 
 fn run_ffmpeg(path: &Path, inputs: &[&str], frames: u32) {
     let frames = frames.to_string();
+    // No two files are alike.
+    let name = format!("comment={}", path.display());
     let done = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-y"])
         .args(inputs)
@@ -237,6 +245,8 @@ fn run_ffmpeg(path: &Path, inputs: &[&str], frames: u32) {
             "ultrafast",
             "-pix_fmt",
             "yuv420p",
+            "-metadata",
+            &name,
             "-f",
             "mp4",
         ])

@@ -23,6 +23,9 @@ use playout_media::ffmpeg;
 use playout_media::index::GopIndex;
 use playout_media::prepare::Preparer;
 use playout_media::splice::{Layout, Splicer};
+use playout_partners::TrustRoots;
+use playout_partners::address::Reach;
+use playout_partners::download::Downloader;
 use playout_store::testing::{self, TestStore};
 use playout_store::{Principal, Rendition};
 use proptest::prelude::*;
@@ -177,6 +180,9 @@ impl World {
             parallel_prepares: 1,
             default_profile: None,
             allowances: Allowances::default(),
+            roots: Default::default(),
+            intake: Default::default(),
+            downloader: Downloader::new(&TrustRoots::nobody(), Reach::Anywhere),
         };
         let (hub, launcher) = (Arc::new(Hub::default()), self.launcher.clone());
         let opened = Library::start(config, (*self.store).clone(), hub, launcher).await;

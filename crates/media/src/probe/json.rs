@@ -1,8 +1,10 @@
 //! Reads FFprobe's JSON.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use playout_domain::Details;
 use serde::Deserialize;
 
 use super::{AudioStream, Colour, Probed, Refusal, VideoStream};
@@ -42,13 +44,14 @@ struct Format {
     start_time: Option<String>,
     duration: Option<String>,
     size: Option<String>,
+    /// Containers differ in how they write the names.
     #[serde(default)]
-    tags: Tags,
+    tags: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize, Default)]
 struct Tags {
-    title: Option<String>,
+    language: Option<String>,
     #[serde(rename = "DURATION")]
     duration: Option<String>,
 }
@@ -134,14 +137,37 @@ pub fn parse(json: &[u8], said: &str) -> Result<Probed, Refusal> {
         start: format.start_time.as_deref().and_then(micros).unwrap_or(0),
         duration: format.duration.as_deref().and_then(seconds),
         size: format.size.and_then(|size| size.parse().ok()).unwrap_or(0),
-        title: format
-            .tags
-            .title
-            .map(|title| title.trim().to_owned())
-            .filter(|title| !title.is_empty()),
+        details: details(&format.tags, sound),
         video: picture.map(video),
         audio: sound.map(audio),
     })
+}
+
+/// What the file says about itself: MP4 and Matroska have different names for the same things.
+fn details(tags: &BTreeMap<String, String>, sound: Option<&Stream>) -> Details {
+    let tag = |names: &[&str]| {
+        names.iter().find_map(|name| {
+            let mut tags = tags.iter();
+            let (_, value) = tags.find(|(given, _)| given.eq_ignore_ascii_case(name))?;
+            Some(value.clone()).filter(|value| !value.trim().is_empty())
+        })
+    };
+    let number = |names: &[&str]| tag(names).and_then(|text| text.trim().parse().ok());
+    let spoken = sound.and_then(|sound| sound.tags.language.clone());
+    let listed = |text: String| text.split([',', ';']).map(str::to_owned).collect();
+    Details {
+        title: tag(&["title"]),
+        description: tag(&["description", "synopsis", "summary", "comment"]),
+        tags: tag(&["keywords"]).map(listed).unwrap_or_default(),
+        genre: tag(&["genre"]),
+        // Undetermined.
+        language: spoken.filter(|language| language != "und"),
+        rating: tag(&["law_rating"]),
+        series: tag(&["show"]),
+        season: number(&["season_number"]),
+        episode: number(&["episode_sort"]),
+    }
+    .tidy()
 }
 
 /// Tags are as the file has them, which need not be UTF-8.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use playout_domain::Details;
 use playout_domain::media::ProbeSummary;
 
 use super::{Probed, Refusal};
@@ -18,8 +19,8 @@ pub struct Judged {
     pub summary: ProbeSummary,
     /// How long it is; zero when the file does not say.
     pub duration: Duration,
-    /// The title that the file gives itself.
-    pub title: Option<String>,
+    /// What the file says about itself.
+    pub details: Details,
 }
 
 /// Whether the file can be played.
@@ -56,7 +57,7 @@ pub fn judge(probed: &Probed) -> Result<Judged, Refusal> {
     Ok(Judged {
         summary: probed.summary(),
         duration,
-        title: probed.title.clone(),
+        details: probed.details.clone(),
     })
 }
 

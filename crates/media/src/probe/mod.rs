@@ -11,6 +11,7 @@ mod tests;
 
 use std::time::Duration;
 
+use playout_domain::Details;
 use playout_domain::media::ProbeSummary;
 use playout_domain::units::FrameRate;
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,9 @@ pub struct Probed {
     pub duration: Option<Duration>,
     /// The size of the file in bytes.
     pub size: u64,
-    /// The title that the file gives itself.
-    pub title: Option<String>,
+    /// What the file says about itself.
+    #[serde(default)]
+    pub details: Details,
     /// The video that is played.
     pub video: Option<VideoStream>,
     /// The audio that is played.

@@ -45,7 +45,7 @@ fn verdict(field: &str, value: Value) -> Refusal {
 fn what_people_want_to_know_is_told() {
     let judged = judge(&read(&file(&[video(), audio(1)])).unwrap()).unwrap();
     assert_eq!(
-        (judged.duration, judged.title.as_deref()),
+        (judged.duration, judged.details.title.as_deref()),
         (Duration::from_secs(10), Some("A film"))
     );
     let summary = judged.summary;
@@ -141,7 +141,7 @@ fn a_title_in_another_encoding_does_no_harm() {
     let at = json.windows(4).position(|w| w == b"film").unwrap();
     let latin1 = [&json[..at], b"\xe9t\xe9", &json[at + 4..]].concat();
     assert_eq!(
-        parse(&latin1, "").unwrap().title.as_deref(),
+        parse(&latin1, "").unwrap().details.title.as_deref(),
         Some("A \u{fffd}t\u{fffd}")
     );
 }

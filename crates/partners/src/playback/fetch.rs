@@ -2,28 +2,19 @@
 //! followed a few times, each checked like the first.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper::{Request, Response, StatusCode, header};
+use hyper::{Response, StatusCode};
 use playout_domain::destination::{HttpUrl, InvalidHttpUrl};
-use rustls::pki_types::ServerName;
-use tokio_rustls::TlsConnector;
-use url::Url;
 
-use crate::address::{Reach, Unresolved, resolve};
-use crate::http::exchange;
+use crate::address::{Reach, Unresolved};
+use crate::http::{self, Getter, MAX_REDIRECTS, NoAnswer};
 use crate::tls::TrustRoots;
 
 /// Bytes of a document at most; a playlist of a day has fewer.
 const MAX_BODY: usize = 1 << 20;
-/// Redirects that are followed at most.
-const MAX_REDIRECTS: usize = 5;
-/// How long it may take to connect, over all addresses.
-const CONNECT: Duration = Duration::from_secs(5);
 
 /// Why a document could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -71,17 +62,13 @@ enum Answer {
 #[derive(Clone)]
 pub(super) struct Fetcher {
     reach: Reach,
-    /// Nothing where TLS does not work: every encrypted connection fails, and says so.
-    tls: Option<TlsConnector>,
+    getter: Getter,
 }
 
 impl Fetcher {
     pub(super) fn new(roots: &TrustRoots, reach: Reach) -> Self {
-        let tls = roots.client().ok().map(|mut config| {
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-            TlsConnector::from(Arc::new(config))
-        });
-        Self { reach, tls }
+        let getter = Getter::new(roots, reach);
+        Self { reach, getter }
     }
 
     /// The document at `url`.
@@ -91,62 +78,40 @@ impl Fetcher {
     pub(super) async fn fetch(&self, url: &HttpUrl) -> Result<Fetched, FetchError> {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            match self.get(&url).await? {
+            match self.getter.get(&url, read).await? {
                 Answer::Document(body) => return Ok(Fetched { url, body }),
                 Answer::Elsewhere(reference) => url = join(&url, &reference, self.reach)?,
             }
         }
         Err(FetchError::Redirects)
     }
+}
 
-    async fn get(&self, url: &HttpUrl) -> Result<Answer, FetchError> {
-        let agent = concat!("playoutd/", env!("CARGO_PKG_VERSION"));
-        let request = Request::get(url.path())
-            .header(header::HOST, url.authority())
-            .header(header::USER_AGENT, agent)
-            .header(header::ACCEPT, "*/*")
-            .header(header::ACCEPT_ENCODING, "identity")
-            .header(header::CACHE_CONTROL, "no-cache")
-            .header(header::CONNECTION, "close")
-            .body(Empty::<Bytes>::new())
-            .map_err(|_| FetchError::Request)?;
-        let addresses = resolve(url.host(), url.port(), self.reach).await?;
-        let connected = addresses.connect(CONNECT).await;
-        let (stream, _) = connected.map_err(FetchError::Connect)?;
-        if !url.is_tls() {
-            return exchange(stream, request, read).await;
+impl From<NoAnswer> for FetchError {
+    fn from(error: NoAnswer) -> Self {
+        match error {
+            NoAnswer::Unresolved(error) => Self::Unresolved(error),
+            NoAnswer::Connect(error) => Self::Connect(error),
+            NoAnswer::Tls => Self::Tls,
+            NoAnswer::Request => Self::Request,
         }
-        let name = ServerName::try_from(url.host().trim_end_matches('.').to_owned());
-        let (Ok(name), Some(tls)) = (name, &self.tls) else {
-            return Err(FetchError::Tls);
-        };
-        let stream = tls.connect(name, stream).await;
-        exchange(stream.map_err(|_| FetchError::Tls)?, request, read).await
     }
 }
 
-/// What `reference` in a document at `base` leads to (RFC 3986 §5.2).
+/// What `reference` in a document at `base` leads to.
 ///
 /// # Errors
 /// [`FetchError::Elsewhere`] where it leads to what may not be read.
 pub(super) fn join(base: &HttpUrl, reference: &str, reach: Reach) -> Result<HttpUrl, FetchError> {
-    let base = Url::parse(base.as_str()).map_err(|_| FetchError::Request)?;
-    let mut joined = base
-        .join(reference)
-        .map_err(|_| FetchError::Elsewhere(InvalidHttpUrl::Host))?;
-    joined.set_fragment(None);
-    let allow_private = reach != Reach::Public;
-    HttpUrl::parse(joined.as_str(), allow_private).map_err(FetchError::Elsewhere)
+    http::join(base, reference, reach).map_err(FetchError::Elsewhere)
 }
 
 /// What an answer amounts to.
 async fn read(answer: Response<Incoming>) -> Result<Answer, FetchError> {
-    let (head, body) = answer.into_parts();
-    let location = head.headers.get(header::LOCATION);
-    if let Some(location) = location.filter(|_| head.status.is_redirection()) {
-        let reference = String::from_utf8_lossy(location.as_bytes()).into_owned();
+    if let Some(reference) = http::redirect(&answer) {
         return Ok(Answer::Elsewhere(reference));
     }
+    let (head, body) = answer.into_parts();
     if head.status != StatusCode::OK {
         return Err(FetchError::Status(head.status));
     }

@@ -11,8 +11,8 @@ use playout_domain::destination::{Encode, PlaybackUrl, ServerUrl, StreamKeySetti
 use playout_domain::lifecycle::LifeState;
 use playout_domain::media::ProbeSummary;
 use playout_domain::{
-    Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, DestinationId, MediaId,
-    MediaItem, MediaStatus, Platform,
+    Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, DestinationId, Details,
+    MediaId, MediaItem, MediaStatus, Platform,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -189,8 +189,23 @@ pub(crate) struct MediaRecord {
     reason: Option<String>,
     #[serde(default)]
     damage: Vec<Damage>,
+    #[serde(default)]
+    details: Details,
+    #[serde(default)]
+    edited: Vec<String>,
+    #[serde(default = "first")]
+    version: u64,
+    #[serde(default)]
+    sha256: Option<[u8; 32]>,
+    #[serde(default)]
+    missing_since: Option<Timestamp>,
     created_at: Timestamp,
     updated_at: Timestamp,
+}
+
+/// The version of what was kept without one.
+fn first() -> u64 {
+    1
 }
 
 impl MediaRecord {
@@ -205,6 +220,11 @@ impl MediaRecord {
             status: item.status.name().to_owned(),
             reason: item.reason.clone(),
             damage: item.damage.clone(),
+            details: item.details.clone(),
+            edited: item.edited.clone(),
+            version: item.version,
+            sha256: item.sha256,
+            missing_since: item.missing_since,
             created_at: item.created_at,
             updated_at: item.updated_at,
         }
@@ -224,6 +244,11 @@ impl MediaRecord {
             status,
             reason: self.reason,
             damage: self.damage,
+            details: self.details,
+            edited: self.edited,
+            version: self.version,
+            sha256: self.sha256,
+            missing_since: self.missing_since,
             created_at: self.created_at,
             updated_at: self.updated_at,
         })

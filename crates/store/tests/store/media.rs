@@ -85,6 +85,7 @@ async fn an_update_is_kept_and_nul_in_what_strangers_wrote_is_no_obstacle() {
     let mut item = media(who.client, "/media/one.mp4");
     store.insert_media(&who, &item).await.unwrap();
     item.title = "A\0B".to_owned();
+    item.version += 1;
     item.status = MediaStatus::Failed;
     item.reason = Some("invalid data \0 at 7".to_owned());
     item.duration = Duration::from_secs(7);

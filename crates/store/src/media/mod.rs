@@ -1,25 +1,21 @@
 //! The media library's rows. A file of a client is one item, however often it is imported.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+mod rows;
+mod search;
 
-use playout_domain::limits::Raise;
-use playout_domain::media::ProbeSummary;
+use std::os::unix::ffi::OsStrExt;
+
 use playout_domain::{ClientId, MediaId, MediaItem};
-use serde_json::{Value, json};
-use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
 
 use crate::Store;
-use crate::audit::{Change, record};
-use crate::columns::{self, bigint, count, length, micros, parsed, text, whole_micros};
+use crate::columns::{self, bigint, micros, whole_micros};
 use crate::error::StoreError;
-use crate::in_use;
-use crate::limits::LockedClient;
 use crate::principal::{Principal, Scope};
 use crate::renditions::Rendition;
 use crate::standby::{Kind, MediaRecord};
+use rows::{Newer, delete, describe, digest, edit, insert, item, probe};
+pub use search::{MediaCursor, MediaQuery, MediaSort};
 
 /// What became of an item that was to be added.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +55,8 @@ impl Store {
         Ok(inserted)
     }
 
-    /// Stores what has become of an item; its id, client, path and age stay.
+    /// Stores what has become of an item; its id, client and age stay, and what is said about it unless `item` is of a
+    /// later version.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
@@ -69,20 +66,25 @@ impl Store {
         self.database()
             .run(move |session| {
                 Box::pin(async move {
+                    // What is said about it is another daemon's to know, where that wrote it later.
+                    describe(session, &item, Newer::Only).await?;
                     let written = session
                         .execute(
-                            "UPDATE media SET title = $2, duration_us = $3, size = $4, probe = $5, status = $6,
-                                    reason = $7, updated_at = $8, damage = $9 WHERE id = $1",
+                            "UPDATE media SET path = $2, duration_us = $3, size = $4, probe = $5, status = $6,
+                                    reason = $7, updated_at = $8, damage = $9, sha256 = $10, missing_since = $11
+                             WHERE id = $1",
                             &[
                                 &item.id.uuid(),
-                                &text(&item.title),
+                                &item.path.as_os_str().as_bytes(),
                                 &micros(item.duration),
                                 &bigint(item.size),
                                 &probe(&item)?,
                                 &item.status.name(),
-                                &item.reason.as_deref().map(text),
+                                &item.reason.as_deref().map(columns::text),
                                 &whole_micros(item.updated_at),
                                 &columns::json(&item.damage)?,
+                                &digest(&item),
+                                &item.missing_since.map(whole_micros),
                             ],
                         )
                         .await?;
@@ -182,6 +184,37 @@ impl Store {
         Ok((new, gone))
     }
 
+    /// Writes what is said about an item, with its audit entry: over an earlier version only.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]; [`StoreError::VersionMismatch`] when the version there is not an earlier one.
+    pub async fn edit_media(&self, who: &Principal, item: &MediaItem) -> Result<(), StoreError> {
+        let (id, kept) = (item.id.to_string(), MediaRecord::of(item));
+        let (who, item) = (who.clone(), item.clone());
+        self.database()
+            .transact(move |tx| Box::pin(async move { edit(tx, &who, &item).await }))
+            .await?;
+        self.0.standby.put(Kind::Media, id, &kept);
+        Ok(())
+    }
+
+    /// Items of a client whose files have `size` bytes.
+    pub async fn media_of_size(
+        &self,
+        client: ClientId,
+        size: u64,
+    ) -> Result<Vec<MediaItem>, StoreError> {
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT * FROM media WHERE client_id = $1 AND size = $2 ORDER BY id";
+                    let rows = session.query(sql, &[&client.uuid(), &bigint(size)]).await?;
+                    rows.iter().map(item).collect()
+                })
+            })
+            .await
+    }
+
     /// Items that `who` may know of, oldest first, after `after`.
     pub async fn list_media(
         &self,
@@ -221,123 +254,4 @@ impl Store {
         standby.remove_where(Kind::Rendition, |_, kept: &Rendition| kept.media_id == id);
         Ok(())
     }
-}
-
-async fn insert(
-    tx: &Transaction<'_>,
-    who: &Principal,
-    new: &MediaItem,
-) -> Result<Inserted, StoreError> {
-    let client = LockedClient::lock(tx, new.client_id).await?;
-    let path = new.path.as_os_str().as_bytes();
-    let existing = tx
-        .query_opt(
-            "SELECT * FROM media WHERE client_id = $1 AND sha256(path) = sha256($2)",
-            &[&new.client_id.uuid(), &path],
-        )
-        .await?;
-    if let Some(row) = existing {
-        return item(&row).map(Inserted::Existing);
-    }
-    client
-        .check(tx, &Raise::AddMedia { bytes: new.size })
-        .await?;
-    let inserted = tx
-        .execute(
-            "INSERT INTO media (id, client_id, path, title, duration_us, size, probe, status, reason, created_at, updated_at,
-                                damage)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (id) DO NOTHING",
-            &[
-                &new.id.uuid(),
-                &new.client_id.uuid(),
-                &path,
-                &text(&new.title),
-                &micros(new.duration),
-                &bigint(new.size),
-                &probe(new)?,
-                &new.status.name(),
-                &new.reason.as_deref().map(text),
-                &whole_micros(new.created_at),
-                &whole_micros(new.updated_at),
-                &columns::json(&new.damage)?,
-            ],
-        )
-        .await?;
-    if inserted == 0 {
-        return Err(StoreError::Conflict(format!(
-            "there is an item {} already",
-            new.id
-        )));
-    }
-    let imported = change("media.import", new.id, None, Some(told(new)));
-    record(tx, new.client_id, who, imported).await?;
-    Ok(Inserted::New)
-}
-
-async fn delete(tx: &Transaction<'_>, who: &Principal, id: MediaId) -> Result<(), StoreError> {
-    let found = read_for_delete(tx, id).await?;
-    if !who.sees(found.client_id) {
-        return Err(StoreError::NotFound);
-    }
-    LockedClient::lock(tx, found.client_id).await?;
-    in_use::release(tx, id).await?;
-    if tx
-        .execute("DELETE FROM media WHERE id = $1", &[&id.uuid()])
-        .await?
-        == 0
-    {
-        return Err(StoreError::NotFound);
-    }
-    let deleted = change("media.delete", id, Some(told(&found)), None);
-    record(tx, found.client_id, who, deleted).await
-}
-
-async fn read_for_delete(
-    session: &impl GenericClient,
-    id: MediaId,
-) -> Result<MediaItem, StoreError> {
-    let row = session
-        .query_opt("SELECT * FROM media WHERE id = $1", &[&id.uuid()])
-        .await?;
-    item(&row.ok_or(StoreError::NotFound)?)
-}
-
-fn change(
-    operation: &'static str,
-    id: MediaId,
-    before: Option<Value>,
-    after: Option<Value>,
-) -> Change {
-    Change::between(operation, "media", id.uuid(), before, after)
-}
-
-/// What the audit tells of an item.
-fn told(item: &MediaItem) -> Value {
-    json!({ "path": item.path.to_string_lossy(), "title": item.title, "size": item.size })
-}
-
-fn probe(item: &MediaItem) -> Result<Option<Value>, StoreError> {
-    item.probe.as_ref().map(columns::json).transpose()
-}
-
-fn item(row: &Row) -> Result<MediaItem, StoreError> {
-    let path: Vec<u8> = row.try_get("path")?;
-    let probe: Option<Value> = row.try_get("probe")?;
-    Ok(MediaItem {
-        id: MediaId::from(row.try_get::<_, Uuid>("id")?),
-        client_id: ClientId::from(row.try_get::<_, Uuid>("client_id")?),
-        path: PathBuf::from(OsString::from_vec(path)),
-        title: row.try_get("title")?,
-        duration: length(row, "duration_us")?,
-        size: count(row, "size")?,
-        probe: probe
-            .map(serde_json::from_value::<ProbeSummary>)
-            .transpose()
-            .map_err(StoreError::internal)?,
-        status: parsed(row, "status")?,
-        reason: row.try_get("reason")?,
-        damage: columns::from_json(row, "damage")?,
-        created_at: row.try_get("created_at")?,
-        updated_at: row.try_get("updated_at")?,
-    })
 }

@@ -1,0 +1,117 @@
+//! What people say about items, and finding them by it.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use playout_domain::ids::MediaId;
+use playout_domain::media::MediaItem;
+use playout_store::{MediaCursor, MediaQuery, Principal, StoreError};
+use serde_json::Value;
+
+use super::view::MediaView;
+use super::{Inner, Library};
+use crate::error::OpError;
+use crate::hub::kind;
+
+impl Library {
+    /// Changes what is said about an item: `patch` is merged onto it (RFC 7396). What it names does not follow the
+    /// item's file any more.
+    ///
+    /// # Errors
+    /// There is none, or it is another client's; it is not of `version` any more; every violation.
+    pub async fn edit(
+        &self,
+        who: &Principal,
+        id: MediaId,
+        patch: &Value,
+        version: Option<u64>,
+    ) -> Result<MediaView, OpError> {
+        self.seen(who, id)?;
+        let (inner, editor, patch) = (Arc::clone(&self.inner), who.clone(), patch.clone());
+        let edit = tokio::spawn(async move { inner.edit(&editor, id, &patch, version).await });
+        edit.await.map_err(OpError::internal)??;
+        self.seen(who, id)
+    }
+
+    /// Items that `query` asks for, each with where a page ends with it.
+    ///
+    /// # Errors
+    /// The database does not answer, or the cursor is of a list in another order.
+    pub async fn search(
+        &self,
+        who: &Principal,
+        query: MediaQuery,
+    ) -> Result<Vec<(MediaView, MediaCursor)>, OpError> {
+        let found = self.inner.store.search_media(who, query).await?;
+        let room = *self.inner.room.borrow();
+        let views = found.into_iter().map(|(item, cursor)| {
+            let known = self.inner.read(|catalogue| catalogue.view(item.id, room));
+            let unknown = || MediaView {
+                item,
+                renditions: Vec::new(),
+            };
+            (known.unwrap_or_else(unknown), cursor)
+        });
+        Ok(views.collect())
+    }
+}
+
+impl Inner {
+    async fn edit(
+        &self,
+        who: &Principal,
+        id: MediaId,
+        patch: &Value,
+        version: Option<u64>,
+    ) -> Result<(), OpError> {
+        // One after the other: each begins with what the one before has made.
+        let _turn = self.editing.lock().await;
+        let known = self.read(|catalogue| catalogue.item(id).cloned());
+        let mut item = known.ok_or(OpError::NotFound("media"))?;
+        // Another daemon may have written since.
+        if let Some(stored) = self.store.media(id).await?
+            && stored.version > item.version
+        {
+            item = described_as(item, &stored);
+        }
+        if let Some(asked) = version.filter(|asked| *asked != item.version) {
+            tracing::debug!(asked, "an edit of another version");
+            return Err(OpError::VersionMismatch {
+                current: item.version,
+            });
+        }
+        let (details, named) = item.details.patched(patch)?;
+        for name in named {
+            if !item.edited.contains(&name) {
+                item.edited.push(name);
+            }
+        }
+        if let Some(title) = &details.title {
+            item.title.clone_from(title);
+        }
+        item.details = details;
+        item.version += 1;
+        item.updated_at = Timestamp::now();
+        match self.store.edit_media(who, &item).await {
+            Err(StoreError::NotFound) => return Err(OpError::NotFound("media")),
+            other => other?,
+        }
+        self.write(|catalogue| {
+            catalogue.change(id, |known| *known = described_as(known.clone(), &item));
+        });
+        self.publish(kind::MEDIA_CHANGED, item.client_id, item.to_json());
+        Ok(())
+    }
+}
+
+/// `item`, with what is said about `other`.
+fn described_as(item: MediaItem, other: &MediaItem) -> MediaItem {
+    MediaItem {
+        title: other.title.clone(),
+        details: other.details.clone(),
+        edited: other.edited.clone(),
+        version: other.version,
+        updated_at: other.updated_at,
+        ..item
+    }
+}

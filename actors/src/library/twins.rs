@@ -1,0 +1,126 @@
+//! Tells whether a client has a file's content already: by its size, then by its digest.
+
+use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use playout_domain::ids::ClientId;
+use playout_domain::media::MediaItem;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::task::spawn_blocking;
+
+use super::known::Findings;
+use super::{Inner, LibraryFact};
+use crate::error::OpError;
+
+/// Bytes read at once.
+const CHUNK: usize = 1 << 20;
+
+/// Turns of files of one client and one size.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    turns: [Mutex<()>; 16],
+    hasher: RandomState,
+}
+
+impl Sizes {
+    pub(super) async fn turn(&self, client: ClientId, size: u64) -> MutexGuard<'_, ()> {
+        let place = self.hasher.hash_one((client, size)) as usize % self.turns.len();
+        self.turns[place].lock().await
+    }
+}
+
+impl Inner {
+    /// SHA-256 of a file, read to its end.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub(super) async fn digest(&self, path: &Path) -> Result<[u8; 32], String> {
+        let (path, closing) = (path.to_owned(), self.closing.subscribe());
+        let read = spawn_blocking(move || {
+            let mut file = File::open(&path).map_err(|error| error.to_string())?;
+            let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+            loop {
+                if *closing.borrow() {
+                    return Err("the daemon is being ended".to_owned());
+                }
+                match file.read(&mut chunk) {
+                    Ok(0) => return Ok(digest.finalize().into()),
+                    Ok(read) => digest.update(&chunk[..read]),
+                    Err(error) => return Err(format!("the file cannot be read: {error}")),
+                }
+            }
+        });
+        read.await.map_err(|error| error.to_string())?
+    }
+
+    /// The item among `candidates`, which have the size of a file, with the content of that file. One that is not
+    /// where it was is known by what its file was, unless its digest says it.
+    pub(super) async fn twin(
+        &self,
+        candidates: &[MediaItem],
+        findings: &Findings,
+        sha256: Option<[u8; 32]>,
+    ) -> Option<MediaItem> {
+        for stored in candidates {
+            let known = self.read(|catalogue| {
+                let item = catalogue.item(stored.id)?.clone();
+                Some((item, catalogue.findings(stored.id)))
+            });
+            let Some((item, before)) = known else {
+                continue;
+            };
+            let is_there = tokio::fs::try_exists(&item.path).await.unwrap_or(true);
+            let known = match item.sha256 {
+                Some(known) => Some(known),
+                None if is_there => self.digest(&item.path).await.ok(),
+                // Moved within its disk, a file stays what it was.
+                None if before.is_some_and(|before| before.stamp == findings.stamp) => sha256,
+                None => None,
+            };
+            if known.is_some() && item.sha256.is_none() {
+                self.write(|catalogue| {
+                    catalogue.change(item.id, |item| item.sha256 = known);
+                });
+                self.work.notify_one();
+            }
+            if known.is_some() && known == sha256 {
+                return Some(MediaItem {
+                    sha256: known,
+                    ..item
+                });
+            }
+        }
+        None
+    }
+
+    /// An item whose content was found in another file: where its own is gone, that is its file from now on.
+    pub(super) async fn found_again(
+        &self,
+        item: MediaItem,
+        path: PathBuf,
+    ) -> Result<MediaItem, OpError> {
+        if tokio::fs::try_exists(&item.path).await.unwrap_or(true) {
+            return Ok(item);
+        }
+        self.moved(&item, path);
+        let moved = self.read(|catalogue| catalogue.item(item.id).cloned());
+        moved.ok_or(OpError::NotFound("media"))
+    }
+
+    /// The file of an item is now at `path`.
+    pub(super) fn moved(&self, item: &MediaItem, path: PathBuf) {
+        self.write(|catalogue| catalogue.relocate(item.id, path));
+        self.tell(LibraryFact::Changed { media: item.id });
+        self.work.notify_one();
+    }
+
+    /// The file of an item is not where it was; or is again.
+    pub(super) fn missing(&self, item: &MediaItem, since: Option<Timestamp>) {
+        self.write(|catalogue| catalogue.change(item.id, |item| item.missing_since = since));
+        self.work.notify_one();
+    }
+}

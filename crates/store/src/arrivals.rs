@@ -1,0 +1,321 @@
+//! Files on their way into the library. While one arrives, its length counts against the plan of its client.
+
+use jiff::Timestamp;
+use playout_domain::limits::{PlanLimits, Raise};
+use playout_domain::{ArrivalId, ClientId, Details, MediaId, TokenId};
+use serde_json::{Value, json};
+use std::str::FromStr;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use crate::Store;
+use crate::columns::{self, bigint, count, from_json, parsed, text, whole_micros};
+use crate::error::StoreError;
+use crate::limits::LockedClient;
+use crate::principal::{Principal, Scope};
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArrivalState {
+    /// Bytes come, or are waited for.
+    Arriving,
+    /// It is all there, and being looked into.
+    Importing,
+    /// It is an item.
+    Done,
+    /// It is none, for a reason that is told.
+    Failed,
+}
+
+impl ArrivalState {
+    const ALL: [Self; 4] = [Self::Arriving, Self::Importing, Self::Done, Self::Failed];
+
+    /// Its name in JSON and in the database.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arriving => "arriving",
+            Self::Importing => "importing",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl FromStr for ArrivalState {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.name() == text);
+        found.ok_or_else(|| format!("{text:?} is no state of an arrival"))
+    }
+}
+
+/// A file on its way.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Arrival {
+    /// Its id.
+    pub id: ArrivalId,
+    /// Whose it is.
+    pub client_id: ClientId,
+    /// Who brings it: the name of the token, and the token.
+    pub actor: String,
+    /// See `actor`.
+    pub token: Option<TokenId>,
+    /// Where it is fetched from; nothing: it is uploaded.
+    pub url: Option<String>,
+    /// What its file is called.
+    pub name: String,
+    /// What is said about it.
+    pub details: Details,
+    /// How many bytes it will have; nothing while that is not known.
+    pub length: Option<u64>,
+    /// How far it has come.
+    pub state: ArrivalState,
+    /// Why it failed: a sentence.
+    pub reason: Option<String>,
+    /// The item that it has become.
+    pub media_id: Option<MediaId>,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it is forgotten, unless more comes.
+    pub expires_at: Timestamp,
+}
+
+impl Arrival {
+    /// Who brings it, as they were when it began.
+    pub fn who(&self) -> Principal {
+        Principal {
+            client: self.client_id,
+            scope: Scope::Client,
+            token: self.token,
+            name: self.actor.clone(),
+        }
+    }
+
+    /// As the API answers it; `received` bytes are there.
+    pub fn to_json(&self, received: u64) -> Value {
+        json!({
+            "id": self.id,
+            "clientId": self.client_id,
+            "url": self.url,
+            "name": self.name,
+            "length": self.length,
+            "received": received,
+            "state": self.state.name(),
+            "reason": self.reason,
+            "mediaId": self.media_id,
+            "createdAt": self.created_at,
+            "expiresAt": self.expires_at,
+        })
+    }
+}
+
+/// How much of its plan's storage a client uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StorageUse {
+    /// Items in the library.
+    pub items: u64,
+    /// Bytes of their files.
+    pub used: u64,
+    /// Bytes that files on their way will have.
+    pub arriving: u64,
+    /// Bytes that the plan allows; nothing: it sets no limit.
+    pub allowed: Option<u64>,
+}
+
+impl Store {
+    /// Begins an arrival; it is this daemon's.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`].
+    pub async fn insert_arrival(&self, new: &Arrival) -> Result<(), StoreError> {
+        let (new, node) = (new.clone(), self.0.leases.node());
+        self.database()
+            .transact(move |tx| {
+                Box::pin(async move {
+                    let client = LockedClient::lock(tx, new.client_id).await?;
+                    let bytes = new.length.unwrap_or(0);
+                    client.check(tx, &Raise::AddMedia { bytes }).await?;
+                    tx.execute(
+                        "INSERT INTO arrivals (id, client_id, actor, token_id, url, name, details, length, state,
+                                               node, created_at, expires_at)
+                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                        &[
+                            &new.id.uuid(),
+                            &new.client_id.uuid(),
+                            &text(&new.actor),
+                            &new.token.map(TokenId::uuid),
+                            &new.url,
+                            &text(&new.name),
+                            &columns::json(&new.details)?,
+                            &new.length.map(bigint),
+                            &new.state.name(),
+                            &node.uuid(),
+                            &whole_micros(new.created_at),
+                            &whole_micros(new.expires_at),
+                        ],
+                    )
+                    .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// It will have `length` bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`]; [`StoreError::NotFound`].
+    pub async fn arrival_has(&self, known: &Arrival, length: u64) -> Result<(), StoreError> {
+        let (id, client) = (known.id, known.client_id);
+        self.database()
+            .transact(move |tx| {
+                Box::pin(async move {
+                    let client = LockedClient::lock(tx, client).await?;
+                    let sql = "SELECT coalesce(length, 0) AS length FROM arrivals WHERE id = $1";
+                    let row = tx.query_opt(sql, &[&id.uuid()]).await?;
+                    let before = count(&row.ok_or(StoreError::NotFound)?, "length")?;
+                    let bytes = length.saturating_sub(before);
+                    client.check(tx, &Raise::AddMedia { bytes }).await?;
+                    let sql = "UPDATE arrivals SET length = $2 WHERE id = $1";
+                    tx.execute(sql, &[&id.uuid(), &bigint(length)]).await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    /// Notes how far an arrival has come.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn update_arrival(&self, arrival: &Arrival) -> Result<(), StoreError> {
+        let arrival = arrival.clone();
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let written = session
+                        .execute(
+                            "UPDATE arrivals SET state = $2, reason = $3, media_id = $4, expires_at = $5 WHERE id = $1",
+                            &[
+                                &arrival.id.uuid(),
+                                &arrival.state.name(),
+                                &arrival.reason.as_deref().map(text),
+                                &arrival.media_id.map(MediaId::uuid),
+                                &whole_micros(arrival.expires_at),
+                            ],
+                        )
+                        .await?;
+                    if written == 0 { Err(StoreError::NotFound) } else { Ok(()) }
+                })
+            })
+            .await
+    }
+
+    /// Forgets an arrival.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn delete_arrival(&self, id: ArrivalId) -> Result<(), StoreError> {
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "DELETE FROM arrivals WHERE id = $1";
+                    match session.execute(sql, &[&id.uuid()]).await? {
+                        0 => Err(StoreError::NotFound),
+                        _ => Ok(()),
+                    }
+                })
+            })
+            .await
+    }
+
+    /// An arrival of this daemon that `who` may know of.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn arrival(&self, who: &Principal, id: ArrivalId) -> Result<Arrival, StoreError> {
+        let node = self.0.leases.node();
+        let read = self
+            .database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT * FROM arrivals WHERE id = $1 AND node = $2";
+                    let row = session.query_opt(sql, &[&id.uuid(), &node.uuid()]).await?;
+                    row.as_ref().map(arrival).transpose()
+                })
+            })
+            .await?;
+        read.filter(|found| who.sees(found.client_id))
+            .ok_or(StoreError::NotFound)
+    }
+
+    /// Every arrival of this daemon, oldest first.
+    pub async fn arrivals(&self) -> Result<Vec<Arrival>, StoreError> {
+        let node = self.0.leases.node();
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT * FROM arrivals WHERE node = $1 ORDER BY id";
+                    let rows = session.query(sql, &[&node.uuid()]).await?;
+                    rows.iter().map(arrival).collect()
+                })
+            })
+            .await
+    }
+
+    /// How much storage a client uses, and may use.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn storage(&self, client: ClientId) -> Result<StorageUse, StoreError> {
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let row = session
+                        .query_opt(
+                            "SELECT limits,
+                                    (SELECT count(*) FROM media WHERE client_id = $1) AS items,
+                                    (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1) AS used,
+                                    (SELECT coalesce(sum(length), 0)::bigint FROM arrivals
+                                     WHERE client_id = $1 AND state = 'arriving') AS arriving
+                             FROM clients c JOIN plans p ON p.id = c.plan_id WHERE c.id = $1",
+                            &[&client.uuid()],
+                        )
+                        .await?
+                        .ok_or(StoreError::NotFound)?;
+                    let limits: PlanLimits = from_json(&row, "limits")?;
+                    Ok(StorageUse {
+                        items: count(&row, "items")?,
+                        used: count(&row, "used")?,
+                        arriving: count(&row, "arriving")?,
+                        allowed: limits.storage_bytes,
+                    })
+                })
+            })
+            .await
+    }
+}
+
+fn arrival(row: &Row) -> Result<Arrival, StoreError> {
+    let length: Option<i64> = row.try_get("length")?;
+    Ok(Arrival {
+        id: ArrivalId::from(row.try_get::<_, Uuid>("id")?),
+        client_id: ClientId::from(row.try_get::<_, Uuid>("client_id")?),
+        actor: row.try_get("actor")?,
+        token: row
+            .try_get::<_, Option<Uuid>>("token_id")?
+            .map(TokenId::from),
+        url: row.try_get("url")?,
+        name: row.try_get("name")?,
+        details: from_json(row, "details")?,
+        length: length.and_then(|length| u64::try_from(length).ok()),
+        state: parsed(row, "state")?,
+        reason: row.try_get("reason")?,
+        media_id: row
+            .try_get::<_, Option<Uuid>>("media_id")?
+            .map(MediaId::from),
+        created_at: row.try_get("created_at")?,
+        expires_at: row.try_get("expires_at")?,
+    })
+}

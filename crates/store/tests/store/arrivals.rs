@@ -1,0 +1,117 @@
+//! Files on their way: what they will take counts against the plan from the beginning, once.
+
+use jiff::{Timestamp, ToSpan};
+use playout_domain::limits::PlanLimits;
+use playout_domain::{ArrivalId, Details, MediaItem};
+use playout_store::{Arrival, ArrivalState, Principal, StoreError, WatchedFolder, testing};
+use uuid::Uuid;
+
+use crate::given::media;
+
+fn arrival(who: &Principal, length: Option<u64>) -> Arrival {
+    let now = Timestamp::from_second(1_795_500_000).unwrap();
+    Arrival {
+        id: ArrivalId::from(Uuid::now_v7()),
+        client_id: who.client,
+        actor: who.name.clone(),
+        token: None,
+        url: None,
+        name: "film.mp4".to_owned(),
+        details: Details::default(),
+        length,
+        state: ArrivalState::Arriving,
+        reason: None,
+        media_id: None,
+        created_at: now,
+        expires_at: now + 1.hour(),
+    }
+}
+
+#[tokio::test]
+async fn what_arrives_counts_against_the_plan_until_it_is_an_item_or_gone() {
+    let store = testing::fresh().await;
+    let limits = PlanLimits {
+        storage_bytes: Some(1_000),
+        ..PlanLimits::default()
+    };
+    let who = store.client("small", &limits).await;
+    let mut first = arrival(&who, Some(600));
+    store.insert_arrival(&first).await.unwrap();
+    assert_eq!(store.arrival(&who, first.id).await.unwrap(), first);
+    let refused = store.insert_arrival(&arrival(&who, Some(500))).await;
+    assert!(matches!(refused, Err(StoreError::Limit(_))), "{refused:?}");
+    // One of unknown length counts as it grows.
+    let second = arrival(&who, None);
+    store.insert_arrival(&second).await.unwrap();
+    store.arrival_has(&second, 300).await.unwrap();
+    store.arrival_has(&second, 400).await.unwrap();
+    let refused = store.arrival_has(&second, 401).await;
+    assert!(matches!(refused, Err(StoreError::Limit(_))), "{refused:?}");
+    store.delete_arrival(second.id).await.unwrap();
+    // As an item it counts as that alone.
+    first.state = ArrivalState::Importing;
+    store.update_arrival(&first).await.unwrap();
+    let item = MediaItem {
+        size: 600,
+        ..media(who.client, "/media/film.mp4")
+    };
+    store.insert_media(&who, &item).await.unwrap();
+    first.state = ArrivalState::Done;
+    first.media_id = Some(item.id);
+    store.update_arrival(&first).await.unwrap();
+    let used = store.storage(who.client).await.unwrap();
+    assert_eq!(
+        (used.items, used.used, used.arriving, used.allowed),
+        (1, 600, 0, Some(1_000))
+    );
+    store
+        .insert_arrival(&arrival(&who, Some(400)))
+        .await
+        .unwrap();
+    // Nobody else's.
+    let other = store.client("other", &PlanLimits::UNLIMITED).await;
+    assert_eq!(
+        store.arrival(&other, first.id).await,
+        Err(StoreError::NotFound)
+    );
+    assert_eq!(store.storage(other.client).await.unwrap().used, 0);
+    assert_eq!(store.arrivals().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_folder_is_watched_once_and_what_it_was_is_kept() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let folder = WatchedFolder {
+        id: Uuid::now_v7().into(),
+        client_id: who.client,
+        path: "/srv/in".into(),
+        identity: None,
+        created_at: Timestamp::from_second(1_795_500_000).unwrap(),
+    };
+    store.insert_watched(&who, &folder).await.unwrap();
+    let again = WatchedFolder {
+        id: Uuid::now_v7().into(),
+        ..folder.clone()
+    };
+    let refused = store.insert_watched(&who, &again).await;
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
+    store.watched_is(folder.id, (7, u64::MAX)).await.unwrap();
+    let identity = Some((7, u64::MAX));
+    let expected = WatchedFolder { identity, ..folder };
+    assert_eq!(
+        store.watched().await.unwrap(),
+        std::slice::from_ref(&expected)
+    );
+    store.delete_watched(&who, &expected).await.unwrap();
+    assert_eq!(
+        store.delete_watched(&who, &expected).await,
+        Err(StoreError::NotFound)
+    );
+    let audited = store.audit(who.client, 0, 10).await.unwrap();
+    let operations: Vec<_> = audited.iter().map(|entry| &*entry.operation).collect();
+    assert_eq!(operations, ["media.watch", "media.unwatch"]);
+}
