@@ -9,7 +9,7 @@ use playout_store::{MediaCursor, MediaQuery, Principal, StoreError};
 use serde_json::Value;
 
 use super::view::MediaView;
-use super::{Inner, Library};
+use super::{Inner, Library, LibraryFact};
 use crate::error::OpError;
 use crate::hub::kind;
 
@@ -96,9 +96,15 @@ impl Inner {
             Err(StoreError::NotFound) => return Err(OpError::NotFound("media")),
             other => other?,
         }
-        self.write(|catalogue| {
+        let series = self.write(|catalogue| {
+            let before = catalogue.item(id).map(|known| known.details.series.clone());
             catalogue.change(id, |known| *known = described_as(known.clone(), &item));
+            before
         });
+        if series.as_ref() != Some(&item.details.series) {
+            // Plans keep the items of a series apart.
+            self.tell(LibraryFact::Changed { media: id });
+        }
         self.publish(kind::MEDIA_CHANGED, item.client_id, item.to_json());
         Ok(())
     }

@@ -233,7 +233,7 @@ fn clip(path: &Path, frames: u32) {
 fn run_ffmpeg(path: &Path, inputs: &[&str], frames: u32) {
     let frames = frames.to_string();
     // No two files are alike.
-    let name = format!("comment={}", path.display());
+    let name = format!("copyright={}", path.display());
     let done = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-y"])
         .args(inputs)

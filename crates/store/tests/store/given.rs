@@ -99,7 +99,11 @@ pub(crate) async fn stored(store: &Store, who: &Principal, name: &str) -> Channe
 /// Makes a database of today one of version 1: everything that later migrations have made is gone.
 pub(crate) const BACK_TO_VERSION_1: &str = "
     ALTER TABLE rtmp_destinations DROP COLUMN playback_url, DROP COLUMN encode, DROP COLUMN allow_lower_quality;
-    ALTER TABLE media DROP COLUMN damage;
+    DROP INDEX media_client, media_size, media_status, media_title, media_duration;
+    ALTER TABLE media DROP COLUMN damage, DROP COLUMN search, DROP COLUMN words, DROP COLUMN description, DROP COLUMN tags,
+        DROP COLUMN genre, DROP COLUMN language, DROP COLUMN rating, DROP COLUMN series, DROP COLUMN season,
+        DROP COLUMN episode, DROP COLUMN edited, DROP COLUMN version, DROP COLUMN sha256, DROP COLUMN missing_since;
+    DROP TABLE arrivals, watched_folders;
     ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest;
     ALTER TABLE airtime DROP COLUMN digest;
     ALTER TABLE airtime RENAME COLUMN schedule TO rotation;

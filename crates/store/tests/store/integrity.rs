@@ -45,7 +45,7 @@ const DAMAGES: &[&str] = &[
     "INSERT INTO rtmp_destinations SELECT gen_random_uuid(), channel_id, 1, server_url, platform, enabled, NULL, NULL, NULL, false
      FROM rtmp_destinations WHERE channel_id = $1",
     "UPDATE airtime SET timeline = jsonb_set(timeline, '{clockOrigin}', '1') WHERE channel_id = $1",
-    "UPDATE airtime SET plan = jsonb_set(plan, '{runs,0,items,0,frames}', '251') WHERE channel_id = $1",
+    "UPDATE airtime SET plan = jsonb_set(plan, '{tail,basis,units,0,items,0,frames}', '251') WHERE channel_id = $1",
     "UPDATE airtime SET schedule = '{\"items\": []}' WHERE channel_id = $1",
     "UPDATE airtime SET updated_at = updated_at - interval '1 day' WHERE channel_id = $1",
     "UPDATE airtime SET digest = sha256('') WHERE channel_id = $1",
