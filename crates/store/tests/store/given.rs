@@ -96,20 +96,33 @@ pub(crate) async fn stored(store: &Store, who: &Principal, name: &str) -> Channe
         .unwrap()
 }
 
-/// Makes a database of today one of version 1: everything that later migrations have made is gone.
-pub(crate) const BACK_TO_VERSION_1: &str = "
+macro_rules! back_to_version_5 {
+    () => {
+        "
     ALTER TABLE rtmp_destinations DROP COLUMN playback_url, DROP COLUMN encode, DROP COLUMN allow_lower_quality;
     DROP INDEX media_client, media_size, media_status, media_title, media_duration;
     ALTER TABLE media DROP COLUMN damage, DROP COLUMN search, DROP COLUMN words, DROP COLUMN description, DROP COLUMN tags,
         DROP COLUMN genre, DROP COLUMN language, DROP COLUMN rating, DROP COLUMN series, DROP COLUMN season,
         DROP COLUMN episode, DROP COLUMN edited, DROP COLUMN version, DROP COLUMN sha256, DROP COLUMN missing_since;
     DROP TABLE arrivals, watched_folders;
+    ALTER TABLE airtime RENAME COLUMN schedule TO rotation;
+    DELETE FROM migrations WHERE version > 5;"
+    };
+}
+
+/// Makes a database as it was before destinations had options, media could be found, and there were schedules.
+pub(crate) const BACK_TO_VERSION_5: &str = back_to_version_5!();
+
+/// Makes a database of today one of version 1: everything that later migrations have made is gone.
+pub(crate) const BACK_TO_VERSION_1: &str = concat!(
+    back_to_version_5!(),
+    "
     ALTER TABLE channels DROP COLUMN digest, DROP COLUMN life_digest;
     ALTER TABLE airtime DROP COLUMN digest;
-    ALTER TABLE airtime RENAME COLUMN schedule TO rotation;
     DROP TABLE master_keys;
     DROP TABLE alerts, alert_routes, alert_deliveries, channel_history, pulse, orders, telemetry_losses, nodes;
     ALTER TABLE channels DROP COLUMN node, DROP COLUMN lease_until, DROP COLUMN epoch, DROP COLUMN taken_at;
     ALTER TABLE renditions DROP COLUMN node, ADD UNIQUE (media_id, profile_key);
     ALTER TABLE tokens DROP COLUMN node;
-    DELETE FROM migrations WHERE version > 1;";
+    DELETE FROM migrations WHERE version > 1;"
+);

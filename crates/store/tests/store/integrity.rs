@@ -7,7 +7,7 @@ use playout_domain::destination::StreamKeySetting;
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_store::{Cause, Loaded, Principal, Store, StoreError, testing};
 
-use crate::given::{BACK_TO_VERSION_1, airtime, channel, destination, stored};
+use crate::given::{BACK_TO_VERSION_1, BACK_TO_VERSION_5, airtime, channel, destination, stored};
 
 /// Every column of a channel's rows, changed: what is done to the second of three channels.
 const DAMAGES: &[&str] = &[
@@ -258,11 +258,7 @@ async fn digests_from_before_the_options_of_destinations_stay_right() {
     let store = testing::fresh().await;
     let (given, damaged) = (plain(&store).await, plain(&store).await);
     let session = store.session().await;
-    let back = "
-        ALTER TABLE rtmp_destinations DROP COLUMN playback_url, DROP COLUMN encode, DROP COLUMN allow_lower_quality;
-        ALTER TABLE media DROP COLUMN damage;
-        DELETE FROM migrations WHERE version > 5;";
-    session.batch_execute(back).await.unwrap();
+    session.batch_execute(BACK_TO_VERSION_5).await.unwrap();
     let damage = "UPDATE rtmp_destinations SET enabled = false WHERE channel_id = $1";
     session
         .execute(damage, &[&damaged.id.uuid()])

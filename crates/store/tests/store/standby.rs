@@ -550,6 +550,8 @@ async fn orders_outlive_the_daemon_wherever_they_were_written() {
         daemon.journal(&start).await.unwrap();
         let orders = config.standby.as_ref().unwrap().join("orders");
         assert!(orders.join(format!("{}.json", start.id)).exists());
+        // Nothing is written there any more.
+        assert!(daemon.copies_written(Duration::from_secs(30)).await);
         drop(daemon);
         match lost {
             "Redis" => store.forget_redis("journal").await,
