@@ -131,12 +131,7 @@ fn the_guide_and_the_playlist_tell_what_is_planned() {
     let of_one = programmes.iter().find(|p| p["mediaId"] == json!(one));
     let of_one = of_one.expect("the item is shown");
     for (name, value) in about.as_object().expect("an object") {
-        assert_eq!(
-            of_one[name],
-            *value,
-            "{name} of {of_one} {}",
-            daemon.get(&format!("/media/{one}"))
-        );
+        assert_eq!(of_one[name], *value, "{name} of {of_one}");
     }
 
     // XMLTV says the same.
@@ -251,7 +246,7 @@ fn now_and_next_are_told_by_status_and_events() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
     let [one, two] = [(0, 250), (700, 100)]
-        .map(|(first, frames)| daemon.import(&numbered("guide", first, frames)));
+        .map(|(first, frames)| daemon.import(&numbered("next", first, frames)));
     let channel = daemon.channel(&[&one, &two]);
     daemon.prepared(&one);
     daemon.prepared(&two);
