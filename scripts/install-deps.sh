@@ -3,7 +3,7 @@
 #
 #   scripts/install-deps.sh build   a C linker for cargo, nodejs, npm
 #   scripts/install-deps.sh run     build, and ffmpeg, postgresql, redis-server, ca-certificates
-#   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium
+#   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium, python3
 #
 # Rust itself it only looks for, and says where to get it. Looks for the programs themselves, not for packages, so a Node or FFmpeg from elsewhere is respected.
 # Installs as root or by sudo; where neither works it prints the one line to run and exits 1. Debian starts a
@@ -65,6 +65,8 @@ check_test() {
   have nginx || need nginx
   any_file '/usr/lib/nginx/modules/ngx_rtmp_module.so' || need libnginx-mod-rtmp
   have "${CHROMIUM:-chromium}" || have chromium-browser || have google-chrome || need chromium
+  # Reads XMLTV with a parser that is not the daemon's.
+  have python3 || need python3
 }
 
 case "${1:-}" in

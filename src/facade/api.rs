@@ -19,6 +19,7 @@ use tracing::Instrument;
 use warp::http::{Method, header};
 use warp::reply::Response;
 
+use super::guide::{self, Format};
 use super::problem::{Problem, allow_header};
 use super::request::Request;
 use super::schedule::{self, Part};
@@ -45,6 +46,8 @@ pub enum Resource {
     Slot(ChannelId, SlotId),
     Play(ChannelId),
     Plan(ChannelId),
+    Guide(Option<ChannelId>, Format),
+    Stations,
     History(ChannelId),
     Alerts,
     Alert(AlertId),
@@ -104,10 +107,15 @@ impl Resource {
                     ["slots", slot] => Self::Slot(id, self::id(slot, "slot")?),
                     ["play"] => Self::Play(id),
                     ["plan"] => Self::Plan(id),
+                    ["epg.json"] => Self::Guide(Some(id), Format::Json),
+                    ["epg.xml"] => Self::Guide(Some(id), Format::Xmltv),
                     ["history"] => Self::History(id),
                     _ => return Err(Problem::not_found("route")),
                 }
             }
+            ["epg.json"] => Self::Guide(None, Format::Json),
+            ["epg.xml"] => Self::Guide(None, Format::Xmltv),
+            ["channels.m3u"] => Self::Stations,
             ["alerts"] => Self::Alerts,
             ["alerts", id] => Self::Alert(self::id(id, "alert")?),
             ["alerts", id, "acknowledge"] => Self::Acknowledge(self::id(id, "alert")?),
@@ -168,6 +176,8 @@ impl Resource {
             | Self::Outputs(_)
             | Self::OutputMetrics(_)
             | Self::Plan(_)
+            | Self::Guide(..)
+            | Self::Stations
             | Self::History(_)
             | Self::Alerts
             | Self::Alert(_)
@@ -392,6 +402,8 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Slot(id, slot) => schedule::remove_slot(call, id, slot).await,
         Resource::Play(id) => schedule::play(call, id).await,
         Resource::Plan(id) => channels::plan(call, id).await,
+        Resource::Guide(id, format) => guide::epg(call, id, format).await,
+        Resource::Stations => guide::stations(call).await,
         Resource::History(id) => alerts::history(call, id).await,
         Resource::Alerts => alerts::list(call).await,
         Resource::Alert(id) => alerts::get(call, id).await,

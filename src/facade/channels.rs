@@ -119,7 +119,7 @@ pub(super) async fn plan(call: Call, id: ChannelId) -> Result<Response, Problem>
             "`to` and `until` are the same: send one.",
         ));
     }
-    let (from, until) = stretch(from, to.or(until), Timestamp::now())?;
+    let (from, until) = stretch(from, to.or(until), Timestamp::now(), DEFAULT_PLAN)?;
     let entries = call.app.channels.plan(&call.who, id, from, until).await?;
     let last = entries.get(MAX_ENTRIES - 1);
     let next = last.map(|entry| entry.end).filter(|end| *end < until);
@@ -138,11 +138,12 @@ fn items<T: Serialize>(looked: Looked<Vec<T>>) -> Result<Response, Problem> {
     })
 }
 
-/// The stretch of time that a query asks for.
-fn stretch(
+/// The stretch of time that a query asks for; `length` is how long it is where nothing says so.
+pub(super) fn stretch(
     from: Option<String>,
     until: Option<String>,
     now: Timestamp,
+    length: Duration,
 ) -> Result<(Timestamp, Timestamp), Problem> {
     let time = |name: &str, text: Option<String>| match text {
         None => Ok(None),
@@ -154,7 +155,7 @@ fn stretch(
     };
     let from = time("from", from)?.unwrap_or(now);
     let after = |length: Duration| from.saturating_add(length).unwrap_or(Timestamp::MAX);
-    let until = time("to", until)?.unwrap_or_else(|| after(DEFAULT_PLAN));
+    let until = time("to", until)?.unwrap_or_else(|| after(length));
     let length = until.duration_since(from);
     if length <= SignedDuration::ZERO {
         return Err(Problem::bad_request("`to` has to be after `from`."));
@@ -204,18 +205,20 @@ mod tests {
     fn a_plan_is_asked_for_an_hour_from_now_or_as_the_query_says() {
         let now: Timestamp = "2030-01-31T20:00:00Z".parse().unwrap();
         let text = |t: &str| Some(t.to_owned());
-        let (from, until) = stretch(None, None, now).unwrap();
+        let (from, until) = stretch(None, None, now, DEFAULT_PLAN).unwrap();
         assert_eq!(
             (from, until.to_string().as_str()),
             (now, "2030-01-31T21:00:00Z")
         );
-        let (from, until) = stretch(text("2030-02-01T00:00:00+01:00"), None, now).unwrap();
+        let (from, until) =
+            stretch(text("2030-02-01T00:00:00+01:00"), None, now, DEFAULT_PLAN).unwrap();
         assert_eq!(from.to_string(), "2030-01-31T23:00:00Z");
         assert_eq!(until.to_string(), "2030-02-01T00:00:00Z");
         let long = stretch(
             text("2029-01-01T00:00:00Z"),
             text("2030-03-03T20:00:00Z"),
             now,
+            DEFAULT_PLAN,
         );
         assert!(long.is_ok(), "any window up to 31 days ahead");
         for (from, until) in [
@@ -226,7 +229,12 @@ mod tests {
             (None, Some("2030-03-03T20:00:01Z")),
             (Some("2030-03-03T20:00:00Z"), None),
         ] {
-            let refused = stretch(from.map(str::to_owned), until.map(str::to_owned), now);
+            let refused = stretch(
+                from.map(str::to_owned),
+                until.map(str::to_owned),
+                now,
+                DEFAULT_PLAN,
+            );
             assert!(refused.is_err(), "{from:?} {until:?}");
         }
     }

@@ -15,6 +15,7 @@ mod channels;
 mod destinations;
 mod events;
 mod first_bytes;
+mod guide;
 mod hls;
 mod json;
 mod media;

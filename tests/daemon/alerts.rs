@@ -74,7 +74,7 @@ fn awaited(events: &mut EventStream, event: &str, alert: &str) -> Value {
 }
 
 /// Makes a client with a token of its own, as its database allows nobody else to do yet.
-fn make_stranger(data: &Path) {
+pub fn make_stranger(data: &Path) {
     let digest = Sha256::digest(STRANGER);
     let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let id = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
@@ -99,7 +99,7 @@ fn make_stranger(data: &Path) {
     assert!(psql.status.success(), "{psql:?}");
 }
 
-fn as_stranger(daemon: &Daemon, method: &str, path: &str, body: &[u8]) -> Answer {
+pub fn as_stranger(daemon: &Daemon, method: &str, path: &str, body: &[u8]) -> Answer {
     let bearer = format!("Bearer {STRANGER}");
     let headers = [
         ("Authorization", bearer.as_str()),

@@ -22,6 +22,7 @@ mod damage;
 mod far_end;
 #[path = "../faults/mod.rs"]
 mod faults;
+mod guide;
 mod hls_output;
 mod inputs;
 mod integrity;

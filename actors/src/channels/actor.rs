@@ -311,7 +311,8 @@ impl Room {
         }
         self.note_live(now);
         if before.status != now.status || before.desired != now.desired {
-            self.publish("channel.status", json!(self.args.handle.status()));
+            let library = &self.args.environment.studio.library;
+            self.publish("channel.status", json!(self.args.handle.status(library)));
             self.tell_status();
         }
         for effect in effects {
@@ -411,7 +412,11 @@ impl Room {
                 self.follow(me, Event::Healthy { generation }).await;
             }
             Fact::OnAirChanged(on_air) => {
-                self.publish("channel.onair", json!(on_air));
+                let library = &self.args.environment.studio.library;
+                let [_, next] = self.args.handle.now_and_next(on_air.since, library);
+                let mut data = json!(on_air);
+                data["next"] = json!(next);
+                self.publish("channel.onair", data);
                 self.tell_on_air(on_air);
             }
             Fact::SegmentPublished {

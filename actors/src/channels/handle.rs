@@ -7,16 +7,20 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 use playout_domain::channel::Channel;
 use playout_domain::ids::ChannelId;
+use playout_domain::lifecycle::Desired;
 use playout_domain::media::Profile;
+use playout_domain::plan::PlanEntry;
 use playout_domain::units::Frame;
+use playout_media::guide::now_and_next;
 use playout_store::{Airtime, Lease, StoredChannel};
 use tokio::sync::{Mutex, Notify};
 
 use super::actor::Pen;
 use super::views::{
     HealthView, HlsMetrics, OutputMetrics, OutputTarget, OutputView, PlannedView, ProcessView,
-    RtmpMetrics, RungView, StatusView,
+    ProgrammeView, RtmpMetrics, RungView, StatusView,
 };
+use crate::library::Library;
 use crate::playout::{HlsOutput, PlayoutSettings, Spool, State, Taps, View};
 use crate::process::{Role, Sampled};
 use crate::rtmp::Board;
@@ -145,15 +149,39 @@ impl Handle {
             .unwrap_or_default()
     }
 
-    pub(crate) fn status(&self) -> StatusView {
+    /// What the plan has at `at`, and what it has next.
+    pub(super) fn now_and_next(
+        &self,
+        at: Timestamp,
+        library: &Library,
+    ) -> [Option<ProgrammeView>; 2] {
+        let snapshot = self.snapshot();
+        let Airtime { timeline, plan, .. } = &snapshot.airtime;
+        let view = |entry: PlanEntry| ProgrammeView {
+            media_id: entry.media_id,
+            title: library.title(entry.media_id),
+            start: timeline.wall(entry.start),
+            end: timeline.wall(entry.end),
+        };
+        now_and_next(plan, timeline.frame_at(at)).map(|entry| entry.map(view))
+    }
+
+    pub(crate) fn status(&self, library: &Library) -> StatusView {
         let life = &self.snapshot().channel.life;
         let state = self.state();
+        let [now, next] = match life.desired {
+            Desired::Live => self.now_and_next(Timestamp::now(), library),
+            // A start makes another plan.
+            Desired::Stopped => [None, None],
+        };
         StatusView {
             channel_id: self.id,
             status: life.status,
             desired: life.desired,
             recovering: state.health.is_recovering(),
             on_air: state.on_air,
+            now,
+            next,
             live_since: life.live_since,
         }
     }

@@ -5,6 +5,7 @@
 
 mod actor;
 mod elsewhere;
+mod guide;
 mod handle;
 mod keeping;
 mod live;
@@ -15,9 +16,10 @@ mod tests;
 mod views;
 
 pub use elsewhere::Looked;
+pub use guide::Window;
 pub use views::{
     HealthView, HlsMetrics, OnAir, OnAirKind, OutputMetrics, OutputTarget, OutputView, PlannedView,
-    ProcessView, RtmpMetrics, RungView, StatusView,
+    ProcessView, ProgrammeView, RtmpMetrics, RungView, StatusView,
 };
 
 use std::collections::BTreeMap;
@@ -307,7 +309,8 @@ impl Channels {
         who: &Principal,
         id: ChannelId,
     ) -> Result<Looked<StatusView>, OpError> {
-        self.look_at(who, id, Handle::status).await
+        let library = &self.inner.environment.studio.library;
+        self.look_at(who, id, |handle| handle.status(library)).await
     }
 
     /// How it does.
@@ -430,7 +433,8 @@ impl Channels {
 
     /// What the public page may know of a channel's state.
     pub fn public_status(&self, id: ChannelId) -> Option<StatusView> {
-        Some(self.handles().get(&id)?.status())
+        let handle = self.handles().get(&id).cloned()?;
+        Some(handle.status(&self.inner.environment.studio.library))
     }
 
     /// Asks a channel's actor, and waits for its answer.

@@ -53,8 +53,26 @@ pub struct StatusView {
     pub recovering: bool,
     /// What viewers see; nothing when the channel is off air.
     pub on_air: Option<OnAir>,
+    /// What the plan has now; nothing where it has nothing, and off air.
+    pub now: Option<ProgrammeView>,
+    /// What the plan has next.
+    pub next: Option<ProgrammeView>,
     /// Since when it is LIVE.
     pub live_since: Option<Timestamp>,
+}
+
+/// What the plan has from when until when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProgrammeView {
+    /// What is shown.
+    pub media_id: MediaId,
+    /// Its title.
+    pub title: Option<String>,
+    /// When it begins.
+    pub start: Timestamp,
+    /// When it ends.
+    pub end: Timestamp,
 }
 
 /// `GET /channels/{id}/health`: the `StreamHealth` of a channel, and what it is drawn from.

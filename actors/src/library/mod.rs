@@ -50,6 +50,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use playout_domain::details::Details;
 use playout_domain::ids::{ClientId, MediaId};
 use playout_domain::media::Profile;
 use playout_domain::resources::Allowances;
@@ -421,6 +422,17 @@ impl Library {
     pub fn title(&self, media: MediaId) -> Option<String> {
         self.inner
             .read(|catalogue| catalogue.item(media).map(|item| item.title.clone()))
+    }
+
+    /// What is said about an item. Never waits.
+    pub(crate) fn about(&self, media: MediaId) -> Option<Details> {
+        self.inner.read(|catalogue| {
+            let item = catalogue.item(media)?;
+            Some(Details {
+                title: Some(item.title.clone()),
+                ..item.details.clone()
+            })
+        })
     }
 
     /// The series that an item belongs to. Never waits.

@@ -8,6 +8,7 @@ pub mod audio;
 pub mod demux;
 pub mod ffmpeg;
 pub mod gop;
+pub mod guide;
 pub mod hls;
 pub mod index;
 pub mod mux;

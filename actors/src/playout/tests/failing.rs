@@ -333,7 +333,7 @@ fn judge(items: &[(MediaId, &Item)], outcome: &Outcome) -> Result<(), TestCaseEr
         let (begins, ends) = (at, at + item.gops.iter().sum::<u64>());
         while let Some((place, frames, kind, media)) = fed.next_if(|(place, ..)| *place < ends) {
             prop_assert_eq!(*place, at, "each begins where the one before it ends");
-            at = at + *frames;
+            at += *frames;
             prop_assert!(at <= ends, "the next item begins on time");
             let shown = begins.since(Frame::new(0))..ends.since(Frame::new(0));
             match kind {
