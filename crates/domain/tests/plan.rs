@@ -140,8 +140,8 @@ proptest! {
             now += after;
             match what {
                 0 => { plan.skip(Frame::new(now)); }
-                1 => plan.play_next(Frame::new(now), item(7, 30)),
-                2 => plan.play_now(Frame::new(now), item(8, 30)),
+                1 => { plan.play_next(Frame::new(now), item(7, 30)); }
+                2 => { plan.play_now(Frame::new(now), item(8, 30)); }
                 _ => { plan.replace_from(Frame::new(now), Basis::looping(items)); }
             }
             // As many entries as there are frames are kept.

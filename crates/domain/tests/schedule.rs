@@ -289,6 +289,17 @@ fn a_slot_that_is_wrong_is_told_in_full() {
         ),
         ["/days", "/duration"]
     );
+    assert_eq!(
+        wrong(
+            json!({ "time": "2030-01-31T20:15", "zone": "UTC", "items": [item(1)], "duration": 1.9, "id": Uuid::nil() })
+        ),
+        ["/id", "/time", "/duration"]
+    );
+    assert_eq!(
+        wrong(json!({ "time": "20:15:30.5", "zone": "UTC", "items": [item(1)], "duration": 1.9 })),
+        ["/duration"],
+        "less than a GOP"
+    );
     let many = json!({ "items": vec![json!({ "time": "10:00", "zone": "UTC", "items": [item(1)] }); 1_000] });
     let full = edit(&schedule, Edit::AddSlots(many));
     assert_eq!(
@@ -400,6 +411,64 @@ fn a_template_counts_on_its_dates_and_days() {
             "/items/1/name"
         ]
     );
+}
+
+#[test]
+fn slots_go_on_after_days_that_have_none() {
+    let all = json!({ "items": [
+        { "name": "monday", "zone": "UTC", "days": ["mon"], "slots": [{ "time": "10:00", "items": [item(2)] }] },
+        { "name": "holiday", "zone": "UTC", "dates": ["2027-06-07", "2027-06-14", "2027-07-12"], "slots": [] },
+    ] });
+    let schedule = edit(&rotation(&[0]), Edit::Templates(all));
+    let once = json!([{ "at": "2027-06-17T10:00:00Z", "items": [item(3)] }]);
+    let schedule = edit(&schedule, Edit::Slots(json!({ "items": once })));
+    // A Tuesday.
+    let epoch = "2027-06-01T00:00:00Z";
+    let begins: Timestamp = epoch.parse().expect("a time");
+    let plan = Plan::starting(Frame::new(0), basis(&schedule, epoch));
+    let entries = plan.entries(Frame::new(0)..Frame::new(50 * 24 * 60 * FRAMES));
+    let slots = entries.iter().filter(|entry| entry.media_id != media(0));
+    let dates: Vec<_> = slots
+        .map(|entry| {
+            let at = begins + SignedDuration::from_millis(40 * entry.start.get() as i64);
+            at.to_string()
+        })
+        .collect();
+    assert_eq!(
+        dates,
+        [
+            "2027-06-17T10:00:00Z",
+            "2027-06-21T10:00:00Z",
+            "2027-06-28T10:00:00Z",
+            "2027-07-05T10:00:00Z",
+            "2027-07-19T10:00:00Z",
+        ]
+    );
+}
+
+#[test]
+fn where_nothing_can_be_played_nobody_looks_to_the_end_of_time() {
+    let slots = json!({ "items": [
+        { "time": "10:00", "zone": "UTC", "items": [item(10)] },
+        { "at": "2027-07-11T12:00:00Z", "items": [item(1)] },
+    ] });
+    let schedule = edit(&Schedule::default(), Edit::Slots(slots));
+    let timeline = basis(&schedule, "2027-06-01T12:00:00Z")
+        .timeline
+        .expect("one");
+    // Nothing is known of what is on every day.
+    let basis = schedule.resolve(timeline, |id| Facts {
+        frames: (id == media(1)).then_some(FRAMES),
+        series: None,
+    });
+    let plan = Plan::starting(Frame::new(0), basis);
+    let day = |n: u64| Frame::new(n * 24 * 60 * FRAMES);
+    assert_eq!(plan.after(day(0)), None, "40 days ahead");
+    let found = plan.after(day(10)).expect("30 days ahead");
+    assert_eq!((found.start, found.media_id), (day(40), media(1)));
+    assert_eq!(plan.after(day(0)), None, "whatever was asked for before");
+    assert_eq!(plan.at(day(40)), Some(found));
+    assert_eq!(plan.after(day(41)), None);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use playout_domain::config::ChannelConfig;
 use playout_domain::ids::{MediaId, SlotId};
 use playout_domain::media::Profile;
-use playout_domain::plan::{Basis, Origin, Plan, PlannedItem};
+use playout_domain::plan::{Basis, MOST_WAITING, Origin, Plan, PlanEntry, PlannedItem};
 use playout_domain::schedule::{Edit, Facts, Known, Refused, Schedule};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_domain::violation::Violations;
@@ -34,9 +34,11 @@ impl Room {
         }
         let library = &self.args.environment.studio.library;
         let profile = Profile::of(&snapshot.channel.config);
+        let client = snapshot.channel.client_id;
         let known = |media| {
-            let seen = library.owner(media).is_some_and(|owner| who.sees(owner));
-            seen.then(|| Known {
+            // An administrator sees more, but a channel plays what its own client has.
+            let its = library.owner(media) == Some(client);
+            its.then(|| Known {
                 frames: library.frames(media, &profile),
             })
         };
@@ -49,7 +51,8 @@ impl Room {
             Err(Refused::NoSuchSlot) => return Err(OpError::NotFound("slot")),
         };
         snapshot.airtime.schedule = schedule.clone();
-        self.faulty.clear();
+        // All get another chance, if the edit is taken.
+        let faulty = std::mem::take(&mut self.faulty);
         self.plan_anew(&mut snapshot);
         let handle = std::sync::Arc::clone(&self.args.handle);
         let mut pen = handle.pen.lock().await;
@@ -59,7 +62,10 @@ impl Room {
             .store
             .save_airtime(Some(who), handle.id, &snapshot.airtime)
             .await;
-        self.given_up(saved, &mut pen)?;
+        if let Err(error) = self.given_up(saved, &mut pen) {
+            self.faulty = faulty;
+            return Err(error);
+        }
         pen.airtime = Some(snapshot.airtime.clone());
         if self.playout.is_some() {
             // What has gone on air meanwhile stays, too.
@@ -120,7 +126,20 @@ impl Room {
         }
         let handle = std::sync::Arc::clone(&self.args.handle);
         let mut pen = handle.pen.lock().await;
-        self.insert(&mut snapshot, item.clone(), at_once);
+        let refuse = |message| OpError::Conflict {
+            state: status.to_string(),
+            message,
+        };
+        let Some(from) = self.insert(&mut snapshot, item.clone(), at_once) else {
+            return Err(refuse(format!(
+                "{MOST_WAITING} items that were asked for wait to be played already"
+            )));
+        };
+        if asked_for(&snapshot.airtime.plan, from, media).is_none() {
+            return Err(refuse(
+                "slots leave it no time within 31 days; play it now, or change the slots".into(),
+            ));
+        }
         let saved = self
             .args
             .environment
@@ -132,30 +151,30 @@ impl Room {
         // From what is on air by now.
         let mut snapshot = self.snapshot();
         let from = self.insert(&mut snapshot, item, at_once);
+        let plan = &snapshot.airtime.plan;
+        let entry = from.and_then(|from| asked_for(plan, from, media));
         self.change_plan(snapshot.clone());
         drop(pen);
         let profile = Profile::of(&snapshot.channel.config);
         self.args.environment.studio.library.want(media, &profile);
-        let plan = &snapshot.airtime.plan;
-        let mut entries = plan.entries_from(from, Frame::new(u64::MAX)).take(1_000);
-        let entry = entries.find(|entry| entry.origin == Origin::Play && entry.media_id == media);
         let title = self.args.environment.studio.library.title(media);
         let entry = entry.ok_or(OpError::Internal)?;
         Ok(PlannedView::of(&entry, &snapshot.airtime.timeline, title))
     }
 
-    /// Puts `item` into the plan of `snapshot`; answers the frame from which the plan is another.
-    fn insert(&self, snapshot: &mut Snapshot, item: PlannedItem, at_once: bool) -> Frame {
+    /// Puts `item` into the plan of `snapshot`; answers the frame from which the plan is another, and nothing when too
+    /// much waits.
+    fn insert(&self, snapshot: &mut Snapshot, item: PlannedItem, at_once: bool) -> Option<Frame> {
         let front = match &self.playout {
             Some(playout) => playout.front(),
             None => self.args.handle.due(Timestamp::now()),
         };
         let plan = &mut snapshot.airtime.plan;
-        match at_once {
+        let taken = match at_once {
             true => plan.play_now(front, item),
             false => plan.play_next(front, item),
-        }
-        front
+        };
+        taken.then_some(front)
     }
 
     pub(super) async fn library(&mut self, fact: LibraryFact) {
@@ -273,6 +292,12 @@ impl Room {
             library.want(media, &profile);
         }
     }
+}
+
+/// The entry of `plan` that shows `media` because somebody asked for it, the first one from `from` on.
+fn asked_for(plan: &Plan, from: Frame, media: MediaId) -> Option<PlanEntry> {
+    let mut entries = plan.entries_from(from, plan.horizon(from));
+    entries.find(|entry| entry.origin == Origin::Play && entry.media_id == media)
 }
 
 pub(super) fn programme(snapshot: &Snapshot) -> Programme {

@@ -2,7 +2,7 @@
 //! that whoever reads it expands the same.
 
 use crate::ids::{MediaId, SlotId};
-use crate::units::Timeline;
+use crate::units::{Frame, Timeline};
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
 use serde::{Deserialize, Serialize};
@@ -184,10 +184,19 @@ impl Basis {
             .map_or(1, |timeline| timeline.frame_rate.gop_frames())
     }
 
+    /// How far ahead of `frame` is looked for what comes next: 31 days, where there are slots.
+    pub(super) fn horizon(&self, frame: Frame) -> Frame {
+        match self.timeline {
+            // A GOP is two seconds.
+            Some(timeline) => frame + 31 * 43_200 * timeline.frame_rate.gop_frames(),
+            None => Frame(u64::MAX),
+        }
+    }
+
     /// The first frame that is due at `at` or later.
-    pub(super) fn frame_from(&self, at: Timestamp) -> crate::units::Frame {
+    pub(super) fn frame_from(&self, at: Timestamp) -> Frame {
         let Some(timeline) = self.timeline else {
-            return crate::units::Frame::default();
+            return Frame::default();
         };
         let frame = timeline.frame_at(at);
         if timeline.wall(frame) < at {

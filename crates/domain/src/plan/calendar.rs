@@ -9,6 +9,7 @@ use crate::schedule::{Weekdays, Zone};
 use jiff::civil::{Date, Time};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// When a slot begins.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,41 +44,61 @@ pub(super) struct Occurrence {
     pub(super) slot: usize,
 }
 
-/// How far ahead is looked at once, in days; what recurs does so within the longest.
+/// How far ahead is looked at once, in days; what recurs does so within the longest, unless dates keep it from that.
 const LOOKS: [i64; 2] = [2, 9];
+/// How far after a date is looked: what it keeps from its day of the week comes a week later.
+const AFTER_A_DATE: i64 = 10;
+/// Looks at most. So many follow one another only where dates without slots rule for more than a year.
+const MOST_LOOKS: usize = 64;
 
 /// The first occurrences at or after `from`, in order; as many as a look shows, and none when nothing follows.
 pub(super) fn upcoming(basis: &Basis, from: Timestamp) -> Vec<Occurrence> {
     if basis.timeline.is_none() || basis.slots.is_empty() {
         return Vec::new();
     }
-    for days in LOOKS {
+    let after = |at: Timestamp, days: i64| {
         let length = SignedDuration::from_hours(24 * days);
-        let until = from.saturating_add(length).unwrap_or(Timestamp::MAX);
-        let found = between(basis, from, until);
+        at.saturating_add(length).unwrap_or(Timestamp::MAX)
+    };
+    let mut looked = from;
+    for days in LOOKS {
+        looked = after(from, days);
+        let found = between(basis, from, looked);
         if !found.is_empty() {
             return found;
         }
     }
-    later(basis, from).map_or_else(Vec::new, |from| {
-        let length = SignedDuration::from_hours(48);
-        let until = from.saturating_add(length).unwrap_or(Timestamp::MAX);
-        between(basis, from, until)
-    })
+    let mut looks = 0;
+    for at in later(basis, from) {
+        // What lies before has been looked at, and there is nothing.
+        let (begins, until) = (at.max(looked), after(at, AFTER_A_DATE));
+        if until <= begins {
+            continue;
+        }
+        let found = between(basis, begins, until);
+        looked = until;
+        looks += 1;
+        if !found.is_empty() || looks == MOST_LOOKS {
+            return found;
+        }
+    }
+    Vec::new()
 }
 
-/// A time after `from` at which something that comes once may begin.
-fn later(basis: &Basis, from: Timestamp) -> Option<Timestamp> {
+/// The times after `from` at or after which something may begin for the first time, in order: what comes once does so then, and
+/// a date has its slots or keeps those of a day of the week for a week.
+fn later(basis: &Basis, from: Timestamp) -> BTreeSet<Timestamp> {
     let once = basis.slots.iter().filter_map(|slot| match slot.rule {
         Rule::Once(at) => Some(at),
         _ => None,
     });
-    let dated = basis.days.iter().flat_map(|day| {
+    let slots = basis.days.iter().any(|day| !day.slots.is_empty());
+    let days = basis.days.iter().filter(|_| slots);
+    let dated = days.flat_map(|day| {
         let begins = |date: &Date| day.zone.at(*date, Time::MIN);
         day.dates.iter().filter_map(begins)
     });
-    let all = once.chain(dated);
-    all.filter(|at| *at >= from).min()
+    once.chain(dated).filter(|at| *at >= from).collect()
 }
 
 /// Every occurrence from `from` to before `until`, in order, one at a time.

@@ -4,8 +4,8 @@
 use super::basis::{Basis, PlannedItem, Sequence, are_alike};
 use super::calendar;
 use super::order::Place;
-use super::walk::{InSlot, Insert, State, Walker, cut};
-use super::{Expansion, KEPT_ENTRIES, KEPT_FRAMES, Origin, Plan, Tail};
+use super::walk::{InSlot, Insert, State, Turn, Walker, cut};
+use super::{Expansion, KEPT_ENTRIES, KEPT_FRAMES, Origin, Plan, PlanEntry, Tail};
 use crate::units::Frame;
 use jiff::{SignedDuration, Timestamp};
 use std::collections::VecDeque;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 
 /// How far back a slot may have begun that a plan which starts finds on air.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(24);
+/// Items that wait to be played by hand at most, the rests of what they interrupted among them.
+pub const MOST_WAITING: usize = 100;
 /// Entries that are on air one after another before they are settled.
 const LONG: usize = 2_048;
 
@@ -71,21 +73,31 @@ impl Plan {
         true
     }
 
-    /// Shows `item` after the entry that is on air at `airing`, and after what was asked for before.
-    pub fn play_next(&mut self, airing: Frame, item: PlannedItem) {
+    /// Shows `item` after the entry that is on air at `airing`, and after what was asked for before. Answers `false`
+    /// and shows nothing else when too much waits.
+    pub fn play_next(&mut self, airing: Frame, item: PlannedItem) -> bool {
         let (basis, mut state) = self.settle(airing);
+        if state.inserts.len() >= MOST_WAITING {
+            self.go_on(basis, state);
+            return false;
+        }
         let mut waiting = state.inserts.iter();
         let after = waiting.position(|insert| insert.origin != Origin::Play);
         let after = after.unwrap_or(state.inserts.len());
-        let origin = Origin::Play;
-        state.inserts.insert(after, Insert { item, origin });
+        state.inserts.insert(after, Insert::asked(item));
         self.go_on(basis, state);
+        true
     }
 
-    /// Shows `item` from `at` on, and then goes on where it interrupted.
-    pub fn play_now(&mut self, at: Frame, item: PlannedItem) {
+    /// Shows `item` from `at` on, and then goes on where it interrupted. Answers `false` and shows nothing else when
+    /// too much waits.
+    pub fn play_now(&mut self, at: Frame, item: PlannedItem) -> bool {
         let on_air = self.at(at);
         let (basis, mut state) = self.settle(at);
+        if state.inserts.len() >= MOST_WAITING {
+            self.go_on(basis, state);
+            return false;
+        }
         if let Some(entry) = on_air {
             let rest = PlannedItem {
                 media_id: entry.media_id,
@@ -93,14 +105,17 @@ impl Plan {
                 frames: entry.end.since(at),
                 series: None,
             };
-            let origin = entry.origin;
-            state.inserts.push_front(Insert { item: rest, origin });
+            state.inserts.push_front(Insert {
+                item: rest,
+                origin: origin_in(&basis, &entry),
+                turn: Turn::Interrupted,
+            });
             self.end_at(at);
             state.at = at;
         }
-        let origin = Origin::Play;
-        state.inserts.push_front(Insert { item, origin });
+        state.inserts.push_front(Insert::asked(item));
         self.go_on(basis, state);
+        true
     }
 
     /// Whether so much was on air before `airing` since the last change that it should be settled.
@@ -129,7 +144,13 @@ impl Plan {
         let mut walker = Walker::new(basis, state);
         while walker.state.at <= airing {
             match walker.next(airing) {
-                Some(entry) => self.settled.push(entry),
+                Some(entry) => {
+                    // Off air that may be a long time.
+                    if self.settled.len() >= 2 * KEPT_ENTRIES {
+                        self.settled.drain(..KEPT_ENTRIES);
+                    }
+                    self.settled.push(entry);
+                }
                 None => {
                     walker.state.at = airing;
                     break;
@@ -137,7 +158,7 @@ impl Plan {
             }
         }
         let Walker { basis, state, .. } = walker;
-        let old = |entry: &super::PlanEntry| entry.end <= airing.before(KEPT_FRAMES);
+        let old = |entry: &PlanEntry| entry.end <= airing.before(KEPT_FRAMES);
         let over = self.settled.partition_point(old);
         let many = self.settled.len().saturating_sub(KEPT_ENTRIES);
         self.settled.drain(..over.max(many));
@@ -183,7 +204,7 @@ impl Plan {
 }
 
 /// The slot that is on air at `starts`, if one is: its entry, and what follows.
-fn joined(basis: &Arc<Basis>, starts: Frame) -> Option<(Vec<super::PlanEntry>, State)> {
+fn joined(basis: &Arc<Basis>, starts: Frame) -> Option<(Vec<PlanEntry>, State)> {
     let timeline = basis.timeline?;
     let now = timeline.wall(starts);
     let from = now.checked_sub(LOOK_BACK).unwrap_or(Timestamp::MIN);
@@ -203,6 +224,20 @@ fn joined(basis: &Arc<Basis>, starts: Frame) -> Option<(Vec<super::PlanEntry>, S
             return Some((vec![entry], walker.state));
         }
     }
+}
+
+/// Why the rest of `entry` is shown by `basis`: what is settled may be of a rotation that is no more.
+fn origin_in(basis: &Basis, entry: &PlanEntry) -> Origin {
+    let Origin::Rotation(index) = entry.origin else {
+        return entry.origin;
+    };
+    let shows = |n: &usize| {
+        let mut items = basis.units.get(*n).into_iter().flat_map(|unit| &unit.items);
+        items.any(|item| item.media_id == entry.media_id)
+    };
+    let here = Some(index).filter(shows);
+    let here = here.or_else(|| (0..basis.units.len()).find(shows));
+    here.map_or(Origin::Play, Origin::Rotation)
 }
 
 /// Makes `state` of `old` one of `new`.
@@ -230,7 +265,7 @@ fn adapt(state: &mut State, old: &Basis, new: &Basis) {
     }
     let last = state.last;
     let stays = |unit: usize| {
-        let was = &old.units[unit];
+        let was = old.units.get(unit)?;
         let same = |n: &usize| new.units[*n].is_like(was);
         let here = Some(unit).filter(|n| *n < new.units.len() && same(n));
         here.or_else(|| (0..new.units.len()).find(same))
@@ -272,4 +307,22 @@ fn adapt(state: &mut State, old: &Basis, new: &Basis) {
             Origin::Slot(_) | Origin::Template => state.slot.is_some().then_some(insert),
         })
         .collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_long_time_off_air_is_not_gathered() {
+        let item = PlannedItem::whole(Uuid::from_u128(1).into(), 25);
+        let mut plan = Plan::looping(Frame(0), vec![item]);
+        let airing = Frame(25 * 100_000 + 1);
+        let _ = plan.settle(airing);
+        assert!(plan.settled.capacity() < 4 * KEPT_ENTRIES);
+        // All that is kept for who comes back is there: two minutes of it.
+        let first = plan.settled.first().map(|entry| entry.start);
+        assert!(first.is_some_and(|first| first <= airing.before(KEPT_FRAMES)));
+    }
 }

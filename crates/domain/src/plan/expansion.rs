@@ -44,7 +44,7 @@ impl Expansion {
         })
     }
 
-    /// The entry of `tail` that is on air at `frame`, or else comes next.
+    /// The entry of `tail` that is on air at `frame`, or else comes next, as far as anybody looks ahead.
     pub(super) fn after(&self, tail: &Tail, frame: Frame) -> Option<PlanEntry> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let forgotten = |expanded: &Expanded| {
@@ -58,8 +58,10 @@ impl Expansion {
             Some(expanded) if !forgotten(&expanded) => expanded,
             _ => Expanded::of(tail),
         };
+        // Where nothing can be played one slot after another would be passed over, to the end of time.
+        let limit = tail.basis.horizon(frame);
         while expanded.entries.back().is_none_or(|last| last.end <= frame) {
-            let Some(entry) = expanded.walker.next(Frame(u64::MAX)) else {
+            let Some(entry) = expanded.walker.next(limit) else {
                 break;
             };
             expanded.entries.push_back(entry);
@@ -70,6 +72,8 @@ impl Expansion {
         }
         let entries = &kept.insert(expanded).entries;
         let n = entries.partition_point(|entry| entry.end <= frame);
-        entries.get(n).copied()
+        // The same answer, whatever was asked for before.
+        let entry = entries.get(n).copied();
+        entry.filter(|entry| entry.start <= limit)
     }
 }

@@ -17,6 +17,7 @@ mod walk;
 
 pub use basis::{Basis, PlannedDay, PlannedItem, PlannedSlot, Sequence, Unit};
 pub use calendar::Rule;
+pub use change::MOST_WAITING;
 pub use stored::InvalidPlan;
 
 use crate::ids::{MediaId, SlotId};
@@ -130,7 +131,7 @@ impl Plan {
         self.after(frame).filter(|entry| entry.start <= frame)
     }
 
-    /// What is on air at `frame`, or else comes next; nothing when nothing follows.
+    /// What is on air at `frame`, or else comes next; nothing when nothing follows up to the [horizon](Self::horizon).
     pub fn after(&self, frame: Frame) -> Option<PlanEntry> {
         let n = self.settled.partition_point(|entry| entry.end <= frame);
         if let Some(entry) = self.settled.get(n) {
@@ -158,6 +159,12 @@ impl Plan {
             return Vec::new();
         }
         self.entries_from(frames.start, frames.end).collect()
+    }
+
+    /// How far ahead of `frame` is looked for what comes next.
+    pub fn horizon(&self, frame: Frame) -> Frame {
+        let tail = self.tail.as_ref();
+        tail.map_or(frame, |tail| tail.basis.horizon(frame))
     }
 
     /// Whether `media` is on air at `frame` or waits to be, because somebody asked for it.

@@ -2,7 +2,7 @@
 //! stored as runs of items, before there were schedules, are read, too.
 
 use super::basis::{Basis, PlannedItem};
-use super::{Expansion, Plan, PlanEntry, Tail};
+use super::{Expansion, Origin, Plan, PlanEntry, Tail};
 use crate::units::Frame;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -97,6 +97,11 @@ fn check(tail: &Tail) -> Result<(), InvalidPlan> {
     let unit = state.unit.map(|(unit, _)| unit);
     for unit in put_off.chain(state.last).chain(unit) {
         there("entry", unit, units)?;
+    }
+    for insert in &state.inserts {
+        if let Origin::Rotation(unit) = insert.origin {
+            there("entry", unit, units)?;
+        }
     }
     if let Some(slot) = &state.slot {
         there("slot", slot.slot, basis.slots.len())?;

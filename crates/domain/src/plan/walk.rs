@@ -2,7 +2,8 @@
 //!
 //! A slot begins at its time, or up to half a GOP before or after it, at the boundary of a GOP of the item before
 //! it: so nothing has to be encoded, and nothing stands in. What it cuts does not come back. What was asked for by hand goes before
-//! the slot's items and the rotation; the next slot ends it, too.
+//! the slot's items and the rotation. The end of the slot that it interrupted does not cut it; the next slot ends it, too, and what has
+//! not begun by then waits until that slot is over.
 
 use super::basis::{Basis, PlannedItem};
 use super::calendar::{self, Occurrence};
@@ -63,6 +64,32 @@ pub(super) struct InSlot {
 pub(super) struct Insert {
     pub(super) item: PlannedItem,
     pub(super) origin: Origin,
+    #[serde(default)]
+    pub(super) turn: Turn,
+}
+
+/// When an insert has its turn.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum Turn {
+    /// It is next.
+    #[default]
+    Next,
+    /// It waited when a slot began, and is next when no slot is on air.
+    AfterSlot,
+    /// It was on air, and goes on; the next slot ends it.
+    Interrupted,
+}
+
+impl Insert {
+    /// What somebody asked for.
+    pub(super) const fn asked(item: PlannedItem) -> Self {
+        Self {
+            item,
+            origin: Origin::Play,
+            turn: Turn::Next,
+        }
+    }
 }
 
 impl State {
@@ -129,8 +156,9 @@ impl Walker {
                 self.state.at = begins;
                 continue;
             };
-            // It may have been left meanwhile.
-            let until = self.state.slot.as_ref().and_then(|slot| slot.until);
+            // It may have been left meanwhile. What is played by hand goes on beyond its end.
+            let slot = self.state.slot.as_ref().filter(|_| origin != Origin::Play);
+            let until = slot.and_then(|slot| slot.until);
             let bound = [slot_begins, until].into_iter().flatten().min();
             let at = self.state.at;
             let frames = bound.map_or(item.frames, |bound| {
@@ -186,18 +214,30 @@ impl Walker {
             until: frames.map(|frames| begins + frames),
         });
         state.unit = None;
-        state.inserts.retain(|insert| insert.origin == Origin::Play);
+        state
+            .inserts
+            .retain(|insert| insert.origin == Origin::Play && insert.turn != Turn::Interrupted);
+        for insert in &mut state.inserts {
+            insert.turn = Turn::AfterSlot;
+        }
         state.begun = false;
     }
 
     fn leave_slot(&mut self) {
         self.state.slot = None;
+        let is_its = |insert: &Insert| {
+            matches!(
+                insert.origin,
+                Origin::Slot(_) | Origin::Template | Origin::Filler
+            )
+        };
+        self.state.inserts.retain(|insert| !is_its(insert));
         self.state.begun = false;
     }
 
     /// What comes next, before the slot that begins at `slot_begins`.
     fn choose(&mut self, slot_begins: Option<Frame>) -> Option<(PlannedItem, Origin)> {
-        while let Some(insert) = self.state.inserts.pop_front() {
+        while let Some(insert) = self.insert() {
             if insert.item.frames > 0 {
                 return Some((insert.item, insert.origin));
             }
@@ -218,6 +258,8 @@ impl Walker {
                 return Some(filler);
             }
             self.leave_slot();
+            // What waited for its end is next.
+            return self.choose(slot_begins);
         }
         loop {
             if let Some((unit, next)) = &mut self.state.unit {
@@ -252,6 +294,14 @@ impl Walker {
             };
             self.take(picked);
         }
+    }
+
+    /// Takes out the insert whose turn it is.
+    fn insert(&mut self) -> Option<Insert> {
+        let State { inserts, slot, .. } = &mut self.state;
+        let waits = |insert: &Insert| insert.turn == Turn::AfterSlot && slot.is_some();
+        let next = inserts.iter().position(|insert| !waits(insert))?;
+        inserts.remove(next)
     }
 
     fn take(&mut self, picked: super::order::Pick) {

@@ -74,11 +74,13 @@ pub(super) fn check(
     }
     for (n, slot) in schedule.slots.iter().enumerate() {
         let at = places.slots.get(n).cloned().flatten();
+        checker.lasts(slot.duration, at.as_deref());
         checker.list(&slot.items, at, &format!("the slot {}", slot.id));
     }
     for (n, day) in schedule.templates.iter().enumerate() {
         for (k, slot) in day.slots.iter().enumerate() {
             let at = places.templates.then(|| format!("/items/{n}/slots/{k}"));
+            checker.lasts(slot.duration, at.as_deref());
             checker.list(
                 &slot.items,
                 at,
@@ -279,6 +281,19 @@ impl Checker<'_, '_> {
         } else if last <= first {
             let message = "in and out lie less than a frame apart; nothing would be shown";
             self.violations.add(format!("{at}/out"), message);
+        }
+    }
+
+    /// A slot begins and ends where an item can be cut: one that is shorter than a GOP would show nothing.
+    fn lasts(&mut self, duration: Option<Ticks90k>, at: Option<&str>) {
+        let (Some(duration), Some(at)) = (duration, at) else {
+            return;
+        };
+        let least = self.rate.gop_frames();
+        if self.rate.nearest(duration) < least {
+            let (given, least) = (duration.seconds(), self.rate.duration(least).as_secs_f64());
+            let message = format!("duration is {given} s; it has to be {least:.3} s at least");
+            self.violations.add(format!("{at}/duration"), message);
         }
     }
 

@@ -71,6 +71,12 @@ impl Slot {
     ) -> Self {
         let mut fields = Fields::open(value, pointer, violations);
         let given = fields.parsed("id", str::parse::<SlotId>);
+        if given.is_some_and(|id| id.uuid().is_nil()) {
+            fields.refuse(
+                "id",
+                "id is the nil UUID, which names nothing; leave it out for a new slot",
+            );
+        }
         let when = When::read(&mut fields);
         let items = elements(&mut fields, "items", MAX_ELEMENTS, true);
         let duration = seconds(&mut fields, "duration", Bound::AboveZero);

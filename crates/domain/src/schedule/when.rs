@@ -211,7 +211,9 @@ impl When {
 /// Reads a time of the day.
 pub(super) fn time(fields: &mut Fields<'_, '_>) -> Option<Time> {
     let text = fields.text("time")?;
-    let looks = text.starts_with(|c: char| c.is_ascii_digit()) && text.contains(':');
+    // The parser would take the time out of a date with one, too.
+    let plain = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.');
+    let looks = text.contains(':') && text.chars().all(plain);
     let read = text.parse::<Time>().ok().filter(|_| looks);
     if read.is_none() {
         let given = quoted(text);
