@@ -112,8 +112,8 @@ pub(super) struct Feeder {
     passed_over: Option<Frame>,
     /// When the source may be started again.
     retry: Option<Instant>,
-    /// The entry of which nothing more is to be had, by its first frame.
-    spent: Option<Frame>,
+    /// The entry of which nothing more is to be had. The whole of it, for another may begin at the same frame.
+    spent: Option<PlanEntry>,
     /// Until when the playout may still be catching up with the time; `None` once it has.
     catching_up: Option<Instant>,
     /// How long the next GOP is waited for while catching up.
@@ -183,6 +183,15 @@ impl Feeder {
             return self.stand_in(behind.since(self.cursor)).await;
         }
         self.passed_over = None;
+        let wanted = entry.item_frame(self.cursor);
+        if self
+            .current
+            .as_ref()
+            .is_some_and(|playing| playing.until.is_some_and(|until| until <= wanted))
+        {
+            // Its time is over, whether it came in time or filler stood in: the rest has another source.
+            self.current = None;
+        }
         if self
             .current
             .as_ref()
@@ -191,7 +200,7 @@ impl Feeder {
             self.leave();
             if entry.end.since(self.cursor) < 2 && !self.is_prepared(&entry) {
                 // An encoder gives a single picture no decoding order that another could follow.
-                self.spent = Some(entry.start);
+                self.spent = Some(entry);
                 return;
             }
             self.open(entry).await;
@@ -215,7 +224,9 @@ impl Feeder {
             Awaited::Dry => {
                 self.equipment.view.update(|view| view.health.stood_in());
                 let gop = self.equipment.profile.frame_rate.gop_frames();
-                self.stand_in(gop.min(entry.end.since(self.cursor))).await;
+                let edge = self.current.as_ref().and_then(|playing| playing.until);
+                let end = edge.map_or(entry.end, |until| self.behind_edge(&entry, until));
+                self.stand_in(gop.min(end.since(self.cursor))).await;
             }
             Awaited::Retry => self.retry = None,
             Awaited::Replanned => self.replan(),
@@ -224,11 +235,19 @@ impl Feeder {
 
     /// The source has nothing more, and says that all is well.
     fn ended(&mut self, entry: &PlanEntry) {
-        let broke_off = self.current.as_ref().and_then(|playing| {
-            if let Some(of) = playing.until {
-                let at = playing.next;
-                return Some(SourceError::BrokeOff { at, of });
+        if let Some(playing) = &self.current
+            && let Some(of) = playing.until
+        {
+            let at = playing.next;
+            if at < of {
+                return self.fail(entry, &SourceError::BrokeOff { at, of });
             }
+            // It was too late for some of it: filler stands in for the rest, too.
+            self.current = None;
+            self.passed_over = Some(self.behind_edge(entry, of));
+            return;
+        }
+        let broke_off = self.current.as_ref().and_then(|playing| {
             let frames = playing.index.as_ref().map(|index| index.frames);
             (!source::is_over(entry, playing.next, frames)).then(|| playing.broke_off(playing.next))
         });
@@ -241,7 +260,7 @@ impl Feeder {
     /// The item has nothing more, which may be earlier than the plan says.
     fn over(&mut self, entry: &PlanEntry) {
         self.current = None;
-        self.spent = Some(entry.start);
+        self.spent = Some(*entry);
         let gop = self.equipment.profile.frame_rate.gop_frames();
         if entry.end.since(self.cursor) > gop {
             self.equipment.facts.tell(Fact::EndedEarly {
@@ -257,7 +276,8 @@ impl Feeder {
             return;
         };
         let end = playing.entry.in_frame + playing.entry.frames();
-        if playing.index.is_none() && playing.next < end && self.cursor >= playing.entry.end {
+        let live = playing.index.is_none() && playing.until.is_none();
+        if live && playing.next < end && self.cursor >= playing.entry.end {
             let behind = end - playing.next;
             self.fail(&playing.entry, &SourceError::TooSlow { behind });
             // The next entry has a source of its own.
@@ -268,7 +288,7 @@ impl Feeder {
     /// The entry that is due at the cursor, unless nothing more is to be had of it.
     fn due(&self) -> Option<PlanEntry> {
         let entry = self.plan.plan.at(self.cursor)?;
-        (self.spent != Some(entry.start)).then_some(entry)
+        (self.spent != Some(entry)).then_some(entry)
     }
 
     fn is_prepared(&self, entry: &PlanEntry) -> bool {
@@ -508,7 +528,7 @@ impl Feeder {
             let index = playing.index.clone();
             let edge = index.and_then(|index| self.edge(&entry, &index, wanted));
             if edge.is_none() {
-                self.spent = Some(entry.start);
+                self.spent = Some(entry);
             }
             self.current = None;
             return;
@@ -567,9 +587,33 @@ impl Feeder {
         }
     }
 
+    /// Where the edge of `entry` that ends with the item's frame `until` is over.
+    fn behind_edge(&self, entry: &PlanEntry, until: u64) -> Frame {
+        let rest = until.saturating_sub(entry.item_frame(self.cursor));
+        (self.cursor + rest).min(entry.end)
+    }
+
+    /// The source of an edge failed: filler stands in for that edge. The prepared file is as good as before.
+    fn fail_edge(&mut self, entry: &PlanEntry, until: u64, error: &SourceError) {
+        self.passed_over = Some(self.behind_edge(entry, until));
+        self.equipment.view.update(|view| {
+            view.health.failed(1);
+            view.health.stood_in();
+        });
+        self.equipment.facts.tell(Fact::SourceFailed {
+            media: entry.media_id,
+            error: error.to_string(),
+            attempt: 1,
+            delay: Duration::ZERO,
+        });
+    }
+
     /// A source failed.
     fn fail(&mut self, entry: &PlanEntry, error: &SourceError) {
-        self.current = None;
+        let edge = self.current.take().and_then(|playing| playing.until);
+        if let Some(until) = edge {
+            return self.fail_edge(entry, until, error);
+        }
         let cause = match error {
             SourceError::TooSlow { .. } => Cause::TooSlow,
             SourceError::Missing => Cause::Missing,
@@ -599,7 +643,7 @@ impl Feeder {
                 self.passed_over = Some(behind);
             }
             Then::GiveUp => {
-                self.spent = Some(entry.start);
+                self.spent = Some(*entry);
                 self.equipment.facts.tell(Fact::ItemBroken { media, at });
             }
         }
@@ -636,12 +680,7 @@ impl Feeder {
         {
             self.ahead = None;
         }
-        if self
-            .due()
-            .is_none_or(|entry| Some(entry.start) != self.spent)
-        {
-            self.retry = None;
-        }
+        self.retry = None;
     }
 
     fn show_buffer(&self) {

@@ -31,7 +31,8 @@ use playout_store::{Principal, Rendition};
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, mpsc, watch};
 use uuid::Uuid;
 
 use super::support::{self, Clip, SILENCE};
@@ -141,6 +142,9 @@ struct Outcome {
     stream: Vec<u8>,
 }
 
+/// Changes a plan after a fact; answers whether it did.
+type Answers = dyn Fn(&Fact, &mut Plan) -> bool;
+
 struct World {
     store: TestStore,
     dir: TempDir,
@@ -175,6 +179,17 @@ impl World {
 
     /// Feeds the items one after another, as fast as they come.
     async fn airs(&self, items: &[(MediaId, &Item)]) -> Outcome {
+        let library = self.library().await;
+        let mut planned = Vec::new();
+        for (number, (media_id, item)) in items.iter().enumerate() {
+            let frames = shelve(&library, self.dir.path(), *media_id, number as u32, item);
+            planned.push(PlannedItem::whole(*media_id, frames));
+        }
+        let frames = planned.iter().map(|item| item.frames).sum();
+        self.feeds(library, planned, frames, None).await
+    }
+
+    async fn library(&self) -> Library {
         let config = LibraryConfig {
             dir: self.dir.path().join("media"),
             parallel_prepares: 1,
@@ -186,16 +201,22 @@ impl World {
         };
         let (hub, launcher) = (Arc::new(Hub::default()), self.launcher.clone());
         let opened = Library::start(config, (*self.store).clone(), hub, launcher).await;
-        let (library, _facts) = opened.unwrap();
-        let mut planned = Vec::new();
-        for (number, (media_id, item)) in items.iter().enumerate() {
-            let frames = shelve(&library, self.dir.path(), *media_id, number as u32, item);
-            planned.push(PlannedItem::whole(*media_id, frames));
-        }
+        opened.unwrap().0
+    }
+
+    /// Feeds the first frames of what is planned. What `answers` makes of the plan at a fact is the plan then; nothing is taken
+    /// out of the queue before it has changed it once.
+    async fn feeds(
+        &self,
+        library: Library,
+        planned: Vec<PlannedItem>,
+        frames: u64,
+        answers: Option<&Answers>,
+    ) -> Outcome {
         let timeline = timeline();
         let now = Timestamp::now();
         let start = timeline.frame_at(now) + AHEAD;
-        let end = start + planned.iter().map(|item| item.frames).sum::<u64>();
+        let end = start + frames;
         let programme = Programme {
             plan: Plan::looping(start, planned),
             recovery: RecoverySettings {
@@ -226,11 +247,26 @@ impl World {
             },
         };
         let filler = Filler::new(library, PROFILE, Arc::clone(&self.slate));
-        let (_in_charge, programme) = watch::channel(Arc::new(programme));
+        let (in_charge, programme) = watch::channel(Arc::new(programme));
         let feeder = Feeder::new(equipment, filler, programme, start);
         let mut splicer = Splicer::new(timeline, Layout::StreamPerRung(1));
         let (mut fed, mut stream) = (Vec::new(), Vec::new());
+        let mut facts = Vec::new();
+        let changed = Notify::new();
+        let listen = async {
+            while let Some((_, fact)) = told.recv().await {
+                let mut programme = Programme::clone(&in_charge.borrow());
+                if answers.is_some_and(|answers| answers(&fact, &mut programme.plan)) {
+                    let _ = in_charge.send(Arc::new(programme));
+                    changed.notify_one();
+                }
+                facts.push(fact);
+            }
+        };
         let read = async {
+            if answers.is_some() {
+                changed.notified().await;
+            }
             loop {
                 let Fed {
                     at,
@@ -250,18 +286,17 @@ impl World {
         };
         tokio::time::timeout(ENOUGH, async {
             tokio::select! {
+                // The feeder hears of a change before anything is taken.
+                biased;
                 ended = feeder.run() => panic!("{ended}"),
                 () = read => {}
+                () = listen => panic!("nothing is told any more"),
             }
         })
         .await
         .unwrap();
-        let facts = std::iter::from_fn(|| told.try_recv().ok()).map(|(_, fact)| fact);
-        Outcome {
-            fed,
-            facts: facts.collect(),
-            stream,
-        }
+        facts.extend(std::iter::from_fn(|| told.try_recv().ok()).map(|(_, fact)| fact));
+        Outcome { fed, facts, stream }
     }
 }
 
@@ -391,8 +426,7 @@ fn name(item: usize, frame: u64) -> String {
 
 #[test]
 fn p4_however_a_source_fails_the_plan_comes_out() {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    let runtime = runtime();
     let world = runtime.block_on(World::new());
     let mut runner = TestRunner::new(support::cases(100));
     let held = runner.run(&prop::collection::vec(item(), 1..4), |items| {
@@ -403,4 +437,103 @@ fn p4_however_a_source_fails_the_plan_comes_out() {
         judge(&items, &runtime.block_on(world.airs(&items)))
     });
     held.unwrap();
+}
+
+fn runtime() -> Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
+
+fn sound(gops: usize) -> Item {
+    let (gops, faults) = (vec![RATE.gop_frames(); gops], Vec::new());
+    Item { gops, faults }
+}
+
+#[test]
+fn what_begins_where_another_was_given_up_is_played() {
+    let outcome = runtime().block_on(async {
+        let (world, gone, next) = (World::new().await, Uuid::now_v7(), Uuid::now_v7());
+        let (gone, next) = (MediaId::from(gone), MediaId::from(next));
+        let library = world.library().await;
+        let frames = shelve(&library, world.dir.path(), next, 0, &sound(6));
+        let planned = vec![
+            PlannedItem::whole(gone, 100),
+            PlannedItem::whole(next, frames),
+        ];
+        // As the channel does: the next one begins where nothing more is to be had.
+        let skips = |fact: &Fact, plan: &mut Plan| match fact {
+            Fact::ItemBroken { at, .. } => plan.skip(*at),
+            _ => false,
+        };
+        let outcome = world.feeds(library, planned, frames, Some(&skips)).await;
+        (outcome.fed, next)
+    });
+    let (fed, next) = outcome;
+    for (at, _, kind, media) in fed {
+        assert_eq!(
+            (kind, media),
+            (OnAirKind::Scheduled, Some(next)),
+            "at {at:?}"
+        );
+    }
+}
+
+/// Feeds an item from its tenth frame on, in the middle of a GOP, and another after it. Of the first one's source, the one that encodes
+/// the edge, becomes what `fault` says of the bytes of a GOP.
+fn with_an_edge(fault: impl Fn(u64) -> Fault) -> Outcome {
+    runtime().block_on(async {
+        let (world, cut, next) = (World::new().await, Uuid::now_v7(), Uuid::now_v7());
+        let (cut, next) = (MediaId::from(cut), MediaId::from(next));
+        let library = world.library().await;
+        let dir = world.dir.path();
+        let frames = shelve(&library, dir, cut, 0, &sound(3));
+        let prepared = library.prepared(cut, &PROFILE).unwrap();
+        let (bytes, how) = fault(prepared.index.gops[1].offset);
+        let about = dir.join(cut.to_string()).join("fault0");
+        fs::write(about, format!("{bytes} {how:?}\n")).unwrap();
+        let edged = PlannedItem {
+            in_frame: 10,
+            ..PlannedItem::whole(cut, frames - 10)
+        };
+        let whole = PlannedItem::whole(next, shelve(&library, dir, next, 1, &sound(9)));
+        let outcome = world.feeds(library, vec![edged, whole], frames, None).await;
+        let kinds: Vec<_> = outcome
+            .fed
+            .iter()
+            .map(|(_, frames, kind, media)| (*frames, *kind, *media))
+            .collect();
+        let plays = |media| (50, OnAirKind::Scheduled, Some(media));
+        assert_eq!(
+            kinds,
+            [
+                (40, OnAirKind::Slate, None),
+                plays(cut),
+                plays(cut),
+                plays(next)
+            ]
+        );
+        outcome
+    })
+}
+
+#[test]
+fn an_edge_that_fails_costs_the_edge_and_not_the_item() {
+    let outcome = with_an_edge(|_| (0, How::Fails));
+    let failed = |fact: &&Fact| matches!(fact, Fact::SourceFailed { .. });
+    let broken = |fact: &Fact| matches!(fact, Fact::ItemBroken { .. });
+    assert_eq!(
+        outcome.facts.iter().filter(failed).count(),
+        1,
+        "{:?}",
+        outcome.facts
+    );
+    assert!(!outcome.facts.iter().any(broken), "{:?}", outcome.facts);
+}
+
+#[test]
+fn an_edge_that_comes_too_late_is_no_failure() {
+    // All of it lies before the frame that is due.
+    let outcome = with_an_edge(|gop| (gop, How::BreaksOff));
+    let failed = |fact: &Fact| matches!(fact, Fact::SourceFailed { .. } | Fact::ItemBroken { .. });
+    assert!(!outcome.facts.iter().any(failed), "{:?}", outcome.facts);
 }
