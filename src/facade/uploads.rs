@@ -90,13 +90,22 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
     };
     let library = &call.app.library;
     let created = library
-        .create_upload(&call.who, &name, details, length)
+        .create_upload(&call.who, &name, details, given(&call.request), length)
         .await;
     let mut view = created.map_err(problem)?;
     let id = view.arrival.id;
     let mut media = None;
     if has_piece {
-        (view, media) = piece(&mut call, id, 0, checksum).await?;
+        match piece(&mut call, id, 0, checksum).await {
+            Ok(written) => (view, media) = written,
+            Err(problem) => {
+                // Nobody is told where it is: nobody could go on with it.
+                if let Err(error) = call.app.library.end_upload(&call.who, id).await {
+                    tracing::info!(upload = %id, %error, "an upload that nobody knows of stays until it expires");
+                }
+                return Err(problem);
+            }
+        }
     }
     let mut response = answer::nothing();
     *response.status_mut() = StatusCode::CREATED;
@@ -117,6 +126,9 @@ pub(super) async fn look(call: Call, id: ArrivalId) -> Result<Response, Problem>
     told(&mut response, &view, view.arrival.media_id);
     let length = view.arrival.length.unwrap_or(0).to_string();
     answer::set(&mut response, UPLOAD_LENGTH, &length);
+    if let Some(metadata) = call.app.library.upload_metadata(id).await {
+        answer::set(&mut response, UPLOAD_METADATA, &metadata);
+    }
     Ok(response)
 }
 
@@ -262,11 +274,15 @@ fn checksum(request: &Request) -> Result<Option<Checksum>, Problem> {
 
 /// The name of the file and what is said about it: `key base64,key base64`.
 fn metadata(request: &Request) -> Result<(String, Details), Problem> {
-    let given = match request.headers.get(UPLOAD_METADATA) {
+    read_metadata(given(request))
+}
+
+/// `Upload-Metadata` to the letter.
+fn given(request: &Request) -> &str {
+    match request.headers.get(UPLOAD_METADATA) {
         None => "",
         Some(given) => given.to_str().unwrap_or("\u{fffd}"),
-    };
-    read_metadata(given)
+    }
 }
 
 fn read_metadata(given: &str) -> Result<(String, Details), Problem> {

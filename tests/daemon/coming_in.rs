@@ -95,6 +95,8 @@ fn a_file_is_fetched_by_url_and_a_daemon_that_was_killed_begins_it_again() {
     server.go.store(true, Ordering::SeqCst);
     let view = ended(&daemon, &id);
     assert_eq!(view["state"], "done", "{view}");
+    // What follows the question mark may be a password.
+    assert_eq!(view["url"], server.url("/films/night%20train.mp4"));
     let item = daemon.get(&format!("/media/{}", view["mediaId"].as_str().unwrap()));
     assert_eq!(item["tags"], json!(["fetched"]));
     assert_eq!(

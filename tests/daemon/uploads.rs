@@ -274,8 +274,14 @@ fn the_protocol_is_answered_as_it_says() {
         assert_eq!(answer.status, status, "{headers:?}: {}", answer.text());
         assert_eq!(answer.headers["tus-resumable"], "1.0.0");
     }
+    // Creation with a first piece that is not what it says: nothing is left that nobody could go on with.
+    let wrong = ("Upload-Checksum", "sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=");
+    let lied = post(&[TUS, length, PIECE, wrong], &[1; 20_000]);
+    assert_eq!(lied.status, 460, "{}", lied.text());
+    assert_eq!(daemon.get("/media/storage")["arrivingBytes"], 0);
     // Creation with its first piece.
-    let with = post(&[TUS, length, PIECE], &[1; 20_000]);
+    let said = ("Upload-Metadata", "filename YS5tcDQ=,is_confidential");
+    let with = post(&[TUS, length, PIECE, said], &[1; 20_000]);
     assert_eq!(
         (with.status, &*with.headers["upload-offset"]),
         (201, "20000")
@@ -283,6 +289,7 @@ fn the_protocol_is_answered_as_it_says() {
     let path = path_of(&with.headers["location"]);
     let head = daemon.ask("HEAD", &path, &[TUS], b"");
     assert_eq!(head.headers["upload-length"], "50000");
+    assert_eq!(head.headers["upload-metadata"], said.1);
     assert!(head.body.is_empty());
     let typed = daemon.ask(
         "PATCH",

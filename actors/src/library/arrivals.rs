@@ -5,28 +5,30 @@
 //! library/<client>/<id>/<name>     all of them: an item's file, or gone again
 //! ```
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::violation::Violations;
-use playout_store::{Arrival, ArrivalState};
+use playout_store::{Arrival, ArrivalState, StoreError};
 use tokio::fs;
+use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Inner;
 use super::import::{Arrived, Hash, Taken};
-use super::uploads::unwritten;
+use super::uploads::{forget, unwritten};
 use crate::error::OpError;
 use crate::supervise::Stopping;
 
-/// How often what has expired is removed.
+/// How often what has expired is removed, and what was not imported is tried again.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Runs until it is asked to end: first what a crash has left, then whatever comes.
 pub(super) async fn run(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(), String> {
-    let mut resumed = false;
+    let mut look = Look::First;
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -35,7 +37,7 @@ pub(super) async fn run(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(),
             _ = sweep.tick() => {}
         }
         // The database may be away: then it is the next time.
-        if !resumed {
+        if look == Look::First {
             let Ok(folders) = inner.store.watched().await else {
                 continue;
             };
@@ -43,46 +45,100 @@ pub(super) async fn run(inner: Arc<Inner>, mut stopping: Stopping) -> Result<(),
                 inner.begin_watch(folder);
             }
         }
-        let Ok(arrivals) = inner.store.arrivals().await else {
-            continue;
-        };
-        if !resumed {
-            let known = arrivals.iter().map(|arrival| arrival.id).collect();
-            let files = inner.files.clone();
-            let _ = tokio::task::spawn_blocking(move || files.remove_stray_uploads(&known)).await;
+        if inner.sweep(look).await.is_ok() {
+            look = Look::Later;
         }
-        let now = Timestamp::now();
-        for arrival in arrivals {
-            if arrival.expires_at <= now {
-                let _ = inner.forget_arrival(arrival.id).await;
-            } else if !resumed && let Err(error) = inner.resume(arrival).await {
-                tracing::warn!(%error, "what was all there has not become an item");
-            }
-        }
-        resumed = true;
     }
     inner.fetches.stop();
     inner.watchers.stop();
     Ok(())
 }
 
+/// Which look at what is on its way it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// The daemon has just started: nobody writes, and files may not be what they seem.
+    First,
+    Later,
+}
+
 impl Inner {
-    /// Goes on with what was all there when the daemon ended.
-    async fn resume(self: &Arc<Self>, arrival: Arrival) -> Result<(), OpError> {
-        let there = fs::metadata(self.files.upload(arrival.id)).await;
-        let whole = there.is_ok_and(|file| Some(file.len()) == arrival.length);
-        let piece = fs::try_exists(self.files.piece(arrival.id)).await;
-        match arrival.state {
-            ArrivalState::Importing => {}
-            ArrivalState::Arriving if arrival.url.is_some() => {
-                self.begin_fetch(arrival);
-                return Ok(());
+    /// Looks at everything that is on its way: what has expired is forgotten, what is all there is imported.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub(super) async fn sweep(self: &Arc<Self>, look: Look) -> Result<(), OpError> {
+        // Before the database is asked: what begins meanwhile is no stray.
+        let files = self.files.clone();
+        let there = spawn_blocking(move || files.uploads()).await;
+        let arrivals = self.store.arrivals().await?;
+        if look == Look::First {
+            let known: HashSet<_> = arrivals.iter().map(|arrival| arrival.id).collect();
+            for (file, id) in there.unwrap_or_default() {
+                if !known.contains(&id) {
+                    forget(&file).await;
+                }
             }
-            ArrivalState::Arriving if whole && !piece.unwrap_or(true) => {}
-            _ => return Ok(()),
         }
-        tracing::info!(arrival = %arrival.id, name = arrival.name, "a file that was all there is imported");
-        self.complete(arrival).await.map(drop)
+        for arrival in arrivals {
+            let (id, name) = (arrival.id, arrival.name.clone());
+            if let Err(error) = self.look_after(arrival, look).await {
+                tracing::warn!(arrival = %id, name, %error, "what was all there has not become an item");
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what is due with an arrival, unless somebody is at it: whoever writes to it goes on.
+    async fn look_after(self: &Arc<Self>, arrival: Arrival, look: Look) -> Result<(), OpError> {
+        let is_due = |arrival: &Arrival| arrival.expires_at <= Timestamp::now();
+        let is_open = matches!(
+            arrival.state,
+            ArrivalState::Arriving | ArrivalState::Importing
+        );
+        if self.fetches.runs(arrival.id) || !(is_open || is_due(&arrival)) {
+            return Ok(());
+        }
+        let Some(_turn) = self.desks.free(arrival.id) else {
+            return Ok(());
+        };
+        // What it was before the turn counts no more.
+        let arrival = match self.store.arrival(&arrival.who(), arrival.id).await {
+            Err(StoreError::NotFound) => return Ok(()),
+            other => other?,
+        };
+        let is_whole = match arrival.state {
+            ArrivalState::Importing => true,
+            // After a crash the length of a file does not say that all of it was written.
+            ArrivalState::Arriving if arrival.url.is_some() => {
+                look == Look::Later && self.is_whole(&arrival).await
+            }
+            ArrivalState::Arriving => self.is_whole(&arrival).await,
+            ArrivalState::Done | ArrivalState::Failed => false,
+        };
+        let (id, is_due) = (arrival.id, is_due(&arrival));
+        if is_whole {
+            tracing::info!(arrival = %id, name = arrival.name, "a file that was all there is imported");
+            match self.complete(arrival.clone()).await {
+                // It has waited for an import that was not possible, not for its client.
+                Err(error) if is_due && !matches!(error, OpError::Unavailable { .. }) => {}
+                outcome => return outcome.map(drop),
+            }
+        }
+        if is_due {
+            return self.forget_arrival(id).await;
+        }
+        if arrival.state == ArrivalState::Arriving && arrival.url.is_some() {
+            self.begin_fetch(arrival);
+        }
+        Ok(())
+    }
+
+    /// Whether all of an arrival's bytes are there, and count.
+    async fn is_whole(&self, arrival: &Arrival) -> bool {
+        let there = fs::metadata(self.files.upload(arrival.id)).await;
+        let piece = fs::try_exists(self.files.piece(arrival.id)).await;
+        there.is_ok_and(|file| Some(file.len()) == arrival.length) && !piece.unwrap_or(true)
     }
 
     /// Makes an item of a file that is all there.
@@ -91,19 +147,20 @@ impl Inner {
     /// It is refused, and gone; or it cannot be taken now, and waits where it was.
     pub(super) async fn complete(&self, mut arrival: Arrival) -> Result<Arrival, OpError> {
         arrival.state = ArrivalState::Importing;
-        arrival.expires_at = self.expiry();
         self.store.update_arrival(&arrival).await?;
         let outcome = self.become_item(&arrival).await;
         match &outcome {
             Ok(id) => {
                 arrival.state = ArrivalState::Done;
                 arrival.media_id = Some(*id);
+                arrival.expires_at = self.expiry();
             }
             Err(OpError::Invalid(violations)) => {
                 arrival.state = ArrivalState::Failed;
                 arrival.reason = violations.0.first().map(|first| first.message.clone());
+                arrival.expires_at = self.expiry();
             }
-            // It counts against the plan again, and may be tried again.
+            // It counts against the plan again, and is tried again until it expires.
             Err(_) => arrival.state = ArrivalState::Arriving,
         }
         self.store.update_arrival(&arrival).await?;

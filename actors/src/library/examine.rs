@@ -1,6 +1,6 @@
 //! Looks into files by FFprobe and takes pictures of them by FFmpeg, in bounded time and memory.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use nix::fcntl::OFlag;
-use playout_domain::ids::MediaId;
+use playout_domain::ids::{ClientId, MediaId};
 use playout_media::ffmpeg::{self, Invocation};
 use playout_media::probe::{self, GLANCE, Refusal};
 use tokio::io::AsyncReadExt;
@@ -53,14 +53,14 @@ struct Answer {
 }
 
 impl Inner {
-    /// Looks into a file and judges it.
+    /// Looks into a file of a client and judges it.
     pub(super) async fn examine(
         &self,
         path: &Path,
+        client: ClientId,
     ) -> Result<(Findings, probe::Judged), NotAccepted> {
         let refused = |reason: String| NotAccepted::Refused(reason);
-        self.launcher
-            .may_read(path)
+        self.may_read(path, client)
             .await
             .map_err(|error| refused(unread(&error)))?;
         let at = path.to_owned();
@@ -100,6 +100,31 @@ impl Inner {
         ))
     }
 
+    /// Whether a client's file leads now to where that client's media may lie: in its roots, or among what it has sent.
+    ///
+    /// # Errors
+    /// It leads elsewhere, or nowhere.
+    pub(super) async fn may_read(&self, path: &Path, client: ClientId) -> Result<(), SpawnError> {
+        let (roots, path) = (self.roots.of(client), path.to_owned());
+        let (dir, sent) = (self.files.dir(), self.files.own_of(client));
+        let asked = tokio::task::spawn_blocking(move || {
+            let real = match fs::canonicalize(&path) {
+                Ok(real) => real,
+                Err(source) => return Err(SpawnError::Unreachable { path, source }),
+            };
+            let is_in = |folder: &Path| fs::canonicalize(folder).is_ok_and(|f| real.starts_with(f));
+            let may = match is_in(&dir) {
+                true => is_in(&sent),
+                false => roots.hold(&real),
+            };
+            may.then_some(()).ok_or(SpawnError::Outside { path })
+        });
+        asked.await.unwrap_or_else(|stopped| {
+            let (label, source) = ("a look".to_owned(), io::Error::other(stopped));
+            Err(SpawnError::System { label, source })
+        })
+    }
+
     /// The picture of an item: the one there is, or a new one.
     pub(super) async fn thumbnail(&self, media: MediaId) -> Option<Bytes> {
         let files = self.files.clone();
@@ -109,7 +134,14 @@ impl Inner {
         if let Some(jpeg) = read {
             return Some(jpeg.into());
         }
-        let original = self.read(|catalogue| catalogue.original(media))?;
+        let (original, client) = self.read(|catalogue| {
+            let client = catalogue.item(media)?.client_id;
+            Some((catalogue.original(media)?, client))
+        })?;
+        if let Err(error) = self.may_read(&original.path, client).await {
+            tracing::warn!(%media, %error, "no thumbnail");
+            return None;
+        }
         let _permit = self.permit().await?;
         let jpeg = Bytes::from(self.picture(&original).await?);
         let (files, picture) = (self.files.clone(), jpeg.clone());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use playout_domain::Details;
-use playout_domain::ids::ArrivalId;
+use playout_domain::ids::{ArrivalId, ClientId};
 use playout_domain::violation::Violations;
 use playout_media::probe::{GLANCE, glance};
 use playout_partners::download::{DownloadLimits, Part};
@@ -14,7 +14,7 @@ use playout_store::{Arrival, ArrivalState, Principal};
 use serde_json::json;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -23,7 +23,7 @@ use super::{Inner, Library};
 use crate::error::OpError;
 use crate::hub::kind;
 
-/// Downloads at the same time.
+/// Downloads at the same time, of all clients; besides, each client has one turn that nobody can take from it.
 const PARALLEL: usize = 4;
 /// How long nothing may come.
 const IDLE: Duration = Duration::from_secs(30);
@@ -36,6 +36,8 @@ const AHEAD: usize = 16;
 #[derive(Debug)]
 pub(super) struct Fetches {
     turns: Semaphore,
+    /// The turn that each client has of its own.
+    own: Mutex<HashMap<ClientId, Arc<Semaphore>>>,
     running: Mutex<HashMap<ArrivalId, AbortHandle>>,
 }
 
@@ -43,6 +45,7 @@ impl Default for Fetches {
     fn default() -> Self {
         Self {
             turns: Semaphore::new(PARALLEL),
+            own: Mutex::default(),
             running: Mutex::default(),
         }
     }
@@ -113,6 +116,7 @@ impl Library {
         if let Some(job) = self.inner.fetches.lock().remove(&id) {
             job.abort();
         }
+        let (_turn, ..) = self.inner.displace(id).await;
         self.inner.forget_arrival(id).await
     }
 }
@@ -120,6 +124,28 @@ impl Library {
 impl Fetches {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ArrivalId, AbortHandle>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The turn that a client has of its own.
+    fn own(&self, client: ClientId) -> Arc<Semaphore> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = own.entry(client);
+        Arc::clone(turn.or_insert_with(|| Arc::new(Semaphore::new(1))))
+    }
+
+    /// A turn to download: the client's own, or one of all; nothing when the daemon ends.
+    async fn turn<'a>(&'a self, own: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+        let turn = tokio::select! {
+            biased;
+            turn = own.acquire() => turn,
+            turn = self.turns.acquire() => turn,
+        };
+        turn.ok()
+    }
+
+    /// Whether a job runs.
+    pub(super) fn runs(&self, id: ArrivalId) -> bool {
+        self.lock().get(&id).is_some_and(|job| !job.is_finished())
     }
 
     /// Ends every job; each begins again at the next start.
@@ -157,7 +183,8 @@ impl Inner {
     }
 
     async fn fetch(self: &Arc<Self>, mut arrival: Arrival) {
-        let Ok(_turn) = self.fetches.turns.acquire().await else {
+        let own = self.fetches.own(arrival.client_id);
+        let Some(_turn) = self.fetches.turn(&own).await else {
             return;
         };
         let limit = self.intake.fetch_time;
@@ -171,6 +198,7 @@ impl Inner {
         let outcome = match fetched {
             Ok(length) => {
                 arrival.length = Some(length);
+                arrival.expires_at = self.expiry();
                 self.complete(arrival.clone())
                     .await
                     .map(drop)
@@ -178,10 +206,18 @@ impl Inner {
             }
             Err(error) => Err(error),
         };
-        let Err(error) = outcome else { return };
+        let error = match outcome {
+            Ok(()) => return,
+            // It is no fault of the file's: the next sweep goes on with what is there.
+            Err(NotFetched::Op(error @ OpError::Unavailable { .. })) => {
+                tracing::info!(import = %arrival.id, %error, "an import is tried again");
+                return;
+            }
+            Err(error) => error,
+        };
         let reason = format!("{}.", error.to_string().trim_end_matches('.'));
         tracing::info!(import = %arrival.id, reason, "a file was not fetched");
-        let data = json!({ "path": arrival.url, "reason": reason, "importId": arrival.id });
+        let data = json!({ "path": arrival.shown_url(), "reason": reason, "importId": arrival.id });
         self.publish(kind::MEDIA_REFUSED, arrival.client_id, data);
         arrival.state = ArrivalState::Failed;
         arrival.reason = Some(reason);
@@ -275,5 +311,32 @@ fn look_at(head: &mut Option<BytesMut>, bytes: &Bytes) -> Result<(), NotFetched>
             Err(NotFetched::Said(sentence.trim_end_matches('.').to_owned()))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A turn, where one is free.
+    async fn at_once<'a>(fetches: &'a Fetches, own: &'a Semaphore) -> Option<SemaphorePermit<'a>> {
+        tokio::select! {
+            biased;
+            turn = fetches.turn(own) => turn,
+            () = std::future::ready(()) => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_downloads_never_end_leaves_every_other_one_a_turn() {
+        let fetches = Fetches::default();
+        let client = || fetches.own(ClientId::from(uuid::Uuid::now_v7()));
+        let (greedy, other) = (client(), client());
+        let mut turns = Vec::new();
+        while let Some(turn) = at_once(&fetches, &greedy).await {
+            turns.push(turn);
+        }
+        assert_eq!(turns.len(), PARALLEL + 1);
+        assert!(at_once(&fetches, &other).await.is_some());
     }
 }

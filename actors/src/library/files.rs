@@ -8,6 +8,7 @@
 //! findings/<id>.json            what ffprobe found, and in which file
 //! uploads/<id>                  a file on its way, and how far it is
 //! uploads/<id>.piece            where the piece began that counts only as a whole
+//! uploads/<id>.metadata         what its client said about it, to the letter
 //! library/<client>/<id>/<name>  a file that was sent to the library, and is an item's
 //! *.part                        not complete: removed at the next start
 //! ```
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use playout_domain::ids::{ArrivalId, MediaId};
+use playout_domain::ids::{ArrivalId, ClientId, MediaId};
 use playout_domain::media::{MediaItem, Profile};
 use playout_media::index::GopIndex;
 use playout_media::probe::Probed;
@@ -105,26 +106,35 @@ impl Files {
         self.dir.join("uploads").join(format!("{id}.piece"))
     }
 
+    /// What the client of an upload has said about it, to the letter.
+    pub(super) fn metadata(&self, id: ArrivalId) -> PathBuf {
+        self.dir.join("uploads").join(format!("{id}.metadata"))
+    }
+
     /// Where an arrival is kept that is all there.
     pub(super) fn own(&self, arrival: &Arrival) -> PathBuf {
-        let folder = self.dir.join(OWN_FILES).join(arrival.client_id.to_string());
+        let folder = self.own_of(arrival.client_id);
         folder.join(arrival.id.to_string()).join(&arrival.name)
     }
 
-    /// Removes the bytes of uploads that nobody knows of any more. Blocks.
-    pub(super) fn remove_stray_uploads(&self, known: &HashSet<ArrivalId>) {
-        for file in entries(&self.dir.join("uploads")) {
-            let id = file.file_stem().and_then(OsStr::to_str);
-            let id = id.and_then(|id| id.parse().ok());
-            if id.is_some_and(|id| !known.contains(&id)) {
-                remove(&file);
-            }
-        }
+    /// What lies where arrivals come to, and whose it is. Blocks.
+    pub(super) fn uploads(&self) -> Vec<(PathBuf, ArrivalId)> {
+        let files = entries(&self.dir.join("uploads")).into_iter();
+        let named = files.filter_map(|file| {
+            let id = file.file_stem()?.to_str()?.parse().ok()?;
+            Some((file, id))
+        });
+        named.collect()
     }
 
-    /// Removes an item's file where it is the library's own. Blocks.
-    pub(super) fn remove_own(&self, file: &Path) {
-        if file.starts_with(self.dir.join(OWN_FILES)) {
+    /// Where the files are kept that a client has sent.
+    pub(super) fn own_of(&self, client: ClientId) -> PathBuf {
+        self.dir.join(OWN_FILES).join(client.to_string())
+    }
+
+    /// Removes the file of a client's item where that client has sent it to the library. Blocks.
+    pub(super) fn remove_own(&self, client: ClientId, file: &Path) {
+        if file.starts_with(self.own_of(client)) {
             remove(file);
             if let Some(folder) = file.parent() {
                 // Nothing else is in it.

@@ -80,7 +80,8 @@ impl Inner {
         path: &Path,
     ) -> Result<ImportReport, OpError> {
         let (wanted, roots) = (path.to_owned(), self.roots.of(who.client));
-        let found = tokio::task::spawn_blocking(move || walk::find(&wanted, &roots)).await;
+        let own = self.files.dir();
+        let found = tokio::task::spawn_blocking(move || walk::find(&wanted, &roots, &own)).await;
         let found = found
             .map_err(OpError::internal)?
             .map_err(|sentence| OpError::Invalid(Violations::one("/path", sentence)))?;
@@ -139,7 +140,7 @@ impl Inner {
     /// Takes a file into the library that is not there as it is: looks into it, compares it with what the client has.
     pub(super) async fn take(&self, who: &Principal, arrived: Arrived) -> Result<Taken, OpError> {
         let path = arrived.path.clone();
-        match self.examine(&path).await {
+        match self.examine(&path, who.client).await {
             Ok((findings, judged)) => self.accept(who, arrived, findings, judged).await,
             Err(NotAccepted::Refused(reason)) => Ok(Taken::Refused(RefusedFile { path, reason })),
             Err(NotAccepted::Failed(reason)) => Err(OpError::unavailable(reason)),

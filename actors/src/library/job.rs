@@ -116,6 +116,8 @@ impl Inner {
         };
         // A picture of it, while it is at hand; there may be none.
         drop(self.thumbnail(order.media).await);
+        let may_read = self.may_read(&item.path, item.client_id).await;
+        may_read.map_err(|error| Failure(unread(&error)))?;
         let (index, suspect) = self.encode(order, &item.path, &findings).await?;
         let known = |item: &MediaItem| !item.damage.is_empty();
         let damage = match suspect {
@@ -135,7 +137,7 @@ impl Inner {
         item: MediaItem,
         another: bool,
     ) -> Result<Findings, Failure> {
-        let (findings, judged) = match self.examine(&item.path).await {
+        let (findings, judged) = match self.examine(&item.path, item.client_id).await {
             Ok(found) => found,
             Err(NotAccepted::Refused(reason) | NotAccepted::Failed(reason)) => {
                 return Err(Failure(reason));

@@ -11,7 +11,8 @@
 //! - L2: what is in memory as prepared is on disk, of the size that the index says.
 //! - L3: nothing that fails here takes a channel off air: what is not prepared plays live.
 //! - L4: every program that reads an original is started by the launcher, which looks again where the
-//!   path leads: a file exchanged for a link to one outside the roots is not read.
+//!   path leads: a file exchanged for a link to one outside the roots is not read. What is made of an item is made of
+//!   what its client may name: its own roots, and what it has sent itself.
 
 mod arrivals;
 mod catalogue;
@@ -513,10 +514,10 @@ impl Inner {
         );
         let files = self.files.clone();
         // What cannot be removed now is a stray at the next start.
-        let path = removed.item.path;
+        let (client, path) = (removed.item.client_id, removed.item.path);
         let removed = move || {
             files.remove(id);
-            files.remove_own(&path);
+            files.remove_own(client, &path);
         };
         let _ = tokio::task::spawn_blocking(removed).await;
         Ok(())

@@ -1,9 +1,11 @@
 //! The file beside an item that says something about it: `film.json` or `film.nfo` beside `film.mp4`.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use playout_domain::Details;
@@ -26,14 +28,27 @@ impl Inner {
     }
 }
 
-/// Whether a file beside others is a sidecar of one of them: it has the name of one that is none.
-pub(super) fn is_sidecar(path: &Path, others: &[std::path::PathBuf]) -> bool {
-    let ends = |path: &Path| {
-        let ending = path.extension().and_then(|ending| ending.to_str());
-        ending.is_some_and(|ending| ENDINGS.iter().any(|e| ending.eq_ignore_ascii_case(e)))
-    };
-    let same = |other: &std::path::PathBuf| !ends(other) && other.file_stem() == path.file_stem();
-    ends(path) && others.iter().any(same)
+/// What the files of a folder are called that have sidecars, should there be any.
+pub(super) struct Names<'a>(HashSet<&'a OsStr>);
+
+impl<'a> Names<'a> {
+    /// Of everything in the folder.
+    pub(super) fn of(paths: &'a [PathBuf]) -> Self {
+        let files = paths.iter().filter(|path| !ends(path));
+        Self(files.filter_map(|path| path.file_stem()).collect())
+    }
+
+    /// Whether a file of the folder is the sidecar of another: it has the name of one that is none.
+    pub(super) fn have_sidecar(&self, path: &Path) -> bool {
+        let has_name = |name| self.0.contains(name);
+        ends(path) && path.file_stem().is_some_and(has_name)
+    }
+}
+
+/// Whether a sidecar may be called so.
+fn ends(path: &Path) -> bool {
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| ENDINGS.iter().any(|e| ending.eq_ignore_ascii_case(e)))
 }
 
 fn beside(path: &Path, roots: &Roots) -> Details {

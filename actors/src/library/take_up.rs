@@ -80,7 +80,7 @@ impl Library {
 async fn look_into(inner: Arc<Inner>, items: Vec<MediaItem>) {
     for item in items {
         let media = item.id;
-        match inner.examine(&item.path).await {
+        match inner.examine(&item.path, item.client_id).await {
             Ok((findings, _)) => {
                 inner.write(|catalogue| catalogue.examined(media, findings.clone()));
                 inner.keep(media, &findings).await;

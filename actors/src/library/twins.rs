@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_blocking;
 
+use super::files::Stamp;
 use super::known::Findings;
 use super::{Inner, LibraryFact};
 use crate::error::OpError;
@@ -57,8 +58,9 @@ impl Inner {
         read.await.map_err(|error| error.to_string())?
     }
 
-    /// The item among `candidates`, which have the size of a file, with the content of that file. One that is not
-    /// where it was is known by what its file was, unless its digest says it.
+    /// The item among `candidates`, which have the size of a file, with the content of that file. A digest counts as
+    /// long as the item's file is as it was when it was looked into: what was changed since is read again. One that is
+    /// not where it was is known by its digest, or by what its file was.
     pub(super) async fn twin(
         &self,
         candidates: &[MediaItem],
@@ -73,15 +75,20 @@ impl Inner {
             let Some((item, before)) = known else {
                 continue;
             };
-            let is_there = tokio::fs::try_exists(&item.path).await.unwrap_or(true);
+            let before = before.map(|before| before.stamp);
+            let there = tokio::fs::metadata(&item.path).await;
+            let is_gone = matches!(&there, Err(error) if error.kind() == ErrorKind::NotFound);
+            let now = there.as_ref().ok().map(Stamp::from);
+            let is_as_it_was = now.is_some() && now == before;
             let known = match item.sha256 {
-                Some(known) => Some(known),
-                None if is_there => self.digest(&item.path).await.ok(),
+                Some(known) if is_gone || is_as_it_was => Some(known),
                 // Moved within its disk, a file stays what it was.
-                None if before.is_some_and(|before| before.stamp == findings.stamp) => sha256,
-                None => None,
+                None if is_gone && before == Some(findings.stamp) => sha256,
+                _ if is_gone => None,
+                _ => self.digest(&item.path).await.ok(),
             };
-            if known.is_some() && item.sha256.is_none() {
+            let is_new = item.sha256.is_none() && (is_gone || is_as_it_was);
+            if known.is_some() && is_new {
                 self.write(|catalogue| {
                     catalogue.change(item.id, |item| item.sha256 = known);
                 });

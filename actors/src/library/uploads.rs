@@ -74,6 +74,12 @@ impl Desks {
         Arc::clone(desks.entry(id).or_default())
     }
 
+    /// The turn to write to an upload, where nobody has it.
+    pub(super) fn free(&self, id: ArrivalId) -> Option<OwnedMutexGuard<()>> {
+        let desk = self.of(id);
+        Arc::clone(&desk.turn).try_lock_owned().ok()
+    }
+
     fn close(&self, id: ArrivalId) {
         let mut desks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         desks.remove(&id);
@@ -107,7 +113,7 @@ pub struct UploadWriter {
 }
 
 impl Library {
-    /// Begins an upload of `length` bytes.
+    /// Begins an upload of `length` bytes; `metadata` is what its client said about it, to the letter.
     ///
     /// # Errors
     /// [`UploadError::NoRoom`]; the plan's limit.
@@ -116,6 +122,7 @@ impl Library {
         who: &Principal,
         name: &str,
         details: Details,
+        metadata: &str,
         length: u64,
     ) -> Result<UploadView, UploadError> {
         let inner = &self.inner;
@@ -133,6 +140,11 @@ impl Library {
         fs::write(inner.files.upload(arrival.id), b"")
             .await
             .map_err(unwritten)?;
+        if !metadata.is_empty() {
+            fs::write(inner.files.metadata(arrival.id), metadata)
+                .await
+                .map_err(unwritten)?;
+        }
         Ok(UploadView { arrival, offset: 0 })
     }
 
@@ -147,6 +159,12 @@ impl Library {
             _ => arrival.length.unwrap_or(0),
         };
         Ok(UploadView { arrival, offset })
+    }
+
+    /// What the client of an upload said about it, to the letter; nothing where it said nothing.
+    pub async fn upload_metadata(&self, id: ArrivalId) -> Option<String> {
+        let file = self.inner.files.metadata(id);
+        fs::read_to_string(file).await.ok()
     }
 
     /// Begins a piece at `offset`. Whoever writes to the upload leaves first.
@@ -181,7 +199,9 @@ impl Library {
         }
         let path = self.inner.files.upload(id);
         let mut options = OpenOptions::new();
-        let file = options.create(true).append(true).open(&path).await;
+        // What has bytes has a file: a new one would have zeros in their place.
+        let file = options.create(current == 0).append(true);
+        let file = file.open(&path).await;
         let file = file.map_err(unwritten)?;
         // Also what was left of a piece that did not count.
         file.set_len(current).await.map_err(unwritten)?;
@@ -286,7 +306,8 @@ impl UploadWriter {
         self.file.sync_data().await.map_err(unwritten)?;
         forget(&self.inner.files.piece(self.arrival.id)).await;
         self.arrival.expires_at = self.inner.expiry();
-        let offset = self.at;
+        let file = self.file.metadata().await.map_err(unwritten)?;
+        let offset = file.len();
         if offset < self.length {
             let updated = self.inner.store.update_arrival(&self.arrival).await;
             updated.map_err(OpError::from)?;
@@ -307,10 +328,16 @@ impl UploadWriter {
         }
     }
 
+    /// Ends the file at `end`, or where it ends before: bytes count as written when they are handed on, and those that
+    /// a full disk did not take must not become zeros.
     async fn cut(&mut self, end: u64) -> Result<(), UploadError> {
         // What is still on its way to the file comes first, or fails.
         let _ = self.file.flush().await;
-        self.file.set_len(end).await.map_err(unwritten)?;
+        let file = self.file.metadata().await.map_err(unwritten)?;
+        self.file
+            .set_len(end.min(file.len()))
+            .await
+            .map_err(unwritten)?;
         forget(&self.inner.files.piece(self.arrival.id)).await;
         Ok(())
     }
@@ -318,7 +345,10 @@ impl UploadWriter {
 
 impl Inner {
     /// The turn to write to an upload: whoever had it has left.
-    async fn displace(&self, id: ArrivalId) -> (OwnedMutexGuard<()>, u64, watch::Receiver<u64>) {
+    pub(super) async fn displace(
+        &self,
+        id: ArrivalId,
+    ) -> (OwnedMutexGuard<()>, u64, watch::Receiver<u64>) {
         let desk = self.desks.of(id);
         let mut number = 0;
         desk.newest.send_modify(|newest| {
@@ -378,6 +408,7 @@ impl Inner {
         }
         forget(&self.files.upload(id)).await;
         forget(&self.files.piece(id)).await;
+        forget(&self.files.metadata(id)).await;
         self.desks.close(id);
         Ok(())
     }

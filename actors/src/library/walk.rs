@@ -1,6 +1,7 @@
 //! Finds the files that an import means: one file, or everything in a folder. Blocks.
 //!
-//! Nothing outside the allowed roots is found, wherever symbolic links lead.
+//! Nothing outside the allowed roots is found, wherever symbolic links lead, and nothing in the daemon's own folder:
+//! what was sent there has its items, and they may be another client's.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,7 +11,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::import::RefusedFile;
-use super::sidecars::is_sidecar;
+use super::sidecars::Names;
 use crate::process::Roots;
 
 /// No folder is entered deeper than this.
@@ -25,13 +26,15 @@ pub(super) struct Found {
     pub(super) files: Vec<PathBuf>,
     /// What is refused without being looked into.
     pub(super) refused: Vec<RefusedFile>,
+    /// Why there may be more than was found: a sentence.
+    pub(super) incomplete: Option<String>,
 }
 
-/// Finds what `path` means.
+/// Finds what `path` means; `own` is the daemon's own folder.
 ///
 /// # Errors
 /// A sentence about `path` itself.
-pub(super) fn find(path: &Path, roots: &Roots) -> Result<Found, String> {
+pub(super) fn find(path: &Path, roots: &Roots, own: &Path) -> Result<Found, String> {
     let shown = path.display();
     if path.as_os_str().as_bytes().contains(&0) {
         return Err("a path cannot have a NUL character in it".to_owned());
@@ -57,9 +60,16 @@ pub(super) fn find(path: &Path, roots: &Roots) -> Result<Found, String> {
             roots.join(", ")
         ));
     }
+    let own = fs::canonicalize(own).unwrap_or_else(|_| own.to_owned());
+    if real.starts_with(&own) {
+        return Err(format!(
+            "{shown} is in the daemon's own folder, which nothing is imported from"
+        ));
+    }
     let kind = fs::metadata(&real).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     let mut walk = Walk {
         roots,
+        own,
         found: Found::default(),
         seen: HashSet::new(),
     };
@@ -88,6 +98,8 @@ fn named(kind: fs::FileType) -> &'static str {
 
 struct Walk<'a> {
     roots: &'a Roots,
+    /// The daemon's own folder, symbolic links resolved.
+    own: PathBuf,
     found: Found,
     /// Links can lead to the same thing twice, and round in circles.
     seen: HashSet<PathBuf>,
@@ -99,19 +111,31 @@ impl Walk<'_> {
             return;
         }
         if depth > DEEPEST {
-            return self.refuse(folder, format!("It is more than {DEEPEST} folders deep."));
+            let reason = format!("It is more than {DEEPEST} folders deep.");
+            return self.pass_over(folder, reason);
         }
         let entries = match fs::read_dir(folder) {
             Ok(entries) => entries,
             Err(error) => {
-                return self.refuse(folder, format!("The folder cannot be read: {error}."));
+                return self.pass_over(folder, format!("The folder cannot be read: {error}."));
             }
         };
-        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        let mut paths = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok(entry) => paths.push(entry.path()),
+                Err(error) => {
+                    let reason = format!("The folder cannot be read to its end: {error}.");
+                    self.pass_over(folder, reason);
+                    break;
+                }
+            }
+        }
         paths.sort();
+        let names = Names::of(&paths);
         for path in &paths {
             let name = path.file_name().map(OsStrExt::as_bytes);
-            if !name.is_some_and(|name| name.starts_with(b".")) && !is_sidecar(path, &paths) {
+            if !name.is_some_and(|name| name.starts_with(b".")) && !names.have_sidecar(path) {
                 self.entry(path, depth);
             }
         }
@@ -137,6 +161,10 @@ impl Walk<'_> {
         } else {
             path.to_owned()
         };
+        if real.starts_with(&self.own) {
+            let reason = "It is the daemon's own, and nothing is imported from there.";
+            return self.refuse(path, reason.to_owned());
+        }
         match fs::metadata(&real) {
             Ok(kind) if kind.is_dir() => self.folder(&real, depth + 1),
             Ok(kind) if kind.is_file() => self.file(real),
@@ -146,18 +174,28 @@ impl Walk<'_> {
                     format!("It is {}, not a file.", named(other.file_type())),
                 );
             }
-            Err(error) => self.refuse(path, format!("The file cannot be opened: {error}.")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.refuse(path, format!("The file cannot be opened: {error}."));
+            }
+            Err(error) => self.pass_over(path, format!("The file cannot be opened: {error}.")),
         }
     }
 
     fn file(&mut self, real: PathBuf) {
         if self.found.files.len() >= MOST_FILES {
             let reason = format!("More than {MOST_FILES} files are not imported at once.");
-            return self.refuse(&real, reason);
+            return self.pass_over(&real, reason);
         }
         if self.seen.insert(real.clone()) {
             self.found.files.push(real);
         }
+    }
+
+    /// Refuses what may hold more than is known of it, or is more than is taken.
+    fn pass_over(&mut self, path: &Path, reason: String) {
+        let more = || format!("{}: {reason}", path.display());
+        self.found.incomplete.get_or_insert_with(more);
+        self.refuse(path, reason);
     }
 
     fn refuse(&mut self, path: &Path, reason: String) {

@@ -7,17 +7,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Config, Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use playout_domain::Details;
 use playout_domain::ids::WatchedFolderId;
 use playout_domain::violation::Violations;
-use playout_domain::watch::{Effect, Watch};
+use playout_domain::watch::{Effect, Sight, Watch};
 use playout_store::{Principal, Scope, StoreError, WatchedFolder};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -54,6 +56,8 @@ struct Watched {
 struct Told {
     /// Why it cannot be seen; nothing: it can.
     missing: Option<String>,
+    /// Why not all of it was seen, so that nothing counts as deleted; nothing: all of it was.
+    incomplete: Option<String>,
     files: usize,
     waits: bool,
     refused: BTreeMap<PathBuf, String>,
@@ -79,6 +83,8 @@ enum Look {
     Files {
         identity: (u64, u64),
         files: Vec<(PathBuf, Stamp)>,
+        /// Why there may be more: a sentence.
+        incomplete: Option<String>,
     },
     Gone(String),
 }
@@ -161,7 +167,7 @@ impl Watched {
             "clientId": self.folder.client_id,
             "path": self.folder.path.to_string_lossy(),
             "state": if told.missing.is_some() { "missing" } else { "watching" },
-            "reason": told.missing,
+            "reason": told.missing.as_ref().or(told.incomplete.as_ref()),
             "files": told.files,
             "settling": told.waits,
             "refused": refused.collect::<Vec<_>>(),
@@ -229,15 +235,29 @@ impl FolderWatcher {
         let (happened, mut happens) = mpsc::channel(1);
         let mut kernel: Option<RecommendedWatcher> = None;
         loop {
-            let (path, roots) = (
+            let (path, roots, own) = (
                 self.folder.path.clone(),
                 self.inner.roots.of(self.who.client),
+                self.inner.files.dir(),
             );
             if kernel.is_none() {
-                kernel = listen(&path, happened.clone());
+                let (path, happened) = (path.clone(), happened.clone());
+                let listening = spawn_blocking(move || listen(&path, happened)).await;
+                kernel = listening.unwrap_or_default();
             }
-            match spawn_blocking(move || look(&path, &roots)).await {
-                Ok(Look::Files { identity, files }) => self.seen(&mut watch, identity, files).await,
+            match spawn_blocking(move || look(&path, &roots, &own)).await {
+                Ok(Look::Files {
+                    identity,
+                    files,
+                    incomplete,
+                }) => {
+                    let sight = match incomplete {
+                        None => Sight::Complete,
+                        Some(_) => Sight::Partial,
+                    };
+                    self.lock().incomplete = incomplete;
+                    self.seen(&mut watch, identity, files, sight).await;
+                }
                 Ok(Look::Gone(reason)) => {
                     kernel = None;
                     self.missing(Some(reason));
@@ -277,20 +297,23 @@ impl FolderWatcher {
         watch: &mut Watch<Stamp>,
         identity: (u64, u64),
         files: Vec<(PathBuf, Stamp)>,
+        sight: Sight,
     ) {
         // An empty place where a disk was is another folder than that disk.
-        if watch.vanished(&files) && self.folder.identity != Some(identity) {
+        let known = self.folder.identity;
+        let is_another = known.is_some_and(|known| known != identity);
+        if watch.vanished(&files) && is_another {
             return self.missing(Some("None of its files is there, and it is another folder than it was: its disk may not be mounted.".to_owned()));
         }
         self.missing(None);
-        if self.folder.identity != Some(identity) && !files.is_empty() {
+        if known.is_none() || (is_another && !files.is_empty()) {
             self.folder.identity = Some(identity);
             if let Err(error) = self.inner.store.watched_is(self.folder.id, identity).await {
                 tracing::debug!(%error, "what a watched folder is, is not written");
-                self.folder.identity = None;
+                self.folder.identity = known;
             }
         }
-        for effect in watch.looked(self.began.elapsed(), files) {
+        for effect in watch.looked(self.began.elapsed(), files, sight) {
             match effect {
                 Effect::Take(path) => {
                     if let Err(error) = self.take(&path).await {
@@ -389,13 +412,17 @@ impl FolderWatcher {
     }
 }
 
-/// Has the kernel tell what happens in a folder; nothing where it does not: then it is looked at now and then.
+/// Has the kernel tell what happens in a folder; nothing where it does not: then it is looked at now and then. What
+/// links lead to is looked at now and then, too: it may be anywhere. Blocks.
 fn listen(path: &Path, happened: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let tell = move |_: notify::Result<notify::Event>| {
-        // One is enough.
-        let _ = happened.try_send(());
+    let tell = move |told: notify::Result<Event>| {
+        if is_change(&told) {
+            // One is enough.
+            let _ = happened.try_send(());
+        }
     };
-    let mut watcher = notify::recommended_watcher(tell).ok()?;
+    let config = Config::default().with_follow_symlinks(false);
+    let mut watcher = RecommendedWatcher::new(tell, config).ok()?;
     match watcher.watch(path, RecursiveMode::Recursive) {
         Ok(()) => Some(watcher),
         Err(error) => {
@@ -405,21 +432,38 @@ fn listen(path: &Path, happened: mpsc::Sender<()>) -> Option<RecommendedWatcher>
     }
 }
 
+/// Whether what the kernel tells is reason to look: reading is none, or each look would be reason for the next. Where
+/// it has failed or told too little, there is.
+fn is_change(told: &notify::Result<Event>) -> bool {
+    let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    told.as_ref().map_or(true, |event| {
+        event.need_rescan() || event.kind == written || !event.kind.is_access()
+    })
+}
+
 /// Looks at a folder. Blocks.
-fn look(path: &Path, roots: &Roots) -> Look {
+fn look(path: &Path, roots: &Roots, own: &Path) -> Look {
     let identity = match fs::metadata(path) {
         Ok(folder) => (folder.dev(), folder.ino()),
         Err(error) => return Look::Gone(format!("The folder cannot be seen: {error}.")),
     };
-    match walk::find(path, roots) {
+    match walk::find(path, roots, own) {
         Ok(found) => {
-            let stamped = found.files.into_iter().filter_map(|file| {
-                let stamp = Stamp::from(&fs::metadata(&file).ok()?);
-                Some((file, stamp))
-            });
+            let (mut files, mut incomplete) = (Vec::new(), found.incomplete);
+            for file in found.files {
+                match fs::metadata(&file) {
+                    Ok(state) => files.push((file, Stamp::from(&state))),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => {
+                        let reason = || format!("{} cannot be seen: {error}.", file.display());
+                        incomplete.get_or_insert_with(reason);
+                    }
+                }
+            }
             Look::Files {
                 identity,
-                files: stamped.collect(),
+                files,
+                incomplete,
             }
         }
         Err(sentence) => Look::Gone(sentence),
@@ -432,7 +476,7 @@ fn look(path: &Path, roots: &Roots) -> Look {
 /// A sentence.
 fn real_folder(path: &Path, roots: &Roots, own: &Path) -> Result<PathBuf, String> {
     // What may be imported may be watched.
-    walk::find(path, roots)?;
+    walk::find(path, roots, own)?;
     let shown = path.display();
     let real =
         fs::canonicalize(path).map_err(|error| format!("{shown} cannot be read: {error}"))?;
@@ -446,4 +490,55 @@ fn real_folder(path: &Path, roots: &Roots, own: &Path) -> Result<PathBuf, String
         ));
     }
     Ok(real)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn looking_at_a_folder_is_no_reason_to_look_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("deeper")).unwrap();
+        fs::write(at("deeper/a.mp4"), "film").unwrap();
+        let (told, events) = std::sync::mpsc::channel();
+        let mut watcher = notify::recommended_watcher(told).unwrap();
+        watcher
+            .watch(folder.path(), RecursiveMode::Recursive)
+            .unwrap();
+        let nobodys = Path::new("/nowhere");
+        let Look::Files { files, .. } = look(folder.path(), &Roots::default(), nobodys) else {
+            panic!("it is there");
+        };
+        assert_eq!(files.len(), 1);
+        let mut film = String::new();
+        let mut file = fs::File::open(at("deeper/a.mp4")).unwrap();
+        file.read_to_string(&mut film).unwrap();
+        drop(file);
+        // The kernel tells what happened one after the other.
+        fs::write(at("b.mp4"), "another").unwrap();
+        let names_b = |event: &notify::Result<Event>| {
+            let event = event.as_ref().unwrap();
+            event.paths.iter().any(|path| path.ends_with("b.mp4"))
+        };
+        let (mut before, mut written) = (0, false);
+        while !written {
+            let event = events.recv_timeout(Duration::from_secs(30)).unwrap();
+            if names_b(&event) {
+                let close = EventKind::Access(AccessKind::Close(AccessMode::Write));
+                written = event.as_ref().unwrap().kind == close;
+                assert!(!written || is_change(&event));
+            } else {
+                before += 1;
+                assert!(!is_change(&event), "{event:?}");
+            }
+        }
+        assert!(before > 0, "a look is told");
+        let overflow = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        assert!(is_change(&Ok(overflow)));
+        assert!(is_change(&Err(notify::Error::generic("lost"))));
+    }
 }

@@ -3,8 +3,8 @@
 //!
 //! Pure: who looks says what is there, what distinguishes one state of a file from another, and when that was.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What is known of the files of a folder. `S` tells one state of a file from another.
@@ -13,6 +13,17 @@ pub struct Watch<S> {
     /// So long a file has to stay as it is.
     settle: Duration,
     files: BTreeMap<PathBuf, File<S>>,
+    /// Whether the last look has seen everything.
+    complete: bool,
+}
+
+/// Whether a look has seen everything that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// What it has not seen is not there.
+    Complete,
+    /// What it has not seen may be there.
+    Partial,
 }
 
 #[derive(Debug, Clone)]
@@ -43,6 +54,7 @@ impl<S: Eq + Clone> Watch<S> {
             files: taken
                 .map(|(path, state)| (path, File::Taken { state }))
                 .collect(),
+            complete: true,
         }
     }
 
@@ -55,11 +67,13 @@ impl<S: Eq + Clone> Watch<S> {
             .filter(|(_, file)| !matches!(file, File::Growing { .. }))
             .map(|(path, _)| path)
             .peekable();
-        taken.peek().is_some() && !taken.any(|path| seen.iter().any(|(there, _)| there == path))
+        let seen: HashSet<&Path> = seen.iter().map(|(path, _)| path.as_path()).collect();
+        taken.peek().is_some() && !taken.any(|path| seen.contains(path.as_path()))
     }
 
-    /// What follows from a look at `now` that has found `seen`.
-    pub fn looked(&mut self, now: Duration, seen: Vec<(PathBuf, S)>) -> Vec<Effect> {
+    /// What follows from a look at `now` that has found `seen`. Nothing is lost by a look that was not complete.
+    pub fn looked(&mut self, now: Duration, seen: Vec<(PathBuf, S)>, sight: Sight) -> Vec<Effect> {
+        self.complete = sight == Sight::Complete;
         let mut effects = Vec::new();
         let mut before = std::mem::take(&mut self.files);
         for (path, state) in seen {
@@ -81,6 +95,16 @@ impl<S: Eq + Clone> Watch<S> {
             self.files.insert(path, file);
         }
         for (path, file) in before {
+            if !self.complete {
+                // It is as it was; the time that it has to be gone begins anew.
+                let file = match file {
+                    File::Growing { .. } => continue,
+                    File::Gone { .. } => File::Gone { since: now },
+                    taken @ File::Taken { .. } => taken,
+                };
+                self.files.insert(path, file);
+                continue;
+            }
             let since = match file {
                 File::Growing { .. } => continue,
                 File::Taken { .. } => now,
@@ -107,8 +131,12 @@ impl<S: Eq + Clone> Watch<S> {
 
     /// Whether something is awaited, so that a look is due when a file may have settled.
     pub fn waits(&self) -> bool {
-        let taken = |file: &File<S>| matches!(file, File::Taken { .. });
-        !self.files.values().all(taken)
+        self.files.values().any(|file| match file {
+            File::Growing { .. } => true,
+            File::Taken { .. } => false,
+            // Nothing that is not complete says more about it.
+            File::Gone { .. } => self.complete,
+        })
     }
 
     /// Files that were taken and are there.
@@ -155,7 +183,7 @@ mod tests {
             (35, 4, vec![take("a")]),
         ] {
             assert_eq!(
-                watch.looked(at(now), seen(&[("a", size)])),
+                watch.looked(at(now), seen(&[("a", size)]), Sight::Complete),
                 effects,
                 "at {now}"
             );
@@ -166,21 +194,33 @@ mod tests {
     #[test]
     fn a_file_that_was_moved_is_taken_before_it_is_lost() {
         let mut watch = Watch::new(at(5), seen(&[("a", 1), ("b", 1)]));
-        assert_eq!(watch.looked(at(0), seen(&[("a", 1), ("c", 1)])), []);
+        assert_eq!(
+            watch.looked(at(0), seen(&[("a", 1), ("c", 1)]), Sight::Complete),
+            []
+        );
         assert!(watch.waits());
-        assert_eq!(watch.looked(at(4), seen(&[("a", 1), ("c", 1)])), []);
-        let effects = watch.looked(at(5), seen(&[("a", 1), ("c", 1)]));
+        assert_eq!(
+            watch.looked(at(4), seen(&[("a", 1), ("c", 1)]), Sight::Complete),
+            []
+        );
+        let effects = watch.looked(at(5), seen(&[("a", 1), ("c", 1)]), Sight::Complete);
         assert_eq!(effects, [take("c"), lost("b")]);
-        assert_eq!(watch.looked(at(9), seen(&[("a", 1), ("c", 1)])), []);
+        assert_eq!(
+            watch.looked(at(9), seen(&[("a", 1), ("c", 1)]), Sight::Complete),
+            []
+        );
     }
 
     #[test]
     fn what_comes_back_in_time_was_never_lost() {
         let mut watch = Watch::new(at(5), seen(&[("a", 1), ("b", 1)]));
-        assert_eq!(watch.looked(at(0), seen(&[("b", 1)])), []);
-        assert_eq!(watch.looked(at(4), seen(&[("a", 1), ("b", 1)])), []);
+        assert_eq!(watch.looked(at(0), seen(&[("b", 1)]), Sight::Complete), []);
         assert_eq!(
-            watch.looked(at(9), seen(&[("a", 1), ("b", 1)])),
+            watch.looked(at(4), seen(&[("a", 1), ("b", 1)]), Sight::Complete),
+            []
+        );
+        assert_eq!(
+            watch.looked(at(9), seen(&[("a", 1), ("b", 1)]), Sight::Complete),
             [take("a")]
         );
     }
@@ -191,17 +231,44 @@ mod tests {
         assert!(watch.vanished(&seen(&[])) && watch.vanished(&seen(&[("c", 1)])));
         assert!(!watch.vanished(&seen(&[("b", 9)])));
         let mut watch = Watch::new(at(5), []);
-        watch.looked(at(0), seen(&[("a", 1)]));
+        watch.looked(at(0), seen(&[("a", 1)]), Sight::Complete);
         assert!(!watch.vanished(&[]));
     }
 
     #[test]
     fn what_could_not_be_taken_is_tried_again() {
         let mut watch = Watch::new(at(5), []);
-        watch.looked(at(0), seen(&[("a", 1)]));
-        assert_eq!(watch.looked(at(5), seen(&[("a", 1)])), [take("a")]);
+        watch.looked(at(0), seen(&[("a", 1)]), Sight::Complete);
+        assert_eq!(
+            watch.looked(at(5), seen(&[("a", 1)]), Sight::Complete),
+            [take("a")]
+        );
         watch.again(&"a".into(), at(5));
-        assert_eq!(watch.looked(at(9), seen(&[("a", 1)])), []);
-        assert_eq!(watch.looked(at(10), seen(&[("a", 1)])), [take("a")]);
+        assert_eq!(watch.looked(at(9), seen(&[("a", 1)]), Sight::Complete), []);
+        assert_eq!(
+            watch.looked(at(10), seen(&[("a", 1)]), Sight::Complete),
+            [take("a")]
+        );
+    }
+
+    #[test]
+    fn what_a_look_that_was_not_complete_has_not_seen_is_not_lost() {
+        let mut watch = Watch::new(at(5), seen(&[("a", 1), ("b", 1), ("c", 1)]));
+        let mut looked =
+            |now, files: &[(&str, u64)], sight| watch.looked(at(now), seen(files), sight);
+        assert_eq!(looked(0, &[("a", 1)], Sight::Partial), []);
+        assert_eq!(looked(60, &[("a", 1)], Sight::Partial), []);
+        // It is there as it was: nothing is new.
+        assert_eq!(looked(61, &[("a", 1), ("b", 1)], Sight::Complete), []);
+        assert_eq!(looked(65, &[("a", 1)], Sight::Partial), []);
+        // The time that it has to be gone has begun anew.
+        assert_eq!(looked(67, &[("a", 1), ("b", 1)], Sight::Complete), []);
+        let lost = vec![lost("c")];
+        assert_eq!(looked(71, &[("a", 1), ("b", 1)], Sight::Complete), lost);
+        assert!(!watch.waits());
+        watch.looked(at(80), seen(&[("a", 1)]), Sight::Complete);
+        assert!(watch.waits());
+        watch.looked(at(81), seen(&[("a", 1)]), Sight::Partial);
+        assert!(!watch.waits(), "no look is due that cannot tell");
     }
 }

@@ -10,8 +10,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::{Response, StatusCode, header};
 use playout_domain::destination::{HttpUrl, InvalidHttpUrl};
-use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 
 use crate::address::{Reach, Unresolved};
 use crate::http::{Getter, MAX_REDIRECTS, NoAnswer, join, redirect};
@@ -149,9 +149,24 @@ impl Downloader {
         let mut url = url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let parts = parts.clone();
-            let read = async |answer| read(answer, limits, parts).await;
-            let asked = self.getter.get(&url, read);
-            let Some(reference) = asked.await? else {
+            let (begun, begins) = oneshot::channel();
+            let read = async move |answer| {
+                // Whoever waited for it may have gone.
+                let _ = begun.send(());
+                read(answer, limits, parts).await
+            };
+            let ended = {
+                let asked = self.getter.get(&url, read);
+                tokio::pin!(asked);
+                tokio::select! {
+                    biased;
+                    ended = &mut asked => ended,
+                    // From there on it is the parts that must not stay away.
+                    _ = begins => asked.await,
+                    () = sleep(limits.idle) => Err(DownloadError::Idle(limits.idle)),
+                }
+            };
+            let Some(reference) = ended? else {
                 return Ok(());
             };
             url = join(&url, &reference, self.reach).map_err(DownloadError::Elsewhere)?;
@@ -229,6 +244,14 @@ mod tests {
         reach: Reach,
         behaviour: Behaviour,
     ) -> Result<(Option<u64>, Vec<u8>), String> {
+        download_within(LIMITS, reach, behaviour).await
+    }
+
+    async fn download_within(
+        limits: DownloadLimits,
+        reach: Reach,
+        behaviour: Behaviour,
+    ) -> Result<(Option<u64>, Vec<u8>), String> {
         let receiver = Receiver::start(behaviour).await;
         let url = HttpUrl::parse(&format!("http://{}/film.mp4", receiver.address), true).unwrap();
         let (parts, mut taken) = mpsc::channel(4);
@@ -243,7 +266,7 @@ mod tests {
             }
             (length, all)
         };
-        let (ended, all) = tokio::join!(downloader.download(&url, LIMITS, parts), take);
+        let (ended, all) = tokio::join!(downloader.download(&url, limits, parts), take);
         ended.map(|()| all).map_err(|error| error.to_string())
     }
 
@@ -288,6 +311,24 @@ mod tests {
         assert!(refused.contains("more than 1000 bytes"), "{refused}");
         let status = download(Reach::Anywhere, Behaviour::status("404 Not Found")).await;
         assert!(status.unwrap_err().contains("404"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_answers_is_not_waited_for() {
+        let limits = DownloadLimits {
+            idle: Duration::from_millis(50),
+            ..LIMITS
+        };
+        // It takes the connection, or the hello of TLS, and says nothing.
+        let hangs = download_within(limits, Reach::Anywhere, Behaviour::Hangs).await;
+        assert!(hangs.unwrap_err().contains("nothing came"));
+        let receiver = Receiver::start(Behaviour::Hangs).await;
+        let url = format!("https://127.0.0.1:{}/", receiver.address.port());
+        let url = HttpUrl::parse(&url, true).unwrap();
+        let (parts, _taken) = mpsc::channel(1);
+        let downloader = Downloader::new(&TrustRoots::nobody(), Reach::Anywhere);
+        let hangs = downloader.download(&url, limits, parts).await;
+        assert!(matches!(hangs, Err(DownloadError::Idle(_))), "{hangs:?}");
     }
 
     #[tokio::test]

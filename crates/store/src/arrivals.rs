@@ -14,6 +14,9 @@ use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, Scope};
 
+/// Arrivals of a client that have not ended, at most: each has a file, and some hold a connection.
+pub const MOST_OPEN: u64 = 200;
+
 /// How far it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArrivalState {
@@ -92,12 +95,17 @@ impl Arrival {
         }
     }
 
+    /// Where it is fetched from, as far as everybody may see it: what follows a `?` may be a password.
+    pub fn shown_url(&self) -> Option<&str> {
+        self.url.as_ref()?.split(['?', '#']).next()
+    }
+
     /// As the API answers it; `received` bytes are there.
     pub fn to_json(&self, received: u64) -> Value {
         json!({
             "id": self.id,
             "clientId": self.client_id,
-            "url": self.url,
+            "url": self.shown_url(),
             "name": self.name,
             "length": self.length,
             "received": received,
@@ -127,7 +135,7 @@ impl Store {
     /// Begins an arrival; it is this daemon's.
     ///
     /// # Errors
-    /// [`StoreError::Limit`].
+    /// [`StoreError::Limit`]; [`StoreError::Conflict`] where the client has [`MOST_OPEN`] that have not ended.
     pub async fn insert_arrival(&self, new: &Arrival) -> Result<(), StoreError> {
         let (new, node) = (new.clone(), self.0.leases.node());
         self.database()
@@ -136,6 +144,13 @@ impl Store {
                     let client = LockedClient::lock(tx, new.client_id).await?;
                     let bytes = new.length.unwrap_or(0);
                     client.check(tx, &Raise::AddMedia { bytes }).await?;
+                    let sql = "SELECT count(*) AS open FROM arrivals
+                               WHERE client_id = $1 AND state IN ('arriving', 'importing')";
+                    let row = tx.query_one(sql, &[&new.client_id.uuid()]).await?;
+                    if count(&row, "open")? >= MOST_OPEN {
+                        let sentence = format!("{MOST_OPEN} uploads and imports by URL have not ended");
+                        return Err(StoreError::Conflict(sentence));
+                    }
                     tx.execute(
                         "INSERT INTO arrivals (id, client_id, actor, token_id, url, name, details, length, state,
                                                node, created_at, expires_at)

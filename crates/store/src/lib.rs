@@ -56,7 +56,7 @@ use tokio::sync::watch;
 pub use alert_deliveries::DeliveryFilter;
 pub use alert_routes::StoredRoute;
 pub use alerts::AlertFilter;
-pub use arrivals::{Arrival, ArrivalState, StorageUse};
+pub use arrivals::{Arrival, ArrivalState, MOST_OPEN, StorageUse};
 pub use audit::{
     AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
 };

@@ -91,3 +91,24 @@ async fn a_sidecar_goes_before_the_files_tags_and_an_edit_before_both() {
     clip(&other, 90);
     assert_eq!(house.import_one(&other).await.title, "other");
 }
+
+#[tokio::test]
+async fn a_file_that_was_changed_since_its_digest_was_taken_is_nobodys_twin() {
+    let house = House::new().await;
+    let (first, second) = (house.input().join("a.mp4"), house.input().join("b.mp4"));
+    clip(&first, 30);
+    std::fs::copy(&first, &second).unwrap();
+    let items = house.import(&house.input()).await.accepted;
+    let item = &items[0];
+    assert_eq!(items[1].id, item.id);
+    assert!(item.sha256.is_some() || house.view(item.id).await.item.sha256.is_some());
+    // Another content of the same size in the item's own place; the other place has the good copy still.
+    let good = if item.path == first { &second } else { &first };
+    let mut bytes = std::fs::read(&item.path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::remove_file(&item.path).unwrap();
+    std::fs::write(&item.path, bytes).unwrap();
+    let kept = house.import_one(good).await;
+    assert_ne!(kept.id, item.id);
+    assert_eq!(&kept.path, good);
+}

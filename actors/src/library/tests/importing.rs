@@ -244,7 +244,7 @@ fn what_is_no_file_is_refused_by_its_kind() {
     nix::unistd::mkfifo(&at("pipe.mp4"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     symlink("/dev/zero", at("zero.mp4")).unwrap();
     symlink(at("pipe.mp4"), at("link.mp4")).unwrap();
-    let found = walk::find(folder.path(), &Roots::default()).unwrap();
+    let found = walk::find(folder.path(), &Roots::default(), Path::new("/nowhere")).unwrap();
     assert_eq!(found.files, [""; 0].map(PathBuf::from));
     let refused: Vec<_> = found
         .refused
@@ -372,5 +372,38 @@ async fn clients_see_their_own_and_keep_to_their_plan() {
         import(&one, &second).await,
         Err(OpError::Limit(_))
     ));
+    house.queue.stop().await;
+}
+
+#[tokio::test]
+async fn an_items_file_that_leads_out_of_its_clients_own_roots_is_not_read() {
+    let mut house = House::new().await;
+    let elsewhere = house.dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let (own, theirs) = (house.input().join("a.mp4"), elsewhere.join("b.mp4"));
+    clip(&own, 30);
+    clip(&theirs, 30);
+    let item = house.import_one(&own).await;
+    house.ready(std::slice::from_ref(&item)).await;
+    let (inner, client) = (&house.library.inner, house.who.client);
+    assert!(inner.examine(&own, client).await.is_ok());
+    fs::remove_file(&own).unwrap();
+    symlink(&theirs, &own).unwrap();
+    // The launcher reads for everybody, and would.
+    inner.launcher.may_read(&own).await.unwrap();
+    let refused = inner.examine(&own, client).await;
+    assert!(matches!(refused, Err(examine::NotAccepted::Refused(_))));
+    let picture = format!("media/thumbnails/{}.jpg", item.id);
+    fs::remove_file(house.dir.path().join(picture)).unwrap();
+    assert!(house.library.thumbnail(&house.who, item.id).await.is_err());
+    // What a client has sent itself it may name, what another has sent it may not.
+    let sent = inner.files.own_of(client).join("1");
+    let strangers = inner.files.own_of(uuid::Uuid::now_v7().into()).join("1");
+    for (folder, may) in [(sent, true), (strangers, false)] {
+        fs::create_dir_all(&folder).unwrap();
+        fs::copy(&theirs, folder.join("c.mp4")).unwrap();
+        let asked = inner.may_read(&folder.join("c.mp4"), client).await;
+        assert_eq!(asked.is_ok(), may, "{}", folder.display());
+    }
     house.queue.stop().await;
 }

@@ -8,6 +8,8 @@ mod pausing;
 mod preparing;
 mod restarting;
 mod taking_up;
+mod uploading;
+mod watching;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -87,13 +89,18 @@ impl House {
         parallel: usize,
         hung: Duration,
     ) -> Self {
+        let who = Principal::daemon();
+        let (input, elsewhere) = (dir.path().join("in"), dir.path().join("elsewhere"));
         let config = LibraryConfig {
             dir: dir.path().join("media"),
             parallel_prepares: parallel,
             default_profile: Some(PROFILE),
             allowances: Default::default(),
-            roots: ClientRoots::new(vec![dir.path().join("in")], []),
-            intake: Intake::default(),
+            roots: ClientRoots::new(vec![input.clone(), elsewhere], [(who.client, vec![input])]),
+            intake: Intake {
+                settle: Duration::from_millis(100),
+                ..Intake::default()
+            },
             downloader: Downloader::new(&TrustRoots::nobody(), Reach::Anywhere),
         };
         let hub = Arc::new(Hub::default());
@@ -114,7 +121,7 @@ impl House {
             facts,
             events,
             queue,
-            who: Principal::daemon(),
+            who,
             tools,
             parallel,
             hung,

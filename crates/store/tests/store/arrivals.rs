@@ -3,7 +3,9 @@
 use jiff::{Timestamp, ToSpan};
 use playout_domain::limits::PlanLimits;
 use playout_domain::{ArrivalId, Details, MediaItem};
-use playout_store::{Arrival, ArrivalState, Principal, StoreError, WatchedFolder, testing};
+use playout_store::{
+    Arrival, ArrivalState, MOST_OPEN, Principal, StoreError, WatchedFolder, testing,
+};
 use uuid::Uuid;
 
 use crate::given::media;
@@ -25,6 +27,31 @@ fn arrival(who: &Principal, length: Option<u64>) -> Arrival {
         created_at: now,
         expires_at: now + 1.hour(),
     }
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_that_have_not_ended_and_its_url_is_told_without_its_query() {
+    let store = testing::fresh().await;
+    let who = store.client("busy", &PlanLimits::UNLIMITED).await;
+    let mut first = Arrival {
+        url: Some("https://example.com/a.mp4?key=secret#x".to_owned()),
+        ..arrival(&who, None)
+    };
+    store.insert_arrival(&first).await.unwrap();
+    assert_eq!(first.to_json(0)["url"], "https://example.com/a.mp4");
+    for _ in 1..MOST_OPEN {
+        store.insert_arrival(&arrival(&who, None)).await.unwrap();
+    }
+    let refused = store.insert_arrival(&arrival(&who, None)).await;
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
+    let other = store.client("other", &PlanLimits::UNLIMITED).await;
+    store.insert_arrival(&arrival(&other, None)).await.unwrap();
+    first.state = ArrivalState::Failed;
+    store.update_arrival(&first).await.unwrap();
+    store.insert_arrival(&arrival(&who, None)).await.unwrap();
 }
 
 #[tokio::test]
