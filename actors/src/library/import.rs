@@ -67,12 +67,6 @@ pub(super) enum Taken {
     Refused(RefusedFile),
 }
 
-/// What became of one file of an import.
-enum Outcome {
-    Accepted(Box<MediaItem>),
-    Refused(RefusedFile),
-}
-
 impl Inner {
     pub(super) async fn import(
         self: Arc<Self>,
@@ -85,9 +79,9 @@ impl Inner {
         let found = found
             .map_err(OpError::internal)?
             .map_err(|sentence| OpError::Invalid(Violations::one("/path", sentence)))?;
-        let mut outcomes: Vec<Option<Outcome>> = found.files.iter().map(|_| None).collect();
+        let mut outcomes: Vec<Option<Taken>> = found.files.iter().map(|_| None).collect();
         let mut waiting = found.files.into_iter().enumerate();
-        let mut under_way: JoinSet<(usize, Result<Outcome, OpError>)> = JoinSet::new();
+        let mut under_way: JoinSet<(usize, Result<Taken, OpError>)> = JoinSet::new();
         loop {
             while under_way.len() < self.parallel_examinations
                 && let Some((at, file)) = waiting.next()
@@ -108,8 +102,8 @@ impl Inner {
         };
         for outcome in outcomes.into_iter().flatten() {
             match outcome {
-                Outcome::Accepted(item) => report.accepted.push(*item),
-                Outcome::Refused(file) => report.refused.push(file),
+                Taken::New(item) | Taken::Known(item) => report.accepted.push(*item),
+                Taken::Refused(file) => report.refused.push(file),
             }
         }
         report.refused.sort_by(|a, b| a.path.cmp(&b.path));
@@ -120,21 +114,18 @@ impl Inner {
         Ok(report)
     }
 
-    async fn import_file(&self, who: &Principal, file: PathBuf) -> Result<Outcome, OpError> {
+    async fn import_file(&self, who: &Principal, file: PathBuf) -> Result<Taken, OpError> {
         let ending = || OpError::unavailable("the daemon is being ended");
         let _permit = self.permit().await.ok_or_else(ending)?;
         if let Some(item) = self.unchanged(who, &file).await {
-            return Ok(Outcome::Accepted(Box::new(item)));
+            return Ok(Taken::Known(Box::new(item)));
         }
         let arrival = Arrived {
             path: file,
             said: Details::default(),
             hash: Hash::WhereNeeded,
         };
-        match self.take(who, arrival).await? {
-            Taken::New(item) | Taken::Known(item) => Ok(Outcome::Accepted(item)),
-            Taken::Refused(file) => Ok(Outcome::Refused(file)),
-        }
+        self.take(who, arrival).await
     }
 
     /// Takes a file into the library that is not there as it is: looks into it, compares it with what the client has.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use playout_domain::ids::ClientId;
 use playout_domain::media::MediaItem;
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::task::spawn_blocking;
 
@@ -43,13 +43,19 @@ impl Inner {
         let (path, closing) = (path.to_owned(), self.closing.subscribe());
         let read = spawn_blocking(move || {
             let mut file = File::open(&path).map_err(|error| error.to_string())?;
-            let (mut digest, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
+            let (mut digest, mut chunk) = (Context::new(&SHA256), vec![0; CHUNK]);
             loop {
                 if *closing.borrow() {
                     return Err("the daemon is being ended".to_owned());
                 }
                 match file.read(&mut chunk) {
-                    Ok(0) => return Ok(digest.finalize().into()),
+                    Ok(0) => {
+                        let digest = digest.finish();
+                        return digest
+                            .as_ref()
+                            .try_into()
+                            .map_err(|_| "the digest has another length".to_owned());
+                    }
                     Ok(read) => digest.update(&chunk[..read]),
                     Err(error) => return Err(format!("the file cannot be read: {error}")),
                 }

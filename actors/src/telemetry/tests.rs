@@ -8,7 +8,7 @@ use std::time::Duration;
 use playout_domain::lifecycle::ChannelStatus;
 use playout_domain::units::BitsPerSecond;
 use playout_store::operator;
-use playout_store::testing::{self, Manner, found};
+use playout_store::testing::{self, Manner, found, known};
 use playout_store::{Server, Store};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -99,17 +99,6 @@ async fn a_full_batch_is_written_before_its_time() {
         1 + 2 * BATCH
     );
     store.hot().forget_channel(channel).await;
-}
-
-async fn known(store: &Store, server: Server, works: bool) {
-    let mut condition = store.condition(server);
-    let known = condition.wait_for(|condition| condition.works() == works);
-    drop(
-        tokio::time::timeout(Duration::from_secs(30), known)
-            .await
-            .unwrap()
-            .unwrap(),
-    );
 }
 
 /// The numbers of the heartbeats that the database has, oldest first.

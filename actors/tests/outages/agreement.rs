@@ -8,7 +8,7 @@ use std::time::Duration;
 use playout_actors::{App, OpError};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::{ChannelId, Desired};
-use playout_store::testing::{Manner, until};
+use playout_store::testing::{Manner, known, until};
 use playout_store::{Principal, Server};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -16,7 +16,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::house::{House, known};
+use super::house::House;
 
 /// Channels that go through the same outages, each with orders of its own.
 const CHANNELS: usize = 13;
@@ -144,8 +144,8 @@ async fn run(house: &House, mut daemon: Daemon, steps: &[Step]) -> Result<Daemon
                 let manner = |there| if there { Manner::Pass } else { Manner::Refuse };
                 house.proxies.redis.set(manner(redis));
                 house.proxies.postgres.set(manner(postgres));
-                known(&daemon.app, Server::Redis, redis).await;
-                known(&daemon.app, Server::Postgres, postgres).await;
+                known(&daemon.app.store, Server::Redis, redis).await;
+                known(&daemon.app.store, Server::Postgres, postgres).await;
                 if postgres {
                     daemon.app.store.until_recordable().await;
                 }

@@ -6,7 +6,7 @@ use playout_actors::process::Tools;
 use playout_actors::rtmp::{Reach, RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AlertsConfig, App, AppConfig, PlayoutSettings, SourceKind};
 use playout_domain::{ChannelId, ChannelStatus, Policy};
-use playout_store::testing::{self, Manner, Proxies, TestStore};
+use playout_store::testing::{self, Manner, Proxies, TestStore, known};
 use playout_store::{Principal, Server, Store, StoreConfig};
 use serde_json::json;
 
@@ -79,7 +79,7 @@ impl House {
     /// PostgreSQL behaves so, and that is known.
     pub(crate) async fn postgres(&self, app: &App, manner: Manner) {
         self.proxies.postgres.set(manner);
-        known(app, Server::Postgres, manner == Manner::Pass).await;
+        known(&app.store, Server::Postgres, manner == Manner::Pass).await;
     }
 
     pub(crate) async fn audited(&self, who: &Principal, id: ChannelId) -> Vec<String> {
@@ -87,17 +87,6 @@ impl House {
         let of_it = entries.iter().filter(|entry| entry.subject == id.uuid());
         of_it.map(|entry| entry.operation.clone()).collect()
     }
-}
-
-pub(crate) async fn known(app: &App, server: Server, works: bool) {
-    let mut condition = app.store.condition(server);
-    let known = condition.wait_for(|condition| condition.works() == works);
-    drop(
-        tokio::time::timeout(Duration::from_secs(30), known)
-            .await
-            .unwrap()
-            .unwrap(),
-    );
 }
 
 pub(crate) async fn channel(app: &App, who: &Principal, name: &str) -> ChannelId {

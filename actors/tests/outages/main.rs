@@ -11,11 +11,11 @@ use playout_actors::OpError;
 use playout_domain::lifecycle::Operation;
 use playout_domain::limits::PlanLimits;
 use playout_domain::{ChannelId, ChannelStatus, Desired};
-use playout_store::testing::{Manner, until};
+use playout_store::testing::{Manner, known, until};
 use playout_store::{Condition, Principal, Server, Store};
 use serde_json::json;
 
-use house::{House, channel, known, status};
+use house::{House, channel, status};
 
 #[tokio::test]
 async fn orders_are_carried_out_while_the_database_hangs_and_are_in_it_afterwards() {
@@ -136,7 +136,7 @@ async fn with_both_away_an_order_is_refused_and_changes_nothing() {
         .unwrap();
     house.postgres(&app, Manner::Refuse).await;
     house.proxies.redis.set(Manner::Refuse);
-    known(&app, Server::Redis, false).await;
+    known(&app.store, Server::Redis, false).await;
     for (id, operation) in [(one, Operation::Start), (two, Operation::Stop)] {
         let refused = app.channels.operate(&who, id, operation).await;
         assert!(
@@ -314,7 +314,7 @@ async fn an_order_that_was_refused_and_came_to_pass_is_carried_out() {
     let who = Principal::daemon();
     let one = channel(&app, &who, "One").await;
     house.proxies.redis.set(Manner::Refuse);
-    known(&app, Server::Redis, false).await;
+    known(&app.store, Server::Redis, false).await;
     let mut session = house.store.session().await;
     let holder = session.transaction().await.unwrap();
     let lock = "SELECT FROM clients FOR UPDATE";
@@ -358,7 +358,7 @@ async fn the_stores_come_and_go_and_a_channel_stays_on_air() {
     ] {
         house.proxies.redis.set(redis);
         house.postgres(&app, postgres).await;
-        known(&app, Server::Redis, redis == Manner::Pass).await;
+        known(&app.store, Server::Redis, redis == Manner::Pass).await;
         assert_eq!(status(&app, one).await, ChannelStatus::Live);
     }
     assert!(app.store.condition(Server::Postgres).borrow().works());

@@ -29,7 +29,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::embedded::detached;
-use crate::{Airtime, Principal, Scope, Store, StoreConfig, database, migrate};
+use crate::{Airtime, Principal, Scope, Server, Store, StoreConfig, database, migrate};
 
 /// The migrated database that every test's is a copy of.
 const TEMPLATE: &str = "template_playoutd";
@@ -45,6 +45,20 @@ const BOUND: Duration = Duration::from_secs(60);
 /// It does not within a minute.
 pub async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     found(what, async || holds().await.then_some(())).await;
+}
+
+/// Waits until `store` knows whether a server of it works.
+///
+/// # Panics
+/// It does not within half a minute.
+pub async fn known(store: &Store, server: Server, works: bool) {
+    let mut condition = store.condition(server);
+    let known = condition.wait_for(|condition| condition.works() == works);
+    let known = tokio::time::timeout(Duration::from_secs(30), known).await;
+    assert!(
+        matches!(known, Ok(Ok(_))),
+        "{server:?} works: {works} was not known"
+    );
 }
 
 /// Waits until there is something to be found, and answers it.
