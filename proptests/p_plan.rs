@@ -297,9 +297,8 @@ proptest! {
                 prop_assert!(begun, "a slot's item begins at {} for no reason", timeline.wall(entry.start));
             }
         }
-        // Where fillers pad, no item of the rotation is cut that could have waited. (Where items are kept apart, what is
-        // left to choose from may be cut all the same.)
-        if programme.fillers && programme.rotation.get("separation").is_none() {
+        // Where fillers pad, no item of the rotation is cut that could have waited.
+        if programme.fillers {
             for three in entries.windows(3) {
                 let [before, cut, slot] = three else { unreachable!() };
                 if let (Origin::Rotation(_), Origin::Slot(_)) = (cut.origin, slot.origin) {

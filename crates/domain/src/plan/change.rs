@@ -4,7 +4,7 @@
 use super::basis::{Basis, PlannedItem, Sequence, are_alike};
 use super::calendar;
 use super::order::Place;
-use super::walk::{InSlot, Insert, State, Turn, Walker, cut};
+use super::walk::{InSlot, Insert, State, Turn, Walker, cut, ends_with_its_slot};
 use super::{Expansion, KEPT_ENTRIES, KEPT_FRAMES, Origin, Plan, PlanEntry, Tail};
 use crate::units::Frame;
 use jiff::{SignedDuration, Timestamp};
@@ -55,7 +55,7 @@ impl Plan {
             state.from = state.from.max(timeline.wall(airing));
         }
         let basis = Arc::new(basis);
-        self.cut_for_a_slot(airing, &basis, &mut state);
+        self.bound_by(airing, &basis, &mut state);
         self.go_on(basis, state);
         true
     }
@@ -69,6 +69,7 @@ impl Plan {
         let (basis, mut state) = self.settle(at);
         self.end_at(at);
         state.at = at;
+        state.cut = 0;
         self.go_on(basis, state);
         true
     }
@@ -102,7 +103,7 @@ impl Plan {
             let rest = PlannedItem {
                 media_id: entry.media_id,
                 in_frame: entry.item_frame(at),
-                frames: entry.end.since(at),
+                frames: entry.end.since(at) + std::mem::take(&mut state.cut),
                 series: None,
             };
             state.inserts.push_front(Insert {
@@ -173,25 +174,37 @@ impl Plan {
         }
     }
 
-    /// Ends the entry on air at `airing` earlier where a slot of `basis` begins before its end.
-    fn cut_for_a_slot(&mut self, airing: Frame, basis: &Arc<Basis>, state: &mut State) {
-        let mut walker = Walker::new(Arc::clone(basis), state.clone());
-        let gop = basis.gop();
-        let (Some((_, begins)), Some(last)) = (walker.coming(), self.settled.last_mut()) else {
+    /// Has the entry on air at `airing` end where `basis` has it end: earlier for a slot that begins meanwhile, later
+    /// where it had been cut for one that does not any more.
+    fn bound_by(&mut self, airing: Frame, basis: &Arc<Basis>, state: &mut State) {
+        let coming = Walker::new(Arc::clone(basis), state.clone()).coming();
+        let Some(last) = self.settled.last_mut() else {
             return;
         };
-        if last.end != state.at || last.end <= airing || begins + gop / 2 >= last.end {
+        if last.end != state.at || last.end <= airing {
             return;
         }
+        let own = state
+            .slot
+            .as_ref()
+            .filter(|_| ends_with_its_slot(last.origin));
+        // What is left of a slot that is no more ends as it was planned.
+        let lost = matches!(last.origin, Origin::Slot(_) | Origin::Template) && own.is_none();
         let item = PlannedItem {
             media_id: last.media_id,
             in_frame: last.in_frame,
-            frames: last.frames(),
+            frames: last.frames() + if lost { 0 } else { state.cut },
             series: None,
         };
-        let frames = cut(&item, begins.since(last.start), gop);
+        let begins = coming.map(|(_, begins)| begins);
+        let bounds = [begins, own.and_then(|slot| slot.until(basis))];
+        let frames = match bounds.into_iter().flatten().min() {
+            Some(bound) => cut(&item, bound.since(last.start), basis.gop()),
+            None => item.frames,
+        };
         last.end = (last.start + frames).max(airing);
         state.at = last.end;
+        state.cut = item.frames.saturating_sub(last.frames());
         self.settled.retain(|entry| entry.frames() > 0);
     }
 
@@ -242,25 +255,15 @@ fn origin_in(basis: &Basis, entry: &PlanEntry) -> Origin {
 
 /// Makes `state` of `old` one of `new`.
 fn adapt(state: &mut State, old: &Basis, new: &Basis) {
-    if let Some(InSlot { slot, next, until }) = state.slot.take() {
-        let was = &old.slots[slot];
+    if let Some(on_air) = state.slot.take() {
+        let was = &old.slots[on_air.slot];
         let same = |n: &usize| {
             let is = &new.slots[*n];
             is.id == was.id && are_alike(&is.items, &was.items)
         };
-        let here = Some(slot).filter(|n| *n < new.slots.len() && same(n));
+        let here = Some(on_air.slot).filter(|n| *n < new.slots.len() && same(n));
         let here = here.or_else(|| (0..new.slots.len()).find(same));
-        state.slot = here.map(|slot| {
-            let begun = until
-                .zip(was.frames)
-                .map(|(until, frames)| until.before(frames));
-            let until = match (begun, new.slots[slot].frames) {
-                (Some(begun), Some(frames)) => Some(begun + frames),
-                (None, Some(frames)) => Some(state.at + frames),
-                (_, None) => None,
-            };
-            InSlot { slot, next, until }
-        });
+        state.slot = here.map(|slot| InSlot { slot, ..on_air });
         state.begun &= state.slot.is_some();
     }
     let last = state.last;

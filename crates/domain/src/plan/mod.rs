@@ -169,12 +169,14 @@ impl Plan {
 
     /// Whether `media` is on air at `frame` or waits to be, because somebody asked for it.
     pub fn holds(&self, media: MediaId, frame: Frame) -> bool {
-        let waits = |tail: &Tail| {
-            let mut inserts = tail.state.inserts.iter();
+        let waits = |state: &State| {
+            let mut inserts = state.inserts.iter();
             inserts.any(|insert| insert.item.media_id == media)
         };
+        let waited = self.tail.as_ref().is_some_and(|tail| waits(&tail.state));
         self.at(frame).is_some_and(|entry| entry.media_id == media)
-            || self.tail.as_ref().is_some_and(waits)
+            // It may have been on air since.
+            || (waited && waits(&self.clone().settle(frame).1))
     }
 }
 

@@ -5,7 +5,7 @@
 //! the slot's items and the rotation. The end of the slot that it interrupted does not cut it; the next slot ends it, too, and what has
 //! not begun by then waits until that slot is over.
 
-use super::basis::{Basis, PlannedItem};
+use super::basis::{Basis, PlannedItem, is_zero};
 use super::calendar::{self, Occurrence};
 use super::order::{Place, Rounds};
 use super::{Origin, PlanEntry};
@@ -44,6 +44,9 @@ pub(super) struct State {
     /// Whether a unit was begun since the last slot.
     #[serde(default)]
     pub(super) begun: bool,
+    /// Frames of the item before `at` that are not shown for what begins or ends at `at`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) cut: u64,
 }
 
 /// Where in a slot a walk is.
@@ -54,8 +57,16 @@ pub(super) struct InSlot {
     pub(super) slot: usize,
     /// Its next item.
     pub(super) next: usize,
+    /// Where it began.
+    pub(super) begins: Frame,
+}
+
+impl InSlot {
     /// Where it ends; nothing: with its last item.
-    pub(super) until: Option<Frame>,
+    pub(super) fn until(&self, basis: &Basis) -> Option<Frame> {
+        let frames = basis.slots[self.slot].frames?;
+        Some(self.begins + frames)
+    }
 }
 
 /// Something that goes before everything else.
@@ -106,6 +117,7 @@ impl State {
             inserts: VecDeque::new(),
             filler: 0,
             begun: false,
+            cut: 0,
         }
     }
 }
@@ -144,8 +156,7 @@ impl Walker {
                 self.begin(occurrence, begins);
                 continue;
             }
-            let until = self.state.slot.as_ref().and_then(|slot| slot.until);
-            if until.is_some_and(|until| self.is_near(until)) {
+            if self.until().is_some_and(|until| self.is_near(until)) {
                 self.leave_slot();
                 continue;
             }
@@ -156,26 +167,16 @@ impl Walker {
                 self.state.at = begins;
                 continue;
             };
-            // It may have been left meanwhile. What is played by hand goes on beyond its end.
-            let slot = self.state.slot.as_ref().filter(|_| origin != Origin::Play);
-            let until = slot.and_then(|slot| slot.until);
+            // The slot may have been left meanwhile.
+            let until = self.until().filter(|_| ends_with_its_slot(origin));
             let bound = [slot_begins, until].into_iter().flatten().min();
             let at = self.state.at;
             let frames = bound.map_or(item.frames, |bound| {
                 cut(&item, bound.since(at), self.basis.gop())
             });
-            if frames == 0 {
-                // Not even a GOP of it: what bounds it begins here.
-                match (coming, until) {
-                    (Some((occurrence, begins)), _) if bound == Some(begins) => {
-                        self.begin(occurrence, begins)
-                    }
-                    _ => self.leave_slot(),
-                }
-                continue;
-            }
             let end = at.0.checked_add(frames).map(Frame)?;
             self.state.at = end;
+            self.state.cut = item.frames - frames;
             self.state.place.shown(&self.basis, &item, end);
             return Some(PlanEntry {
                 start: at,
@@ -185,6 +186,12 @@ impl Walker {
                 origin,
             });
         }
+    }
+
+    /// Where the slot that is being played ends, by the clock.
+    fn until(&self) -> Option<Frame> {
+        let slot = self.state.slot.as_ref()?;
+        slot.until(&self.basis)
     }
 
     /// The slot that begins next, and its frame.
@@ -207,11 +214,10 @@ impl Walker {
         let state = &mut self.state;
         let after = occurrence.at.saturating_add(SignedDuration::from_nanos(1));
         state.from = after.unwrap_or(Timestamp::MAX);
-        let frames = self.basis.slots[occurrence.slot].frames;
         state.slot = Some(InSlot {
             slot: occurrence.slot,
             next: 0,
-            until: frames.map(|frames| begins + frames),
+            begins,
         });
         state.unit = None;
         state
@@ -252,7 +258,7 @@ impl Walker {
                     return Some((item.clone(), origin));
                 }
             }
-            if let Some(until) = slot.until
+            if let Some(until) = slot.until(&basis)
                 && let Some(filler) = self.filler(until)
             {
                 return Some(filler);
@@ -334,10 +340,16 @@ impl Walker {
     }
 }
 
-/// How many frames of `item` are shown where something begins after `room` frames: up to the boundary of its GOPs that
-/// is nearest to that.
+/// Whether what is shown for this reason ends with the slot that it is in: what is played by hand goes on beyond.
+pub(super) fn ends_with_its_slot(origin: Origin) -> bool {
+    origin != Origin::Play
+}
+
+/// How many frames of `item` are shown where something begins after `room` frames: all of it, where it is over by half
+/// a GOP after that; else up to the boundary of its GOPs that is nearest to that. Never nothing, as `room` is more than
+/// half a GOP.
 pub(super) fn cut(item: &PlannedItem, room: u64, gop: u64) -> u64 {
-    if item.frames <= room {
+    if item.frames <= room.saturating_add(gop / 2) {
         return item.frames;
     }
     let past = (item.in_frame + room) % gop;

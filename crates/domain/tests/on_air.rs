@@ -1,4 +1,5 @@
-//! What is played by hand: what it interrupts goes on, slots end both, and what has not begun waits for them.
+//! Changes of a plan that is on air. What is played by hand: what it interrupts goes on, slots end both, and what has not
+//! begun waits for them. Slots that are moved: what is on air ends where the slot begins now.
 
 use playout_domain::plan::{Basis, MOST_WAITING, PlannedSlot, Rule, Unit};
 use playout_domain::{
@@ -33,6 +34,14 @@ fn basis(duration: Option<u64>) -> Basis {
         }],
         ..Basis::default()
     }
+}
+
+/// The same with the slot at another second.
+fn moved(to: i64, duration: Option<u64>) -> Basis {
+    let mut basis = basis(duration);
+    let epoch = basis.timeline.expect("one").epoch;
+    basis.slots[0].rule = Rule::Once(epoch + jiff::SignedDuration::from_secs(to));
+    basis
 }
 
 fn second(n: u64) -> Frame {
@@ -165,4 +174,95 @@ fn an_insert_of_no_entry_of_the_rotation_is_refused() {
     assert_eq!(inserts[1]["origin"]["rotation"], 0);
     inserts[1]["origin"]["rotation"] = 1.into();
     assert!(serde_json::from_value::<Plan>(stored).is_err());
+}
+
+#[test]
+fn what_was_cut_for_a_slot_goes_on_when_the_slot_is_moved() {
+    // The second round of the rotation would have been cut at 250 s.
+    for (to, shown_then) in [
+        (290, vec![(200, 0, 0), (290, 1, 0), (390, 0, 0)]),
+        (320, vec![(200, 0, 0), (300, 0, 0), (320, 1, 0)]),
+        (230, vec![(200, 0, 0), (230, 1, 0), (330, 0, 0)]),
+    ] {
+        let mut plan = Plan::starting(second(0), basis(None));
+        assert_eq!(shown(&plan, 200, 260), [(200, 0, 0), (250, 1, 0)]);
+        assert!(plan.replace_from(second(220), moved(to, None)));
+        assert_eq!(shown(&plan, 200, 400), shown_then, "moved to {to}");
+        // And back: as it was.
+        assert!(plan.replace_from(second(221), basis(None)));
+        assert_eq!(shown(&plan, 200, 260), [(200, 0, 0), (250, 1, 0)]);
+    }
+    // A slot that is gone cuts nothing, and stored meanwhile or not is the same.
+    let plan = Plan::starting(second(0), basis(None));
+    let stored = serde_json::to_string(&plan).expect("a plan");
+    let mut plan: Plan = serde_json::from_str(&stored).expect("the same");
+    let without = Basis {
+        slots: Vec::new(),
+        ..basis(None)
+    };
+    assert!(plan.replace_from(second(220), without));
+    assert_eq!(shown(&plan, 200, 400), [(200, 0, 0), (300, 0, 0)]);
+}
+
+#[test]
+fn what_was_interrupted_goes_on_as_far_as_the_slot_lets_it_now() {
+    let mut plan = Plan::starting(second(0), basis(None));
+    assert!(plan.play_now(second(220), item(5, 10)));
+    assert!(plan.replace_from(second(225), moved(290, None)));
+    assert_eq!(
+        shown(&plan, 200, 320),
+        [(200, 0, 0), (220, 5, 0), (230, 0, 20), (290, 1, 0)]
+    );
+}
+
+#[test]
+fn a_duration_counts_from_the_beginning_of_its_slot() {
+    // The slot's item of 100 s is on air since 250 s.
+    let over_at = |duration, then| {
+        let mut plan = Plan::starting(second(0), basis(duration));
+        assert!(plan.replace_from(second(270), basis(then)));
+        shown(&plan, 250, 400)
+    };
+    let ends = |at| vec![(250, 1, 0), (at, 0, 0)];
+    assert_eq!(over_at(None, Some(60))[..2], ends(310));
+    assert_eq!(over_at(Some(60), Some(80))[..2], ends(330));
+    assert_eq!(over_at(Some(60), None)[..2], ends(350));
+    // Over already: at once.
+    assert_eq!(over_at(None, Some(10))[..2], ends(270));
+    // Its end is by the clock, in whatever round of its items it was added: here in the second of two.
+    let two = |duration| {
+        let mut basis = basis(duration);
+        basis.slots[0].items = vec![item(1, 40), item(2, 100)];
+        basis
+    };
+    let mut plan = Plan::starting(second(0), two(None));
+    assert!(plan.replace_from(second(300), two(Some(70))));
+    assert_eq!(
+        shown(&plan, 250, 400)[..3],
+        [(250, 1, 0), (290, 2, 0), (320, 0, 0)]
+    );
+}
+
+#[test]
+fn what_is_on_air_of_a_slot_that_is_gone_ends_as_it_was_planned() {
+    let mut plan = Plan::starting(second(0), basis(Some(60)));
+    let _ = plan.at(second(270));
+    let without = Basis {
+        slots: Vec::new(),
+        ..basis(None)
+    };
+    assert!(plan.replace_from(second(270), without));
+    assert_eq!(shown(&plan, 250, 400), [(250, 1, 0), (310, 0, 0)]);
+}
+
+#[test]
+fn what_was_asked_for_is_held_until_it_is_over() {
+    let mut plan = Plan::starting(second(0), basis(None));
+    assert!(plan.play_next(second(10), item(5, 20)));
+    let held = |at| plan.holds(media(5), second(at));
+    assert!(held(20), "it waits");
+    assert!(held(110), "it is on air");
+    assert!(!held(130), "it is over");
+    assert!(plan.holds(media(0), second(130)));
+    assert!(!plan.holds(media(9), second(20)));
 }
