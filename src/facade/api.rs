@@ -279,6 +279,23 @@ impl Call {
 /// Answers a request below `/api/v1`.
 pub(super) async fn answer(facade: Arc<Facade>, request: Request) -> Result<Response, Problem> {
     let resource = Resource::at(request.segments().get(2..).unwrap_or_default())?;
+    if !resource.is_upload() {
+        return answer_for(resource, facade, request).await;
+    }
+    let answered = match uploads::as_meant(request) {
+        Ok(request) => answer_for(resource, facade, request).await,
+        Err(problem) => Err(problem),
+    };
+    Ok(uploads::spoken(
+        answered.unwrap_or_else(Problem::into_response),
+    ))
+}
+
+async fn answer_for(
+    resource: Resource,
+    facade: Arc<Facade>,
+    request: Request,
+) -> Result<Response, Problem> {
     let method = match method(&request, resource.methods())? {
         Asked::For(method) => method,
         Asked::Options(response) if resource.is_upload() => {
@@ -287,8 +304,7 @@ pub(super) async fn answer(facade: Arc<Facade>, request: Request) -> Result<Resp
         Asked::Options(response) => return Ok(response),
     };
     let app = facade.app()?.clone();
-    let is_upload = resource.is_upload();
-    let answered = task(async move {
+    task(async move {
         let who = authenticate(&app, &request).await?;
         if resource.is_change(&method) {
             app.store
@@ -307,13 +323,7 @@ pub(super) async fn answer(facade: Arc<Facade>, request: Request) -> Result<Resp
         )
         .await
     })
-    .await;
-    if is_upload {
-        return Ok(uploads::spoken(
-            answered.unwrap_or_else(Problem::into_response),
-        ));
-    }
-    answered
+    .await
 }
 
 /// 503 at once: nobody waits for a database that is known to be away.

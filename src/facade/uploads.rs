@@ -50,7 +50,19 @@ pub(super) fn options(facade: &Facade, mut response: Response) -> Response {
     ] {
         answer::set(&mut response, name, value);
     }
-    spoken(response)
+    response
+}
+
+/// The request with the method that it means: clients that cannot send every method name it in a header.
+///
+/// # Errors
+/// That is no method.
+pub(super) fn as_meant(mut request: Request) -> Result<Request, Problem> {
+    if let Some(given) = request.headers.get(METHOD_OVERRIDE) {
+        request.method = Method::from_bytes(given.as_bytes())
+            .map_err(|_| Problem::bad_request("X-HTTP-Method-Override has to be a method."))?;
+    }
+    Ok(request)
 }
 
 /// Every answer names the version; a refusal of the client's names those there are.
@@ -233,11 +245,6 @@ fn problem(error: UploadError) -> Problem {
 
 /// Whether the client speaks this version of the protocol.
 fn speaks(request: &Request) -> Result<(), Problem> {
-    if request.headers.contains_key(METHOD_OVERRIDE) {
-        return Err(Problem::bad_request(
-            "X-HTTP-Method-Override is not taken: send the method itself.",
-        ));
-    }
     match request.header(TUS_RESUMABLE) {
         Some(VERSION) => Ok(()),
         _ => Err(Problem::upload_protocol(

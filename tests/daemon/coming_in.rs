@@ -245,6 +245,13 @@ fn a_watched_folder_gives_its_files_when_they_are_whole_and_loses_nothing_when_i
     until("the folder is missed", BOUND, || {
         state(&daemon) == "missing"
     });
+    let alerts = |daemon: &Daemon, state: &str| {
+        let all = daemon.get(&format!("/alerts?state={state}"))["items"].clone();
+        let all = all.as_array().unwrap().iter();
+        let mut of_folder = all.filter(|alert| alert["kind"] == "media.folder_missing");
+        of_folder.any(|alert| alert["watchedFolderId"] == view["id"])
+    };
+    until("it is told", BOUND, || alerts(&daemon, "open"));
     std::fs::create_dir(&watched).unwrap();
     daemon.signal("KILL");
     daemon.ended();
@@ -256,6 +263,9 @@ fn a_watched_folder_gives_its_files_when_they_are_whole_and_loses_nothing_when_i
     std::fs::rename(place.path().join("away"), &watched).unwrap();
     until("it is there again", BOUND, || state(&daemon) == "watching");
     until("with its files", BOUND, || daemon.get(&path)["files"] == 3);
+    until("that is told, too", BOUND, || {
+        alerts(&daemon, "closed") && !alerts(&daemon, "open")
+    });
     for word in ["a", "b"] {
         assert!(item(&daemon, word)["missingSince"].is_null());
     }

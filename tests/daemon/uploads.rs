@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, until};
 use super::http::Answer;
+use super::servers::{SmallDisk, query};
 
 const TUS: (&str, &str) = ("Tus-Resumable", "1.0.0");
 const PIECE: (&str, &str) = ("Content-Type", "application/offset+octet-stream");
@@ -268,7 +269,8 @@ fn the_protocol_is_answered_as_it_says() {
         (&[TUS, ("Upload-Defer-Length", "1")], 400),
         (&[TUS, length, ("Upload-Metadata", "title %%%")], 400),
         (&[TUS, length, ("Upload-Metadata", "season eA==")], 422),
-        (&[TUS, length, ("X-HTTP-Method-Override", "PATCH")], 400),
+        (&[TUS, length, ("X-HTTP-Method-Override", "PATCH")], 405),
+        (&[TUS, length, ("X-HTTP-Method-Override", "PA TCH")], 400),
     ] {
         let answer = post(headers, b"");
         assert_eq!(answer.status, status, "{headers:?}: {}", answer.text());
@@ -307,6 +309,98 @@ fn the_protocol_is_answered_as_it_says() {
     assert_eq!(daemon.ask("HEAD", &path, &[TUS], b"").status, 404);
     assert_eq!(daemon.ask("DELETE", &path, &[TUS], b"").status, 404);
     assert_eq!(daemon.get("/media/storage")["arrivingBytes"], 0);
+}
+
+#[test]
+fn who_cannot_send_every_method_names_it() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let path = begin(&daemon, 1_000);
+    let post = |named: &str, more: &[(&str, &str)], bytes: &[u8]| {
+        let mut headers = vec![TUS, ("X-HTTP-Method-Override", named)];
+        headers.extend_from_slice(more);
+        daemon.ask("POST", &path, &headers, bytes).status
+    };
+    assert_eq!(
+        post("PATCH", &[PIECE, ("Upload-Offset", "0")], &[1; 400]),
+        204
+    );
+    assert_eq!(offset(&daemon, &path), 400);
+    assert_eq!(post("PUT", &[], b""), 405);
+    assert_eq!(post("DELETE", &[], b""), 204);
+    assert_eq!(daemon.ask("HEAD", &path, &[TUS], b"").status, 404);
+}
+
+#[test]
+fn more_than_the_plan_stores_is_402_by_every_way() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "[media]\nprepare_on_import = false\n");
+    let film = clip(5, 100);
+    let size = std::fs::metadata(&film).unwrap().len();
+    let limit = 2 * size - 1;
+    let sql = format!("UPDATE plans SET limits = limits || '{{\"storageBytes\": {limit}}}'");
+    query(data.path(), &sql).expect("the plan has a limit");
+    let create = |length: u64| {
+        let length = length.to_string();
+        let headers = [TUS, ("Upload-Length", &*length)];
+        daemon.ask("POST", "/media/uploads", &headers, b"")
+    };
+    let refused = create(limit + 1);
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    let told = refused.json()["limit"].clone();
+    assert_eq!(
+        (&told["current"], &told["allowed"]),
+        (&json!(0), &json!(limit)),
+        "{told}"
+    );
+    let waits = create(size);
+    assert_eq!(waits.status, 201);
+    assert_eq!(create(size).status, 402, "what comes counts");
+    let body = json!({ "path": film }).to_string();
+    let json = ("Content-Type", "application/json");
+    let import = || daemon.ask("POST", "/media", &[json], body.as_bytes());
+    assert_eq!(import().status, 402);
+    let path = path_of(&waits.headers["location"]);
+    assert_eq!(daemon.ask("DELETE", &path, &[TUS], b"").status, 204);
+    let imported = import();
+    assert_eq!(imported.status, 200, "{}", imported.text());
+    assert_eq!(create(size).status, 402);
+    let storage = daemon.get("/media/storage");
+    assert_eq!(
+        (
+            &storage["usedBytes"],
+            &storage["arrivingBytes"],
+            &storage["allowedBytes"]
+        ),
+        (&json!(size), &json!(0), &json!(limit))
+    );
+}
+
+#[test]
+fn a_disk_that_is_full_in_the_middle_of_an_upload_keeps_what_it_took() {
+    let data = folder();
+    let media = data.path().join("media");
+    std::fs::create_dir_all(media.join("uploads")).unwrap();
+    let Some(disk) = SmallDisk::over(&media, 4) else {
+        return;
+    };
+    let settings = "[media]\nprepare_on_import = false\n";
+    let daemon = Daemon::start(data.path(), settings);
+    let film = std::fs::read(clip(6, 500)).unwrap();
+    let path = begin(&daemon, film.len() as u64);
+    let (first, rest) = film.split_at(film.len() / 2);
+    assert_eq!(piece(&daemon, &path, 0, &[], first).status, 204);
+    let filler = disk.fill();
+    let full = piece(&daemon, &path, first.len(), &[], rest);
+    assert_eq!(full.status, 507, "{}", full.text());
+    let there = offset(&daemon, &path);
+    assert!((first.len()..film.len()).contains(&there), "{there}");
+    std::fs::remove_file(filler).unwrap();
+    let last = piece(&daemon, &path, there, &[], &film[there..]);
+    assert_eq!(last.status, 204, "{}", last.text());
+    let id = daemon.get(&path)["mediaId"].clone();
+    let item = daemon.get(&format!("/media/{}", id.as_str().expect("an item")));
+    assert_eq!(std::fs::read(item["path"].as_str().unwrap()).unwrap(), film);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What nobody else would report: stores that do not work, reports that are lost, media that could not be prepared,
-//! and that the daemon is over its last stop.
+//! watched folders that cannot be seen, and that the daemon is over its last stop.
 
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
@@ -22,6 +22,9 @@ const FOLLOWED: &[&str] = &[
     kind::MEDIA_READY,
     kind::MEDIA_FAILED,
     kind::MEDIA_DELETED,
+    kind::FOLDER_MISSING,
+    kind::FOLDER_FOUND,
+    kind::FOLDER_REMOVED,
     kind::TELEMETRY_LOST,
     kind::TELEMETRY_RECOVERED,
 ];
@@ -71,10 +74,30 @@ async fn events(handler: &ErrorHandler) -> Infallible {
                     handler.handle_service_failure(Service::Telemetry, &error);
                 }
                 kind::TELEMETRY_RECOVERED => handler.service_recovered(Service::Telemetry),
+                kind::FOLDER_MISSING | kind::FOLDER_FOUND | kind::FOLDER_REMOVED => {
+                    note_folder(handler, &event);
+                }
                 _ => failed.note(handler, &event),
             }
         }
     }
+}
+
+fn note_folder(handler: &ErrorHandler, event: &Published) {
+    let of = |name: &str| event.data[name].as_str();
+    let (Some(client), Some(Ok(folder))) = (event.client, of("id").map(str::parse)) else {
+        return;
+    };
+    let key = Key::new(AlertKind::FolderMissing, Subject::Folder(folder));
+    if event.kind != kind::FOLDER_MISSING {
+        return handler.recovered(key);
+    }
+    handler.raise(Report {
+        key,
+        client,
+        name: of("path").map(str::to_owned),
+        error: of("reason").unwrap_or("it cannot be seen").to_owned(),
+    });
 }
 
 /// The profiles that an item could not be prepared into.

@@ -65,6 +65,8 @@ pub mod kind {
     pub const FOLDER_MISSING: &str = "folder.missing";
     /// A watched folder is there again.
     pub const FOLDER_FOUND: &str = "folder.found";
+    /// A folder is watched no more.
+    pub const FOLDER_REMOVED: &str = "folder.removed";
     /// An item was deleted from the library.
     pub const MEDIA_DELETED: &str = "media.deleted";
     /// The audit was tampered with.

@@ -80,6 +80,7 @@ impl Inner {
                 }
             }
         }
+        self.store.forget_lost_arrivals().await?;
         for arrival in arrivals {
             let (id, name) = (arrival.id, arrival.name.clone());
             if let Err(error) = self.look_after(arrival, look).await {
@@ -160,7 +161,7 @@ impl Inner {
                 arrival.reason = violations.0.first().map(|first| first.message.clone());
                 arrival.expires_at = self.expiry();
             }
-            // It counts against the plan again, and is tried again until it expires.
+            // It is tried again until it expires.
             Err(_) => arrival.state = ArrivalState::Arriving,
         }
         self.store.update_arrival(&arrival).await?;
@@ -180,6 +181,7 @@ impl Inner {
             path: to.clone(),
             said: arrival.details.clone(),
             hash: Hash::Always,
+            arrival: Some(arrival.id),
         };
         let taken = match self.permit().await {
             Some(_permit) => self.take(&arrival.who(), arrived).await,

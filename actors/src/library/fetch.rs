@@ -53,7 +53,7 @@ impl Default for Fetches {
 
 /// Why a job ended without a file: a sentence without its full stop.
 #[derive(Debug, thiserror::Error)]
-enum NotFetched {
+pub(super) enum NotFetched {
     #[error("{0}")]
     Op(#[from] OpError),
     #[error("{0}")]
@@ -143,6 +143,12 @@ impl Fetches {
         turn.ok()
     }
 
+    /// That a job runs.
+    #[cfg(test)]
+    pub(super) fn note(&self, id: ArrivalId, job: AbortHandle) {
+        self.lock().insert(id, job);
+    }
+
     /// Whether a job runs.
     pub(super) fn runs(&self, id: ArrivalId) -> bool {
         self.lock().get(&id).is_some_and(|job| !job.is_finished())
@@ -199,10 +205,7 @@ impl Inner {
             Ok(length) => {
                 arrival.length = Some(length);
                 arrival.expires_at = self.expiry();
-                self.complete(arrival.clone())
-                    .await
-                    .map(drop)
-                    .map_err(NotFetched::Op)
+                self.imported(arrival.clone()).await
             }
             Err(error) => Err(error),
         };
@@ -226,6 +229,17 @@ impl Inner {
         if let Err(error) = self.store.update_arrival(&arrival).await {
             tracing::warn!(%error, "that an import has failed is not written; it begins again");
         }
+    }
+
+    /// Has the file that is there become an item. Who ends the import meanwhile waits for that: half an item is none.
+    pub(super) async fn imported(self: &Arc<Self>, arrival: Arrival) -> Result<(), NotFetched> {
+        let turn = self.desks.turn(arrival.id).await;
+        let inner = Arc::clone(self);
+        let import = tokio::spawn(async move {
+            let _turn = turn;
+            inner.complete(arrival).await.map(drop)
+        });
+        Ok(import.await.map_err(OpError::internal)??)
     }
 
     /// Downloads the file to where arrivals come; answers how long it is.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use playout_domain::Details;
 use playout_domain::details::MAX_TITLE;
-use playout_domain::ids::MediaId;
+use playout_domain::ids::{ArrivalId, MediaId};
 use playout_domain::media::{MediaItem, MediaStatus};
 use playout_domain::violation::Violations;
 use playout_media::probe::Judged;
@@ -49,6 +49,8 @@ pub(super) struct Arrived {
     /// What is said about it by whoever brings it.
     pub(super) said: Details,
     pub(super) hash: Hash,
+    /// What it was on its way here; nothing: it lay there.
+    pub(super) arrival: Option<ArrivalId>,
 }
 
 /// When the digest of a file is taken: that reads all of it.
@@ -124,6 +126,7 @@ impl Inner {
             path: file,
             said: Details::default(),
             hash: Hash::WhereNeeded,
+            arrival: None,
         };
         self.take(who, arrival).await
     }
@@ -160,7 +163,12 @@ impl Inner {
         findings: Findings,
         judged: Judged,
     ) -> Result<Taken, OpError> {
-        let Arrived { path, said, hash } = arrived;
+        let Arrived {
+            path,
+            said,
+            hash,
+            arrival,
+        } = arrived;
         let size = findings.probed.size;
         // Two files of one size at once: the second sees what became of the first.
         let _turn = self.sizes.turn(who.client, size).await;
@@ -172,7 +180,9 @@ impl Inner {
                 sha256 = Some(self.digest(&path).await.map_err(OpError::unavailable)?);
             }
             if let Some(twin) = self.twin(&same_size, &findings, sha256).await {
-                return Ok(Taken::Known(Box::new(self.found_again(twin, path).await?)));
+                return Ok(Taken::Known(Box::new(
+                    self.found_again(twin, path, &findings).await?,
+                )));
             }
         }
         let now = Timestamp::now();
@@ -201,7 +211,7 @@ impl Inner {
         };
         let sidecar = self.sidecar(&item).await;
         let item = described(item, &findings, judged, sidecar);
-        let item = match self.store.insert_media(who, &item).await? {
+        let item = match self.store.insert_arrived(who, &item, arrival).await? {
             Inserted::New => self.add(item, findings).await?,
             Inserted::Existing(known) => {
                 let item = MediaItem {

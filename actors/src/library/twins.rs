@@ -115,10 +115,14 @@ impl Inner {
         &self,
         item: MediaItem,
         path: PathBuf,
+        findings: &Findings,
     ) -> Result<MediaItem, OpError> {
         if tokio::fs::try_exists(&item.path).await.unwrap_or(true) {
             return Ok(item);
         }
+        // Else it would be taken for another file the next time it is looked at.
+        self.write(|catalogue| catalogue.examined(item.id, findings.clone()));
+        self.keep(item.id, findings).await;
         self.moved(&item, path);
         let moved = self.read(|catalogue| catalogue.item(item.id).cloned());
         moved.ok_or(OpError::NotFound("media"))

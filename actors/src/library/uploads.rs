@@ -80,6 +80,12 @@ impl Desks {
         Arc::clone(&desk.turn).try_lock_owned().ok()
     }
 
+    /// The turn of a file that nobody sends.
+    pub(super) async fn turn(&self, id: ArrivalId) -> OwnedMutexGuard<()> {
+        let desk = self.of(id);
+        Arc::clone(&desk.turn).lock_owned().await
+    }
+
     fn close(&self, id: ArrivalId) {
         let mut desks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         desks.remove(&id);
@@ -356,8 +362,7 @@ impl Inner {
             number = *newest;
         });
         let newest = desk.newest.subscribe();
-        let turn = Arc::clone(&desk.turn).lock_owned().await;
-        (turn, number, newest)
+        (self.desks.turn(id).await, number, newest)
     }
 
     /// How many bytes of an upload count.

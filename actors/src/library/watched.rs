@@ -54,6 +54,8 @@ struct Watched {
 /// What is told of a folder.
 #[derive(Debug, Default)]
 struct Told {
+    /// Whether it was looked at.
+    looked: bool,
     /// Why it cannot be seen; nothing: it can.
     missing: Option<String>,
     /// Why not all of it was seen, so that nothing counts as deleted; nothing: all of it was.
@@ -152,6 +154,9 @@ impl Library {
         if let Some(watched) = self.inner.watchers.lock().remove(&id) {
             watched.job.abort();
         }
+        let data = json!({ "id": id, "path": folder.path.to_string_lossy() });
+        self.inner
+            .publish(kind::FOLDER_REMOVED, folder.client_id, data);
         Ok(())
     }
 }
@@ -338,6 +343,7 @@ impl FolderWatcher {
                     path: path.to_owned(),
                     said: Details::default(),
                     hash: Hash::Always,
+                    arrival: None,
                 };
                 inner.take(&self.who, arrived).await
             }
@@ -385,11 +391,13 @@ impl FolderWatcher {
         }
     }
 
-    /// Notes whether the folder can be seen, and tells it when that changes.
+    /// Notes whether the folder can be seen, and tells it when that changes, and at the first look: what was told before
+    /// a restart may be over.
     fn missing(&self, reason: Option<String>) {
         let changed = {
             let mut told = self.lock();
             let changed = told.missing.is_some() != reason.is_some();
+            let changed = !std::mem::replace(&mut told.looked, true) || changed;
             told.missing.clone_from(&reason);
             changed
         };

@@ -1,4 +1,5 @@
-//! Files on their way into the library. While one arrives, its length counts against the plan of its client.
+//! Files on their way into the library. Until one is an item, or is given up, its length counts against the plan of its
+//! client.
 
 use jiff::Timestamp;
 use playout_domain::limits::{PlanLimits, Raise};
@@ -11,7 +12,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::columns::{self, bigint, count, from_json, parsed, text, whole_micros};
 use crate::error::StoreError;
-use crate::limits::LockedClient;
+use crate::limits::{ARRIVING, LockedClient};
 use crate::principal::{Principal, Scope};
 
 /// Arrivals of a client that have not ended, at most: each has a file, and some hold a connection.
@@ -145,7 +146,7 @@ impl Store {
                     let bytes = new.length.unwrap_or(0);
                     client.check(tx, &Raise::AddMedia { bytes }).await?;
                     let sql = "SELECT count(*) AS open FROM arrivals
-                               WHERE client_id = $1 AND state IN ('arriving', 'importing')";
+                               WHERE client_id = $1 AND state IN ('arriving', 'importing') AND expires_at > now()";
                     let row = tx.query_one(sql, &[&new.client_id.uuid()]).await?;
                     if count(&row, "open")? >= MOST_OPEN {
                         let sentence = format!("{MOST_OPEN} uploads and imports by URL have not ended");
@@ -245,6 +246,19 @@ impl Store {
             .await
     }
 
+    /// Forgets what was coming to other daemons and expired a week ago: they are gone, or would have.
+    pub async fn forget_lost_arrivals(&self) -> Result<u64, StoreError> {
+        let node = self.0.leases.node();
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "DELETE FROM arrivals WHERE node <> $1 AND expires_at < now() - interval '7 days'";
+                    Ok(session.execute(sql, &[&node.uuid()]).await?)
+                })
+            })
+            .await
+    }
+
     /// An arrival of this daemon that `who` may know of.
     ///
     /// # Errors
@@ -289,12 +303,11 @@ impl Store {
                 Box::pin(async move {
                     let row = session
                         .query_opt(
-                            "SELECT limits,
+                            &format!("SELECT limits,
                                     (SELECT count(*) FROM media WHERE client_id = $1) AS items,
                                     (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1) AS used,
-                                    (SELECT coalesce(sum(length), 0)::bigint FROM arrivals
-                                     WHERE client_id = $1 AND state = 'arriving') AS arriving
-                             FROM clients c JOIN plans p ON p.id = c.plan_id WHERE c.id = $1",
+                                    {ARRIVING} AS arriving
+                             FROM clients c JOIN plans p ON p.id = c.plan_id WHERE c.id = $1"),
                             &[&client.uuid()],
                         )
                         .await?

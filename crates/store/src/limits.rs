@@ -8,6 +8,10 @@ use tokio_postgres::Transaction;
 use crate::columns::{count, from_json};
 use crate::error::StoreError;
 
+/// Bytes that the files on their way to client `$1` will have. Those of a daemon that is gone count until they expire.
+pub(crate) const ARRIVING: &str = "(SELECT coalesce(sum(length), 0)::bigint FROM arrivals
+                                    WHERE client_id = $1 AND state IN ('arriving', 'importing') AND expires_at > now())";
+
 /// A client whose row this transaction holds until it ends.
 pub(crate) struct LockedClient {
     id: ClientId,
@@ -43,11 +47,12 @@ impl LockedClient {
     ) -> Result<(), StoreError> {
         let row = transaction
             .query_one(
-                "SELECT (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
+                &format!(
+                    "SELECT (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
                         (SELECT count(*) FROM channels WHERE client_id = $1 AND desired = 'LIVE') AS live,
                         (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1)
-                            + (SELECT coalesce(sum(length), 0)::bigint FROM arrivals
-                               WHERE client_id = $1 AND state = 'arriving') AS storage_bytes",
+                            + {ARRIVING} AS storage_bytes"
+                ),
                 &[&self.id.uuid()],
             )
             .await?;

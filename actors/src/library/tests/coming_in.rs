@@ -22,6 +22,9 @@ async fn one_content_in_two_places_is_one_item_and_a_file_that_moved_stays_its_i
     let other = if item.path == first { &second } else { &first };
     let again = house.import_one(other).await;
     assert_eq!((again.id, &again.path), (id, other));
+    // And is no other file the next time.
+    let once_more = house.import_one(other).await;
+    assert_eq!((once_more.id, once_more.version), (id, again.version));
     // A file of the same size with other content is another item.
     let third = house.input().join("c.mp4");
     let mut bytes = std::fs::read(other).unwrap();

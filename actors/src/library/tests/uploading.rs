@@ -53,6 +53,37 @@ async fn what_a_full_disk_did_not_take_does_not_count_and_leaves_no_zeros() {
 }
 
 #[tokio::test]
+async fn an_import_that_is_ended_while_it_becomes_an_item_leaves_no_half_of_one() {
+    let house = House::new().await;
+    let inner = Arc::clone(&house.library.inner);
+    let url = Some("http://example.com/a.mp4".to_owned());
+    let arrival = inner.new_arrival(&house.who, url, "a.mp4", Details::default(), None);
+    let id = arrival.id;
+    house.store.insert_arrival(&arrival).await.unwrap();
+    let file = inner.files.upload(id);
+    clip(&file.with_extension("mp4"), 30);
+    std::fs::rename(file.with_extension("mp4"), &file).unwrap();
+    let size = std::fs::metadata(&file).unwrap().len();
+    // It comes as far as the comparison with what there is, and waits.
+    let turn = inner.sizes.turn(house.who.client, size).await;
+    let (own, importing) = (inner.files.own(&arrival), Arc::clone(&inner));
+    let job = tokio::spawn(async move { importing.imported(arrival).await.is_ok() });
+    inner.fetches.note(id, job.abort_handle());
+    until("it is the library's own file", || own.exists()).await;
+    let (library, who) = (house.library.clone(), house.who.clone());
+    let ending = tokio::spawn(async move { library.end_fetch(&who, id).await });
+    assert!(job.await.unwrap_err().is_cancelled());
+    drop(turn);
+    ending.await.unwrap().unwrap();
+    // It was too late: it is an item, here and in the store.
+    let item = inner.read(|catalogue| catalogue.by_path(house.who.client, &own).is_some());
+    let stored = house.store.media_of_size(house.who.client, size).await;
+    assert_eq!((item, stored.unwrap().len(), own.exists()), (true, 1, true));
+    let gone = house.store.arrival(&house.who, id).await;
+    assert_eq!(gone, Err(playout_store::StoreError::NotFound));
+}
+
+#[tokio::test]
 async fn what_one_client_has_sent_is_not_imported_by_another_and_goes_with_its_own_item_alone() {
     let house = House::new().await;
     let film = house.input().join("film.mp4");

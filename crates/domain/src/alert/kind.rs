@@ -99,6 +99,8 @@ pub enum AlertKind {
     OutputNotShowing,
     /// An item could not be prepared; it is transcoded while it plays.
     MediaNotPrepared,
+    /// A watched folder cannot be seen.
+    FolderMissing,
     /// PostgreSQL does not answer.
     PostgresDown,
     /// Redis does not answer.
@@ -141,7 +143,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
@@ -151,6 +153,7 @@ impl AlertKind {
         Self::OutputSuspended,
         Self::OutputNotShowing,
         Self::MediaNotPrepared,
+        Self::FolderMissing,
         Self::PostgresDown,
         Self::RedisDown,
         Self::TelemetryLost,
@@ -173,6 +176,7 @@ impl AlertKind {
             Self::OutputSuspended => settled("output.suspended", Critical, Client, 1, "An output is suspended after failures in a row"),
             Self::OutputNotShowing => settled("output.not_showing", Critical, Client, 1, "A platform takes an output and does not show it"),
             Self::MediaNotPrepared => settled("media.not_prepared", Info, Client, 1, "An item could not be prepared and is transcoded while it plays"),
+            Self::FolderMissing => settled("media.folder_missing", Warning, Both, 1, "A watched folder cannot be seen"),
             Self::PostgresDown => settled("store.postgres_down", Critical, Operator, 3, "PostgreSQL does not answer; changes are refused"),
             Self::RedisDown => settled("store.redis_down", Warning, Operator, 3, "Redis does not answer; the daemon works without it"),
             Self::TelemetryLost => settled("store.telemetry_lost", Warning, Operator, 1, "Reports of channels were dropped"),

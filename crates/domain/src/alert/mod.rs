@@ -152,6 +152,7 @@ impl Alert {
         told["channelId"] = json!(subject.channel());
         told["mediaId"] = json!(subject.media());
         told["destinationId"] = json!(subject.destination());
+        told["watchedFolderId"] = json!(subject.folder());
         told["routeId"] = json!(subject.route());
         told
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::alert::AlertKind;
-use crate::ids::{AlertRouteId, ChannelId, DestinationId, MediaId};
+use crate::ids::{AlertRouteId, ChannelId, DestinationId, MediaId, WatchedFolderId};
 
 /// What an alert is about. Its text form is what the database keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -19,6 +19,8 @@ pub enum Subject {
     Output(ChannelId, DestinationId),
     /// An item of the library.
     Media(MediaId),
+    /// A watched folder.
+    Folder(WatchedFolderId),
     /// An alert route.
     Route(AlertRouteId),
 }
@@ -30,7 +32,7 @@ impl Subject {
             Self::Channel(channel) | Self::Item(channel, _) | Self::Output(channel, _) => {
                 Some(channel)
             }
-            Self::Daemon | Self::Media(_) | Self::Route(_) => None,
+            Self::Daemon | Self::Media(_) | Self::Folder(_) | Self::Route(_) => None,
         }
     }
 
@@ -38,7 +40,11 @@ impl Subject {
     pub const fn media(self) -> Option<MediaId> {
         match self {
             Self::Item(_, media) | Self::Media(media) => Some(media),
-            Self::Daemon | Self::Channel(_) | Self::Output(..) | Self::Route(_) => None,
+            Self::Daemon
+            | Self::Channel(_)
+            | Self::Output(..)
+            | Self::Folder(_)
+            | Self::Route(_) => None,
         }
     }
 
@@ -46,6 +52,14 @@ impl Subject {
     pub const fn destination(self) -> Option<DestinationId> {
         match self {
             Self::Output(_, destination) => Some(destination),
+            _ => None,
+        }
+    }
+
+    /// The watched folder.
+    pub const fn folder(self) -> Option<WatchedFolderId> {
+        match self {
+            Self::Folder(folder) => Some(folder),
             _ => None,
         }
     }
@@ -67,6 +81,7 @@ impl fmt::Display for Subject {
             Self::Item(channel, media) => write!(f, "channel/{channel}/item/{media}"),
             Self::Output(channel, output) => write!(f, "channel/{channel}/output/{output}"),
             Self::Media(media) => write!(f, "media/{media}"),
+            Self::Folder(folder) => write!(f, "folder/{folder}"),
             Self::Route(route) => write!(f, "route/{route}"),
         }
     }
@@ -85,6 +100,7 @@ impl FromStr for Subject {
             ["channel", channel, "item", media] => Ok(Self::Item(id(channel)?, id(media)?)),
             ["channel", channel, "output", output] => Ok(Self::Output(id(channel)?, id(output)?)),
             ["media", media] => Ok(Self::Media(id(media)?)),
+            ["folder", folder] => Ok(Self::Folder(id(folder)?)),
             ["route", route] => Ok(Self::Route(id(route)?)),
             _ => Err(format!("{text:?} is no subject of an alert")),
         }
@@ -122,6 +138,7 @@ mod tests {
             Subject::Item(channel, media),
             Subject::Output(channel, DestinationId::from(id(3))),
             Subject::Media(media),
+            Subject::Folder(WatchedFolderId::from(id(5))),
             Subject::Route(AlertRouteId::from(id(4))),
         ] {
             assert_eq!(subject.to_string().parse(), Ok(subject));

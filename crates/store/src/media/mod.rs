@@ -5,7 +5,7 @@ mod search;
 
 use std::os::unix::ffi::OsStrExt;
 
-use playout_domain::{ClientId, MediaId, MediaItem};
+use playout_domain::{ArrivalId, ClientId, MediaId, MediaItem};
 use uuid::Uuid;
 
 use crate::Store;
@@ -40,6 +40,19 @@ impl Store {
         who: &Principal,
         item: &MediaItem,
     ) -> Result<Inserted, StoreError> {
+        self.insert_arrived(who, item, None).await
+    }
+
+    /// Adds an item as what an arrival has become, in one step: its bytes never count twice, and never not at all.
+    ///
+    /// # Errors
+    /// As [`Store::insert_media`].
+    pub async fn insert_arrived(
+        &self,
+        who: &Principal,
+        item: &MediaItem,
+        arrival: Option<ArrivalId>,
+    ) -> Result<Inserted, StoreError> {
         if !who.sees(item.client_id) {
             return Err(StoreError::NotFound);
         }
@@ -47,7 +60,7 @@ impl Store {
         let id = item.id;
         let inserted = self
             .database()
-            .transact(move |tx| Box::pin(async move { insert(tx, &who, &item).await }))
+            .transact(move |tx| Box::pin(async move { insert(tx, &who, &item, arrival).await }))
             .await?;
         if inserted == Inserted::New {
             self.0.standby.put(Kind::Media, id.to_string(), &new);

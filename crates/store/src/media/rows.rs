@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use playout_domain::limits::Raise;
 use playout_domain::media::ProbeSummary;
-use playout_domain::{ClientId, Details, MediaId, MediaItem};
+use playout_domain::{ArrivalId, ClientId, Details, MediaId, MediaItem};
 use serde_json::{Value, json};
 use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
@@ -24,6 +24,7 @@ pub(super) async fn insert(
     tx: &Transaction<'_>,
     who: &Principal,
     new: &MediaItem,
+    arrival: Option<ArrivalId>,
 ) -> Result<Inserted, StoreError> {
     let client = LockedClient::lock(tx, new.client_id).await?;
     let path = new.path.as_os_str().as_bytes();
@@ -35,6 +36,11 @@ pub(super) async fn insert(
         .await?;
     if let Some(row) = existing {
         return item(&row).map(Inserted::Existing);
+    }
+    if let Some(arrival) = arrival {
+        // Its bytes are the item's from now on, and count once.
+        let sql = "UPDATE arrivals SET state = 'done', media_id = $2 WHERE id = $1";
+        tx.execute(sql, &[&arrival.uuid(), &new.id.uuid()]).await?;
     }
     client
         .check(tx, &Raise::AddMedia { bytes: new.size })

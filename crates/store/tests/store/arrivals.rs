@@ -4,14 +4,15 @@ use jiff::{Timestamp, ToSpan};
 use playout_domain::limits::PlanLimits;
 use playout_domain::{ArrivalId, Details, MediaItem};
 use playout_store::{
-    Arrival, ArrivalState, MOST_OPEN, Principal, StoreError, WatchedFolder, testing,
+    Arrival, ArrivalState, Inserted, MOST_OPEN, Principal, StoreError, WatchedFolder, testing,
 };
 use uuid::Uuid;
 
 use crate::given::media;
 
 fn arrival(who: &Principal, length: Option<u64>) -> Arrival {
-    let now = Timestamp::from_second(1_795_500_000).unwrap();
+    // As the database keeps it.
+    let now = Timestamp::from_microsecond(Timestamp::now().as_microsecond()).unwrap();
     Arrival {
         id: ArrivalId::from(Uuid::now_v7()),
         client_id: who.client,
@@ -75,17 +76,23 @@ async fn what_arrives_counts_against_the_plan_until_it_is_an_item_or_gone() {
     let refused = store.arrival_has(&second, 401).await;
     assert!(matches!(refused, Err(StoreError::Limit(_))), "{refused:?}");
     store.delete_arrival(second.id).await.unwrap();
-    // As an item it counts as that alone.
+    // While it is looked into it counts as before; as an item as that alone.
     first.state = ArrivalState::Importing;
     store.update_arrival(&first).await.unwrap();
+    assert_eq!(store.storage(who.client).await.unwrap().arriving, 600);
+    let refused = store.insert_arrival(&arrival(&who, Some(500))).await;
+    assert!(matches!(refused, Err(StoreError::Limit(_))), "{refused:?}");
     let item = MediaItem {
         size: 600,
         ..media(who.client, "/media/film.mp4")
     };
-    store.insert_media(&who, &item).await.unwrap();
-    first.state = ArrivalState::Done;
-    first.media_id = Some(item.id);
-    store.update_arrival(&first).await.unwrap();
+    let added = store.insert_arrived(&who, &item, Some(first.id)).await;
+    assert_eq!(added, Ok(Inserted::New));
+    let stored = store.arrival(&who, first.id).await.unwrap();
+    assert_eq!(
+        (stored.state, stored.media_id),
+        (ArrivalState::Done, Some(item.id))
+    );
     let used = store.storage(who.client).await.unwrap();
     assert_eq!(
         (used.items, used.used, used.arriving, used.allowed),
@@ -103,6 +110,37 @@ async fn what_arrives_counts_against_the_plan_until_it_is_an_item_or_gone() {
     );
     assert_eq!(store.storage(other.client).await.unwrap().used, 0);
     assert_eq!(store.arrivals().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_came_to_a_daemon_that_is_gone_counts_until_it_expires_and_is_forgotten_a_week_later()
+{
+    let store = testing::fresh().await;
+    let limits = PlanLimits {
+        storage_bytes: Some(1_000),
+        ..PlanLimits::default()
+    };
+    let who = store.client("small", &limits).await;
+    let lost = Arrival {
+        expires_at: Timestamp::now() - 1.minute(),
+        ..arrival(&who, Some(900))
+    };
+    store.insert_arrival(&lost).await.unwrap();
+    assert_eq!(store.storage(who.client).await.unwrap().arriving, 0);
+    store
+        .insert_arrival(&arrival(&who, Some(1_000)))
+        .await
+        .unwrap();
+    let old = Arrival {
+        expires_at: Timestamp::now() - 169.hours(),
+        ..arrival(&who, None)
+    };
+    store.insert_arrival(&old).await.unwrap();
+    assert_eq!(store.forget_lost_arrivals().await, Ok(0));
+    let session = store.session().await;
+    let another = "UPDATE arrivals SET node = gen_random_uuid()";
+    session.execute(another, &[]).await.unwrap();
+    assert_eq!(store.forget_lost_arrivals().await, Ok(1));
 }
 
 #[tokio::test]
