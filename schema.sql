@@ -153,7 +153,10 @@ CREATE TABLE media (
     -- What it is found by: the words of title, series and tags in small letters, as the daemon parts them, because
     -- databases differ in what they take for a letter.
     words        text NOT NULL,
-    search       tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('simple', words)) STORED
+    search       tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('simple', words)) STORED,
+    -- How loud it is: of every sound of it that was wanted, which streams, what was measured, and the gains that were
+    -- found for it by trying.
+    loudness     jsonb NOT NULL
 );
 CREATE INDEX media_client ON media (client_id, id);
 CREATE INDEX media_size ON media (client_id, size);
@@ -175,7 +178,9 @@ CREATE TABLE renditions (
     bytes        bigint NOT NULL,
     created_at   timestamptz NOT NULL,
     -- In whose folder the file is; nothing: whoever comes.
-    node         uuid
+    node         uuid,
+    -- How loud it has become; nothing where it has no sound.
+    loudness     jsonb
 );
 CREATE UNIQUE INDEX renditions_of ON renditions (media_id, profile_key, node) NULLS NOT DISTINCT;
 

@@ -11,9 +11,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-const POLICY: Policy = Policy {
-    allow_private_destinations: false,
-};
+const POLICY: Policy = Policy::PUBLIC;
 
 /// What a name may be made of.
 fn name() -> impl Strategy<Value = String> {

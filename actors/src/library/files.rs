@@ -252,6 +252,7 @@ fn check(path: &Path, rendition: &Rendition) -> Result<Prepared, String> {
     Ok(Prepared {
         path: path.to_owned(),
         index: Arc::new(index),
+        heard: rendition.heard,
     })
 }
 

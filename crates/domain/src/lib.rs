@@ -19,6 +19,7 @@ pub mod ids;
 pub mod ladder;
 pub mod lifecycle;
 pub mod limits;
+pub mod loudness;
 pub mod media;
 pub mod output;
 pub mod plan;
@@ -27,6 +28,7 @@ pub mod resolution;
 pub mod resources;
 pub mod schedule;
 pub mod source;
+pub mod treatment;
 pub mod units;
 pub mod violation;
 pub mod watch;
@@ -42,9 +44,11 @@ pub use ids::{
     MediaId, NodeId, RenditionId, SlotId, TokenId, WatchedFolderId,
 };
 pub use ladder::{LowerRungs, MAX_RUNGS, Rung};
+pub use loudness::Loudness;
 pub use media::{MediaItem, MediaStatus, Profile};
 pub use plan::{Basis, Origin, Plan, PlanEntry, PlannedItem};
 pub use resolution::Resolution;
 pub use schedule::{Rotation, Schedule};
+pub use treatment::Treatment;
 pub use units::{BitsPerSecond, Frame, FrameRate, Pts33, Ticks90k, Timeline};
 pub use violation::{Violation, Violations};

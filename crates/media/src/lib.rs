@@ -11,6 +11,7 @@ pub mod gop;
 pub mod guide;
 pub mod hls;
 pub mod index;
+pub mod loudness;
 pub mod mux;
 pub mod prepare;
 pub mod probe;

@@ -70,7 +70,8 @@ impl Room {
             return Ok(old);
         }
         let (profile, old_profile) = (Profile::of(&config), Profile::of(&old.config));
-        if profile != old_profile && old.life.status != ChannelStatus::Stopped {
+        let other_stream = profile.spliced() != old_profile.spliced();
+        if other_stream && old.life.status != ChannelStatus::Stopped {
             return Err(OpError::Conflict {
                 state: old.life.status.to_string(),
                 message: "resolution, frame rate, bitrate and ladder can be changed while the channel is STOPPED; stop it first".into(),
@@ -82,10 +83,10 @@ impl Room {
             snapshot.airtime.timeline =
                 new_timeline(&environment.studio.settings, &config, Timestamp::now());
         }
-        if profile != old_profile {
+        if other_stream {
             snapshot.airtime.plan = self.plan_from_now(&snapshot);
         }
-        let airtime = (profile != old_profile).then_some(&snapshot.airtime);
+        let airtime = other_stream.then_some(&snapshot.airtime);
         let mut pen = handle.pen.lock().await;
         let saved = environment
             .store
@@ -106,6 +107,10 @@ impl Room {
         if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
             self.playout = None;
             handle.set_on_air(None);
+            self.start_playout(self.life.state().generation);
+        } else if profile != old_profile && self.playout.is_some() {
+            // What it shows is treated otherwise from now on, and goes on where it was.
+            self.playout = None;
             self.start_playout(self.life.state().generation);
         } else if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));

@@ -44,6 +44,7 @@ const PROFILE: Profile = Profile {
     video_bitrate: BitsPerSecond(300_000),
     audio_bitrate: DEFAULT_AUDIO_BITRATE,
     lower: LowerRungs::NONE,
+    treatment: playout_domain::Treatment::PLAIN,
 };
 
 impl Library {

@@ -22,6 +22,7 @@ pub use crate::ladder::Rung;
 
 use crate::destination::DestinationConfig;
 use crate::ids::MediaId;
+use crate::loudness::Loudness;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,8 @@ pub struct ChannelConfig {
     pub recovery: RecoverySettings,
     /// What its processes may use.
     pub resources: ResourceSettings,
+    /// What is made of the loudness of what it plays.
+    pub loudness: Loudness,
 }
 
 /// How a channel earns.
@@ -199,6 +202,7 @@ impl ChannelConfig {
             features: FeatureFlags::default(),
             recovery: RecoverySettings::default(),
             resources: ResourceSettings::default(),
+            loudness: Loudness::default(),
         }
     }
 
@@ -232,6 +236,7 @@ impl ChannelConfig {
             "interactionEnabled": self.features.interaction,
             "recoverySettings": self.recovery,
             "resourceSettings": self.resources,
+            "loudness": self.loudness,
         })
     }
 }

@@ -14,6 +14,7 @@ mod copy;
 mod encode;
 mod filter;
 mod input;
+mod measure;
 mod picture;
 mod progress;
 mod rtmp;
@@ -28,9 +29,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use playout_domain::loudness::Gain;
+
 pub use copy::copy;
 pub use encode::VBV_SECONDS;
 pub use input::probe;
+pub use measure::measure;
 pub use progress::{Progress, Report};
 pub use rtmp::{Publish, publish};
 pub use rtmp_failure::rtmp_failure;
@@ -46,6 +50,18 @@ pub enum Tool {
     Ffmpeg,
     /// The prober.
     Ffprobe,
+}
+
+/// What was found out about an item, or is at hand, to treat it as its profile says.
+#[derive(Debug, Clone, Copy)]
+pub struct Means {
+    /// What is done to its sound.
+    pub gain: Gain,
+}
+
+impl Means {
+    /// Nothing was, and nothing is.
+    pub const NONE: Self = Self { gain: Gain::NONE };
 }
 
 /// One run of a program: what to start, with which arguments.

@@ -70,6 +70,7 @@ mod tests {
                 video_bitrate,
                 audio_bitrate: video_bitrate,
                 lower: LowerRungs::NONE,
+                treatment: playout_domain::Treatment::PLAIN,
             };
             let gops = slate_gops(&profile);
             assert_eq!(gops[0], frame_rate.gop_frames());

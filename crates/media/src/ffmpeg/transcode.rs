@@ -5,11 +5,11 @@ use std::path::Path;
 
 use playout_domain::media::Profile;
 
-use super::Invocation;
 use super::encode::Effort;
 use super::filter::Chain;
 use super::picture::{self, Take};
 use super::sound::{self, Samples};
+use super::{Invocation, Means};
 use crate::probe::{Probed, VideoStream};
 
 /// No item is longer, whatever its time stamps say.
@@ -26,9 +26,9 @@ const PREROLL_BLIND: f64 = 10.0;
 const NOTICEABLE: f64 = 0.5;
 
 /// Encodes the whole of `input` to `profile`, as a transport stream on standard output, with
-/// `-progress` lines among the messages on standard error, where it also says what may be damage. Sound goes on as
-/// long as the pictures do.
-pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
+/// `-progress` lines among the messages on standard error, where it also says what may be damage, and at the end for
+/// [`crate::loudness::Meter`] how loud it has become. Sound goes on as long as the pictures do.
+pub fn prepare(input: &Path, probed: &Probed, profile: &Profile, means: Means) -> Invocation {
     let rate = profile.frame_rate;
     let longest = rate.gop_frames() * LONGEST_HOURS * 3600 / 2;
     let frames = 0..longest;
@@ -44,9 +44,11 @@ pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
         probed,
         seek: None,
         silent: probed.audio.is_none(),
+        means,
+        metered: true,
     };
     Invocation::ffmpeg()
-        .with(["-loglevel", "warning"])
+        .with(["-loglevel", "level+info"])
         .with(["-progress", "pipe:2", "-stats_period", "0.5"])
         .transcode(&source, profile, take, zero, &Samples::ALL)
         .with(["-shortest"])
@@ -57,7 +59,13 @@ pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
 /// those of the prepared item; frame k is shown at `ITEM_START` + k / frame rate. Sound begins up to
 /// two access units before the first frame. If the file ends up to a second too early, the last
 /// picture stands still; if it ends earlier, the pictures end and silence goes on to the end asked for.
-pub fn live(input: &Path, probed: &Probed, profile: &Profile, frames: Range<u64>) -> Invocation {
+pub fn live(
+    input: &Path,
+    probed: &Probed,
+    profile: &Profile,
+    means: Means,
+    frames: Range<u64>,
+) -> Invocation {
     let rate = profile.frame_rate;
     let position = frames.start as f64 / rate.as_f64();
     let preroll = if has_index(&probed.format) {
@@ -89,6 +97,8 @@ pub fn live(input: &Path, probed: &Probed, profile: &Profile, frames: Range<u64>
         probed,
         seek,
         silent,
+        means,
+        metered: false,
     };
     Invocation::ffmpeg()
         .with(["-copyts"])
@@ -104,6 +114,9 @@ struct Source<'a> {
     seek: Option<f64>,
     /// Whether silence is played instead of the file's sound.
     silent: bool,
+    means: Means,
+    /// Whether the sound that comes out is measured.
+    metered: bool,
 }
 
 impl Invocation {
@@ -128,7 +141,12 @@ impl Invocation {
                 let late = audio
                     .begins()
                     .is_some_and(|start| start - probed.begin() > samples.begin() + NOTICEABLE);
-                (map, sound::chain(zero, samples, late))
+                let chain = sound::chain(zero, samples, late, &source.means.gain);
+                let chain = match source.metered {
+                    true => sound::metered(chain),
+                    false => chain,
+                };
+                (map, chain)
             }
             _ => {
                 line = line.with(sound::SILENCE);

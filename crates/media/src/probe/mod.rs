@@ -148,6 +148,11 @@ impl Probed {
         })
     }
 
+    /// The numbers of the streams that make up its sound; none where it has none.
+    pub fn sound_streams(&self) -> Vec<u32> {
+        self.audio.iter().map(|audio| audio.index).collect()
+    }
+
     /// About how many frames the item has at `rate`; at least one. Nothing when its length is unknown.
     /// The exact number is known when it has been prepared.
     pub fn frames(&self, rate: FrameRate) -> Option<u64> {

@@ -6,6 +6,7 @@ mod clips;
 mod damage;
 mod exact;
 mod ladder;
+mod loudness;
 mod picture;
 mod run;
 mod structure;

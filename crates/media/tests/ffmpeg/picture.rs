@@ -4,7 +4,7 @@ use std::path::Path;
 
 use playout_domain::Resolution;
 use playout_domain::units::FrameRate;
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Means};
 
 use crate::clips::decode;
 use crate::run::{bytes, import, make, prepare, probed, profile, small};
@@ -260,7 +260,12 @@ fn fields_become_frames_and_fast_channels_show_each() {
 
     let mut progressive = found.clone();
     progressive.video.as_mut().unwrap().interlaced = false;
-    let combed = pictures(&bytes(&ffmpeg::prepare(&path, &progressive, &small())));
+    let combed = pictures(&bytes(&ffmpeg::prepare(
+        &path,
+        &progressive,
+        &small(),
+        Means::NONE,
+    )));
     let whole = pictures(&prepare(&path, &small()).bytes);
     assert_eq!(whole.len(), 25);
     assert!(

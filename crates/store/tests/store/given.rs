@@ -106,6 +106,8 @@ macro_rules! back_to_version_5 {
         DROP COLUMN episode, DROP COLUMN edited, DROP COLUMN version, DROP COLUMN sha256, DROP COLUMN missing_since;
     DROP TABLE arrivals, watched_folders;
     ALTER TABLE airtime RENAME COLUMN schedule TO rotation;
+    ALTER TABLE media DROP COLUMN loudness;
+    ALTER TABLE renditions DROP COLUMN loudness;
     DELETE FROM migrations WHERE version > 5;"
     };
 }

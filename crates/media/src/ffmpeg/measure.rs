@@ -1,0 +1,25 @@
+//! Hears all of a file's sound to find out how loud it is, and writes nothing but messages.
+
+use std::path::Path;
+
+use playout_domain::loudness::Gain;
+
+use super::Invocation;
+use super::sound;
+use crate::probe::Probed;
+
+/// Measures the sound of `input` that is played of it, brought to stereo, after `gain` is done to it. Its messages are
+/// for [`crate::loudness::Meter`]. Nothing where there is no sound.
+pub fn measure(input: &Path, probed: &Probed, gain: &Gain) -> Option<Invocation> {
+    let audio = probed.audio.as_ref()?;
+    let zero = probed.begin() - probed.start as f64 / 1e6;
+    let length = probed.length().map(|length| length.as_secs_f64());
+    let line = Invocation::ffmpeg()
+        .with(["-loglevel", "level+info"])
+        .with(["-progress", "pipe:2", "-stats_period", "0.5"])
+        .stranger(input)
+        .set("-map", format_args!("0:{}", audio.index))
+        .set("-af", sound::measured(zero, length, gain))
+        .with(["-f", "null", "-"]);
+    Some(line)
+}
