@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use playout_domain::ClientId;
+use playout_domain::languages::Languages;
 use playout_domain::loudness::{Loudness, Target};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
@@ -118,6 +119,7 @@ pub struct MediaSettings {
     pub fetch_time: Seconds<1, 86_400>,
     pub allow_private_urls: bool,
     pub watch_settle: Seconds<1, 3600>,
+    pub audio_languages: Languages,
 }
 
 /// `[loudness]`: how loud channels are that do not say how loud they want to be.
@@ -304,6 +306,7 @@ impl Default for MediaSettings {
             fetch_time: Seconds::of(3_600),
             allow_private_urls: false,
             watch_settle: Seconds::of(5),
+            audio_languages: Languages::NONE,
         }
     }
 }

@@ -172,6 +172,7 @@ fn policy(config: &Config) -> Policy {
         allow_private_destinations: config.rtmp.allow_private,
         // What is out of bounds was refused with the file.
         loudness: config.loudness.loudness().unwrap_or_default(),
+        languages: config.media.audio_languages,
     }
 }
 
@@ -179,6 +180,7 @@ fn policy(config: &Config) -> Policy {
 fn ordinary(policy: &Policy) -> ChannelConfig {
     ChannelConfig {
         loudness: policy.loudness,
+        audio_languages: policy.languages,
         ..ChannelConfig::named("default")
     }
 }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use playout_domain::Treatment;
 use playout_domain::loudness::{Found, Gain, Heard, Loudness, Measured};
 use playout_media::ffmpeg;
 use tokio::time::timeout;
@@ -16,11 +17,11 @@ use super::{Inner, Original};
 use crate::process::{Limits, Priority, SpawnError, Stderr};
 
 impl Original {
-    /// What is done to its sound for a channel that wants it to be `wanted`; nothing as long as it was not measured.
-    pub fn gain(&self, wanted: Loudness) -> Gain {
-        let streams = self.probed.sound_streams();
+    /// What is done to its sound for a channel that treats it as `wanted`; nothing as long as it was not measured.
+    pub fn gain(&self, wanted: &Treatment) -> Gain {
+        let streams = self.probed.sound_streams(&wanted.languages);
         let known = self.loudness.iter().find(|known| known.streams == streams);
-        known.map_or(Gain::NONE, |known| known.gain(wanted))
+        known.map_or(Gain::NONE, |known| known.gain(wanted.loudness))
     }
 }
 
@@ -28,8 +29,12 @@ impl Inner {
     /// What is done to the sound of an order's item. It is measured where that was not done yet; where that fails, the
     /// sound stays as it is.
     pub(super) async fn gain(&self, order: &Order, input: &Path, findings: &Findings) -> Gain {
-        let wanted = order.profile.treatment.loudness;
-        let streams = findings.probed.sound_streams();
+        let Treatment {
+            loudness: wanted,
+            languages,
+            ..
+        } = &order.profile.treatment;
+        let (wanted, streams) = (*wanted, findings.probed.sound_streams(languages));
         if wanted == Loudness::AsItIs || streams.is_empty() {
             return Gain::NONE;
         }
@@ -121,7 +126,9 @@ impl Inner {
         findings: &Findings,
         gain: &Gain,
     ) -> Result<Heard, Unheard> {
-        let invocation = ffmpeg::measure(input, &findings.probed, gain).ok_or(Unheard::Silent)?;
+        let languages = &order.profile.treatment.languages;
+        let invocation = ffmpeg::measure(input, &findings.probed, languages, gain);
+        let invocation = invocation.ok_or(Unheard::Silent)?;
         // It writes nothing at all.
         let limits = Limits {
             file_size: Some(0),

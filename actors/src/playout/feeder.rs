@@ -381,7 +381,7 @@ impl Feeder {
                 library.want(entry.media_id, profile);
                 let end = until.unwrap_or(entry.in_frame + entry.frames());
                 let means = Means {
-                    gain: original.gain(profile.treatment.loudness),
+                    gain: original.gain(&profile.treatment),
                 };
                 let live =
                     ffmpeg::live(&original.path, &original.probed, profile, means, item..end);

@@ -17,6 +17,7 @@ pub mod far_end;
 pub mod health;
 pub mod ids;
 pub mod ladder;
+pub mod languages;
 pub mod lifecycle;
 pub mod limits;
 pub mod loudness;

@@ -120,6 +120,7 @@ fn short(rate: BitsPerSecond) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::languages::Languages;
     use crate::loudness::{Loudness, Target};
 
     #[test]
@@ -151,6 +152,7 @@ mod tests {
         let treated = Profile {
             treatment: Treatment {
                 loudness: Loudness::default(),
+                ..Treatment::PLAIN
             },
             ..profile
         };
@@ -160,10 +162,12 @@ mod tests {
         let louder = Profile {
             treatment: Treatment {
                 loudness: Loudness::To(target),
+                languages: Languages::new(&["ger", "eng"].map(|code| code.parse().unwrap()))
+                    .unwrap(),
             },
             ..profile
         };
-        assert_eq!(louder.key(), "720p25-2500k-16.5lufs-2dbtp-v2");
+        assert_eq!(louder.key(), "720p25-2500k-16.5lufs-2dbtp-deu.eng-v2");
         let ladder = laddered(profile);
         assert_eq!(ladder.key(), "720p25-2500k-480p-1200k-240p-400k-v2");
     }

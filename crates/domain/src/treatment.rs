@@ -3,6 +3,7 @@
 //! two pieces of one size and rate splice, however they were treated.
 
 use crate::config::ChannelConfig;
+use crate::languages::Languages;
 use crate::loudness::Loudness;
 use serde::{Deserialize, Serialize};
 
@@ -12,18 +13,23 @@ use serde::{Deserialize, Serialize};
 pub struct Treatment {
     /// How loud everything is.
     pub loudness: Loudness,
+    /// Which languages are preferred, where there are several.
+    #[serde(default)]
+    pub languages: Languages,
 }
 
 impl Treatment {
     /// Nothing is done.
     pub const PLAIN: Self = Self {
         loudness: Loudness::AsItIs,
+        languages: Languages::NONE,
     };
 
     /// That of a channel.
     pub fn of(config: &ChannelConfig) -> Self {
         Self {
             loudness: config.loudness,
+            languages: config.audio_languages,
         }
     }
 
@@ -34,7 +40,7 @@ impl Treatment {
 
     /// Its part of a profile's key, a dash before everything that is done.
     pub(crate) fn key(&self) -> String {
-        [self.loudness.key()]
+        [self.loudness.key(), self.languages.key()]
             .into_iter()
             .filter(|part| !part.is_empty())
             .map(|part| format!("-{part}"))

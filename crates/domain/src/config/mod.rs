@@ -22,6 +22,7 @@ pub use crate::ladder::Rung;
 
 use crate::destination::DestinationConfig;
 use crate::ids::MediaId;
+use crate::languages::Languages;
 use crate::loudness::Loudness;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
@@ -63,6 +64,8 @@ pub struct ChannelConfig {
     pub resources: ResourceSettings,
     /// What is made of the loudness of what it plays.
     pub loudness: Loudness,
+    /// The languages that are preferred, where a file has its sound in several.
+    pub audio_languages: Languages,
 }
 
 /// How a channel earns.
@@ -203,6 +206,7 @@ impl ChannelConfig {
             recovery: RecoverySettings::default(),
             resources: ResourceSettings::default(),
             loudness: Loudness::default(),
+            audio_languages: Languages::NONE,
         }
     }
 
@@ -237,6 +241,7 @@ impl ChannelConfig {
             "recoverySettings": self.recovery,
             "resourceSettings": self.resources,
             "loudness": self.loudness,
+            "audioLanguages": self.audio_languages,
         })
     }
 }

@@ -9,6 +9,7 @@ use crate::destination::{
 };
 use crate::ids::{DestinationId, MediaId};
 use crate::ladder::MAX_RUNGS;
+use crate::languages::Languages;
 use crate::loudness::{Loudness, Target};
 use crate::profile::Profile;
 use crate::resolution::Resolution;
@@ -29,6 +30,8 @@ pub struct Policy {
     pub allow_private_destinations: bool,
     /// What is made of the loudness of what is played.
     pub loudness: Loudness,
+    /// The languages that are preferred, where a file has its sound in several.
+    pub languages: Languages,
 }
 
 impl Policy {
@@ -36,6 +39,7 @@ impl Policy {
     pub const ANYWHERE: Self = Self {
         allow_private_destinations: true,
         loudness: Loudness::To(Target::EBU),
+        languages: Languages::NONE,
     };
     /// Destinations in public only, and the defaults of the house.
     pub const PUBLIC: Self = Self {
@@ -132,6 +136,7 @@ fn read(
     config.recovery = RecoverySettings::read(fields);
     config.resources = ResourceSettings::read(fields);
     config.loudness = Loudness::read(fields, policy.loudness);
+    config.audio_languages = Languages::read(fields, policy.languages);
     config
 }
 

@@ -1,15 +1,25 @@
-//! From the sound of any file to that of a profile: 48 kHz, stereo, beside the right pictures, without
-//! end, so that sound never runs out before the pictures do.
+//! From the sound of any file to that of a profile: 48 kHz, stereo, beside the right pictures, as loud as it is to be,
+//! without end, so that sound never runs out before the pictures do.
+//!
+//! Several channels are brought to two by the coefficients of ITU-R BS.775 (centre and surround 3 dB down, no
+//! low-frequency effects), all of them made smaller by what keeps their sum below full scale. One channel goes to both
+//! sides, 3 dB down, which is as loud as before. Channels that have no place are left out but for the first two.
 
 use std::ops::Range;
 
 use playout_domain::loudness::Gain;
 use playout_domain::units::{AUDIO_UNIT_TICKS, FrameRate};
 
+use super::Invocation;
 use super::filter::Chain;
+use crate::probe::{AudioStream, Sound};
 
 /// Samples of one AAC access unit.
 const UNIT_SAMPLES: u64 = 1024;
+/// So many channels have places that everybody knows.
+const PLACED: u32 = 8;
+/// What is done so that the sum of channels is never above full scale.
+const NEVER_CLIPS: &str = "rematrix_maxval=1";
 
 /// Samples of item time, 48 000 a second, on the grid of access units.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,28 +59,73 @@ impl Samples {
     }
 }
 
-/// The filters for a file's sound; `zero` is the time in front of the filters, in seconds, at which the
-/// pictures begin. Gaps are filled with silence, overlaps cut. `late`: the sound begins noticeably
-/// after the first of `samples`, so silence goes before it. (Not otherwise: when a stream changes its
-/// sample rate or channels on the way, FFmpeg makes these filters anew.) `gain` is done to all of it.
-pub(super) fn chain(zero: f64, samples: &Samples, late: bool, gain: &Gain) -> Chain {
-    let fill = if late {
-        format!(":first_pts={}", samples.start)
-    } else {
-        String::new()
-    };
+/// How a file's sound is read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head {
+    /// The time in front of the filters, in seconds, at which the pictures begin. Gaps are filled with silence, overlaps
+    /// cut.
+    pub(super) zero: f64,
+    /// The first sample that is wanted.
+    pub(super) start: u64,
+    /// The sound begins noticeably after that one, so silence goes before it. (Not otherwise: when a stream changes
+    /// its sample rate or channels on the way, FFmpeg makes these filters anew.)
+    pub(super) late: bool,
+}
+
+impl Head {
+    pub(super) fn of(samples: &Samples, zero: f64, late: bool) -> Self {
+        Self {
+            zero,
+            start: samples.start,
+            late,
+        }
+    }
+
+    /// A stream, brought to stereo.
+    fn stereo(&self, stream: &AudioStream) -> Chain {
+        let fill = match self.late {
+            true => format!(":first_pts={}", self.start),
+            false => String::new(),
+        };
+        self.on_time()
+            .maybe((stream.channels > PLACED).then_some("pan=stereo|c0=c0|c1=c1"))
+            .then(format_args!("aresample=48000:async=1:{NEVER_CLIPS}{fill}"))
+            .then("aformat=sample_fmts=fltp:channel_layouts=stereo")
+    }
+
+    /// A stream that is one side of it. Both sides begin with the same sample; `ending`: they end with their file.
+    fn side(&self, ending: bool) -> Chain {
+        let chain = self
+            .on_time()
+            .then(format_args!(
+                "aresample=48000:async=1:first_pts={}",
+                self.start
+            ))
+            .then("aformat=sample_fmts=fltp:channel_layouts=mono");
+        match ending {
+            true => chain,
+            false => chain.then("apad").then(timed(self.start)),
+        }
+    }
+
+    fn on_time(&self) -> Chain {
+        let zero = self.zero;
+        Chain::default().then(format_args!("asetpts=round(PTS-({zero:.9})/TB)"))
+    }
+}
+
+/// Where there is no sound left at all, what is padded has no time.
+fn timed(start: u64) -> String {
+    format!("asetpts='if(isnan(PTS),{start}+N,PTS)'")
+}
+
+/// What all of a sound in stereo goes through: `gain`, and on without end.
+pub(super) fn tail(samples: &Samples, gain: &Gain) -> Chain {
     Chain::default()
-        .then(format_args!("asetpts=round(PTS-({zero:.9})/TB)"))
-        .then(format_args!("aresample=48000:async=1{fill}"))
-        .then("aformat=sample_fmts=fltp:channel_layouts=stereo")
         .maybe(volume(gain))
         .maybe(limiter(gain))
         .then("apad")
-        // Where there is no sound left at all, what is padded has no time.
-        .then(format_args!(
-            "asetpts='if(isnan(PTS),{}+N,PTS)'",
-            samples.start
-        ))
+        .then(timed(samples.start))
         .then(samples.trim())
 }
 
@@ -99,17 +154,39 @@ pub(super) fn metered(chain: Chain) -> Chain {
     ))
 }
 
-/// Meters a file's sound in stereo, after `gain`, up to `length` seconds.
-pub(super) fn measured(zero: f64, length: Option<f64>, gain: &Gain) -> Chain {
+/// Meters a sound in stereo, after `gain`, up to `length` seconds.
+pub(super) fn meter(length: Option<f64>, gain: &Gain) -> Chain {
     Chain::default()
-        .then(format_args!("asetpts=round(PTS-({zero:.9})/TB)"))
-        .then("aresample=48000:async=1")
-        .then("aformat=sample_fmts=fltp:channel_layouts=stereo")
         .then("atrim=start=0")
         .maybe(length.map(|seconds| format!("atrim=end={seconds:.6}")))
         .maybe(volume(gain))
         .maybe(limiter(gain))
         .then(METER)
+}
+
+impl Invocation {
+    /// Maps a sound of input number `input`, read as `head` says, through `tail`; `ending`: it ends with its file.
+    pub(super) fn sound(
+        self,
+        input: usize,
+        sound: &Sound<'_>,
+        head: Head,
+        tail: Chain,
+        ending: bool,
+    ) -> Self {
+        let first = sound.first.index;
+        let Some(right) = sound.right else {
+            return self
+                .set("-map", format_args!("{input}:{first}"))
+                .set("-af", head.stereo(sound.first).then(tail));
+        };
+        let (right, side) = (right.index, head.side(ending));
+        let graph = format!(
+            "[{input}:{first}]{side}[left];[{input}:{right}]{side}[right];\
+             [left][right]join=inputs=2:channel_layout=stereo:map=0.0-FL|1.0-FR,aformat=sample_fmts=fltp,{tail}[sound]"
+        );
+        self.set("-filter_complex", graph).set("-map", "[sound]")
+    }
 }
 
 /// A source of silence, as an input.

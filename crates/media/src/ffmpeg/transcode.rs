@@ -8,9 +8,9 @@ use playout_domain::media::Profile;
 use super::encode::Effort;
 use super::filter::Chain;
 use super::picture::{self, Take};
-use super::sound::{self, Samples};
+use super::sound::{self, Head, Samples};
 use super::{Invocation, Means};
-use crate::probe::{Probed, VideoStream};
+use crate::probe::{AudioStream, Probed, VideoStream};
 
 /// No item is longer, whatever its time stamps say.
 const LONGEST_HOURS: u64 = 24;
@@ -83,7 +83,9 @@ pub fn live(
     };
     let samples = Samples::beside(&frames, rate);
     let end = frames.end as f64 / rate.as_f64();
-    let silent = probed.audio.as_ref().is_none_or(|audio| {
+    let sound = probed.sound(&profile.treatment.languages);
+    let silent = sound.is_none_or(|sound| {
+        let audio = sound.first;
         let over = audio
             .ends()
             .is_some_and(|over| over - probed.begin() <= position);
@@ -130,34 +132,38 @@ impl Invocation {
     ) -> Self {
         let probed = source.probed;
         let mut line = self.open(source);
-        let (audio_map, audio_chain) = match &probed.audio {
-            Some(audio) if !source.silent => {
-                let map = if probed.sound_may_lag() {
-                    line = line.open(source);
-                    format!("1:{}", audio.index)
-                } else {
-                    format!("0:{}", audio.index)
-                };
-                let late = audio
-                    .begins()
-                    .is_some_and(|start| start - probed.begin() > samples.begin() + NOTICEABLE);
-                let chain = sound::chain(zero, samples, late, &source.means.gain);
-                let chain = match source.metered {
-                    true => sound::metered(chain),
-                    false => chain,
-                };
-                (map, chain)
-            }
-            _ => {
-                line = line.with(sound::SILENCE);
-                ("1:a".to_owned(), sound::silent_chain(samples))
-            }
+        let sound = match source.silent {
+            true => None,
+            false => probed.sound(&profile.treatment.languages),
         };
+        let lags = sound.is_some_and(|sound| probed.may_lag(sound.first));
+        if lags {
+            line = line.open(source);
+        } else if sound.is_none() {
+            line = line.with(sound::SILENCE);
+        }
         if let Some(video) = &probed.video {
             let chain = picture::chain(video, profile, &take(video));
             line = line.pictures(&format!("0:{}", video.index), &chain, profile);
         }
-        line.set("-map", audio_map).set("-af", audio_chain).with([
+        line = match &sound {
+            Some(sound) => {
+                let begins = sound.first.begins();
+                let late = begins
+                    .is_some_and(|start| start - probed.begin() > samples.begin() + NOTICEABLE);
+                let tail = sound::tail(samples, &source.means.gain);
+                let tail = match source.metered {
+                    true => sound::metered(tail),
+                    false => tail,
+                };
+                let head = Head::of(samples, zero, late);
+                line.sound(usize::from(lags), sound, head, tail, false)
+            }
+            None => line
+                .set("-map", "1:a")
+                .set("-af", sound::silent_chain(samples)),
+        };
+        line.with([
             "-max_muxing_queue_size",
             "100000",
             "-max_interleave_delta",
@@ -200,8 +206,8 @@ impl Probed {
 
     /// Whether sound may be missing for a while beside pictures: then it is read by itself. Otherwise
     /// FFmpeg would wait for it, and with it whoever reads the output.
-    fn sound_may_lag(&self) -> bool {
-        let (Some(video), Some(audio)) = (&self.video, &self.audio) else {
+    fn may_lag(&self, audio: &AudioStream) -> bool {
+        let Some(video) = &self.video else {
             return false;
         };
         let video_end = video

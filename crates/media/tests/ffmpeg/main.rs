@@ -7,6 +7,7 @@ mod damage;
 mod exact;
 mod ladder;
 mod loudness;
+mod mapping;
 mod picture;
 mod run;
 mod structure;

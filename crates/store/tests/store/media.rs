@@ -179,6 +179,7 @@ async fn renditions_are_one_for_each_profile_and_go_with_their_item() {
         .unwrap(),
         treatment: playout_domain::Treatment {
             loudness: playout_domain::Loudness::default(),
+            ..playout_domain::Treatment::PLAIN
         },
     };
     let mut rendition = Rendition {
