@@ -122,6 +122,7 @@ mod tests {
     use super::*;
     use crate::languages::Languages;
     use crate::loudness::{Loudness, Target};
+    use crate::treatment::Fit;
 
     #[test]
     fn the_key_is_short_stable_and_tells_profiles_apart() {
@@ -164,10 +165,11 @@ mod tests {
                 loudness: Loudness::To(target),
                 languages: Languages::new(&["ger", "eng"].map(|code| code.parse().unwrap()))
                     .unwrap(),
+                fit: Fit::Crop,
             },
             ..profile
         };
-        assert_eq!(louder.key(), "720p25-2500k-16.5lufs-2dbtp-deu.eng-v2");
+        assert_eq!(louder.key(), "720p25-2500k-16.5lufs-2dbtp-deu.eng-crop-v2");
         let ladder = laddered(profile);
         assert_eq!(ladder.key(), "720p25-2500k-480p-1200k-240p-400k-v2");
     }

@@ -5,7 +5,44 @@
 use crate::config::ChannelConfig;
 use crate::languages::Languages;
 use crate::loudness::Loudness;
+use crate::violation::quoted;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// What becomes of a picture of another shape than the channel's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fit {
+    /// All of it is shown, with black beside it.
+    #[default]
+    Letterbox,
+    /// It fills the channel's, and what is too much on two sides is cut off.
+    Crop,
+}
+
+impl Fit {
+    fn key(self) -> String {
+        match self {
+            Self::Letterbox => String::new(),
+            Self::Crop => "crop".to_owned(),
+        }
+    }
+}
+
+impl FromStr for Fit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "letterbox" => Ok(Self::Letterbox),
+            "crop" => Ok(Self::Crop),
+            _ => Err(format!(
+                "a fit {} is not known; it is letterbox or crop",
+                quoted(text)
+            )),
+        }
+    }
+}
 
 /// See the module's head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,6 +53,9 @@ pub struct Treatment {
     /// Which languages are preferred, where there are several.
     #[serde(default)]
     pub languages: Languages,
+    /// What becomes of pictures of another shape.
+    #[serde(default)]
+    pub fit: Fit,
 }
 
 impl Treatment {
@@ -23,6 +63,7 @@ impl Treatment {
     pub const PLAIN: Self = Self {
         loudness: Loudness::AsItIs,
         languages: Languages::NONE,
+        fit: Fit::Letterbox,
     };
 
     /// That of a channel.
@@ -30,6 +71,7 @@ impl Treatment {
         Self {
             loudness: config.loudness,
             languages: config.audio_languages,
+            fit: config.fit,
         }
     }
 
@@ -40,7 +82,7 @@ impl Treatment {
 
     /// Its part of a profile's key, a dash before everything that is done.
     pub(crate) fn key(&self) -> String {
-        [self.loudness.key(), self.languages.key()]
+        [self.loudness.key(), self.languages.key(), self.fit.key()]
             .into_iter()
             .filter(|part| !part.is_empty())
             .map(|part| format!("-{part}"))

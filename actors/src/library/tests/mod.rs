@@ -4,6 +4,7 @@
 mod coming_in;
 mod damage;
 mod importing;
+mod loudness;
 mod pausing;
 mod preparing;
 mod restarting;

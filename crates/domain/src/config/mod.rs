@@ -25,6 +25,7 @@ use crate::ids::MediaId;
 use crate::languages::Languages;
 use crate::loudness::Loudness;
 use crate::resolution::Resolution;
+use crate::treatment::Fit;
 use crate::units::{BitsPerSecond, FrameRate};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -66,6 +67,8 @@ pub struct ChannelConfig {
     pub loudness: Loudness,
     /// The languages that are preferred, where a file has its sound in several.
     pub audio_languages: Languages,
+    /// What becomes of pictures of another shape than the channel's.
+    pub fit: Fit,
 }
 
 /// How a channel earns.
@@ -207,6 +210,7 @@ impl ChannelConfig {
             resources: ResourceSettings::default(),
             loudness: Loudness::default(),
             audio_languages: Languages::NONE,
+            fit: Fit::default(),
         }
     }
 
@@ -242,6 +246,7 @@ impl ChannelConfig {
             "resourceSettings": self.resources,
             "loudness": self.loudness,
             "audioLanguages": self.audio_languages,
+            "fit": self.fit,
         })
     }
 }

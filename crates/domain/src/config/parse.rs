@@ -137,6 +137,7 @@ fn read(
     config.resources = ResourceSettings::read(fields);
     config.loudness = Loudness::read(fields, policy.loudness);
     config.audio_languages = Languages::read(fields, policy.languages);
+    config.fit = fields.parsed("fit", str::parse).unwrap_or_default();
     config
 }
 
