@@ -184,6 +184,17 @@ CREATE TABLE renditions (
 );
 CREATE UNIQUE INDEX renditions_of ON renditions (media_id, profile_key, node) NULLS NOT DISTINCT;
 
+-- Pictures that channels draw over what they play; a channel's configuration calls one by its digest.
+CREATE TABLE logos (
+    client_id  uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    -- Of the file.
+    sha256     bytea NOT NULL CHECK (octet_length(sha256) = 32),
+    png        bytea NOT NULL,
+    -- When it came last: for some minutes it is kept although no channel has it yet.
+    kept_at    timestamptz NOT NULL,
+    PRIMARY KEY (client_id, sha256)
+);
+
 -- Files on their way into the library: uploads, and what is fetched by URL. The bytes lie in the folder of the
 -- daemon that takes them; how many there are, the file itself says.
 CREATE TABLE arrivals (

@@ -9,3 +9,12 @@ ALTER TABLE media
 ALTER TABLE renditions
     ADD COLUMN loudness jsonb;
 DELETE FROM renditions WHERE profile_key LIKE '%-v1';
+
+-- Pictures that channels draw over what they play.
+CREATE TABLE logos (
+    client_id  uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    sha256     bytea NOT NULL CHECK (octet_length(sha256) = 32),
+    png        bytea NOT NULL,
+    kept_at    timestamptz NOT NULL,
+    PRIMARY KEY (client_id, sha256)
+);

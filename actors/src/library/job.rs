@@ -129,7 +129,9 @@ impl Inner {
         drop(self.thumbnail(order.media).await);
         let may_read = self.may_read(&item.path, item.client_id).await;
         may_read.map_err(|error| Failure(unread(&error)))?;
+        let logo = self.logo_file(&order.profile).await.map_err(Failure)?;
         let means = Means {
+            logo: logo.as_deref(),
             gain: self.gain(order, &item.path, &findings).await,
         };
         let (index, said) = self.encode(order, &item.path, &findings, means).await?;
@@ -197,7 +199,7 @@ impl Inner {
         order: &Order,
         input: &std::path::Path,
         findings: &Findings,
-        means: Means,
+        means: Means<'_>,
     ) -> Result<(GopIndex, Listener), Failure> {
         let Order { media, profile, .. } = order;
         let invocation = ffmpeg::prepare(input, &findings.probed, profile, means);

@@ -25,6 +25,7 @@ mod import;
 mod job;
 mod known;
 mod listening;
+mod logos;
 mod loudness;
 mod meter;
 mod orders;

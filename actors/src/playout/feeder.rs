@@ -380,7 +380,10 @@ impl Feeder {
                     .ok_or(SourceError::Missing)?;
                 library.want(entry.media_id, profile);
                 let end = until.unwrap_or(entry.in_frame + entry.frames());
+                // Without it the item plays all the same.
+                let logo = library.logo_file(profile).await;
                 let means = Means {
+                    logo: logo.as_deref(),
                     gain: original.gain(&profile.treatment),
                 };
                 let live =

@@ -20,6 +20,7 @@ pub mod ladder;
 pub mod languages;
 pub mod lifecycle;
 pub mod limits;
+pub mod logo;
 pub mod loudness;
 pub mod media;
 pub mod output;

@@ -121,6 +121,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::languages::Languages;
+    use crate::logo::Logo;
     use crate::loudness::{Loudness, Target};
     use crate::treatment::Fit;
 
@@ -166,10 +167,14 @@ mod tests {
                 languages: Languages::new(&["ger", "eng"].map(|code| code.parse().unwrap()))
                     .unwrap(),
                 fit: Fit::Crop,
+                logo: Some(Logo::new([0xab; 32])),
             },
             ..profile
         };
-        assert_eq!(louder.key(), "720p25-2500k-16.5lufs-2dbtp-deu.eng-crop-v2");
+        assert_eq!(
+            louder.key(),
+            "720p25-2500k-16.5lufs-2dbtp-deu.eng-crop-logo.abababababababab.tr.40.120.100-v2"
+        );
         let ladder = laddered(profile);
         assert_eq!(ladder.key(), "720p25-2500k-480p-1200k-240p-400k-v2");
     }

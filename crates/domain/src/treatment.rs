@@ -4,6 +4,7 @@
 
 use crate::config::ChannelConfig;
 use crate::languages::Languages;
+use crate::logo::Logo;
 use crate::loudness::Loudness;
 use crate::violation::quoted;
 use serde::{Deserialize, Serialize};
@@ -56,6 +57,9 @@ pub struct Treatment {
     /// What becomes of pictures of another shape.
     #[serde(default)]
     pub fit: Fit,
+    /// What is drawn over all pictures.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logo: Option<Logo>,
 }
 
 impl Treatment {
@@ -64,6 +68,7 @@ impl Treatment {
         loudness: Loudness::AsItIs,
         languages: Languages::NONE,
         fit: Fit::Letterbox,
+        logo: None,
     };
 
     /// That of a channel.
@@ -72,6 +77,7 @@ impl Treatment {
             loudness: config.loudness,
             languages: config.audio_languages,
             fit: config.fit,
+            logo: config.logo,
         }
     }
 
@@ -82,11 +88,17 @@ impl Treatment {
 
     /// Its part of a profile's key, a dash before everything that is done.
     pub(crate) fn key(&self) -> String {
-        [self.loudness.key(), self.languages.key(), self.fit.key()]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .map(|part| format!("-{part}"))
-            .collect()
+        let logo = self.logo.map(|logo| logo.key()).unwrap_or_default();
+        [
+            self.loudness.key(),
+            self.languages.key(),
+            self.fit.key(),
+            logo,
+        ]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .map(|part| format!("-{part}"))
+        .collect()
     }
 }
 

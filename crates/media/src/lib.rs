@@ -13,6 +13,7 @@ pub mod hls;
 pub mod index;
 pub mod loudness;
 pub mod mux;
+pub mod png;
 pub mod prepare;
 pub mod probe;
 pub mod sidecar;

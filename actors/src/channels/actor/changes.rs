@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use playout_domain::channel::{Channel, ChannelStatus};
 use playout_domain::config::{ChannelConfig, DestinationEdit};
-use playout_domain::ids::DestinationId;
+use playout_domain::ids::{ClientId, DestinationId};
+use playout_domain::logo::Logo;
 use playout_domain::media::Profile;
 use playout_domain::violation::Violations;
 use playout_store::Principal;
@@ -66,6 +67,8 @@ impl Room {
         } = self.args.clone();
         let mut snapshot = self.snapshot();
         check_fallback(&environment.studio.library, who, &config)?;
+        let had = old.config.logo;
+        check_logo(&environment.studio.library, old.client_id, &config, had).await?;
         if config == old.config {
             return Ok(old);
         }
@@ -194,6 +197,26 @@ pub(in crate::channels) fn check_fallback(
     match config.fallback_video {
         Some(media) if !library.owner(media).is_some_and(|owner| who.sees(owner)) => {
             Err(Violations::one("/fallbackVideo", format!("there is no media {media}")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the client of a channel has the picture of its logo; it may keep the one that it `had`.
+pub(in crate::channels) async fn check_logo(
+    library: &crate::library::Library,
+    client: ClientId,
+    config: &ChannelConfig,
+    had: Option<Logo>,
+) -> Result<(), OpError> {
+    let digest = |logo: Logo| logo.sha256;
+    match config.logo {
+        Some(logo)
+            if had.map(digest) != Some(logo.sha256)
+                && library.logo_of(client, &logo).await?.is_none() =>
+        {
+            let message = "there is no such picture; send it with PUT to the channel's logo";
+            Err(Violations::one("/logo/sha256", message).into())
         }
         _ => Ok(()),
     }

@@ -23,6 +23,7 @@ pub use crate::ladder::Rung;
 use crate::destination::DestinationConfig;
 use crate::ids::MediaId;
 use crate::languages::Languages;
+use crate::logo::Logo;
 use crate::loudness::Loudness;
 use crate::resolution::Resolution;
 use crate::treatment::Fit;
@@ -69,6 +70,8 @@ pub struct ChannelConfig {
     pub audio_languages: Languages,
     /// What becomes of pictures of another shape than the channel's.
     pub fit: Fit,
+    /// What is drawn over all that it plays.
+    pub logo: Option<Logo>,
 }
 
 /// How a channel earns.
@@ -211,6 +214,7 @@ impl ChannelConfig {
             loudness: Loudness::default(),
             audio_languages: Languages::NONE,
             fit: Fit::default(),
+            logo: None,
         }
     }
 
@@ -247,6 +251,7 @@ impl ChannelConfig {
             "loudness": self.loudness,
             "audioLanguages": self.audio_languages,
             "fit": self.fit,
+            "logo": self.logo,
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::destination::{
 use crate::ids::{DestinationId, MediaId};
 use crate::ladder::MAX_RUNGS;
 use crate::languages::Languages;
+use crate::logo::Logo;
 use crate::loudness::{Loudness, Target};
 use crate::profile::Profile;
 use crate::resolution::Resolution;
@@ -138,6 +139,7 @@ fn read(
     config.loudness = Loudness::read(fields, policy.loudness);
     config.audio_languages = Languages::read(fields, policy.languages);
     config.fit = fields.parsed("fit", str::parse).unwrap_or_default();
+    config.logo = Logo::read(fields);
     config
 }
 

@@ -39,6 +39,12 @@ impl Invocation {
             .with([OsStr::new("-i"), &file_url(path)])
     }
 
+    /// Adds a PNG that was looked at before as the next input.
+    pub(super) fn png(self, path: &Path) -> Self {
+        self.with(["-protocol_whitelist", "file", "-f", "png_pipe"])
+            .with([OsStr::new("-i"), &file_url(path)])
+    }
+
     /// Adds a file of our own making as the next input.
     pub(super) fn own(self, path: &Path) -> Self {
         self.with(["-protocol_whitelist", "file", "-f", "mpegts"])

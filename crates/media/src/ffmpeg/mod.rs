@@ -14,6 +14,7 @@ mod copy;
 mod encode;
 mod filter;
 mod input;
+mod logo;
 mod measure;
 mod picture;
 mod progress;
@@ -27,13 +28,14 @@ mod transcode;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use playout_domain::loudness::Gain;
 
 pub use copy::copy;
 pub use encode::VBV_SECONDS;
 pub use input::probe;
+pub use logo::decode_logo;
 pub use measure::measure;
 pub use progress::{Progress, Report};
 pub use rtmp::{Publish, publish};
@@ -54,14 +56,19 @@ pub enum Tool {
 
 /// What was found out about an item, or is at hand, to treat it as its profile says.
 #[derive(Debug, Clone, Copy)]
-pub struct Means {
+pub struct Means<'a> {
     /// What is done to its sound.
     pub gain: Gain,
+    /// The picture of the profile's logo, a PNG that was decoded once before; without it none is drawn.
+    pub logo: Option<&'a Path>,
 }
 
-impl Means {
+impl Means<'_> {
     /// Nothing was, and nothing is.
-    pub const NONE: Self = Self { gain: Gain::NONE };
+    pub const NONE: Self = Self {
+        gain: Gain::NONE,
+        logo: None,
+    };
 }
 
 /// One run of a program: what to start, with which arguments.

@@ -12,6 +12,7 @@ use playout_domain::treatment::Fit;
 use playout_domain::units::FrameRate;
 
 use super::filter::Chain;
+use super::logo;
 use crate::probe::VideoStream;
 
 /// How frames are taken from a file.
@@ -56,17 +57,33 @@ pub(super) fn chain(video: &VideoStream, profile: &Profile, take: &Take) -> Chai
 
 /// The graph that makes the pictures of every rung of `profile` of those of `input` (a stream's name in brackets),
 /// which `chain` brings to the highest; they come out as `[r0]`, `[r1]` and so on. So they are the same pictures at
-/// the same times.
-pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile) -> String {
+/// the same times. Where input number `logo` is a logo, it is drawn on each.
+pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile, logo: Option<usize>) -> String {
     let count = profile.rungs().count();
+    let drawn = profile.treatment.logo.zip(logo);
+    // What is a rung, but for the logo.
+    let bare = if drawn.is_some() { "b" } else { "r" };
     let taps: String = (1..count).map(|n| format!("[t{n}]")).collect();
     let lower = profile.lower.iter().zip(1..).map(|(rung, n)| {
         let (width, height) = (rung.resolution.width(), rung.resolution.height());
         let finish = finish(rung.resolution);
-        format!(";[t{n}]scale={width}:{height}:out_color_matrix=bt709:out_range=tv,{finish}[r{n}]")
+        format!(
+            ";[t{n}]scale={width}:{height}:out_color_matrix=bt709:out_range=tv,{finish}[{bare}{n}]"
+        )
     });
     let lower: String = lower.collect();
-    format!("{input}{chain},split={count}[r0]{taps}{lower}")
+    let graph = format!("{input}{chain},split={count}[{bare}0]{taps}{lower}");
+    let Some((logo, number)) = drawn else {
+        return graph;
+    };
+    let copies: String = (0..count).map(|n| format!("[c{n}]")).collect();
+    let drawn = profile.rungs().enumerate().map(|(n, rung)| {
+        let scaled = logo::scaled(&logo, rung.resolution, profile.frame_rate);
+        let draw = logo::drawn(&logo, rung.resolution);
+        format!(";[c{n}]{scaled}[l{n}];[b{n}][l{n}]{draw}[r{n}]")
+    });
+    let drawn: String = drawn.collect();
+    format!("{graph};[{number}:v]split={count}{copies}{drawn}")
 }
 
 /// What every picture of a profile ends with, whatever it was made from.

@@ -49,7 +49,7 @@ pub fn slate(profile: &Profile) -> Invocation {
     Invocation::ffmpeg()
         .with(["-f", "lavfi", "-i", &card])
         .with(SILENCE)
-        .pictures("0:v", &finish, profile)
+        .pictures("0:v", &finish, profile, None)
         .with(["-map", "1:a", "-shortest"])
         .set("-force_key_frames", format_args!("expr:{keys}"))
         .encode(profile, Effort::Live)

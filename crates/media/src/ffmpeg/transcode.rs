@@ -63,7 +63,7 @@ pub fn live(
     input: &Path,
     probed: &Probed,
     profile: &Profile,
-    means: Means,
+    means: Means<'_>,
     frames: Range<u64>,
 ) -> Invocation {
     let rate = profile.frame_rate;
@@ -116,7 +116,7 @@ struct Source<'a> {
     seek: Option<f64>,
     /// Whether silence is played instead of the file's sound.
     silent: bool,
-    means: Means,
+    means: Means<'a>,
     /// Whether the sound that comes out is measured.
     metered: bool,
 }
@@ -144,7 +144,17 @@ impl Invocation {
         }
         if let Some(video) = &probed.video {
             let chain = picture::chain(video, profile, &take(video));
-            line = line.pictures(&format!("0:{}", video.index), &chain, profile);
+            // Behind the file, and what stands in for its sound or is read by itself.
+            let logo = source
+                .means
+                .logo
+                .filter(|_| profile.treatment.logo.is_some());
+            let number = 1 + usize::from(lags || sound.is_none());
+            if let Some(png) = logo {
+                line = line.png(png);
+            }
+            let input = format!("0:{}", video.index);
+            line = line.pictures(&input, &chain, profile, logo.map(|_| number));
         }
         line = match &sound {
             Some(sound) => {
@@ -171,12 +181,19 @@ impl Invocation {
         ])
     }
 
-    /// Maps the pictures of stream `input`, brought to the highest rung by `chain`, to every rung.
-    pub(super) fn pictures(self, input: &str, chain: &Chain, profile: &Profile) -> Self {
-        if profile.lower.is_none() {
+    /// Maps the pictures of stream `input`, brought to the highest rung by `chain`, to every rung; where input number
+    /// `logo` is a logo, with that.
+    pub(super) fn pictures(
+        self,
+        input: &str,
+        chain: &Chain,
+        profile: &Profile,
+        logo: Option<usize>,
+    ) -> Self {
+        if profile.lower.is_none() && logo.is_none() {
             return self.set("-map", input).set("-vf", chain);
         }
-        let graph = picture::ladder(&format!("[{input}]"), chain, profile);
+        let graph = picture::ladder(&format!("[{input}]"), chain, profile, logo);
         let maps = (0..profile.rungs().count()).map(|n| format!("[r{n}]"));
         maps.fold(self.set("-filter_complex", graph), |line, map| {
             line.set("-map", map)

@@ -6,6 +6,7 @@ mod clips;
 mod damage;
 mod exact;
 mod ladder;
+mod logo;
 mod loudness;
 mod mapping;
 mod picture;
