@@ -153,7 +153,10 @@ CREATE TABLE media (
     -- What it is found by: the words of title, series and tags in small letters, as the daemon parts them, because
     -- databases differ in what they take for a letter.
     words        text NOT NULL,
-    search       tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('simple', words)) STORED
+    search       tsvector NOT NULL GENERATED ALWAYS AS (to_tsvector('simple', words)) STORED,
+    -- How loud it is: of every sound of it that was wanted, which streams, what was measured, and the gains that were
+    -- found for it by trying.
+    loudness     jsonb NOT NULL
 );
 CREATE INDEX media_client ON media (client_id, id);
 CREATE INDEX media_size ON media (client_id, size);
@@ -175,9 +178,22 @@ CREATE TABLE renditions (
     bytes        bigint NOT NULL,
     created_at   timestamptz NOT NULL,
     -- In whose folder the file is; nothing: whoever comes.
-    node         uuid
+    node         uuid,
+    -- How loud it has become; nothing where it has no sound.
+    loudness     jsonb
 );
 CREATE UNIQUE INDEX renditions_of ON renditions (media_id, profile_key, node) NULLS NOT DISTINCT;
+
+-- Pictures that channels draw over what they play; a channel's configuration calls one by its digest.
+CREATE TABLE logos (
+    client_id  uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    -- Of the file.
+    sha256     bytea NOT NULL CHECK (octet_length(sha256) = 32),
+    png        bytea NOT NULL,
+    -- When it came last: for some minutes it is kept although no channel has it yet.
+    kept_at    timestamptz NOT NULL,
+    PRIMARY KEY (client_id, sha256)
+);
 
 -- Files on their way into the library: uploads, and what is fetched by URL. The bytes lie in the folder of the
 -- daemon that takes them; how many there are, the file itself says.

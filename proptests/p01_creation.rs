@@ -11,9 +11,42 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-const POLICY: Policy = Policy {
-    allow_private_destinations: false,
-};
+const POLICY: Policy = Policy::PUBLIC;
+
+/// What is done to sound and pictures: loudness, languages, fit, logo.
+#[allow(clippy::type_complexity)] // a tuple of what may be written
+fn treatment() -> impl Strategy<
+    Value = (
+        Option<Value>,
+        Option<Vec<&'static str>>,
+        Option<&'static str>,
+        Option<Value>,
+    ),
+> {
+    let tenths = |level: i32| f64::from(level) / 10.0;
+    let target = (-360..=-90, -90..=0).prop_map(
+        move |(target, peak)| json!({ "target": tenths(target), "truePeak": tenths(peak) }),
+    );
+    let loudness = prop_oneof![Just(json!("off")), target];
+    let languages = prop::sample::subsequence(vec!["eng", "deu", "fra", "spa", "mul"], 0..=4);
+    let fit = prop::sample::select(vec!["letterbox", "crop"]);
+    let corner = prop::sample::select(vec!["top-left", "top-right", "bottom-left", "bottom-right"]);
+    let logo = (any::<[u8; 32]>(), corner, 0..=250, 10..=500, 5..=100).prop_map(
+        move |(digest, corner, margin, width, opacity)| {
+            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            let opacity = f64::from(opacity) / 100.0;
+            json!({
+                "sha256": digest, "position": corner, "margin": tenths(margin), "width": tenths(width), "opacity": opacity
+            })
+        },
+    );
+    (
+        prop::option::of(loudness),
+        prop::option::of(languages.prop_shuffle()),
+        prop::option::of(fit),
+        prop::option::of(logo),
+    )
+}
 
 /// What a name may be made of.
 fn name() -> impl Strategy<Value = String> {
@@ -139,8 +172,8 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
         prop::option::of(1_u64 << 26..=1 << 40),
         prop::option::of(1..=4_000_u32),
     ));
-    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery, resources)).prop_map(
-        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery, resources))| {
+    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery, resources, treatment())).prop_map(
+        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery, resources, treatment))| {
             let mut written = Map::new();
             let mut read = Map::new();
             let mut set = |key: &str, given: Option<Value>, default: Value| {
@@ -186,6 +219,11 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
             set("recoverySettings", chosen, settings(10, 0.5, 5));
             let chosen = resources.map(|(memory, quarters)| json!({ "memory": memory, "cpu": quarters.map(|n| f64::from(n) / 4.0) }));
             set("resourceSettings", chosen, json!({ "memory": null, "cpu": null }));
+            let (loudness, languages, fit, logo) = treatment;
+            set("loudness", loudness, json!({ "target": -23.0, "truePeak": -1.0 }));
+            set("audioLanguages", languages.map(Value::from), json!([]));
+            set("fit", fit.map(Value::from), "letterbox".into());
+            set("logo", logo, Value::Null);
             let (enabled, currency) = money.clone().unwrap_or_default();
             let reads = json!({ "enabled": enabled.unwrap_or(false), "currency": currency.clone().unwrap_or("USD".into()) });
             read.insert("monetizationSettings".into(), reads);
@@ -218,7 +256,7 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
 /// One way of being wrong: what is put where, and where the violation must be told.
 type Wrong = (&'static str, &'static str, fn() -> Value);
 
-const WRONGS: [Wrong; 28] = [
+const WRONGS: [Wrong; 33] = [
     ("/name", "/name", || json!("")),
     ("/name", "/name", || json!("x".repeat(101))),
     ("/name", "/name", || json!("bell\u{7}")),
@@ -229,6 +267,11 @@ const WRONGS: [Wrong; 28] = [
     ("/frameRate", "/frameRate", || json!("25")),
     ("/fallbackVideo", "/fallbackVideo", || json!("movie.mp4")),
     ("/fallbackVideo", "/fallbackVideo", || json!(1)),
+    ("/loudness", "/loudness", || json!("loud")),
+    ("/loudness", "/loudness/target", || json!({ "target": -8 })),
+    ("/audioLanguages", "/audioLanguages/0", || json!(["de"])),
+    ("/fit", "/fit", || json!("stretch")),
+    ("/logo", "/logo/sha256", || json!({})),
     ("/hlsEnabled", "/hlsEnabled", || json!("true")),
     ("/analyticsEnabled", "/analyticsEnabled", || json!(null)),
     ("/monetizationEnabled", "/monetizationEnabled", || json!(0)),

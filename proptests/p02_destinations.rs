@@ -14,9 +14,7 @@ use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const PUBLIC: Policy = Policy {
-    allow_private_destinations: false,
-};
+const PUBLIC: Policy = Policy::PUBLIC;
 
 /// What the model knows of one destination.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,6 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use playout_domain::ClientId;
+use playout_domain::languages::Languages;
+use playout_domain::loudness::{Loudness, Target};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
@@ -37,6 +39,7 @@ pub struct Config {
     pub redis: RedisSettings,
     pub log: LogSettings,
     pub media: MediaSettings,
+    pub loudness: LoudnessSettings,
     pub playout: PlayoutSettings,
     pub hls: HlsSettings,
     pub rtmp: RtmpSettings,
@@ -116,6 +119,30 @@ pub struct MediaSettings {
     pub fetch_time: Seconds<1, 86_400>,
     pub allow_private_urls: bool,
     pub watch_settle: Seconds<1, 3600>,
+    pub audio_languages: Languages,
+}
+
+/// `[loudness]`: how loud channels are that do not say how loud they want to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoudnessSettings {
+    pub normalise: bool,
+    pub target: f64,
+    pub true_peak: f64,
+}
+
+impl LoudnessSettings {
+    /// What channels get of it.
+    ///
+    /// # Errors
+    /// The key that is out of bounds, and what is allowed.
+    pub fn loudness(&self) -> Result<Loudness, (&'static str, String)> {
+        let target = Target::new(self.target, self.true_peak)?;
+        Ok(match self.normalise {
+            true => Loudness::To(target),
+            false => Loudness::AsItIs,
+        })
+    }
 }
 
 /// The folders of one client.
@@ -203,6 +230,7 @@ impl Default for Config {
             redis: RedisSettings::default(),
             log: LogSettings::default(),
             media: MediaSettings::default(),
+            loudness: LoudnessSettings::default(),
             playout: PlayoutSettings::default(),
             hls: HlsSettings::default(),
             rtmp: RtmpSettings::default(),
@@ -278,6 +306,17 @@ impl Default for MediaSettings {
             fetch_time: Seconds::of(3_600),
             allow_private_urls: false,
             watch_settle: Seconds::of(5),
+            audio_languages: Languages::NONE,
+        }
+    }
+}
+
+impl Default for LoudnessSettings {
+    fn default() -> Self {
+        Self {
+            normalise: true,
+            target: Target::EBU.integrated.get(),
+            true_peak: Target::EBU.true_peak.get(),
         }
     }
 }

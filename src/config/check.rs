@@ -33,6 +33,13 @@ pub(super) fn check(config: &Config) -> Result<(), Fault> {
             return Err(("media.client_roots", sentence));
         }
     }
+    config.loudness.loudness().map_err(|(field, sentence)| {
+        let key = match field {
+            "target" => "loudness.target",
+            _ => "loudness.true_peak",
+        };
+        (key, sentence)
+    })?;
     folder(&config.rtmp.authorities).map_err(of("rtmp.authorities"))?;
     config.disk.check()?;
     config.alerts.smtp.check()

@@ -120,6 +120,7 @@ pub(super) fn app(
     alerts: AlertsConfig,
 ) -> Result<AppConfig, String> {
     let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+    let policy = policy(config);
     Ok(AppConfig {
         data_dir: data_dir.to_owned(),
         tools: Tools::default(),
@@ -133,8 +134,8 @@ pub(super) fn app(
             target_duration: seconds(config.hls.target_duration.duration()),
             window: config.hls.window.get(),
         },
-        policy: policy(&config.rtmp),
-        rtmp: rtmp(&config.rtmp)?,
+        policy,
+        rtmp: rtmp(&config.rtmp, policy)?,
         media_roots: media_roots(&config.media),
         intake: Intake {
             expiry: config.media.upload_expiry.duration(),
@@ -150,7 +151,7 @@ pub(super) fn app(
         default_profile: config
             .media
             .prepare_on_import
-            .then(|| Profile::of(&ChannelConfig::named("default"))),
+            .then(|| Profile::of(&ordinary(&policy))),
         allowances: config.limits.allowances(),
         cgroups: None,
         disk: config.disk.thresholds(),
@@ -166,13 +167,25 @@ fn media_roots(config: &config::MediaSettings) -> ClientRoots {
     ClientRoots::new(folders(&config.roots), named)
 }
 
-fn policy(config: &config::RtmpSettings) -> Policy {
+fn policy(config: &Config) -> Policy {
     Policy {
-        allow_private_destinations: config.allow_private,
+        allow_private_destinations: config.rtmp.allow_private,
+        // What is out of bounds was refused with the file.
+        loudness: config.loudness.loudness().unwrap_or_default(),
+        languages: config.media.audio_languages,
     }
 }
 
-fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
+/// A channel that says nothing about what it wants to be.
+fn ordinary(policy: &Policy) -> ChannelConfig {
+    ChannelConfig {
+        loudness: policy.loudness,
+        audio_languages: policy.languages,
+        ..ChannelConfig::named("default")
+    }
+}
+
+fn rtmp(config: &config::RtmpSettings, policy: Policy) -> Result<RtmpSettings, String> {
     let limits = &config.session_limits;
     let unusable = |why: String| {
         let file = config.authorities.display();
@@ -180,7 +193,7 @@ fn rtmp(config: &config::RtmpSettings) -> Result<RtmpSettings, String> {
     };
     let pem = std::fs::read(&config.authorities).map_err(|error| unusable(error.to_string()))?;
     Ok(RtmpSettings {
-        reach: policy(config).into(),
+        reach: policy.into(),
         authorities: config.authorities.clone(),
         roots: TrustRoots::of(&pem).map_err(|error| unusable(error.to_string()))?,
         stalled_after: config.stalled_after.duration(),

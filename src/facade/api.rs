@@ -7,6 +7,7 @@ use std::future::Future;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use playout_actors::App;
 use playout_domain::lifecycle::Operation;
 use playout_domain::{
@@ -24,8 +25,8 @@ use super::problem::{Problem, allow_header};
 use super::request::Request;
 use super::schedule::{self, Part};
 use super::{
-    Facade, alert_routes, alerts, answer, channels, destinations, events, media, readiness, tokens,
-    uploads, watched,
+    Facade, alert_routes, alerts, answer, channels, destinations, events, logo, media, readiness,
+    tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -46,6 +47,7 @@ pub enum Resource {
     Slot(ChannelId, SlotId),
     Play(ChannelId),
     Plan(ChannelId),
+    Logo(ChannelId),
     Guide(Option<ChannelId>, Format),
     Stations,
     History(ChannelId),
@@ -107,6 +109,7 @@ impl Resource {
                     ["slots", slot] => Self::Slot(id, self::id(slot, "slot")?),
                     ["play"] => Self::Play(id),
                     ["plan"] => Self::Plan(id),
+                    ["logo"] => Self::Logo(id),
                     ["epg.json"] => Self::Guide(Some(id), Format::Json),
                     ["epg.xml"] => Self::Guide(Some(id), Format::Xmltv),
                     ["history"] => Self::History(id),
@@ -169,6 +172,7 @@ impl Resource {
             Self::Schedule(..) => &[Method::GET, Method::PUT],
             Self::Slot(..) => &[Method::GET, Method::PATCH, Method::DELETE],
             Self::Play(_) => &[Method::POST],
+            Self::Logo(_) => &[Method::GET, Method::PUT, Method::DELETE],
             Self::Import(_) | Self::WatchedFolder(_) => &[Method::GET, Method::DELETE],
             Self::Status(_)
             | Self::Health(_)
@@ -268,6 +272,16 @@ impl Call {
     /// As [`Request::json`].
     pub(super) async fn json(&mut self, accepted: &[&str]) -> Result<Value, Problem> {
         self.request.json(accepted, self.facade.settings.body).await
+    }
+
+    /// The body of the request, as it is.
+    ///
+    /// # Errors
+    /// As [`Request::whole`].
+    pub(super) async fn bytes(&mut self, accepted: &[&str]) -> Result<Bytes, Problem> {
+        self.request
+            .whole(accepted, self.facade.settings.body)
+            .await
     }
 
     /// Where others reach the daemon, without a slash at the end.
@@ -387,6 +401,9 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Status(id) => channels::status(call, id).await,
         Resource::Health(id) => channels::health(call, id).await,
         Resource::Processes(id) => channels::processes(call, id).await,
+        Resource::Logo(id) if reads => logo::get(call, id).await,
+        Resource::Logo(id) if method == Method::PUT => logo::put(call, id).await,
+        Resource::Logo(id) => logo::delete(call, id).await,
         Resource::Outputs(id) => channels::outputs(call, id).await,
         Resource::OutputMetrics(id) => channels::output_metrics(call, id).await,
         Resource::Destinations(id) if reads => destinations::list(call, id).await,

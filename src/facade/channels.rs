@@ -182,7 +182,7 @@ fn shown(call: &Call, looked: &Looked<Channel>) -> Value {
     shown
 }
 
-fn one(call: &Call, channel: &Channel) -> Result<Response, Problem> {
+pub(super) fn one(call: &Call, channel: &Channel) -> Result<Response, Problem> {
     Ok(versioned(answer::ok(&json(call, channel))?, channel))
 }
 

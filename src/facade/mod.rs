@@ -18,6 +18,7 @@ mod first_bytes;
 mod guide;
 mod hls;
 mod json;
+mod logo;
 mod media;
 mod page;
 pub mod problem;

@@ -126,6 +126,15 @@ impl Request {
         })
     }
 
+    /// The body as it is.
+    ///
+    /// # Errors
+    /// 415 for another type or a coded body, 413 past the limit, 408 when it does not arrive.
+    pub async fn whole(&mut self, accepted: &[&str], limits: BodyLimits) -> Result<Bytes, Problem> {
+        self.check_type(accepted)?;
+        self.bytes(limits).await
+    }
+
     /// The next bytes of the body; nothing at its end.
     ///
     /// # Errors

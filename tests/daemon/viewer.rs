@@ -210,7 +210,7 @@ impl<'a> Viewer<'a> {
 }
 
 /// Decodes a transport stream; any error is a failure. Answers what it writes.
-fn decode(stream: &[u8], output: &[&str]) -> Vec<u8> {
+pub fn decode(stream: &[u8], output: &[&str]) -> Vec<u8> {
     let mut ffmpeg = decoder(&["-f", "mpegts", "-i", "pipe:0"], output);
     let mut stdin = ffmpeg.stdin.take().expect("piped");
     let stream = stream.to_vec();

@@ -13,7 +13,7 @@ mod recovery;
 mod settle;
 mod take_up;
 
-pub(super) use changes::check_fallback;
+pub(super) use changes::{check_fallback, check_logo};
 pub(super) use planning::new_timeline;
 pub(crate) use recorder::Pen;
 

@@ -31,10 +31,11 @@ use playout_domain::channel::Channel;
 use playout_domain::config::{ChannelConfig, DestinationEdit};
 use playout_domain::ids::{ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
+use playout_domain::logo::Logo;
 use playout_domain::plan::Plan;
 use playout_domain::schedule::{Edit, Schedule};
 use playout_store::{Airtime, Principal, ToAir};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::OpError;
@@ -152,6 +153,7 @@ impl Channels {
         } = &*self.inner.environment;
         let config = ChannelConfig::parse(config, policy)?;
         actor::check_fallback(&studio.library, who, &config)?;
+        actor::check_logo(&studio.library, who.client, &config, None).await?;
         let now = Timestamp::now();
         let airtime = Airtime {
             timeline: actor::new_timeline(&studio.settings, &config, now),
@@ -210,6 +212,63 @@ impl Channels {
             Msg::Update(who_too, patch, if_match, reply)
         })
         .await
+    }
+
+    /// The picture of a channel's logo.
+    ///
+    /// # Errors
+    /// There is no such channel, or it has none.
+    pub async fn logo(&self, who: &Principal, id: ChannelId) -> Result<Vec<u8>, OpError> {
+        let looked = self.look(who, id).await?;
+        let none = OpError::NotFound("logo");
+        let Some(logo) = looked.config.logo else {
+            return Err(none);
+        };
+        let library = &self.inner.environment.studio.library;
+        library.logo_of(looked.client_id, &logo).await?.ok_or(none)
+    }
+
+    /// Takes a PNG as a channel's logo, in the place of the one before.
+    ///
+    /// # Errors
+    /// It cannot be drawn; as [`Channels::update`].
+    pub async fn put_logo(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        png: Vec<u8>,
+        if_match: Option<u64>,
+    ) -> Result<Channel, OpError> {
+        self.here(who, id).await?;
+        let client = self.seen(who, id)?.snapshot().channel.client_id;
+        let library = &self.inner.environment.studio.library;
+        let logo = Logo::new(library.keep_logo(client, png).await?);
+        let patch = json!({ "logo": { "sha256": logo.digest() } });
+        let channel = self.update(who, id, &patch, if_match).await?;
+        library.forget_logos(client).await;
+        Ok(channel)
+    }
+
+    /// Takes a channel's logo away.
+    ///
+    /// # Errors
+    /// It has none; as [`Channels::update`].
+    pub async fn delete_logo(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        if_match: Option<u64>,
+    ) -> Result<(), OpError> {
+        self.here(who, id).await?;
+        let before = self.seen(who, id)?.snapshot().channel.clone();
+        if before.config.logo.is_none() {
+            return Err(OpError::NotFound("logo"));
+        }
+        let patch = json!({ "logo": null });
+        self.update(who, id, &patch, if_match).await?;
+        let library = &self.inner.environment.studio.library;
+        library.forget_logos(before.client_id).await;
+        Ok(())
     }
 
     /// Adds, changes or removes one RTMP destination; live, without touching the others.

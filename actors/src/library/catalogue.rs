@@ -193,6 +193,7 @@ impl Catalogue {
         Some(Original {
             path: known.item.path.clone(),
             probed,
+            loudness: known.item.loudness.clone(),
         })
     }
 
@@ -248,6 +249,7 @@ impl Catalogue {
                     frames,
                     bytes,
                     created_at,
+                    heard: prepared.heard,
                 });
             }
         }

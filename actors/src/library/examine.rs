@@ -194,6 +194,20 @@ impl Inner {
         }
     }
 
+    /// Whether a program has an answer, ends well, and complains of nothing.
+    ///
+    /// # Errors
+    /// Why nobody knows: part of a sentence.
+    pub(super) async fn succeeds(
+        &self,
+        invocation: Invocation,
+        label: &str,
+    ) -> Result<bool, String> {
+        let answer = self.ask(invocation, label).await;
+        let Answer { stdout, exit, said } = answer.map_err(|silent| silent.to_string())?;
+        Ok(exit.success() && said.trim().is_empty() && !stdout.is_empty())
+    }
+
     async fn run(&self, invocation: Invocation, label: &str) -> Result<Answer, SpawnError> {
         // Pipes are not files: the program cannot write anything else.
         let limits = Limits {

@@ -6,6 +6,7 @@
 //! prepared/<profile>/<id>.idx   its index; written last, so that its presence says complete
 //! thumbnails/<id>.jpg
 //! findings/<id>.json            what ffprobe found, and in which file
+//! logos/<sha256>.png            a picture that channels draw
 //! uploads/<id>                  a file on its way, and how far it is
 //! uploads/<id>.piece            where the piece began that counts only as a whole
 //! uploads/<id>.metadata         what its client said about it, to the letter
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use playout_domain::ids::{ArrivalId, ClientId, MediaId};
+use playout_domain::logo::Logo;
 use playout_domain::media::{MediaItem, Profile};
 use playout_media::index::GopIndex;
 use playout_media::probe::Probed;
@@ -78,7 +80,14 @@ pub(super) struct Files {
 impl Files {
     /// Makes the folders that are missing.
     pub(super) fn open(dir: PathBuf) -> io::Result<Self> {
-        for folder in ["prepared", "thumbnails", "findings", "uploads", OWN_FILES] {
+        for folder in [
+            "prepared",
+            "thumbnails",
+            "findings",
+            "logos",
+            "uploads",
+            OWN_FILES,
+        ] {
             fs::create_dir_all(dir.join(folder))?;
         }
         Ok(Self { dir: Arc::new(dir) })
@@ -94,6 +103,12 @@ impl Files {
             .join("prepared")
             .join(profile.key())
             .join(format!("{media}.ts"))
+    }
+
+    /// Where the picture of a logo is.
+    pub(super) fn logo(&self, logo: &Logo) -> PathBuf {
+        let name = format!("{}.png", logo.digest());
+        self.dir.join("logos").join(name)
     }
 
     /// Where the bytes of an arrival come to.
@@ -252,6 +267,7 @@ fn check(path: &Path, rendition: &Rendition) -> Result<Prepared, String> {
     Ok(Prepared {
         path: path.to_owned(),
         index: Arc::new(index),
+        heard: rendition.heard,
     })
 }
 

@@ -202,6 +202,7 @@ impl Inner {
             status: MediaStatus::Preparing,
             reason: None,
             damage: Vec::new(),
+            loudness: Vec::new(),
             created_at: now,
             updated_at: now,
         };
@@ -302,6 +303,7 @@ pub(super) fn described(
         status: MediaStatus::Preparing,
         reason: None,
         damage: Vec::new(),
+        loudness: Vec::new(),
         updated_at: Timestamp::now(),
         ..item.described(found)
     }

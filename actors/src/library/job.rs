@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use playout_domain::damage::Damage;
 use playout_domain::ids::{MediaId, RenditionId};
+use playout_domain::loudness::Heard;
 use playout_domain::media::MediaItem;
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Means};
 use playout_media::index::GopIndex;
 use playout_media::prepare::{PrepareError, Preparer};
-use playout_media::survey::hints_at_damage;
 use playout_store::StoreError;
 use serde_json::json;
 use tokio::io::AsyncReadExt;
@@ -20,6 +20,7 @@ use super::examine::{NotAccepted, unread};
 use super::files::{Partial, Stamp, write_whole};
 use super::import::described;
 use super::known::Findings;
+use super::listening::Listener;
 use super::meter::Meter;
 use super::orders::Order;
 use super::{Inner, LibraryFact, Prepared};
@@ -59,10 +60,10 @@ impl Inner {
     /// Carries out an order, whatever comes of it.
     pub(super) async fn prepare(self: Arc<Self>, order: Order) {
         let outcome = match self.make(&order).await {
-            Ok((index, damage)) => {
+            Ok((index, heard, damage)) => {
                 let path = self.files.prepared(order.media, &order.profile);
                 let index = Arc::new(index);
-                Ok((Prepared { path, index }, damage))
+                Ok((Prepared { path, index, heard }, damage))
             }
             Err(Failure(reason)) => Err(reason),
         };
@@ -73,6 +74,8 @@ impl Inner {
     pub(super) fn settle(&self, order: &Order, outcome: Result<Made, String>) {
         let Order { media, profile, .. } = order;
         let failed = outcome.as_ref().err().cloned();
+        let heard = outcome.as_ref().ok().and_then(|(made, _)| made.heard);
+        let warning = heard.and_then(|heard| heard.remark(profile.treatment.loudness));
         let outcome = outcome.map(|(prepared, damage)| {
             self.write(|catalogue| catalogue.damaged(order, damage));
             (prepared, RenditionId::from(uuid::Uuid::now_v7()))
@@ -85,6 +88,11 @@ impl Inner {
         let mut data = json!({ "id": media, "title": item.title, "profile": profile.key() });
         match failed {
             None => {
+                if let Some(warning) = &warning {
+                    tracing::warn!(%media, profile = profile.key(), file = %item.path.display(), warning, "prepared, but not as it should be");
+                }
+                data["loudness"] = json!(heard);
+                data["warning"] = json!(warning);
                 data["duration"] = item.duration.as_secs_f64().into();
                 data["damage"] = item.damage.iter().map(Damage::to_json).collect();
                 self.tell(LibraryFact::Prepared {
@@ -101,7 +109,10 @@ impl Inner {
         }
     }
 
-    async fn make(&self, order: &Order) -> Result<(GopIndex, Option<Vec<Damage>>), Failure> {
+    async fn make(
+        &self,
+        order: &Order,
+    ) -> Result<(GopIndex, Option<Heard>, Option<Vec<Damage>>), Failure> {
         let item = self.read(|catalogue| catalogue.item(order.media).cloned());
         let item = item.ok_or_else(|| Failure("It was deleted.".to_owned()))?;
         let file = tokio::fs::metadata(&item.path).await;
@@ -118,15 +129,20 @@ impl Inner {
         drop(self.thumbnail(order.media).await);
         let may_read = self.may_read(&item.path, item.client_id).await;
         may_read.map_err(|error| Failure(unread(&error)))?;
-        let (index, suspect) = self.encode(order, &item.path, &findings).await?;
+        let logo = self.logo_file(&order.profile).await.map_err(Failure)?;
+        let means = Means {
+            logo: logo.as_deref(),
+            gain: self.gain(order, &item.path, &findings).await,
+        };
+        let (index, said) = self.encode(order, &item.path, &findings, means).await?;
         let known = |item: &MediaItem| !item.damage.is_empty();
-        let damage = match suspect {
+        let damage = match said.suspect() {
             // As the profile before it has found.
             true if self.read(|catalogue| catalogue.item(order.media).is_some_and(known)) => None,
             true => Some(self.survey(order, &item.path, &findings).await),
             false => Some(Vec::new()),
         };
-        Ok((index, damage))
+        Ok((index, said.heard(), damage))
     }
 
     /// Examines an item's file anew. One that is `another` file by now, or cannot be the same by its size,
@@ -177,15 +193,16 @@ impl Inner {
         let _ = spawn_blocking(move || files.remove(media)).await;
     }
 
-    /// Answers also whether FFmpeg has found damage on the way.
+    /// Answers also what FFmpeg said on the way.
     async fn encode(
         &self,
         order: &Order,
         input: &std::path::Path,
         findings: &Findings,
-    ) -> Result<(GopIndex, bool), Failure> {
+        means: Means<'_>,
+    ) -> Result<(GopIndex, Listener), Failure> {
         let Order { media, profile, .. } = order;
-        let invocation = ffmpeg::prepare(input, &findings.probed, profile);
+        let invocation = ffmpeg::prepare(input, &findings.probed, profile, means);
         // Pipes are not files: FFmpeg cannot write anything else.
         let limits = Limits {
             file_size: Some(0),
@@ -212,7 +229,7 @@ impl Inner {
         let mut meter = Meter::new(findings.probed.frames(profile.frame_rate));
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut alive = Instant::now();
-        let mut suspect = false;
+        let mut said = Listener::default();
         loop {
             tokio::select! {
                 read = stdout.read_buf(&mut chunk) => {
@@ -225,7 +242,7 @@ impl Inner {
                     }
                 }
                 Some(line) = lines.recv() => {
-                    suspect = suspect || hints_at_damage(&line);
+                    said.line(&line);
                     if meter.line(&line) {
                         alive = Instant::now();
                         self.report(order, &mut meter);
@@ -238,17 +255,17 @@ impl Inner {
         }
         let rest = async {
             while let Some(line) = lines.recv().await {
-                suspect = suspect || hints_at_damage(&line);
+                said.line(&line);
             }
         };
-        let ((), (exit, words)) = tokio::join!(rest, process.last_words());
+        let ((), (exit, _)) = tokio::join!(rest, process.last_words());
         if let ExitKind::Overran(excess) = exit {
             return Err(Failure(format!("FFmpeg {excess} while preparing it.")));
         }
         if !exit.success() {
-            return Err(Failure(sentence(&words, &format!("FFmpeg {exit}"))));
+            return Err(Failure(sentence(said.reason(), &format!("FFmpeg {exit}"))));
         }
-        Ok((writer.write(chunk).await?.finish().await?, suspect))
+        Ok((writer.write(chunk).await?.finish().await?, said))
     }
 
     fn report(&self, order: &Order, meter: &mut Meter) {
@@ -332,13 +349,8 @@ async fn blocking<T: Send + 'static>(
         .unwrap_or_else(|_| Err(Failure("Preparing it failed within the daemon.".to_owned())))
 }
 
-/// The last thing FFmpeg said, without the address of what said it.
-fn sentence(words: &str, otherwise: &str) -> String {
-    let said = words
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty());
+/// Why FFmpeg failed, without the address of what said it.
+fn sentence(said: Option<&str>, otherwise: &str) -> String {
     let said = said.map(|line| {
         match line
             .strip_prefix('[')

@@ -164,6 +164,8 @@ impl Known {
                 eta_seconds: None,
                 frames: None,
                 bytes: None,
+                loudness: None,
+                warning: None,
                 reason: None,
             };
             match &entry.work {
@@ -181,6 +183,10 @@ impl Known {
                     view.percent = 100.0;
                     view.frames = Some(prepared.index.frames);
                     view.bytes = Some(prepared.index.bytes);
+                    view.loudness = prepared.heard;
+                    view.warning = prepared
+                        .heard
+                        .and_then(|heard| heard.remark(entry.profile.treatment.loudness));
                 }
                 Work::Failed { reason, .. } => {
                     view.status = RenditionStatus::Failed;

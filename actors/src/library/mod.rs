@@ -24,6 +24,9 @@ mod files;
 mod import;
 mod job;
 mod known;
+mod listening;
+mod logos;
+mod loudness;
 mod meter;
 mod orders;
 mod queue;
@@ -53,6 +56,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use playout_domain::details::Details;
 use playout_domain::ids::{ClientId, MediaId};
+use playout_domain::loudness::{Heard, Measured};
 use playout_domain::media::Profile;
 use playout_domain::resources::Allowances;
 use playout_media::index::GopIndex;
@@ -102,6 +106,8 @@ pub struct Prepared {
     pub path: PathBuf,
     /// What lies where in it.
     pub index: Arc<GopIndex>,
+    /// How loud it has become; nothing where it has no sound.
+    pub heard: Option<Heard>,
 }
 
 /// An item as it was imported, playable by live transcode.
@@ -111,6 +117,8 @@ pub struct Original {
     pub path: PathBuf,
     /// What was found in it.
     pub probed: Arc<Probed>,
+    /// How loud it is, where that was measured.
+    pub loudness: Vec<Measured>,
 }
 
 /// What channels need to know of the library.

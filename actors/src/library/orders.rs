@@ -142,6 +142,11 @@ impl Catalogue {
     }
 
     /// Whether an order is still wanted.
+    pub(super) fn is_wanted(&mut self, order: &Order) -> bool {
+        self.entry(order).is_some()
+    }
+
+    /// Notes how far an order is; answers whether it is still wanted.
     pub(super) fn progress(&mut self, order: &Order, percent: f64, eta: Option<Duration>) -> bool {
         let Some(entry) = self.entry(order) else {
             return false;

@@ -1,5 +1,6 @@
 //! An item as the API answers it.
 
+use playout_domain::loudness::Heard;
 use playout_domain::media::MediaItem;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -34,6 +35,10 @@ pub struct RenditionView {
     pub frames: Option<u64>,
     /// Its size, once ready.
     pub bytes: Option<u64>,
+    /// How loud it has become, once ready; nothing where it has no sound.
+    pub loudness: Option<Heard>,
+    /// What is not as the profile wants it, although it is ready: a sentence.
+    pub warning: Option<String>,
     /// Why it could not be prepared.
     pub reason: Option<String>,
 }

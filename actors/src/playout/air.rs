@@ -165,7 +165,7 @@ impl Air {
         let variants = variants(&self.profile, sets, hls.target, known);
         let record = Record {
             version: Record::VERSION,
-            profile: self.profile.key(),
+            profile: self.profile.spliced().key(),
             timeline: self.timeline,
             next_sequence: info.sequence + 1,
             next: info.end(),

@@ -16,7 +16,7 @@ use playout_domain::plan::{Plan, PlanEntry};
 use playout_domain::resources::{Allowance, Allowances};
 use playout_domain::source::{self, Cause, SourceFailures, Then};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
-use playout_media::ffmpeg::{self, Invocation};
+use playout_media::ffmpeg::{self, Invocation, Means};
 use playout_media::gop::Gop;
 use playout_media::index::{GopIndex, ITEM_START};
 use playout_media::splice::SourceId;
@@ -380,7 +380,14 @@ impl Feeder {
                     .ok_or(SourceError::Missing)?;
                 library.want(entry.media_id, profile);
                 let end = until.unwrap_or(entry.in_frame + entry.frames());
-                let live = ffmpeg::live(&original.path, &original.probed, profile, item..end);
+                // Without it the item plays all the same.
+                let logo = library.logo_file(profile).await;
+                let means = Means {
+                    logo: logo.as_deref(),
+                    gain: original.gain(&profile.treatment),
+                };
+                let live =
+                    ffmpeg::live(&original.path, &original.probed, profile, means, item..end);
                 let from = GopIndex::time_of(item, profile.frame_rate);
                 let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
                 let what = ("live source", self.equipment.allowances.live);

@@ -298,7 +298,7 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
     let rate = setup.timeline.frame_rate;
     let segment = u64::from(settings.target_duration) * rate.gop_frames() / 2;
     let now = Timestamp::now();
-    let profile = setup.profile.key();
+    let profile = setup.profile.spliced().key();
     let situation = Situation {
         timeline: &setup.timeline,
         plan: &setup.programme.plan,

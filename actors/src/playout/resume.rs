@@ -36,7 +36,7 @@ pub(super) struct Resume {
 pub(super) struct Situation<'a> {
     pub(super) timeline: &'a Timeline,
     pub(super) plan: &'a Plan,
-    /// The profile's key.
+    /// The key of what splices of the profile.
     pub(super) profile: &'a str,
     /// The frame that is due now.
     pub(super) now: Frame,

@@ -96,6 +96,8 @@ impl Slates {
 
     /// The slate of `profile`: from memory, else from disk, else made.
     pub(crate) async fn get(&self, profile: &Profile) -> Result<Arc<Slate>, SlateError> {
+        // Nothing is done to it that is done to programmes.
+        let profile = &profile.spliced();
         let key = profile.key();
         let mut made = self.made.lock().await;
         if let Some(slate) = made.get(&key) {

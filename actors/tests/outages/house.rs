@@ -43,9 +43,7 @@ impl House {
                 target_duration: 4,
                 window: 10,
             },
-            policy: Policy {
-                allow_private_destinations: false,
-            },
+            policy: Policy::PUBLIC,
             alerts: AlertsConfig::default(),
             rtmp: RtmpSettings {
                 reach: Reach::Anywhere,

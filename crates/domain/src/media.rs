@@ -4,6 +4,7 @@
 use crate::damage::Damage;
 use crate::details::Details;
 use crate::ids::{ClientId, MediaId};
+use crate::loudness::Measured;
 pub use crate::profile::{DEFAULT_AUDIO_BITRATE, Profile};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,8 @@ pub struct MediaItem {
     pub reason: Option<String>,
     /// Where it is damaged, as found while preparing it; in the order of time.
     pub damage: Vec<Damage>,
+    /// How loud it is, as measured before it was prepared: of every sound that was wanted of it.
+    pub loudness: Vec<Measured>,
     /// When it was imported.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -157,6 +160,7 @@ impl MediaItem {
             "status": self.status,
             "reason": self.reason,
             "damage": self.damage.iter().map(Damage::to_json).collect::<Vec<_>>(),
+            "loudness": self.loudness,
             "createdAt": self.created_at,
             "updatedAt": self.updated_at,
         });

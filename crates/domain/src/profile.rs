@@ -6,6 +6,7 @@
 use crate::config::ChannelConfig;
 use crate::ladder::{LowerRungs, MAX_RUNGS, Rung};
 use crate::resolution::Resolution;
+use crate::treatment::Treatment;
 use crate::units::{BitsPerSecond, FrameRate};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub const DEFAULT_AUDIO_BITRATE: BitsPerSecond = BitsPerSecond(128_000);
 
 /// Counts the ways of encoding: what was prepared another way does not splice and is not reused.
-const ENCODING_VERSION: u32 = 1;
+const ENCODING_VERSION: u32 = 2;
 
 /// Frame rate, sound, and picture size and bitrate of every rung of a channel's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Profile {
     /// The rungs below the highest.
     #[serde(default, skip_serializing_if = "LowerRungs::is_none")]
     pub lower: LowerRungs,
+    /// What is done to sound and pictures besides.
+    #[serde(default, skip_serializing_if = "Treatment::is_plain")]
+    pub treatment: Treatment,
 }
 
 impl Profile {
@@ -44,6 +48,15 @@ impl Profile {
                 let lower = config.ladder.iter().skip(1).take(MAX_RUNGS - 1);
                 LowerRungs::new(&lower.copied().collect::<Vec<_>>()).unwrap_or_default()
             },
+            treatment: Treatment::of(config),
+        }
+    }
+
+    /// What pieces of it have in common that splice: all of it but what is done to sound and pictures.
+    pub fn spliced(&self) -> Self {
+        Self {
+            treatment: Treatment::PLAIN,
+            ..*self
         }
     }
 
@@ -67,9 +80,8 @@ impl Profile {
         }
     }
 
-    /// A short, stable name, fit for a folder: `720p25-2500k-v1`, with a second rung
-    /// `720p25-2500k-480p-1200k-v1`. Different profiles have
-    /// different keys.
+    /// A short, stable name, fit for a folder: `720p25-2500k-v2`, with a second rung and a loudness
+    /// `720p25-2500k-480p-1200k-23lufs-v2`. Different profiles have different keys.
     pub fn key(&self) -> String {
         let audio = match self.audio_bitrate {
             DEFAULT_AUDIO_BITRATE => String::new(),
@@ -84,8 +96,9 @@ impl Profile {
         let rung = |rung: Rung| format!("-{}-{}", rung.resolution, short(rung.bitrate));
         let lower: String = self.lower.iter().map(rung).collect();
         format!(
-            "{resolution}{frame_rate}-{}{lower}{audio}-v{ENCODING_VERSION}",
-            short(*video_bitrate)
+            "{resolution}{frame_rate}-{}{lower}{audio}{}-v{ENCODING_VERSION}",
+            short(*video_bitrate),
+            self.treatment.key()
         )
     }
 
@@ -107,6 +120,10 @@ fn short(rate: BitsPerSecond) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::languages::Languages;
+    use crate::logo::Logo;
+    use crate::loudness::{Loudness, Target};
+    use crate::treatment::Fit;
 
     #[test]
     fn the_key_is_short_stable_and_tells_profiles_apart() {
@@ -116,25 +133,50 @@ mod tests {
             video_bitrate: BitsPerSecond(2_500_000),
             audio_bitrate: DEFAULT_AUDIO_BITRATE,
             lower: LowerRungs::NONE,
+            treatment: Treatment::PLAIN,
         };
-        assert_eq!(profile.key(), "720p25-2500k-v1");
+        assert_eq!(profile.key(), "720p25-2500k-v2");
         let ntsc = Profile {
             frame_rate: FrameRate::F29_97,
             ..profile
         };
-        assert_eq!(ntsc.key(), "720p29.97-2500k-v1");
+        assert_eq!(ntsc.key(), "720p29.97-2500k-v2");
         let odd = Profile {
             video_bitrate: BitsPerSecond(2_500_001),
             ..profile
         };
-        assert_eq!(odd.key(), "720p25-2500001b-v1");
+        assert_eq!(odd.key(), "720p25-2500001b-v2");
         let loud = Profile {
             audio_bitrate: BitsPerSecond(192_000),
             ..profile
         };
-        assert_eq!(loud.key(), "720p25-2500k-a192k-v1");
+        assert_eq!(loud.key(), "720p25-2500k-a192k-v2");
+        let treated = Profile {
+            treatment: Treatment {
+                loudness: Loudness::default(),
+                ..Treatment::PLAIN
+            },
+            ..profile
+        };
+        assert_eq!(treated.key(), "720p25-2500k-23lufs-v2");
+        assert_eq!(treated.spliced(), profile);
+        let target = Target::new(-16.5, -2.0).unwrap();
+        let louder = Profile {
+            treatment: Treatment {
+                loudness: Loudness::To(target),
+                languages: Languages::new(&["ger", "eng"].map(|code| code.parse().unwrap()))
+                    .unwrap(),
+                fit: Fit::Crop,
+                logo: Some(Logo::new([0xab; 32])),
+            },
+            ..profile
+        };
+        assert_eq!(
+            louder.key(),
+            "720p25-2500k-16.5lufs-2dbtp-deu.eng-crop-logo.abababababababab.tr.40.120.100-v2"
+        );
         let ladder = laddered(profile);
-        assert_eq!(ladder.key(), "720p25-2500k-480p-1200k-240p-400k-v1");
+        assert_eq!(ladder.key(), "720p25-2500k-480p-1200k-240p-400k-v2");
     }
 
     fn laddered(profile: Profile) -> Profile {
@@ -174,7 +216,7 @@ mod tests {
         let second = ladder.alone(1);
         assert_eq!(
             (second.key(), second.audio_bitrate),
-            ("480p25-1200k-v1".into(), one.audio_bitrate)
+            ("480p25-1200k-v2".into(), one.audio_bitrate)
         );
         assert_eq!(ladder.alone(3), one);
         let rung = ladder.rungs().next().unwrap();

@@ -8,9 +8,7 @@ use playout_domain::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const POLICY: Policy = Policy {
-    allow_private_destinations: false,
-};
+const POLICY: Policy = Policy::PUBLIC;
 
 fn parse(value: Value) -> Result<ChannelConfig, Violations> {
     ChannelConfig::parse(&value, &POLICY)
@@ -411,9 +409,7 @@ fn a_name_can_be_seen_and_read_in_its_order() {
 
 #[test]
 fn what_was_once_allowed_may_stay() {
-    let open = Policy {
-        allow_private_destinations: true,
-    };
+    let open = Policy::ANYWHERE;
     let at_home =
         json!({ "name": "x", "rtmpDestinations": [{ "serverUrl": "rtmp://192.168.1.2/app" }] });
     assert_eq!(

@@ -11,9 +11,7 @@ use playout_domain::{
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const PUBLIC: Policy = Policy {
-    allow_private_destinations: false,
-};
+const PUBLIC: Policy = Policy::PUBLIC;
 
 fn channel() -> ChannelConfig {
     ChannelConfig::named("One")
@@ -108,6 +106,7 @@ fn what_a_platform_is_documented_not_to_take_is_told() {
         video_bitrate: BitsPerSecond(bits),
         audio_bitrate: BitsPerSecond(128_000),
         lower: LowerRungs::NONE,
+        treatment: playout_domain::Treatment::PLAIN,
     };
     let plain = profile(Resolution::P720, FrameRate::F25, 2_500_000);
     let ntsc = profile(Resolution::P1080, FrameRate::F59_94, 6_000_000);
@@ -228,6 +227,7 @@ fn less_is_half_of_it_in_a_picture_that_it_is_enough_for() {
         video_bitrate: BitsPerSecond(bits),
         audio_bitrate: BitsPerSecond(128_000),
         lower: LowerRungs::NONE,
+        treatment: playout_domain::Treatment::PLAIN,
     };
     for (resolution, bits, lower, less) in [
         (Resolution::P720, 2_500_000, Resolution::P720, 1_250_000),
@@ -384,9 +384,7 @@ fn a_playback_url_is_a_manifest_or_a_stream() {
     let read = refused(json!({ "serverUrl": "rtmp://a.example.com/x", "playbackUrl": 7 }));
     assert_eq!(read[0].0, "/playbackUrl");
     // What was allowed once stays so.
-    let anywhere = Policy {
-        allow_private_destinations: true,
-    };
+    let anywhere = Policy::ANYWHERE;
     let private =
         json!({ "serverUrl": "rtmp://a.example.com/x", "playbackUrl": "http://10.0.0.1/x.m3u8" });
     let mut config = channel()

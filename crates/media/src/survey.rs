@@ -36,9 +36,9 @@ const LONGEST: f64 = 10.0;
 /// The end is missing when so much of it is, in seconds; claims are not exact.
 const NOTICEABLE: f64 = 0.5;
 
-/// Whether a message of FFmpeg means that what it reads is damaged.
+/// Whether a message of FFmpeg, told with its level, means that what it reads is damaged.
 pub fn hints_at_damage(message: &str) -> bool {
-    COMPLAINTS.iter().any(|known| message.contains(known))
+    !is_description(message) && COMPLAINTS.iter().any(|known| message.contains(known))
 }
 
 /// Reads the messages of a survey.
@@ -90,7 +90,7 @@ impl Survey {
             } else {
                 self.video.shows(at, value(line, "iskey:") == Some("1"));
             }
-        } else if !is_description(line) && hints_at_damage(line) {
+        } else if hints_at_damage(line) {
             self.breaks_off |= BREAKS_OFF.iter().any(|known| line.contains(known));
             let of_audio = stream(line).is_some_and(|index| Some(index) == self.audio_index);
             let track = if of_audio {
@@ -181,7 +181,10 @@ fn stretch(from: f64, to: f64, what: Damaged) -> Damage {
 
 /// What describes the file, its own titles among it: it begins with its level, or with nothing.
 fn is_description(line: &str) -> bool {
-    !line.starts_with('[') || line.starts_with("[info]")
+    let informs = |text: &str| text.starts_with("[info]");
+    !line.starts_with('[')
+        || informs(line)
+        || line.split_once("] ").is_some_and(|(_, text)| informs(text))
 }
 
 /// The word behind `name`.

@@ -31,6 +31,7 @@ fn profile(frame_rate: FrameRate, rungs: usize) -> Profile {
         video_bitrate: BitsPerSecond(2_500_000),
         audio_bitrate: DEFAULT_AUDIO_BITRATE,
         lower: LowerRungs::new(&lower.map(rung)[..rungs - 1]).expect("a ladder"),
+        treatment: playout_domain::Treatment::PLAIN,
     }
 }
 

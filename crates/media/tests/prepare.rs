@@ -25,6 +25,7 @@ fn profile(frame_rate: FrameRate) -> Profile {
         video_bitrate,
         audio_bitrate: DEFAULT_AUDIO_BITRATE,
         lower: LowerRungs::NONE,
+        treatment: playout_domain::Treatment::PLAIN,
     }
 }
 

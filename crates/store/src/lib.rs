@@ -27,6 +27,7 @@ mod journal;
 mod keys;
 mod leases;
 mod limits;
+mod logos;
 mod master_key;
 mod media;
 mod migrate;

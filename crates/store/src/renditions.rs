@@ -1,6 +1,7 @@
 //! Renditions: media prepared into a profile, each daemon's own: files lie in its folder. The row is written when the file is complete.
 
 use jiff::Timestamp;
+use playout_domain::loudness::Heard;
 use playout_domain::{MediaId, Profile, RenditionId};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
@@ -28,6 +29,9 @@ pub struct Rendition {
     pub bytes: u64,
     /// When it was complete.
     pub created_at: Timestamp,
+    /// How loud it has become; nothing where it has no sound.
+    #[serde(default)]
+    pub heard: Option<Heard>,
 }
 
 impl Store {
@@ -43,11 +47,11 @@ impl Store {
                 Box::pin(async move {
                     let saved = session
                         .execute(
-                            "INSERT INTO renditions (id, media_id, profile_key, profile, frames, bytes, created_at, node)
-                             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                            "INSERT INTO renditions (id, media_id, profile_key, profile, frames, bytes, created_at, node, loudness)
+                             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                              ON CONFLICT (media_id, profile_key, node) DO UPDATE SET id = excluded.id,
                                  profile = excluded.profile, frames = excluded.frames, bytes = excluded.bytes,
-                                 created_at = excluded.created_at",
+                                 created_at = excluded.created_at, loudness = excluded.loudness",
                             &[
                                 &rendition.id.uuid(),
                                 &rendition.media_id.uuid(),
@@ -57,6 +61,7 @@ impl Store {
                                 &bigint(rendition.bytes),
                                 &whole_micros(rendition.created_at),
                                 &node.uuid(),
+                                &rendition.heard.as_ref().map(json).transpose()?,
                             ],
                         )
                         .await;
@@ -142,6 +147,7 @@ impl Rendition {
 }
 
 fn rendition(row: &Row) -> Result<Rendition, StoreError> {
+    let heard: Option<serde_json::Value> = row.try_get("loudness")?;
     Ok(Rendition {
         id: RenditionId::from(row.try_get::<_, Uuid>("id")?),
         media_id: MediaId::from(row.try_get::<_, Uuid>("media_id")?),
@@ -149,5 +155,9 @@ fn rendition(row: &Row) -> Result<Rendition, StoreError> {
         frames: count(row, "frames")?,
         bytes: count(row, "bytes")?,
         created_at: row.try_get("created_at")?,
+        heard: heard
+            .map(serde_json::from_value)
+            .transpose()
+            .map_err(StoreError::internal)?,
     })
 }

@@ -531,6 +531,7 @@ pub fn media(client: ClientId, path: impl Into<PathBuf>) -> MediaItem {
         status: MediaStatus::Preparing,
         reason: None,
         damage: Vec::new(),
+        loudness: Vec::new(),
         created_at: at,
         updated_at: at,
     }

@@ -5,7 +5,8 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use playout_domain::channel::{Channel, ChannelStatus};
 use playout_domain::config::{ChannelConfig, DestinationEdit};
-use playout_domain::ids::DestinationId;
+use playout_domain::ids::{ClientId, DestinationId};
+use playout_domain::logo::Logo;
 use playout_domain::media::Profile;
 use playout_domain::violation::Violations;
 use playout_store::Principal;
@@ -66,11 +67,14 @@ impl Room {
         } = self.args.clone();
         let mut snapshot = self.snapshot();
         check_fallback(&environment.studio.library, who, &config)?;
+        let had = old.config.logo;
+        check_logo(&environment.studio.library, old.client_id, &config, had).await?;
         if config == old.config {
             return Ok(old);
         }
         let (profile, old_profile) = (Profile::of(&config), Profile::of(&old.config));
-        if profile != old_profile && old.life.status != ChannelStatus::Stopped {
+        let other_stream = profile.spliced() != old_profile.spliced();
+        if other_stream && old.life.status != ChannelStatus::Stopped {
             return Err(OpError::Conflict {
                 state: old.life.status.to_string(),
                 message: "resolution, frame rate, bitrate and ladder can be changed while the channel is STOPPED; stop it first".into(),
@@ -82,10 +86,10 @@ impl Room {
             snapshot.airtime.timeline =
                 new_timeline(&environment.studio.settings, &config, Timestamp::now());
         }
-        if profile != old_profile {
+        if other_stream {
             snapshot.airtime.plan = self.plan_from_now(&snapshot);
         }
-        let airtime = (profile != old_profile).then_some(&snapshot.airtime);
+        let airtime = other_stream.then_some(&snapshot.airtime);
         let mut pen = handle.pen.lock().await;
         let saved = environment
             .store
@@ -106,6 +110,10 @@ impl Room {
         if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
             self.playout = None;
             handle.set_on_air(None);
+            self.start_playout(self.life.state().generation);
+        } else if profile != old_profile && self.playout.is_some() {
+            // What it shows is treated otherwise from now on, and goes on where it was.
+            self.playout = None;
             self.start_playout(self.life.state().generation);
         } else if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
@@ -189,6 +197,26 @@ pub(in crate::channels) fn check_fallback(
     match config.fallback_video {
         Some(media) if !library.owner(media).is_some_and(|owner| who.sees(owner)) => {
             Err(Violations::one("/fallbackVideo", format!("there is no media {media}")).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the client of a channel has the picture of its logo; it may keep the one that it `had`.
+pub(in crate::channels) async fn check_logo(
+    library: &crate::library::Library,
+    client: ClientId,
+    config: &ChannelConfig,
+    had: Option<Logo>,
+) -> Result<(), OpError> {
+    let digest = |logo: Logo| logo.sha256;
+    match config.logo {
+        Some(logo)
+            if had.map(digest) != Some(logo.sha256)
+                && library.logo_of(client, &logo).await?.is_none() =>
+        {
+            let message = "there is no such picture; send it with PUT to the channel's logo";
+            Err(Violations::one("/logo/sha256", message).into())
         }
         _ => Ok(()),
     }

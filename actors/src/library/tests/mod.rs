@@ -4,6 +4,7 @@
 mod coming_in;
 mod damage;
 mod importing;
+mod loudness;
 mod pausing;
 mod preparing;
 mod restarting;
@@ -44,6 +45,7 @@ const PROFILE: Profile = Profile {
     video_bitrate: BitsPerSecond(300_000),
     audio_bitrate: DEFAULT_AUDIO_BITRATE,
     lower: LowerRungs::NONE,
+    treatment: playout_domain::Treatment::PLAIN,
 };
 
 impl Library {

@@ -49,6 +49,7 @@ async fn a_prepared_item_is_complete_exact_and_announced() {
     let Prepared {
         path: prepared,
         index,
+        ..
     } = house.library.prepared(item.id, &PROFILE).unwrap();
     let bytes = fs::read(&prepared).unwrap();
     assert_eq!((index.frames, index.bytes), (60, bytes.len() as u64));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Means};
 
 use super::*;
 use crate::process::SpawnError;
@@ -176,7 +176,13 @@ async fn a_file_exchanged_for_a_link_to_one_outside_is_not_read_any_more() {
             Err(OpError::NotFound("thumbnail"))
         );
         let original = house.library.original(item.id).unwrap();
-        let live = ffmpeg::live(&original.path, &original.probed, &PROFILE, 0..10);
+        let live = ffmpeg::live(
+            &original.path,
+            &original.probed,
+            &PROFILE,
+            Means::NONE,
+            0..10,
+        );
         let started = launcher.spawn(launcher.spec(live, "live source")).await;
         assert!(
             matches!(started, Err(SpawnError::Outside { .. })),

@@ -58,6 +58,7 @@ const PROFILE: Profile = Profile {
     video_bitrate: BitsPerSecond(300_000),
     audio_bitrate: DEFAULT_AUDIO_BITRATE,
     lower: LowerRungs::NONE,
+    treatment: playout_domain::Treatment::PLAIN,
 };
 /// How far ahead of the time everything is: nothing runs dry.
 const AHEAD: u64 = 25 * 600;
@@ -337,6 +338,7 @@ fn shelve(library: &Library, dir: &Path, id: MediaId, number: u32, item: &Item) 
         frames,
         bytes,
         created_at: Timestamp::now(),
+        heard: None,
     };
     let media = MediaItem {
         id,
@@ -345,7 +347,12 @@ fn shelve(library: &Library, dir: &Path, id: MediaId, number: u32, item: &Item) 
         ..testing::media(Principal::daemon().client, &path)
     };
     let index = Arc::new(index);
-    library.shelve(media, &rendition, Prepared { path, index });
+    let prepared = Prepared {
+        path,
+        index,
+        heard: None,
+    };
+    library.shelve(media, &rendition, prepared);
     frames
 }
 

@@ -22,7 +22,11 @@ pub use crate::ladder::Rung;
 
 use crate::destination::DestinationConfig;
 use crate::ids::MediaId;
+use crate::languages::Languages;
+use crate::logo::Logo;
+use crate::loudness::Loudness;
 use crate::resolution::Resolution;
+use crate::treatment::Fit;
 use crate::units::{BitsPerSecond, FrameRate};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -60,6 +64,14 @@ pub struct ChannelConfig {
     pub recovery: RecoverySettings,
     /// What its processes may use.
     pub resources: ResourceSettings,
+    /// What is made of the loudness of what it plays.
+    pub loudness: Loudness,
+    /// The languages that are preferred, where a file has its sound in several.
+    pub audio_languages: Languages,
+    /// What becomes of pictures of another shape than the channel's.
+    pub fit: Fit,
+    /// What is drawn over all that it plays.
+    pub logo: Option<Logo>,
 }
 
 /// How a channel earns.
@@ -199,6 +211,10 @@ impl ChannelConfig {
             features: FeatureFlags::default(),
             recovery: RecoverySettings::default(),
             resources: ResourceSettings::default(),
+            loudness: Loudness::default(),
+            audio_languages: Languages::NONE,
+            fit: Fit::default(),
+            logo: None,
         }
     }
 
@@ -232,6 +248,10 @@ impl ChannelConfig {
             "interactionEnabled": self.features.interaction,
             "recoverySettings": self.recovery,
             "resourceSettings": self.resources,
+            "loudness": self.loudness,
+            "audioLanguages": self.audio_languages,
+            "fit": self.fit,
+            "logo": self.logo,
         })
     }
 }

@@ -9,6 +9,9 @@ use crate::destination::{
 };
 use crate::ids::{DestinationId, MediaId};
 use crate::ladder::MAX_RUNGS;
+use crate::languages::Languages;
+use crate::logo::Logo;
+use crate::loudness::{Loudness, Target};
 use crate::profile::Profile;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
@@ -21,11 +24,29 @@ pub const MAX_NAME_LENGTH: usize = 100;
 /// Destinations of a channel at most, whatever its client's plan says.
 pub const MAX_DESTINATIONS: usize = 32;
 
-/// What the operator allows.
+/// What the operator allows, and what channels get that do not say what they want.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Whether RTMP destinations may be loopback, private or link-local addresses.
     pub allow_private_destinations: bool,
+    /// What is made of the loudness of what is played.
+    pub loudness: Loudness,
+    /// The languages that are preferred, where a file has its sound in several.
+    pub languages: Languages,
+}
+
+impl Policy {
+    /// Destinations anywhere, and the defaults of the house.
+    pub const ANYWHERE: Self = Self {
+        allow_private_destinations: true,
+        loudness: Loudness::To(Target::EBU),
+        languages: Languages::NONE,
+    };
+    /// Destinations in public only, and the defaults of the house.
+    pub const PUBLIC: Self = Self {
+        allow_private_destinations: false,
+        ..Self::ANYWHERE
+    };
 }
 
 impl ChannelConfig {
@@ -49,7 +70,7 @@ impl ChannelConfig {
     ) -> Result<Self, Violations> {
         let mut violations = Violations::default();
         let mut fields = Fields::open(value, "", &mut violations);
-        let mut config = read(&mut fields, check_name);
+        let mut config = read(&mut fields, policy, check_name);
         if let Some(list) = fields.list("rtmpDestinations", MAX_DESTINATIONS) {
             let violations = fields.violations();
             let context = Context {
@@ -74,7 +95,7 @@ impl ChannelConfig {
         let mut violations = Violations::default();
         let mut fields = Fields::open(value, "", &mut violations);
         // A name that was taken by older rules keeps no channel from being loaded.
-        let mut config = read(&mut fields, check_length);
+        let mut config = read(&mut fields, &Policy::default(), check_length);
         config.rtmp_destinations = destinations;
         fields.finish();
         violations.or(config)
@@ -84,6 +105,7 @@ impl ChannelConfig {
 /// Everything but the destinations; where a violation is noted, a default stands in.
 fn read(
     fields: &mut Fields<'_, '_>,
+    policy: &Policy,
     check_name: impl FnOnce(&str) -> Result<String, String>,
 ) -> ChannelConfig {
     let name = fields.required_parsed("name", check_name);
@@ -114,6 +136,10 @@ fn read(
     };
     config.recovery = RecoverySettings::read(fields);
     config.resources = ResourceSettings::read(fields);
+    config.loudness = Loudness::read(fields, policy.loudness);
+    config.audio_languages = Languages::read(fields, policy.languages);
+    config.fit = fields.parsed("fit", str::parse).unwrap_or_default();
+    config.logo = Logo::read(fields);
     config
 }
 

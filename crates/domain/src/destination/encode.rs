@@ -73,6 +73,7 @@ impl Encode {
                     video_bitrate: settings.video_bitrate,
                     audio_bitrate: settings.audio_bitrate.unwrap_or(profile.audio_bitrate),
                     lower: LowerRungs::NONE,
+                    treatment: profile.treatment,
                 }),
             },
         }

@@ -39,6 +39,12 @@ impl Invocation {
             .with([OsStr::new("-i"), &file_url(path)])
     }
 
+    /// Adds a PNG that was looked at before as the next input.
+    pub(super) fn png(self, path: &Path) -> Self {
+        self.with(["-protocol_whitelist", "file", "-f", "png_pipe"])
+            .with([OsStr::new("-i"), &file_url(path)])
+    }
+
     /// Adds a file of our own making as the next input.
     pub(super) fn own(self, path: &Path) -> Self {
         self.with(["-protocol_whitelist", "file", "-f", "mpegts"])
@@ -51,7 +57,7 @@ pub fn probe(input: &Path) -> Invocation {
     const ENTRIES: &str = "program=program_id:program_stream=index:format=format_name,start_time,duration,size:format_tags:\
         stream=index,codec_name,codec_type,codec_tag_string,width,height,sample_aspect_ratio,field_order,\
         color_space,color_transfer,time_base,start_pts,duration,nb_frames,avg_frame_rate,channels,sample_rate:\
-        stream_tags=DURATION,language:stream_disposition=attached_pic,default:stream_side_data=rotation";
+        stream_tags=DURATION,language:stream_disposition=attached_pic,default,comment,hearing_impaired,visual_impaired:stream_side_data=rotation";
     Invocation {
         program: Tool::Ffprobe,
         args: Vec::new(),

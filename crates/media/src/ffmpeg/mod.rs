@@ -14,6 +14,8 @@ mod copy;
 mod encode;
 mod filter;
 mod input;
+mod logo;
+mod measure;
 mod picture;
 mod progress;
 mod rtmp;
@@ -26,11 +28,15 @@ mod transcode;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use playout_domain::loudness::Gain;
 
 pub use copy::copy;
 pub use encode::VBV_SECONDS;
 pub use input::probe;
+pub use logo::decode_logo;
+pub use measure::measure;
 pub use progress::{Progress, Report};
 pub use rtmp::{Publish, publish};
 pub use rtmp_failure::rtmp_failure;
@@ -46,6 +52,23 @@ pub enum Tool {
     Ffmpeg,
     /// The prober.
     Ffprobe,
+}
+
+/// What was found out about an item, or is at hand, to treat it as its profile says.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'a> {
+    /// What is done to its sound.
+    pub gain: Gain,
+    /// The picture of the profile's logo, a PNG that was decoded once before; without it none is drawn.
+    pub logo: Option<&'a Path>,
+}
+
+impl Means<'_> {
+    /// Nothing was, and nothing is.
+    pub const NONE: Self = Self {
+        gain: Gain::NONE,
+        logo: None,
+    };
 }
 
 /// One run of a program: what to start, with which arguments.

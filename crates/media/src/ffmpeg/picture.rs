@@ -8,9 +8,11 @@ use std::ops::Range;
 
 use playout_domain::media::Profile;
 use playout_domain::resolution::Resolution;
+use playout_domain::treatment::Fit;
 use playout_domain::units::FrameRate;
 
 use super::filter::Chain;
+use super::logo;
 use crate::probe::VideoStream;
 
 /// How frames are taken from a file.
@@ -55,17 +57,33 @@ pub(super) fn chain(video: &VideoStream, profile: &Profile, take: &Take) -> Chai
 
 /// The graph that makes the pictures of every rung of `profile` of those of `input` (a stream's name in brackets),
 /// which `chain` brings to the highest; they come out as `[r0]`, `[r1]` and so on. So they are the same pictures at
-/// the same times.
-pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile) -> String {
+/// the same times. Where input number `logo` is a logo, it is drawn on each.
+pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile, logo: Option<usize>) -> String {
     let count = profile.rungs().count();
+    let drawn = profile.treatment.logo.zip(logo);
+    // What is a rung, but for the logo.
+    let bare = if drawn.is_some() { "b" } else { "r" };
     let taps: String = (1..count).map(|n| format!("[t{n}]")).collect();
     let lower = profile.lower.iter().zip(1..).map(|(rung, n)| {
         let (width, height) = (rung.resolution.width(), rung.resolution.height());
         let finish = finish(rung.resolution);
-        format!(";[t{n}]scale={width}:{height}:out_color_matrix=bt709:out_range=tv,{finish}[r{n}]")
+        format!(
+            ";[t{n}]scale={width}:{height}:out_color_matrix=bt709:out_range=tv,{finish}[{bare}{n}]"
+        )
     });
     let lower: String = lower.collect();
-    format!("{input}{chain},split={count}[r0]{taps}{lower}")
+    let graph = format!("{input}{chain},split={count}[{bare}0]{taps}{lower}");
+    let Some((logo, number)) = drawn else {
+        return graph;
+    };
+    let copies: String = (0..count).map(|n| format!("[c{n}]")).collect();
+    let drawn = profile.rungs().enumerate().map(|(n, rung)| {
+        let scaled = logo::scaled(&logo, rung.resolution, profile.frame_rate);
+        let draw = logo::drawn(&logo, rung.resolution);
+        format!(";[c{n}]{scaled}[l{n}];[b{n}][l{n}]{draw}[r{n}]")
+    });
+    let drawn: String = drawn.collect();
+    format!("{graph};[{number}:v]split={count}{copies}{drawn}")
 }
 
 /// What every picture of a profile ends with, whatever it was made from.
@@ -102,13 +120,18 @@ fn upright(video: &VideoStream) -> Option<&'static str> {
     }
 }
 
-/// Scales to the largest size within the profile's that keeps the shape, in BT.709 and video range.
-fn fit(video: &VideoStream, profile: &Profile) -> String {
-    let (width, height) = fitted(
-        video.shown(),
-        (profile.resolution.width(), profile.resolution.height()),
-    );
-    match video.colour.transfer.as_deref() {
+/// Scales it to the profile's size, in BT.709 and video range: to the largest that keeps its shape, or, where the
+/// profile crops, all of it, once what is too much is cut off.
+fn fit(video: &VideoStream, profile: &Profile) -> Chain {
+    let frame = (profile.resolution.width(), profile.resolution.height());
+    let (cut, (width, height)) = match profile.treatment.fit {
+        Fit::Letterbox => (None, fitted(video.shown(), frame)),
+        Fit::Crop => {
+            let (width, height) = cropped(video, frame);
+            (Some(format!("crop={width}:{height}:exact=1")), frame)
+        }
+    };
+    let scaled = match video.colour.transfer.as_deref() {
         Some(hdr @ ("smpte2084" | "arib-std-b67")) => format!(
             "zscale=w={width}:h={height}:tin={hdr}:pin=2020:min=2020_ncl:t=linear:npl=203,format=gbrpf32le,\
              zscale=p=709,tonemap=mobius:desat=0,zscale=t=709:m=709:r=limited,format=yuv420p"
@@ -119,6 +142,26 @@ fn fit(video: &VideoStream, profile: &Profile) -> String {
                 .unwrap_or_default();
             format!("scale={width}:{height}:{matrix}out_color_matrix=bt709:out_range=tv")
         }
+    };
+    Chain::default().maybe(cut).then(scaled)
+}
+
+/// The largest part of a picture, in its own pixels and upright, that is shown in the shape of `frame`.
+fn cropped(video: &VideoStream, frame: (u32, u32)) -> (u32, u32) {
+    let (width, height) = match video.rotation {
+        90 | 270 => (video.height, video.width),
+        _ => (video.width, video.height),
+    };
+    let shown = video.shown();
+    let (shown_w, shown_h) = (u64::from(shown.0.max(1)), u64::from(shown.1.max(1)));
+    let (frame_w, frame_h) = (u64::from(frame.0), u64::from(frame.1));
+    // a × b / c, to the nearest; one pixel at least.
+    let part =
+        |of: u32, a: u64, b: u64| ((u64::from(of) * a + b / 2) / b).clamp(1, of.into()) as u32;
+    if shown_w * frame_h > frame_w * shown_h {
+        (part(width, frame_w * shown_h, shown_w * frame_h), height)
+    } else {
+        (width, part(height, shown_w * frame_h, frame_w * shown_h))
     }
 }
 

@@ -204,6 +204,7 @@ mod tests {
             video_bitrate: BitsPerSecond(900_000),
             audio_bitrate: BitsPerSecond(96_000),
             lower: LowerRungs::NONE,
+            treatment: playout_domain::Treatment::PLAIN,
         };
         let (_, text) = encoded("rtmp://live.example.com/app", Some("k"), Some(&profile));
         for part in [

@@ -49,7 +49,7 @@ pub fn slate(profile: &Profile) -> Invocation {
     Invocation::ffmpeg()
         .with(["-f", "lavfi", "-i", &card])
         .with(SILENCE)
-        .pictures("0:v", &finish, profile)
+        .pictures("0:v", &finish, profile, None)
         .with(["-map", "1:a", "-shortest"])
         .set("-force_key_frames", format_args!("expr:{keys}"))
         .encode(profile, Effort::Live)
@@ -70,6 +70,7 @@ mod tests {
                 video_bitrate,
                 audio_bitrate: video_bitrate,
                 lower: LowerRungs::NONE,
+                treatment: playout_domain::Treatment::PLAIN,
             };
             let gops = slate_gops(&profile);
             assert_eq!(gops[0], frame_rate.gop_frames());

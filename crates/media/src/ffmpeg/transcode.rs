@@ -5,12 +5,12 @@ use std::path::Path;
 
 use playout_domain::media::Profile;
 
-use super::Invocation;
 use super::encode::Effort;
 use super::filter::Chain;
 use super::picture::{self, Take};
-use super::sound::{self, Samples};
-use crate::probe::{Probed, VideoStream};
+use super::sound::{self, Head, Samples};
+use super::{Invocation, Means};
+use crate::probe::{AudioStream, Probed, VideoStream};
 
 /// No item is longer, whatever its time stamps say.
 const LONGEST_HOURS: u64 = 24;
@@ -26,9 +26,9 @@ const PREROLL_BLIND: f64 = 10.0;
 const NOTICEABLE: f64 = 0.5;
 
 /// Encodes the whole of `input` to `profile`, as a transport stream on standard output, with
-/// `-progress` lines among the messages on standard error, where it also says what may be damage. Sound goes on as
-/// long as the pictures do.
-pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
+/// `-progress` lines among the messages on standard error, where it also says what may be damage, and at the end for
+/// [`crate::loudness::Meter`] how loud it has become. Sound goes on as long as the pictures do.
+pub fn prepare(input: &Path, probed: &Probed, profile: &Profile, means: Means) -> Invocation {
     let rate = profile.frame_rate;
     let longest = rate.gop_frames() * LONGEST_HOURS * 3600 / 2;
     let frames = 0..longest;
@@ -44,9 +44,11 @@ pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
         probed,
         seek: None,
         silent: probed.audio.is_none(),
+        means,
+        metered: true,
     };
     Invocation::ffmpeg()
-        .with(["-loglevel", "warning"])
+        .with(["-loglevel", "level+info"])
         .with(["-progress", "pipe:2", "-stats_period", "0.5"])
         .transcode(&source, profile, take, zero, &Samples::ALL)
         .with(["-shortest"])
@@ -57,7 +59,13 @@ pub fn prepare(input: &Path, probed: &Probed, profile: &Profile) -> Invocation {
 /// those of the prepared item; frame k is shown at `ITEM_START` + k / frame rate. Sound begins up to
 /// two access units before the first frame. If the file ends up to a second too early, the last
 /// picture stands still; if it ends earlier, the pictures end and silence goes on to the end asked for.
-pub fn live(input: &Path, probed: &Probed, profile: &Profile, frames: Range<u64>) -> Invocation {
+pub fn live(
+    input: &Path,
+    probed: &Probed,
+    profile: &Profile,
+    means: Means<'_>,
+    frames: Range<u64>,
+) -> Invocation {
     let rate = profile.frame_rate;
     let position = frames.start as f64 / rate.as_f64();
     let preroll = if has_index(&probed.format) {
@@ -75,7 +83,9 @@ pub fn live(input: &Path, probed: &Probed, profile: &Profile, frames: Range<u64>
     };
     let samples = Samples::beside(&frames, rate);
     let end = frames.end as f64 / rate.as_f64();
-    let silent = probed.audio.as_ref().is_none_or(|audio| {
+    let sound = probed.sound(&profile.treatment.languages);
+    let silent = sound.is_none_or(|sound| {
+        let audio = sound.first;
         let over = audio
             .ends()
             .is_some_and(|over| over - probed.begin() <= position);
@@ -89,6 +99,8 @@ pub fn live(input: &Path, probed: &Probed, profile: &Profile, frames: Range<u64>
         probed,
         seek,
         silent,
+        means,
+        metered: false,
     };
     Invocation::ffmpeg()
         .with(["-copyts"])
@@ -104,6 +116,9 @@ struct Source<'a> {
     seek: Option<f64>,
     /// Whether silence is played instead of the file's sound.
     silent: bool,
+    means: Means<'a>,
+    /// Whether the sound that comes out is measured.
+    metered: bool,
 }
 
 impl Invocation {
@@ -117,29 +132,48 @@ impl Invocation {
     ) -> Self {
         let probed = source.probed;
         let mut line = self.open(source);
-        let (audio_map, audio_chain) = match &probed.audio {
-            Some(audio) if !source.silent => {
-                let map = if probed.sound_may_lag() {
-                    line = line.open(source);
-                    format!("1:{}", audio.index)
-                } else {
-                    format!("0:{}", audio.index)
-                };
-                let late = audio
-                    .begins()
-                    .is_some_and(|start| start - probed.begin() > samples.begin() + NOTICEABLE);
-                (map, sound::chain(zero, samples, late))
-            }
-            _ => {
-                line = line.with(sound::SILENCE);
-                ("1:a".to_owned(), sound::silent_chain(samples))
-            }
+        let sound = match source.silent {
+            true => None,
+            false => probed.sound(&profile.treatment.languages),
         };
+        let lags = sound.is_some_and(|sound| probed.may_lag(sound.first));
+        if lags {
+            line = line.open(source);
+        } else if sound.is_none() {
+            line = line.with(sound::SILENCE);
+        }
         if let Some(video) = &probed.video {
             let chain = picture::chain(video, profile, &take(video));
-            line = line.pictures(&format!("0:{}", video.index), &chain, profile);
+            // Behind the file, and what stands in for its sound or is read by itself.
+            let logo = source
+                .means
+                .logo
+                .filter(|_| profile.treatment.logo.is_some());
+            let number = 1 + usize::from(lags || sound.is_none());
+            if let Some(png) = logo {
+                line = line.png(png);
+            }
+            let input = format!("0:{}", video.index);
+            line = line.pictures(&input, &chain, profile, logo.map(|_| number));
         }
-        line.set("-map", audio_map).set("-af", audio_chain).with([
+        line = match &sound {
+            Some(sound) => {
+                let begins = sound.first.begins();
+                let late = begins
+                    .is_some_and(|start| start - probed.begin() > samples.begin() + NOTICEABLE);
+                let tail = sound::tail(samples, &source.means.gain);
+                let tail = match source.metered {
+                    true => sound::metered(tail),
+                    false => tail,
+                };
+                let head = Head::of(samples, zero, late);
+                line.sound(usize::from(lags), sound, head, tail, false)
+            }
+            None => line
+                .set("-map", "1:a")
+                .set("-af", sound::silent_chain(samples)),
+        };
+        line.with([
             "-max_muxing_queue_size",
             "100000",
             "-max_interleave_delta",
@@ -147,12 +181,19 @@ impl Invocation {
         ])
     }
 
-    /// Maps the pictures of stream `input`, brought to the highest rung by `chain`, to every rung.
-    pub(super) fn pictures(self, input: &str, chain: &Chain, profile: &Profile) -> Self {
-        if profile.lower.is_none() {
+    /// Maps the pictures of stream `input`, brought to the highest rung by `chain`, to every rung; where input number
+    /// `logo` is a logo, with that.
+    pub(super) fn pictures(
+        self,
+        input: &str,
+        chain: &Chain,
+        profile: &Profile,
+        logo: Option<usize>,
+    ) -> Self {
+        if profile.lower.is_none() && logo.is_none() {
             return self.set("-map", input).set("-vf", chain);
         }
-        let graph = picture::ladder(&format!("[{input}]"), chain, profile);
+        let graph = picture::ladder(&format!("[{input}]"), chain, profile, logo);
         let maps = (0..profile.rungs().count()).map(|n| format!("[r{n}]"));
         maps.fold(self.set("-filter_complex", graph), |line, map| {
             line.set("-map", map)
@@ -182,8 +223,8 @@ impl Probed {
 
     /// Whether sound may be missing for a while beside pictures: then it is read by itself. Otherwise
     /// FFmpeg would wait for it, and with it whoever reads the output.
-    fn sound_may_lag(&self) -> bool {
-        let (Some(video), Some(audio)) = (&self.video, &self.audio) else {
+    fn may_lag(&self, audio: &AudioStream) -> bool {
+        let Some(video) = &self.video else {
             return false;
         };
         let video_end = video

@@ -7,6 +7,7 @@ use std::time::Duration;
 use playout_domain::Details;
 use serde::Deserialize;
 
+use super::sound::best;
 use super::{AudioStream, Colour, Probed, Refusal, VideoStream};
 
 #[derive(Deserialize)]
@@ -94,6 +95,18 @@ struct Disposition {
     default: u8,
     #[serde(default)]
     attached_pic: u8,
+    #[serde(default)]
+    comment: u8,
+    #[serde(default)]
+    hearing_impaired: u8,
+    #[serde(default)]
+    visual_impaired: u8,
+}
+
+impl Disposition {
+    fn is_aside(&self) -> bool {
+        self.comment + self.hearing_impaired + self.visual_impaired > 0
+    }
 }
 
 #[derive(Deserialize)]
@@ -131,20 +144,22 @@ pub fn parse(json: &[u8], said: &str) -> Result<Probed, Refusal> {
         .streams
         .iter()
         .filter(|s| s.codec_type == "audio" && s.channels > 0 && !s.codec_name.is_empty());
-    let sound = sound.filter(|s| beside(s)).max_by_key(|s| s.rank());
+    let sounds: Vec<AudioStream> = sound.filter(|s| beside(s)).map(audio).collect();
+    let sound = best(sounds.iter()).cloned();
     Ok(Probed {
         format: format.format_name,
         start: format.start_time.as_deref().and_then(micros).unwrap_or(0),
         duration: format.duration.as_deref().and_then(seconds),
         size: format.size.and_then(|size| size.parse().ok()).unwrap_or(0),
-        details: details(&format.tags, sound),
+        details: details(&format.tags, sound.as_ref()),
         video: picture.map(video),
-        audio: sound.map(audio),
+        audio: sound,
+        sounds,
     })
 }
 
 /// What the file says about itself: MP4 and Matroska have different names for the same things.
-fn details(tags: &BTreeMap<String, String>, sound: Option<&Stream>) -> Details {
+fn details(tags: &BTreeMap<String, String>, sound: Option<&AudioStream>) -> Details {
     let tag = |names: &[&str]| {
         names.iter().find_map(|name| {
             let mut tags = tags.iter();
@@ -153,15 +168,14 @@ fn details(tags: &BTreeMap<String, String>, sound: Option<&Stream>) -> Details {
         })
     };
     let number = |names: &[&str]| tag(names).and_then(|text| text.trim().parse().ok());
-    let spoken = sound.and_then(|sound| sound.tags.language.clone());
+    let spoken = sound.and_then(|sound| sound.language.clone());
     let listed = |text: String| text.split([',', ';']).map(str::to_owned).collect();
     Details {
         title: tag(&["title"]),
         description: tag(&["description", "synopsis", "summary", "comment"]),
         tags: tag(&["keywords"]).map(listed).unwrap_or_default(),
         genre: tag(&["genre"]),
-        // Undetermined.
-        language: spoken.filter(|language| language != "und"),
+        language: spoken,
         rating: tag(&["law_rating"]),
         series: tag(&["show"]),
         season: number(&["season_number"]),
@@ -277,6 +291,14 @@ fn audio(stream: &Stream) -> AudioStream {
         time_base: time_base(stream),
         start: stream.start_pts,
         duration: duration(stream),
+        // Undetermined is none.
+        language: stream
+            .tags
+            .language
+            .clone()
+            .filter(|language| language != "und"),
+        default: stream.disposition.default > 0,
+        aside: stream.disposition.is_aside(),
     }
 }
 

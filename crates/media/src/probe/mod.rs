@@ -6,6 +6,7 @@ mod glance;
 mod json;
 mod judge;
 mod refusal;
+mod sound;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ pub use glance::{GLANCE, glance};
 pub use json::parse;
 pub use judge::{Judged, judge};
 pub use refusal::Refusal;
+pub use sound::Sound;
 
 /// What is in a file. Of several streams of a kind, the one that is played.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,8 +40,11 @@ pub struct Probed {
     pub details: Details,
     /// The video that is played.
     pub video: Option<VideoStream>,
-    /// The audio that is played.
+    /// The audio that is played where no language is preferred.
     pub audio: Option<AudioStream>,
+    /// All the audio that belongs to the video, in the order of the file; empty where an earlier version looked.
+    #[serde(default)]
+    pub sounds: Vec<AudioStream>,
 }
 
 /// A video stream.
@@ -102,6 +107,15 @@ pub struct AudioStream {
     pub start: Option<i64>,
     /// How long it is; nothing when the file does not say.
     pub duration: Option<Duration>,
+    /// The language, as the file has it.
+    #[serde(default)]
+    pub language: Option<String>,
+    /// Whether the file wants it to be heard where nothing else is asked for.
+    #[serde(default)]
+    pub default: bool,
+    /// Whether it is beside the programme: made for the blind or the hard of hearing, or somebody talks about it.
+    #[serde(default)]
+    pub aside: bool,
 }
 
 impl VideoStream {

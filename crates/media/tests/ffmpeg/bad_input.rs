@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use playout_domain::units::FrameRate;
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Means};
 use playout_media::index::ITEM_START;
 use playout_media::probe::Refusal;
 
@@ -38,7 +38,13 @@ fn plays(path: &Path, expected: impl Iterator<Item = u32>) {
         "{units} units of sound, {wanted} are due"
     );
     let some = expected.len().min(5);
-    let live = bytes(&ffmpeg::live(path, &probed(path), &small(), 0..some as u64));
+    let live = bytes(&ffmpeg::live(
+        path,
+        &probed(path),
+        &small(),
+        Means::NONE,
+        0..some as u64,
+    ));
     assert_eq!(numbers(&live), expected[..some], "{} live", path.display());
 }
 
@@ -138,7 +144,7 @@ fn nothing_that_names_other_files_is_opened() {
         assert_eq!(refused(&path), Refusal::Playlist, "{name}");
         // Even a probe result from elsewhere does not make the encoders open it.
         for line in [
-            ffmpeg::prepare(&path, &probed(&video), &small()),
+            ffmpeg::prepare(&path, &probed(&video), &small(), Means::NONE),
             ffmpeg::thumbnail(&path, &probed(&video)),
         ] {
             let ran = run(&line);
@@ -155,8 +161,8 @@ fn every_line_that_reads_a_strangers_file_says_which() {
     for line in [
         ffmpeg::probe(&path),
         ffmpeg::thumbnail(&path, &probed),
-        ffmpeg::prepare(&path, &probed, &small()),
-        ffmpeg::live(&path, &probed, &small(), 0..5),
+        ffmpeg::prepare(&path, &probed, &small(), Means::NONE),
+        ffmpeg::live(&path, &probed, &small(), Means::NONE, 0..5),
     ] {
         assert_eq!(line.reads.as_deref(), Some(&*path), "{line:?}");
     }
@@ -187,7 +193,7 @@ fn any_name_is_only_a_name() {
             "{}",
             path.display()
         );
-        let live = ffmpeg::live(&path, &probed(&path), &small(), 0..5);
+        let live = ffmpeg::live(&path, &probed(&path), &small(), Means::NONE, 0..5);
         assert!(
             !bytes(&live).is_empty()
                 && !bytes(&ffmpeg::thumbnail(&path, &probed(&path))).is_empty()

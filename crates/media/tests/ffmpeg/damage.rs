@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use playout_domain::damage::{Damage, Damaged};
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Means};
 use playout_media::survey::{Survey, hints_at_damage};
 
 use crate::clips::{clip, decode};
@@ -43,7 +43,7 @@ fn busy(dir: &Path, name: &str, options: &[&str]) -> PathBuf {
 /// Whether preparing a file would have it surveyed, and what a survey finds.
 fn survey(path: &Path) -> (bool, Vec<Damage>) {
     let probed = probed(path);
-    let prepared = run(&ffmpeg::prepare(path, &probed, &small()));
+    let prepared = run(&ffmpeg::prepare(path, &probed, &small(), Means::NONE));
     assert!(prepared.ok, "{}", prepared.stderr);
     let mut survey = Survey::new(&probed);
     let ran = run(&ffmpeg::survey(path, &probed));

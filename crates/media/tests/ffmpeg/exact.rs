@@ -7,7 +7,7 @@ use playout_domain::media::Profile;
 use playout_domain::units::FrameRate;
 use playout_media::audio::UNIT;
 use playout_media::demux::Demuxer;
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Means};
 use playout_media::index::{GopIndex, ITEM_START};
 
 use crate::clips::{clip, numbered, numbers, samples};
@@ -25,7 +25,13 @@ fn agree(path: &Path, profile: &Profile, starts: &[u64]) -> Vec<u32> {
     let probed = probed(path);
     for &start in starts {
         let wanted = start..(start + 12).min(prepared.index.frames);
-        let stream = bytes(&ffmpeg::live(path, &probed, profile, wanted.clone()));
+        let stream = bytes(&ffmpeg::live(
+            path,
+            &probed,
+            profile,
+            Means::NONE,
+            wanted.clone(),
+        ));
         let pictures = &all[wanted.start as usize..wanted.end as usize];
         assert_eq!(
             numbers(&stream),
@@ -179,7 +185,13 @@ fn live_holds_the_last_picture_where_the_file_ends_too_early() {
     let dir = tempfile::tempdir().unwrap();
     let options = [&["-c:v", "libx264", "-preset", "ultrafast"][..], &AAC].concat();
     let path = clip(dir.path(), "a.mp4", "25", "2", &options);
-    let stream = bytes(&ffmpeg::live(&path, &probed(&path), &small(), 40..60));
+    let stream = bytes(&ffmpeg::live(
+        &path,
+        &probed(&path),
+        &small(),
+        Means::NONE,
+        40..60,
+    ));
     let expected: Vec<u32> = (40..50).chain([49; 10]).collect();
     assert_eq!(numbers(&stream), expected);
 }
@@ -201,7 +213,12 @@ fn sound_that_begins_late_or_ends_early_is_silent_there() {
         &late,
     );
     agree(&late, &small(), &[0, 10, 50]);
-    let encoded = bytes(&ffmpeg::prepare(&late, &probed(&late), &small()));
+    let encoded = bytes(&ffmpeg::prepare(
+        &late,
+        &probed(&late),
+        &small(),
+        Means::NONE,
+    ));
     assert_eq!(
         gops(&encoded, ITEM_START)[0].audio[0].pts,
         ITEM_START,
@@ -223,7 +240,12 @@ fn sound_that_begins_late_or_ends_early_is_silent_there() {
             &path,
         );
         agree(&path, &small(), &[0, 10, 100]);
-        let stream = bytes(&ffmpeg::prepare(&path, &probed(&path), &small()));
+        let stream = bytes(&ffmpeg::prepare(
+            &path,
+            &probed(&path),
+            &small(),
+            Means::NONE,
+        ));
         let mut demuxer = Demuxer::starting_at(ITEM_START);
         demuxer.push(&stream[..stream.len() / 3]).unwrap();
         let complete = std::iter::from_fn(|| demuxer.next_gop()).count();
@@ -264,7 +286,13 @@ fn sound_keeps_its_place() {
     let prepared = prepare(&path, &small());
     let begins = onset(&prepared.bytes);
     assert!((begins - 3.0).abs() < 0.025, "prepared: {begins}");
-    let stream = bytes(&ffmpeg::live(&path, &probed(&path), &small(), 60..100));
+    let stream = bytes(&ffmpeg::live(
+        &path,
+        &probed(&path),
+        &small(),
+        Means::NONE,
+        60..100,
+    ));
     let first = gops(&stream, GopIndex::time_of(60, FrameRate::F25)).remove(0);
     let raw = onset(&stream);
     // The stream's sound begins up to two access units before frame 60, at a unit of the item's grid.

@@ -5,7 +5,7 @@ use playout_domain::ladder::{LowerRungs, Rung};
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, Profile};
 use playout_domain::units::{Frame, FrameRate, Ticks90k, Timeline};
 use playout_domain::{BitsPerSecond, Resolution};
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Means};
 use playout_media::gop::Gop;
 use playout_media::index::{GopIndex, ITEM_START};
 use playout_media::prepare::hex;
@@ -38,6 +38,7 @@ fn ladder(rungs: usize, frame_rate: FrameRate) -> Profile {
         video_bitrate: BitsPerSecond(*video_bitrate),
         audio_bitrate: DEFAULT_AUDIO_BITRATE,
         lower: LowerRungs::new(&lower).unwrap(),
+        treatment: playout_domain::Treatment::PLAIN,
     }
 }
 
@@ -133,7 +134,13 @@ fn agrees(rungs_wanted: usize, rate: FrameRate, per_second: &str) {
     for start in [0, 17, count - 5] {
         let from = GopIndex::time_of(start, rate);
         let wanted = start..(start + 60).min(count);
-        let live = bytes(&ffmpeg::live(&path, &original, &profile, wanted.clone()));
+        let live = bytes(&ffmpeg::live(
+            &path,
+            &original,
+            &profile,
+            Means::NONE,
+            wanted.clone(),
+        ));
         let live = gops(&live, from);
         assert_eq!((live[0].pts, sets(&live)), (from, known.clone()));
         let live = same_pictures(&rungs(live, rate));

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use playout_domain::Resolution;
+use playout_domain::media::Profile;
+use playout_domain::treatment::{Fit, Treatment};
 use playout_domain::units::FrameRate;
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Means};
 
 use crate::clips::decode;
-use crate::run::{bytes, import, make, prepare, probed, profile, small};
+use crate::run::{bytes, import, make, prepare, probed, profile, put, small};
 
 /// A picture of the profile, 426×240, three bytes a pixel.
 struct Picture(Vec<u8>);
@@ -260,7 +262,12 @@ fn fields_become_frames_and_fast_channels_show_each() {
 
     let mut progressive = found.clone();
     progressive.video.as_mut().unwrap().interlaced = false;
-    let combed = pictures(&bytes(&ffmpeg::prepare(&path, &progressive, &small())));
+    let combed = pictures(&bytes(&ffmpeg::prepare(
+        &path,
+        &progressive,
+        &small(),
+        Means::NONE,
+    )));
     let whole = pictures(&prepare(&path, &small()).bytes);
     assert_eq!(whole.len(), 25);
     assert!(
@@ -278,4 +285,136 @@ fn fields_become_frames_and_fast_channels_show_each() {
         .filter(|pair| left(&pair[0]) != left(&pair[1]))
         .count();
     assert!(moves >= 18, "{moves} of 19 pictures show another field");
+}
+
+#[test]
+fn a_channel_that_crops_is_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let crops = Profile {
+        treatment: Treatment {
+            fit: Fit::Crop,
+            ..Treatment::PLAIN
+        },
+        ..small()
+    };
+    // White, with a stripe of red along each edge that is cut off, and of blue along each that stays; rows or columns
+    // of the stripes, and whether the sides are cut.
+    let shapes = [
+        ("four_to_three.mkv", (320, 240), "1", 27, false),
+        ("wide.mkv", (640, 200), "1", 138, true),
+        ("portrait.mkv", (180, 320), "1", 106, false),
+        ("anamorphic.mkv", (360, 288), "16/15", 33, false),
+        ("odd.mkv", (321, 241), "1", 27, false),
+    ];
+    for (name, (width, height), aspect, cut, sides) in shapes {
+        let stripes = |colour: &str, thick: u32, sides: bool| match sides {
+            true => format!(
+                "drawbox=0:0:{thick}:ih:{colour}:fill,drawbox=iw-{thick}:0:{thick}:ih:{colour}:fill"
+            ),
+            false => format!(
+                "drawbox=0:0:iw:{thick}:{colour}:fill,drawbox=0:ih-{thick}:iw:{thick}:{colour}:fill"
+            ),
+        };
+        let source = format!(
+            "color=white:s={width}x{height},format=gbrp,{},{},setsar={aspect}",
+            stripes("blue", 12, !sides),
+            stripes("red", cut, sides)
+        );
+        let path = shot(dir.path(), name, &source, &LOSSLESS);
+        let found = probed(&path);
+        let prepared = put(
+            &bytes(&ffmpeg::prepare(&path, &found, &crops, Means::NONE)),
+            &crops,
+        );
+        let picture = pictures(&prepared.bytes).swap_remove(0);
+        picture.assert_near((WIDTH / 2, HEIGHT / 2), WHITE, name);
+        let (middle, edge) = match sides {
+            true => ((WIDTH / 2, 3), (8, HEIGHT / 2)),
+            false => ((3, HEIGHT / 2), (WIDTH / 2, 8)),
+        };
+        picture.assert_near(middle, [0, 0, 255], name);
+        picture.assert_near(edge, WHITE, &format!("{name}: no more is left"));
+        let live = ffmpeg::live(&path, &found, &crops, Means::NONE, 0..4);
+        let live = pictures(&bytes(&live)).swap_remove(0);
+        live.assert_near(middle, [0, 0, 255], "live");
+        live.assert_near(edge, WHITE, "live");
+    }
+    // No shape is too odd.
+    for (name, size) in [("line.mkv", "2x1080"), ("bar.mkv", "1920x2")] {
+        let path = shot(
+            dir.path(),
+            name,
+            &format!("color=white:s={size}"),
+            &LOSSLESS,
+        );
+        let line = ffmpeg::prepare(&path, &probed(&path), &crops, Means::NONE);
+        let picture = pictures(&put(&bytes(&line), &crops).bytes).swap_remove(0);
+        picture.assert_near((3, 3), WHITE, name);
+    }
+}
+
+/// What FFprobe tells of the colours of a stream, and a stream of 16 steps of grey from black to white in it.
+fn steps(stream: &[u8]) -> Vec<i32> {
+    let picture = pictures(stream).swap_remove(0);
+    let middle = |step: usize| (WIDTH * (2 * step + 1) / 32, HEIGHT / 2);
+    (0..16)
+        .map(|step| picture.at(middle(step).0, middle(step).1)[1])
+        .collect()
+}
+
+#[test]
+fn high_dynamic_range_keeps_its_steps_and_is_told_as_what_it_became() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = "color=black:s=320x180,format=gbrp,geq=r='floor(X/20)*17':g='floor(X/20)*17':b='floor(X/20)*17'";
+    let plain = shot(
+        dir.path(),
+        "plain.mkv",
+        source,
+        &["-c:v", "ffv1", "-pix_fmt", "gbrp"],
+    );
+    let wanted = steps(&prepare(&plain, &small()).bytes);
+    for transfer in ["smpte2084", "arib-std-b67"] {
+        let filter = format!(
+            "zscale=tin=709:min=gbr:pin=709:rin=full:t={transfer}:m=2020_ncl:p=2020:r=limited:npl=203,format=yuv420p10le"
+        );
+        let params = format!(
+            "log-level=error:crf=5:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc"
+        );
+        let options = [
+            "-vf",
+            &filter,
+            "-c:v",
+            "libx265",
+            "-preset",
+            "ultrafast",
+            "-x265-params",
+            &params,
+        ];
+        let path = shot(dir.path(), &format!("{transfer}.mp4"), source, &options);
+        let prepared = prepare(&path, &small()).bytes;
+        let came = steps(&prepared);
+        assert!(came.is_sorted(), "{transfer}: {came:?}");
+        assert!(came[0] <= 8 && came[15] >= 225, "{transfer}: {came:?}");
+        // Mobius bends only what is bright.
+        for step in 1..12 {
+            let off = (came[step] - wanted[step]).abs();
+            assert!(
+                off <= 20,
+                "{transfer}, step {step}: {came:?} instead of {wanted:?}"
+            );
+        }
+        let file = dir.path().join("prepared.ts");
+        std::fs::write(&file, &prepared).unwrap();
+        let told = std::process::Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", "v", "-show_entries"])
+            .arg("stream=pix_fmt,color_range,color_space,color_transfer,color_primaries")
+            .args(["-of", "csv=p=0"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&told.stdout).lines().next(),
+            Some("yuv420p,tv,bt709,bt709,bt709")
+        );
+    }
 }

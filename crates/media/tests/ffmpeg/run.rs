@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, Profile};
 use playout_domain::units::{FrameRate, Ticks90k};
-use playout_domain::{LowerRungs, Resolution};
+use playout_domain::{LowerRungs, Resolution, Treatment};
 use playout_media::demux::Demuxer;
-use playout_media::ffmpeg::{self, Invocation, Tool};
+use playout_media::ffmpeg::{self, Invocation, Means, Tool};
 use playout_media::gop::Gop;
 use playout_media::index::GopIndex;
 use playout_media::prepare::Preparer;
@@ -69,6 +69,7 @@ pub(crate) fn profile(resolution: Resolution, frame_rate: FrameRate) -> Profile 
         video_bitrate,
         audio_bitrate: DEFAULT_AUDIO_BITRATE,
         lower: LowerRungs::NONE,
+        treatment: Treatment::PLAIN,
     }
 }
 
@@ -116,7 +117,7 @@ pub(crate) fn put(encoded: &[u8], profile: &Profile) -> Prepared {
 
 pub(crate) fn prepare(path: &Path, profile: &Profile) -> Prepared {
     put(
-        &bytes(&ffmpeg::prepare(path, &probed(path), profile)),
+        &bytes(&ffmpeg::prepare(path, &probed(path), profile, Means::NONE)),
         profile,
     )
 }

@@ -4,7 +4,7 @@
 use playout_domain::Resolution;
 use playout_domain::units::{FrameRate, Ticks90k};
 use playout_media::audio::{AudioUnit, UNIT};
-use playout_media::ffmpeg::{self, Progress};
+use playout_media::ffmpeg::{self, Means, Progress};
 use playout_media::gop::Gop;
 use playout_media::index::{GopIndex, ITEM_START};
 use playout_media::prepare::hex;
@@ -78,7 +78,12 @@ fn progress_is_told_while_preparing() {
         "3",
         &["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"],
     );
-    let ran = run(&ffmpeg::prepare(&path, &probed(&path), &small()));
+    let ran = run(&ffmpeg::prepare(
+        &path,
+        &probed(&path),
+        &small(),
+        Means::NONE,
+    ));
     let mut progress = Progress::default();
     let last = ran
         .stderr
@@ -115,7 +120,10 @@ fn everything_of_one_profile_has_the_same_parameter_sets() {
         profile(Resolution::P240, FrameRate::F59_94),
         profile(Resolution::P1080, FrameRate::F50),
     ] {
-        let prepared = put(&bytes(&ffmpeg::prepare(&path, &probed, &profile)), &profile);
+        let prepared = put(
+            &bytes(&ffmpeg::prepare(&path, &probed, &profile, Means::NONE)),
+            &profile,
+        );
         let [sets] = &prepared.index.parameter_sets[..] else {
             panic!("one rung")
         };
@@ -131,7 +139,7 @@ fn everything_of_one_profile_has_the_same_parameter_sets() {
             profile.key()
         );
         let live = gops(
-            &bytes(&ffmpeg::live(&path, &probed, &profile, 2..12)),
+            &bytes(&ffmpeg::live(&path, &probed, &profile, Means::NONE, 2..12)),
             ITEM_START,
         );
         assert_eq!(

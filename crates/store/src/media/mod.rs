@@ -84,7 +84,8 @@ impl Store {
                     let written = session
                         .execute(
                             "UPDATE media SET path = $2, duration_us = $3, size = $4, probe = $5, status = $6,
-                                    reason = $7, updated_at = $8, damage = $9, sha256 = $10, missing_since = $11
+                                    reason = $7, updated_at = $8, damage = $9, sha256 = $10, missing_since = $11,
+                                    loudness = $12
                              WHERE id = $1",
                             &[
                                 &item.id.uuid(),
@@ -98,6 +99,7 @@ impl Store {
                                 &columns::json(&item.damage)?,
                                 &digest(&item),
                                 &item.missing_since.map(whole_micros),
+                                &columns::json(&item.loudness)?,
                             ],
                         )
                         .await?;

@@ -48,8 +48,8 @@ pub(super) async fn insert(
     let inserted = tx
         .execute(
             "INSERT INTO media (id, client_id, path, title, duration_us, size, probe, status, reason, created_at, updated_at,
-                                damage, sha256, missing_since, tags, edited, version, words)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '[]', '{}', $15, '')
+                                damage, sha256, missing_since, tags, edited, version, words, loudness)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, '[]', '{}', $15, '', $16)
              ON CONFLICT (id) DO NOTHING",
             &[
                 &new.id.uuid(),
@@ -67,6 +67,7 @@ pub(super) async fn insert(
                 &digest(new),
                 &new.missing_since.map(whole_micros),
                 &bigint(new.version),
+                &columns::json(&new.loudness)?,
             ],
         )
         .await?;
@@ -248,6 +249,7 @@ pub(super) fn item(row: &Row) -> Result<MediaItem, StoreError> {
         status: parsed(row, "status")?,
         reason: row.try_get("reason")?,
         damage: columns::from_json(row, "damage")?,
+        loudness: columns::from_json(row, "loudness")?,
         created_at: row.try_get("created_at")?,
         updated_at: row.try_get("updated_at")?,
     })

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use playout_domain::damage::Damage;
 use playout_domain::destination::{Encode, PlaybackUrl, ServerUrl, StreamKeySetting};
 use playout_domain::lifecycle::LifeState;
+use playout_domain::loudness::Measured;
 use playout_domain::media::ProbeSummary;
 use playout_domain::{
     Channel, ChannelConfig, ChannelId, ClientId, DestinationConfig, DestinationId, Details,
@@ -190,6 +191,8 @@ pub(crate) struct MediaRecord {
     #[serde(default)]
     damage: Vec<Damage>,
     #[serde(default)]
+    loudness: Vec<Measured>,
+    #[serde(default)]
     details: Details,
     #[serde(default)]
     edited: Vec<String>,
@@ -220,6 +223,7 @@ impl MediaRecord {
             status: item.status.name().to_owned(),
             reason: item.reason.clone(),
             damage: item.damage.clone(),
+            loudness: item.loudness.clone(),
             details: item.details.clone(),
             edited: item.edited.clone(),
             version: item.version,
@@ -244,6 +248,7 @@ impl MediaRecord {
             status,
             reason: self.reason,
             damage: self.damage,
+            loudness: self.loudness,
             details: self.details,
             edited: self.edited,
             version: self.version,

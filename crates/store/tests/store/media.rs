@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::limits::PlanLimits;
+use playout_domain::loudness::{Found, Heard, Measured, Target};
 use playout_domain::media::MediaStatus;
 use playout_domain::{
     BitsPerSecond, Damage, Damaged, FrameRate, LowerRungs, MediaId, MediaItem, Profile,
@@ -15,6 +16,12 @@ use playout_store::{Inserted, Principal, Rendition, StoreError, testing};
 use uuid::Uuid;
 
 use crate::given::media;
+
+const HEARD: Heard = Heard {
+    integrated: Some(-23.1),
+    range: 6.0,
+    true_peak: None,
+};
 
 #[tokio::test]
 async fn names_of_any_bytes_are_kept_and_a_file_is_one_item_of_its_client() {
@@ -94,6 +101,14 @@ async fn an_update_is_kept_and_nul_in_what_strangers_wrote_is_no_obstacle() {
         to: Ticks90k::new(1 << 40),
         what: Damaged::Sound,
     }];
+    item.loudness = vec![Measured {
+        streams: vec![1, 2],
+        heard: HEARD,
+        found: vec![Found {
+            target: Target::EBU,
+            gain: 3.25,
+        }],
+    }];
     item.probe.as_mut().unwrap().format = "mov\0".to_owned();
     store.update_media(&item).await.unwrap();
     let read = store.media(item.id).await.unwrap().unwrap();
@@ -103,6 +118,7 @@ async fn an_update_is_kept_and_nul_in_what_strangers_wrote_is_no_obstacle() {
     );
     assert_eq!(read.reason.as_deref(), Some("invalid data \u{fffd} at 7"));
     assert_eq!(read.damage, item.damage);
+    assert_eq!(read.loudness, item.loudness);
     item.id = MediaId::from(Uuid::now_v7());
     assert_eq!(store.update_media(&item).await, Err(StoreError::NotFound));
 }
@@ -161,6 +177,10 @@ async fn renditions_are_one_for_each_profile_and_go_with_their_item() {
             bitrate: BitsPerSecond(400_000),
         }])
         .unwrap(),
+        treatment: playout_domain::Treatment {
+            loudness: playout_domain::Loudness::default(),
+            ..playout_domain::Treatment::PLAIN
+        },
     };
     let mut rendition = Rendition {
         id: RenditionId::from(Uuid::now_v7()),
@@ -169,6 +189,7 @@ async fn renditions_are_one_for_each_profile_and_go_with_their_item() {
         frames: 100,
         bytes: 5,
         created_at: Timestamp::from_second(1_795_500_000).unwrap(),
+        heard: Some(HEARD),
     };
     store.save_rendition(&rendition).await.unwrap();
     rendition.id = RenditionId::from(Uuid::now_v7());

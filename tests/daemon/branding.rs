@@ -1,0 +1,200 @@
+//! A channel's logo: what is taken, and what of it is seen in the published pictures, also when it changes on air.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::json;
+
+use super::clips::numbered;
+use super::daemon::{BOUND, Daemon, folder};
+use super::viewer::{Viewer, decode};
+
+/// A picture of one colour, `size` pixels each way.
+fn png(dir: &Path, colour: &str, size: u32) -> Vec<u8> {
+    let path = dir.join(format!("{colour}.png"));
+    let source = format!("color={colour}:s={size}x{size},format=rgba");
+    let made = Command::new("ffmpeg")
+        .args([
+            "-nostdin",
+            "-loglevel",
+            "error",
+            "-y",
+            "-f",
+            "lavfi",
+            "-i",
+            &source,
+        ])
+        .args(["-frames:v", "1"])
+        .arg(&path)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    std::fs::read(path).unwrap()
+}
+
+/// Of each frame of 240p, whether a place in it is of one colour: red, green, blue, or none of them.
+fn colours(stream: &[u8], (x, y): (u32, u32)) -> String {
+    let filter = format!(
+        "crop=16:16:{x}:{y}:exact=1,scale=1:1:flags=area:in_color_matrix=bt709:in_range=tv,format=rgb24"
+    );
+    let options = [
+        "-an",
+        "-fps_mode",
+        "passthrough",
+        "-vf",
+        &filter,
+        "-f",
+        "rawvideo",
+        "-",
+    ];
+    let named = |pixel: &[u8]| match pixel {
+        [200..=255, 0..60, 0..60] => 'r',
+        [0..60, 200..=255, 0..60] => 'g',
+        [0..60, 0..60, 200..=255] => 'b',
+        _ => '-',
+    };
+    decode(stream, &options)
+        .chunks_exact(3)
+        .map(named)
+        .collect()
+}
+
+/// Within a logo that is 12 % wide and 4 % from the edges.
+const TOP_RIGHT: (u32, u32) = (376, 28);
+const BOTTOM_LEFT: (u32, u32) = (34, 196);
+
+#[test]
+fn a_logo_is_seen_on_air_and_changes_there_without_a_seam() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    // Black and white all over.
+    let media = daemon.import(&numbered("logo", 0, 250));
+    let channel = daemon.channel(&[&media]);
+    let at = format!("/channels/{channel}/logo");
+    let put = |bytes: &[u8]| daemon.ask("PUT", &at, &[("Content-Type", "image/png")], bytes);
+    assert_eq!(daemon.ask("GET", &at, &[], b"").status, 404);
+
+    let red = png(data.path(), "red", 90);
+    let answer = put(&red);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let logo = answer.json()["logo"].clone();
+    assert_eq!(
+        (
+            &logo["position"],
+            &logo["margin"],
+            &logo["width"],
+            &logo["opacity"]
+        ),
+        (&json!("top-right"), &json!(4.0), &json!(12.0), &json!(1.0))
+    );
+    let got = daemon.ask("GET", &at, &[], b"");
+    assert_eq!(
+        (got.body == red, got.headers["content-type"].as_str()),
+        (true, "image/png")
+    );
+
+    // It is seen while the item is transcoded, and when it is prepared.
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(8.0);
+    let ready = |viewer: &mut Viewer<'_>, profile: &str| {
+        viewer.follow("the item is prepared with its logo", BOUND, |_| {
+            let item = daemon.get(&format!("/media/{media}"));
+            let renditions = item["renditions"].as_array().unwrap().iter();
+            let mut with = renditions.filter(|r| r["profile"].as_str().unwrap().contains(profile));
+            with.any(|r| r["status"] == "ready")
+        });
+    };
+    ready(&mut viewer, ".tr.");
+    let enough = viewer.seconds + 14.0;
+    viewer.watch(enough);
+
+    // Its place is changed on air, then its picture, then it goes.
+    let change = json!({ "logo": { "position": "bottom-left" } });
+    daemon.api("PATCH", &format!("/channels/{channel}"), &change);
+    viewer.follow("the logo is elsewhere", BOUND, |viewer| {
+        colours(&viewer.bytes, BOTTOM_LEFT).ends_with('r')
+    });
+    let green = png(data.path(), "lime", 60);
+    assert_eq!(put(&green).json()["logo"]["position"], "bottom-left");
+    viewer.follow("another logo", BOUND, |viewer| {
+        colours(&viewer.bytes, BOTTOM_LEFT).ends_with('g')
+    });
+    assert_eq!(daemon.ask("DELETE", &at, &[], b"").status, 204);
+    viewer.follow("no logo", BOUND, |viewer| {
+        colours(&viewer.bytes, BOTTOM_LEFT).ends_with('-')
+    });
+    assert_eq!(daemon.ask("DELETE", &at, &[], b"").status, 404);
+    daemon.operate(&channel, "stop");
+
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0, "no seam is seen");
+    let (first, second) = (
+        colours(&viewer.bytes, TOP_RIGHT),
+        colours(&viewer.bytes, BOTTOM_LEFT),
+    );
+    // Each is there on every frame from where it comes to where it goes.
+    let once = |seen: &str| {
+        let mut seen: Vec<char> = seen.chars().collect();
+        seen.dedup();
+        seen.into_iter().collect::<String>()
+    };
+    assert_eq!(once(&first), "r-", "{first}");
+    assert_eq!(once(&second), "-rg-", "{second}");
+}
+
+#[test]
+fn what_is_no_logo_is_refused_with_its_reason() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let channel = daemon.post("/channels", &json!({ "name": "Plain" }));
+    let channel = channel["id"].as_str().unwrap();
+    let at = format!("/channels/{channel}/logo");
+    let put = |kind: &str, bytes: &[u8]| {
+        let answer = daemon.ask("PUT", &at, &[("Content-Type", kind)], bytes);
+        (answer.status, answer.text())
+    };
+    let red = png(data.path(), "red", 32);
+    let refused = |bytes: &[u8], why: &str| {
+        let (status, text) = put("image/png", bytes);
+        assert!(status == 422 && text.contains(why), "{status} {text}");
+    };
+    assert_eq!(put("image/jpeg", &red).0, 415);
+    refused(b"", "The file is no PNG.");
+    refused(b"\xff\xd8\xff\xe0 a photograph", "The file is no PNG.");
+    refused(&red[..red.len() - 5], "The PNG is cut short.");
+    let mut flipped = red.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    refused(&flipped, "checksum");
+    refused(&png(data.path(), "blue", 4100), "4100×4100 pixels");
+    assert_eq!(put("image/png", &vec![0; 3 << 20]).0, 413);
+
+    // A place without a picture, and a picture that nobody has sent.
+    let patch = |change: &serde_json::Value| {
+        let headers = [("Content-Type", "application/json")];
+        let body = change.to_string();
+        let path = format!("/channels/{channel}");
+        let answer = daemon.ask("PATCH", &path, &headers, body.as_bytes());
+        (answer.status, answer.text())
+    };
+    let (status, text) = patch(&json!({ "logo": { "position": "top-left" } }));
+    assert!(status == 422 && text.contains("/logo/sha256"), "{text}");
+    let unknown = json!({ "logo": { "sha256": "ab".repeat(32) } });
+    let (status, text) = patch(&unknown);
+    assert!(
+        status == 422 && text.contains("there is no such picture"),
+        "{text}"
+    );
+    assert_eq!(put("image/png", &red).0, 200);
+    let (status, text) = patch(&json!({ "logo": { "margin": 30, "width": 0, "opacity": 2 } }));
+    let all = ["/logo/margin", "/logo/width", "/logo/opacity"];
+    assert!(
+        status == 422 && all.iter().all(|at| text.contains(at)),
+        "{text}"
+    );
+    assert_eq!(
+        daemon.get(&format!("/channels/{channel}"))["logo"]["width"],
+        12.0
+    );
+}
