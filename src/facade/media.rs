@@ -199,7 +199,7 @@ pub(super) async fn storage(call: Call) -> Result<Response, Problem> {
 }
 
 /// A strong tag of bytes that have no version.
-fn tag(bytes: &Bytes) -> String {
+pub(super) fn tag(bytes: &Bytes) -> String {
     let digest = Sha256::digest(bytes);
     let hex: String = digest
         .iter()

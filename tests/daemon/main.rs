@@ -37,4 +37,5 @@ mod rtmp;
 mod schedule;
 mod stores;
 mod storm;
+mod subtitles;
 mod uploads;

@@ -123,7 +123,7 @@ impl Arrival {
 pub struct StorageUse {
     /// Items in the library.
     pub items: u64,
-    /// Bytes of their files.
+    /// Bytes of their files and subtitles.
     pub used: u64,
     /// Bytes that files on their way will have.
     pub arriving: u64,
@@ -291,7 +291,9 @@ impl Store {
                         .query_opt(
                             "SELECT limits,
                                     (SELECT count(*) FROM media WHERE client_id = $1) AS items,
-                                    (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1) AS used,
+                                    (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1)
+                                    + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM subtitles s
+                                       JOIN media m ON m.id = s.media_id WHERE m.client_id = $1) AS used,
                                     (SELECT coalesce(sum(length), 0)::bigint FROM arrivals
                                      WHERE client_id = $1 AND state = 'arriving') AS arriving
                              FROM clients c JOIN plans p ON p.id = c.plan_id WHERE c.id = $1",

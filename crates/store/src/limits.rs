@@ -46,6 +46,8 @@ impl LockedClient {
                 "SELECT (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
                         (SELECT count(*) FROM channels WHERE client_id = $1 AND desired = 'LIVE') AS live,
                         (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1)
+                            + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM subtitles s
+                               JOIN media m ON m.id = s.media_id WHERE m.client_id = $1)
                             + (SELECT coalesce(sum(length), 0)::bigint FROM arrivals
                                WHERE client_id = $1 AND state = 'arriving') AS storage_bytes",
                 &[&self.id.uuid()],

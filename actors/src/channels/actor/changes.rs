@@ -107,6 +107,10 @@ impl Room {
             self.playout = None;
             handle.set_on_air(None);
             self.start_playout(self.life.state().generation);
+        } else if config.subtitles != old.config.subtitles && self.playout.is_some() {
+            // What is published stays, and is gone on with.
+            self.playout = None;
+            self.start_playout(self.life.state().generation);
         } else if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }

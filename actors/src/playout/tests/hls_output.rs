@@ -26,7 +26,7 @@ fn publish(output: &HlsOutput, numbers: std::ops::RangeInclusive<u64>) {
         discontinuity_sequence: 0,
         segments: window.map(|segment| segment.info.clone()).collect(),
     };
-    output.publish(&variants(), &playlist(state), &segments);
+    output.publish(&variants(), &[], &playlist(state), &segments);
 }
 
 fn has(output: &HlsOutput, sequence: u64) -> bool {

@@ -51,6 +51,7 @@ fn segment(sequence: u64) -> Segment {
     Segment {
         info,
         streams: vec![bytes],
+        subtitles: Vec::new(),
     }
 }
 
@@ -71,6 +72,7 @@ fn record(first: u64, past: u64, last: u64) -> Record {
             segments: (first + past..=last).map(info).collect(),
         },
         past: (first..first + past).map(info).collect(),
+        airing: None,
     }
 }
 

@@ -42,7 +42,7 @@ fn numbers(segments: &[Segment]) -> Vec<u64> {
 #[test]
 fn what_was_written_is_read() {
     let (_folder, spool, record) = written();
-    let (read, segments) = spool.load().unwrap().unwrap();
+    let (read, segments) = spool.load(&[]).unwrap().unwrap();
     assert_eq!(read, record);
     assert_eq!(numbers(&segments), [10, 11, 12, 13, 14, 15]);
 }
@@ -51,7 +51,7 @@ fn what_was_written_is_read() {
 fn a_new_folder_holds_nothing_and_a_damaged_record_is_told_apart_from_none() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path().join("spool")).unwrap();
-    assert!(spool.load().unwrap().is_none());
+    assert!(spool.load(&[]).unwrap().is_none());
     let mut other = record(10, 0, 12);
     other.version += 1;
     for damaged in [
@@ -60,7 +60,7 @@ fn a_new_folder_holds_nothing_and_a_damaged_record_is_told_apart_from_none() {
         serde_json::to_string(&other).unwrap(),
     ] {
         std::fs::write(file(&folder, "record.json"), &damaged).unwrap();
-        assert!(spool.load().is_err(), "{damaged}");
+        assert!(spool.load(&[]).is_err(), "{damaged}");
     }
 }
 
@@ -76,7 +76,7 @@ fn a_segment_that_is_missing_or_cut_short_takes_all_before_it_along() {
                 true => std::fs::write(path, b"segm").unwrap(),
                 false => std::fs::remove_file(path).unwrap(),
             }
-            let (read, segments) = spool.load().unwrap().unwrap();
+            let (read, segments) = spool.load(&[]).unwrap().unwrap();
             assert_eq!(numbers(&segments), (left..=15).collect::<Vec<_>>());
             let listed: Vec<u64> = read.playlist.segments.iter().map(|s| s.sequence).collect();
             assert_eq!(listed, (window..=15).collect::<Vec<_>>());
@@ -108,5 +108,5 @@ fn a_disk_that_refuses_leaves_the_record_before() {
     // A folder in the way: the segment cannot be written.
     std::fs::create_dir(file(&folder, "240p-16.ts.part")).unwrap();
     assert!(spool.commit(&record(11, 2, 16), &[segment(16)]).is_err());
-    assert_eq!(spool.load().unwrap().unwrap().0, before);
+    assert_eq!(spool.load(&[]).unwrap().unwrap().0, before);
 }

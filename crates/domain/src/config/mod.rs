@@ -11,12 +11,14 @@ mod parse;
 mod patch;
 mod recovery;
 mod resources;
+mod subtitles;
 
 pub use edit::DestinationEdit;
 pub use parse::{MAX_DESTINATIONS, MAX_NAME_LENGTH, Policy};
 pub use patch::merge_patch;
 pub use recovery::RecoverySettings;
 pub use resources::ResourceSettings;
+pub use subtitles::{MAX_SUBTITLES, SubtitleSetting};
 
 pub use crate::ladder::Rung;
 
@@ -60,6 +62,8 @@ pub struct ChannelConfig {
     pub recovery: RecoverySettings,
     /// What its processes may use.
     pub resources: ResourceSettings,
+    /// The languages that viewers can read along in, at most one of them by default.
+    pub subtitles: Vec<SubtitleSetting>,
 }
 
 /// How a channel earns.
@@ -199,6 +203,7 @@ impl ChannelConfig {
             features: FeatureFlags::default(),
             recovery: RecoverySettings::default(),
             resources: ResourceSettings::default(),
+            subtitles: Vec::new(),
         }
     }
 
@@ -232,6 +237,7 @@ impl ChannelConfig {
             "interactionEnabled": self.features.interaction,
             "recoverySettings": self.recovery,
             "resourceSettings": self.resources,
+            "subtitles": self.subtitles,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     ChannelConfig, FeatureFlags, InteractionFeature, InteractionSetting, MonetizationSettings,
-    RecoverySettings, ResourceSettings, Rung,
+    RecoverySettings, ResourceSettings, Rung, SubtitleSetting,
 };
 use crate::destination::{
     DestinationConfig, Encode, Platform, PlaybackUrl, ServerUrl, StreamKey, StreamKeySetting,
@@ -114,6 +114,7 @@ fn read(
     };
     config.recovery = RecoverySettings::read(fields);
     config.resources = ResourceSettings::read(fields);
+    config.subtitles = SubtitleSetting::read_all(fields);
     config
 }
 
