@@ -30,10 +30,7 @@ pub(super) struct Subtitles {
     timeline: Timeline,
     /// What the channel offers; nothing: nothing is remembered.
     languages: Vec<SubtitleSetting>,
-    /// What went out and is in no closed segment yet: an item, or what stood in for one.
-    aired: VecDeque<(Option<Airing>, Range<Frame>)>,
-    /// What went out last, and the frame that follows it.
-    last: Option<(Airing, Frame)>,
+    log: Log,
     /// What was read for the segment before, by item and digest: the next one has most of it, too.
     read: Vec<(MediaId, String, Arc<Track>)>,
 }
@@ -50,8 +47,7 @@ impl Subtitles {
             library,
             timeline,
             languages,
-            aired: VecDeque::new(),
-            last,
+            log: Log::behind(last),
             read: Vec::new(),
         }
     }
@@ -66,20 +62,7 @@ impl Subtitles {
         if self.languages.is_empty() {
             return;
         }
-        let airing = self.airing(fed).map(|airing| match self.last {
-            Some((last, end)) if end == fed.at && last.goes_on_as(&airing) => Airing {
-                since: last.since,
-                ..airing
-            },
-            _ => airing,
-        });
-        self.last = airing.map(|airing| (airing, fed.end()));
-        match self.aired.back_mut() {
-            Some((known, frames)) if *known == airing && frames.end == fed.at => {
-                frames.end = fed.end();
-            }
-            _ => self.aired.push_back((airing, fed.at..fed.end())),
-        }
+        self.log.aired(self.airing(fed), fed.at..fed.end());
     }
 
     /// How what is scheduled airs, should it begin just now; nothing where something stands in.
@@ -97,24 +80,14 @@ impl Subtitles {
         })
     }
 
-    /// How the item airs in the middle of which a segment ends at `end`.
+    /// How the item airs in the middle of which a segment, whose subtitles are written, ends at `end`.
     pub(super) fn going_on(&self, end: Frame) -> Option<Airing> {
-        let before = self
-            .aired
-            .iter()
-            .find(|(_, frames)| frames.start < end && frames.end > end);
-        match before {
-            Some((airing, _)) => *airing,
-            None => self
-                .last
-                .filter(|(_, at)| *at == end)
-                .map(|(airing, _)| airing),
-        }
+        self.log.going_on(end)
     }
 
     /// The subtitles of a closed segment, in every language of the channel.
     pub(super) async fn of(&mut self, info: &SegmentInfo) -> Vec<(Language, Bytes)> {
-        let aired = self.take(info);
+        let aired = self.log.take(info);
         let mut written = Vec::new();
         let mut read = Vec::new();
         let named = self.languages.iter().any(|setting| setting.default);
@@ -157,9 +130,61 @@ impl Subtitles {
         self.read = read;
         written
     }
+}
+
+/// What went out and is in no closed segment yet.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    /// An item, or what stood in for one.
+    aired: VecDeque<(Option<Airing>, Range<Frame>)>,
+    /// The item that went out last, and the frame that follows it.
+    last: Option<(Airing, Frame)>,
+}
+
+impl Log {
+    /// Goes on behind an item that went out up to a frame.
+    pub(super) fn behind(last: Option<(Airing, Frame)>) -> Self {
+        Self {
+            aired: VecDeque::new(),
+            last,
+        }
+    }
+
+    /// Notes what goes out. What goes on began where it began before.
+    pub(super) fn aired(&mut self, airing: Option<Airing>, frames: Range<Frame>) {
+        let airing = airing.map(|airing| match self.last {
+            Some((last, end)) if end == frames.start && last.goes_on_as(&airing) => Airing {
+                since: last.since,
+                ..airing
+            },
+            _ => airing,
+        });
+        self.last = airing.map(|airing| (airing, frames.end));
+        match self.aired.back_mut() {
+            Some((known, before)) if before.end == frames.start && is_one(known, &airing) => {
+                // Where its entry ends may be another by now.
+                *known = airing;
+                before.end = frames.end;
+            }
+            _ => self.aired.push_back((airing, frames)),
+        }
+    }
+
+    /// How the item airs in the middle of which a segment that was taken out ends at `end`.
+    pub(super) fn going_on(&self, end: Frame) -> Option<Airing> {
+        match self.aired.front() {
+            Some((airing, frames)) if frames.start == end => {
+                airing.filter(|airing| airing.since < end)
+            }
+            _ => self
+                .last
+                .filter(|(_, at)| *at == end)
+                .map(|(airing, _)| airing),
+        }
+    }
 
     /// Takes out what was aired up to the end of a segment, and answers what lies within it.
-    fn take(&mut self, info: &SegmentInfo) -> Vec<(Airing, Range<Frame>)> {
+    pub(super) fn take(&mut self, info: &SegmentInfo) -> Vec<(Airing, Range<Frame>)> {
         let end = info.end();
         let mut within = Vec::new();
         while let Some((airing, frames)) = self.aired.front_mut() {
@@ -177,5 +202,13 @@ impl Subtitles {
             self.aired.pop_front();
         }
         within
+    }
+}
+
+/// Whether `next` is the same item going on, or the same nothing.
+fn is_one(known: &Option<Airing>, next: &Option<Airing>) -> bool {
+    match (known, next) {
+        (Some(known), Some(next)) => known.goes_on_as(next),
+        (known, next) => known.is_none() && next.is_none(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use playout_media::hls::segment_name;
+use playout_media::hls::{Airing, segment_name};
 
 use super::super::spool::{Record, Spool};
 use super::*;
@@ -109,4 +109,51 @@ fn a_disk_that_refuses_leaves_the_record_before() {
     std::fs::create_dir(file(&folder, "240p-16.ts.part")).unwrap();
     assert!(spool.commit(&record(11, 2, 16), &[segment(16)]).is_err());
     assert_eq!(spool.load(&[]).unwrap().unwrap().0, before);
+}
+
+#[test]
+fn what_is_said_in_a_segment_comes_and_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path().join("spool")).unwrap();
+    let segments: Vec<Segment> = (10..=15).map(|n| spoken(n, "zh-Hant")).collect();
+    let airing = Airing {
+        media: "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11".parse().unwrap(),
+        start: Frame::new(7),
+        in_frame: 3,
+        end: Frame::new(900),
+        since: Frame::new(8),
+    };
+    let airing = Some(airing);
+    let written = Record {
+        airing,
+        ..record(10, 2, 15)
+    };
+    spool.commit(&written, &segments).unwrap();
+    std::fs::remove_file(file(&folder, "subtitles-zh-Hant-12.vtt")).unwrap();
+    let (read, segments) = spool.load(&languages(&["de", "zh-Hant"])).unwrap().unwrap();
+    assert_eq!(read, written);
+    // A text that is lost costs no picture.
+    assert_eq!(numbers(&segments), [10, 11, 12, 13, 14, 15]);
+    for segment in segments {
+        let n = segment.info.sequence;
+        let expected = if n == 12 {
+            Vec::new()
+        } else {
+            spoken(n, "zh-Hant").subtitles
+        };
+        assert_eq!(segment.subtitles, expected);
+    }
+    spool
+        .commit(&record(13, 1, 16), &[spoken(16, "zh-Hant")])
+        .unwrap();
+    let left = names(&folder.path().join("spool"));
+    let texts: Vec<_> = left.iter().filter(|name| name.ends_with(".vtt")).collect();
+    let expected = (13..=16).map(|n| format!("subtitles-zh-Hant-{n}.vtt"));
+    assert_eq!(
+        texts,
+        expected.collect::<Vec<_>>().iter().collect::<Vec<_>>()
+    );
+    // A channel without subtitles writes what it always wrote.
+    let json = std::fs::read_to_string(file(&folder, "record.json")).unwrap();
+    assert!(!json.contains("airing"), "{json}");
 }
