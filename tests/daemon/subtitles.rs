@@ -152,8 +152,9 @@ impl<'a> Reader<'a> {
         let mut of_an_item = 0;
         let mut first = 0;
         for (segment, (end, _)) in self.viewer.ends.iter().enumerate() {
-            for at in first..*end as usize {
-                let number = numbers[at].filter(|number| *number > 0);
+            let pictures = numbers.iter().enumerate();
+            for (at, number) in pictures.take(*end as usize).skip(first) {
+                let number = number.filter(|number| *number > 0);
                 of_an_item += usize::from(number.is_some());
                 // The middle of the picture.
                 let time = begin + at as i64 * PICTURE + PICTURE / 2;

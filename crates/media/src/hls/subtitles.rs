@@ -129,7 +129,7 @@ impl Stretch<'_> {
         if self.is_over && from >= segment {
             to = to.min(ticks(timeline, self.frames.end));
         }
-        (from < to).then(|| Placed {
+        (from < to).then_some(Placed {
             airing: *airing,
             n,
             from,
