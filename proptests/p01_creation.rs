@@ -172,8 +172,15 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
         prop::option::of(1_u64 << 26..=1 << 40),
         prop::option::of(1..=4_000_u32),
     ));
-    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery, resources, treatment())).prop_map(
-        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery, resources, treatment))| {
+    let tags =
+        prop::sample::subsequence(vec!["en", "pt-BR", "zh-Hant", "gsw"], 0..=4).prop_shuffle();
+    let subtitles = prop::option::of((
+        tags,
+        any::<bool>(),
+        prop::option::of(any::<prop::sample::Index>()),
+    ));
+    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery, resources, treatment(), subtitles)).prop_map(
+        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery, resources, treatment, subtitles))| {
             let mut written = Map::new();
             let mut read = Map::new();
             let mut set = |key: &str, given: Option<Value>, default: Value| {
@@ -224,6 +231,13 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
             set("audioLanguages", languages.map(Value::from), json!([]));
             set("fit", fit.map(Value::from), "letterbox".into());
             set("logo", logo, Value::Null);
+            let chosen = subtitles.map(|(tags, named, default)| {
+                let default = default.filter(|_| !tags.is_empty()).map(|n| n.index(tags.len()));
+                let name = |tag: &str| if named { format!("Called {tag}") } else { tag.to_owned() };
+                let tags = tags.iter().enumerate();
+                tags.map(|(n, tag)| json!({ "language": tag, "name": name(tag), "default": default == Some(n) })).collect()
+            });
+            set("subtitles", chosen, json!([]));
             let (enabled, currency) = money.clone().unwrap_or_default();
             let reads = json!({ "enabled": enabled.unwrap_or(false), "currency": currency.clone().unwrap_or("USD".into()) });
             read.insert("monetizationSettings".into(), reads);

@@ -26,11 +26,11 @@ use super::request::Request;
 use super::schedule::{self, Part};
 use super::{
     Facade, alert_routes, alerts, answer, channels, destinations, events, logo, media, readiness,
-    tokens, uploads, watched,
+    subtitles, tokens, uploads, watched,
 };
 
 /// A path of the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
     Channels,
     Channel(ChannelId),
@@ -62,6 +62,9 @@ pub enum Resource {
     MediaLibrary,
     Media(MediaId),
     Thumbnail(MediaId),
+    Subtitles(MediaId),
+    /// In a language, as it is written in the path.
+    Subtitle(MediaId, String),
     Uploads,
     Upload(ArrivalId),
     Imports,
@@ -138,6 +141,10 @@ impl Resource {
             ["media", "watched", id] => Self::WatchedFolder(self::id(id, "watched folder")?),
             ["media", "storage"] => Self::Storage,
             ["media", id] => Self::Media(self::id(id, "media item")?),
+            ["media", id, "subtitles"] => Self::Subtitles(self::id(id, "media item")?),
+            ["media", id, "subtitles", language] => {
+                Self::Subtitle(self::id(id, "media item")?, (*language).to_owned())
+            }
             ["media", id, "thumbnail"] => Self::Thumbnail(self::id(id, "media item")?),
             ["tokens"] => Self::Tokens,
             ["platforms"] => Self::Platforms,
@@ -170,6 +177,7 @@ impl Resource {
                 &[Method::GET, Method::PUT, Method::POST, Method::DELETE]
             }
             Self::Schedule(..) => &[Method::GET, Method::PUT],
+            Self::Subtitle(..) => &[Method::GET, Method::PUT, Method::DELETE],
             Self::Slot(..) => &[Method::GET, Method::PATCH, Method::DELETE],
             Self::Play(_) => &[Method::POST],
             Self::Logo(_) => &[Method::GET, Method::PUT, Method::DELETE],
@@ -187,6 +195,7 @@ impl Resource {
             | Self::Alert(_)
             | Self::AlertDeliveries
             | Self::Thumbnail(_)
+            | Self::Subtitles(_)
             | Self::Storage
             | Self::Imports
             | Self::Platforms
@@ -449,6 +458,12 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Media(id) if method == Method::PATCH => media::update(call, id).await,
         Resource::Media(id) => media::delete(call, id).await,
         Resource::Thumbnail(id) => media::thumbnail(call, id).await,
+        Resource::Subtitles(id) => subtitles::list(&call, id),
+        Resource::Subtitle(id, language) if reads => subtitles::get(call, id, &language).await,
+        Resource::Subtitle(id, language) if method == Method::PUT => {
+            subtitles::attach(call, id, &language).await
+        }
+        Resource::Subtitle(id, language) => subtitles::remove(call, id, &language).await,
         Resource::Uploads => uploads::create(call).await,
         Resource::Upload(id) if reads => uploads::look(call, id).await,
         Resource::Upload(id) if method == Method::PATCH => uploads::write(call, id).await,

@@ -28,6 +28,7 @@ pub mod request;
 mod schedule;
 pub mod shutdown;
 mod stream;
+mod subtitles;
 #[cfg(test)]
 mod tests;
 mod tokens;

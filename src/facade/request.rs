@@ -170,6 +170,25 @@ impl Request {
         }
     }
 
+    /// The body as it is, of one of the `accepted` media types; which one.
+    ///
+    /// # Errors
+    /// 415, 413, 408; 400 when the body breaks off.
+    pub(super) async fn file<'a>(
+        &mut self,
+        accepted: &[&'a str],
+        limits: BodyLimits,
+    ) -> Result<(&'a str, Bytes), Problem> {
+        self.check_type(accepted)?;
+        let given = self.header(header::CONTENT_TYPE).unwrap_or_default();
+        let given = given.split(';').next().unwrap_or_default().trim();
+        let known = accepted
+            .iter()
+            .find(|known| given.eq_ignore_ascii_case(known));
+        let known = known.copied().unwrap_or_default();
+        Ok((known, self.bytes(limits).await?))
+    }
+
     async fn bytes(&mut self, limits: BodyLimits) -> Result<Bytes, Problem> {
         let declared = self
             .header(header::CONTENT_LENGTH)

@@ -2,9 +2,12 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
 use super::clips::{clip, numbered};
 use super::daemon::{Daemon, folder};
 use super::ladder::{laddered, prepared};
+use super::subtitles::{attach, offers, srt};
 
 #[test]
 fn chromium_plays_the_watch_page_for_twenty_seconds() {
@@ -34,6 +37,33 @@ fn chromium_goes_from_rung_to_rung_with_its_network_and_never_waits() {
     // More than the lower rung needs, and less than the higher.
     let slow = ["--heights", "360,240", "--slow", "800000"];
     run(&[&["web/e2e/rungs.mjs", &url][..], &slow].concat());
+}
+
+#[test]
+fn chromium_shows_each_cue_beside_its_picture_in_the_language_that_is_chosen() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    // A whole number of cues, so that the loop goes on with one.
+    let media = daemon.import(&numbered("read", 1, 360));
+    let channel = daemon.channel(&[&media]);
+    let german = srt(1, 360, 60, 7).replace("\n1-", "\nDeutsch 1-");
+    let german = (1..6).fold(german, |text, n| {
+        let from = format!("\n{}-", 1 + 60 * n);
+        text.replace(&from, &format!("\nDeutsch {}", &from[1..]))
+    });
+    attach(&daemon, &media, "en", &srt(1, 360, 60, 7));
+    attach(&daemon, &media, "de", &german);
+    let languages = json!([
+        { "language": "de", "name": "Deutsch" }, { "language": "en", "name": "English", "default": true },
+    ]);
+    offers(&daemon, &channel, &languages);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let url = format!("http://{}/watch/{channel}", daemon.address());
+    let said = [
+        "--first", "1", "--every", "60", "--gap", "7", "--other", "Deutsch",
+    ];
+    run(&[&["web/e2e/subtitles.mjs", &url][..], &said].concat());
 }
 
 /// Runs a script that has to end well.

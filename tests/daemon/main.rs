@@ -38,4 +38,6 @@ mod rtmp;
 mod schedule;
 mod stores;
 mod storm;
+mod subtitle_files;
+mod subtitles;
 mod uploads;

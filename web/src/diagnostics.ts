@@ -1,6 +1,6 @@
 // `window.__playout`: what the page is doing, for a developer's console and for the browser test. Read only;
 // nothing on the page depends on it.
-import type Hls from "hls.js/light";
+import type Hls from "hls.js";
 import type { State } from "./state";
 
 export interface PlaybackError {

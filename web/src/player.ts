@@ -1,6 +1,6 @@
 // Plays one channel's HLS in one video element: by hls.js, or by the browser where it plays HLS itself.
 // `start` and `stop` may be called any number of times; a failed stream is tried again until `stop`.
-import Hls, { type ErrorData } from "hls.js/light";
+import Hls, { type ErrorData } from "hls.js";
 import workerPath from "hls.js/dist/hls.worker.js?url";
 import { record, type Diagnostics } from "./diagnostics";
 import type { Playback } from "./state";
@@ -14,12 +14,15 @@ export class Player {
   private failures = 0;
   private retry: ReturnType<typeof setTimeout> | undefined;
   private repairedAt = -Infinity;
+  /** The language that the viewer has chosen, null for none; undefined while the channel's own choice holds. */
+  private chosen: string | null | undefined;
 
   constructor(
     private readonly url: string,
     private readonly video: HTMLVideoElement,
     private readonly diagnostics: Diagnostics,
     private readonly tell: (playback: Playback) => void,
+    private readonly tellLanguages: (languages: readonly string[], shown: string | null) => void,
   ) {
     video.addEventListener("playing", () => {
       if (!this.running) return;
@@ -33,6 +36,10 @@ export class Player {
     video.addEventListener("error", () => {
       if (this.running && this.diagnostics.hls === null) this.fail(`native: ${video.error?.message ?? "unknown"}`);
     });
+    for (const kind of ["addtrack", "removetrack", "change"])
+      video.textTracks.addEventListener(kind, () => {
+        if (this.running && this.diagnostics.hls === null) this.offer(nativeNames(video), nativeShown(video));
+      });
     video.addEventListener("ended", () => {
       if (this.running) this.fail("ended");
     });
@@ -60,6 +67,14 @@ export class Player {
     });
   }
 
+  /** Shows the subtitles of that name; null shows none. */
+  read(language: string | null): void {
+    this.chosen = language;
+    const { hls } = this.diagnostics;
+    if (hls !== null) hls.subtitleTrack = hls.subtitleTracks.findIndex((track) => track.name === language);
+    else for (const track of subtitlesOf(this.video)) track.mode = track.label === language ? "showing" : "disabled";
+  }
+
   /** Seconds between what is shown and what is newest; null where it cannot be known. */
   latencySeconds(): number | null {
     const { hls } = this.diagnostics;
@@ -79,8 +94,18 @@ export class Player {
     this.diagnostics.hls = hls;
     hls.on(Hls.Events.ERROR, (_, data) => this.onError(hls, data));
     hls.on(Hls.Events.MANIFEST_PARSED, () => this.play());
+    const offer = () => this.offer(hls.subtitleTracks.map((track) => track.name), hls.subtitleTracks[hls.subtitleTrack]?.name ?? null);
+    hls.on(Hls.Events.SUBTITLE_TRACKS_UPDATED, offer);
+    hls.on(Hls.Events.SUBTITLE_TRACK_SWITCH, offer);
     hls.loadSource(this.url);
     hls.attachMedia(this.video);
+  }
+
+  /** What the stream offers, and shows; the viewer's choice outlives the player that it was made with. */
+  private offer(languages: readonly string[], shown: string | null): void {
+    const { chosen } = this;
+    if (chosen !== undefined && chosen !== shown && (chosen === null || languages.includes(chosen))) this.read(chosen);
+    else this.tellLanguages(languages, shown);
   }
 
   private onError(hls: Hls, data: ErrorData): void {
@@ -113,7 +138,20 @@ export class Player {
   private close(): void {
     this.diagnostics.hls?.destroy();
     this.diagnostics.hls = null;
+    this.tellLanguages([], null);
     this.video.removeAttribute("src");
     this.video.load();
   }
+}
+
+function subtitlesOf(video: HTMLVideoElement): TextTrack[] {
+  return [...video.textTracks].filter((track) => track.kind === "subtitles");
+}
+
+function nativeNames(video: HTMLVideoElement): string[] {
+  return subtitlesOf(video).map((track) => track.label);
+}
+
+function nativeShown(video: HTMLVideoElement): string | null {
+  return subtitlesOf(video).find((track) => track.mode === "showing")?.label ?? null;
 }

@@ -143,3 +143,12 @@ describe("what a viewer sees", () => {
     expect([null, 0, 2_612_345].map(bitrateText)).toEqual(["–", "–", "2.61 Mb/s"]);
   });
 });
+
+describe("the languages to read along in", () => {
+  it("are those of the stream that plays, and nothing else changes them", () => {
+    const two = after({ type: "languages", languages: ["English", "Deutsch"], language: "English" });
+    expect(two).toEqual({ ...initial, languages: ["English", "Deutsch"], language: "English" });
+    expect(reduce(two, { type: "playback", playback: "stalled" }).language).toBe("English");
+    expect(reduce(two, { type: "languages", languages: [], language: null })).toEqual(initial);
+  });
+});

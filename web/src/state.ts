@@ -36,6 +36,10 @@ export interface State {
   latencySeconds: number | null;
   width: number;
   height: number;
+  /** The languages that the channel can be read along in, by name. */
+  languages: readonly string[];
+  /** The one that is shown; null: none. */
+  language: string | null;
 }
 
 export type Fact =
@@ -43,7 +47,8 @@ export type Fact =
   | { type: "event"; kind: EventKind; data: unknown }
   | { type: "playback"; playback: Playback }
   | { type: "muted"; muted: boolean }
-  | { type: "measured"; latencySeconds: number | null; width: number; height: number };
+  | { type: "measured"; latencySeconds: number | null; width: number; height: number }
+  | { type: "languages"; languages: readonly string[]; language: string | null };
 
 export const initial: State = {
   link: "connecting",
@@ -61,6 +66,8 @@ export const initial: State = {
   latencySeconds: null,
   width: 0,
   height: 0,
+  languages: [],
+  language: null,
 };
 
 const STATUSES: readonly Status[] = ["STOPPED", "STARTING", "LIVE", "ERROR"];
@@ -82,6 +89,8 @@ export function reduce(state: State, fact: Fact): State {
       return { ...state, muted: fact.muted };
     case "measured":
       return { ...state, latencySeconds: fact.latencySeconds, width: fact.width, height: fact.height };
+    case "languages":
+      return { ...state, languages: fact.languages, language: fact.language };
   }
 }
 

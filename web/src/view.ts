@@ -21,6 +21,7 @@ export const page = {
   unmute: element<HTMLButtonElement>("unmute"),
   mute: element<HTMLButtonElement>("mute"),
   fullscreen: element<HTMLButtonElement>("fullscreen"),
+  language: element<HTMLSelectElement>("language"),
   title: element("title"),
   latency: element("latency"),
   resolution: element("resolution"),
@@ -32,6 +33,16 @@ export const page = {
 
 function write(into: HTMLElement, text: string): void {
   if (into.textContent !== text) into.textContent = text;
+}
+
+/** One choice for each language, and one for none: without a name, for no language has an empty one. */
+function offer(languages: readonly string[], shown: string | null): void {
+  const { language } = page;
+  const names = ["", ...languages];
+  if (names.join("\n") !== [...language.options].map((option) => option.value).join("\n"))
+    language.replaceChildren(...names.map((name) => new Option(name === "" ? "No subtitles" : name, name)));
+  language.value = shown ?? "";
+  language.hidden = languages.length === 0;
 }
 
 export function show(state: State): void {
@@ -57,6 +68,8 @@ export function show(state: State): void {
   page.play.hidden = state.playback !== "blocked";
   page.unmute.hidden = !(picture && over === null && state.muted);
   write(page.mute, state.muted ? "Unmute" : "Mute");
+
+  offer(state.languages, state.language);
 
   write(page.title, nowPlaying(state));
   write(page.latency, picture ? latencyText(state.latencySeconds) : "–");

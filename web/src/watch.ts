@@ -13,7 +13,7 @@ const { video } = page;
 const diagnostics: Diagnostics = { channelId, hls: null, video, state: initial, errors: [] };
 window.__playout = diagnostics;
 
-const player = new Player(`/hls/${channelId ?? ""}/index.m3u8`, video, diagnostics, (playback) => tell({ type: "playback", playback }));
+const player = new Player(`/hls/${channelId ?? ""}/index.m3u8`, video, diagnostics, (playback) => tell({ type: "playback", playback }), (languages, language) => tell({ type: "languages", languages, language }));
 
 function tell(fact: Fact): void {
   diagnostics.state = reduce(diagnostics.state, fact);
@@ -42,6 +42,7 @@ video.addEventListener("volumechange", () => tell({ type: "muted", muted: video.
 page.unmute.addEventListener("click", toggleSound);
 page.mute.addEventListener("click", toggleSound);
 page.play.addEventListener("click", () => player.play());
+page.language.addEventListener("change", () => player.read(page.language.value === "" ? null : page.language.value));
 page.fullscreen.addEventListener("click", toggleFullscreen);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;

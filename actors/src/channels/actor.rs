@@ -380,6 +380,7 @@ impl Room {
             timeline: snapshot.airtime.timeline,
             programme: programme(&snapshot),
             output: output.clone(),
+            subtitles: channel.config.subtitles.clone(),
             spool_dir: handle.spool_dir.clone(),
             spool: Arc::clone(&handle.spool),
             group: environment

@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use playout_domain::Language;
 use playout_domain::ids::{ClientId, MediaId};
 use playout_domain::media::{MediaItem, MediaStatus, Profile};
-use playout_store::Rendition;
+use playout_store::{Rendition, Subtitle};
 
 use super::known::{Entry, Findings, Known, Work};
 use super::view::MediaView;
@@ -78,9 +79,45 @@ impl Catalogue {
         };
         let edition = known.edition + 1;
         self.unsaved.insert(item.id);
-        let known = Known::new(item, Some(findings), edition);
+        let subtitles = std::mem::take(&mut known.subtitles);
+        let known = Known {
+            subtitles,
+            ..Known::new(item, Some(findings), edition)
+        };
         self.take_out(known.item.id);
         self.put_in(known);
+    }
+
+    /// What is said in an item, by language.
+    pub(super) fn subtitles(&self, media: MediaId) -> Vec<Subtitle> {
+        let known = self.items.get(&media).into_iter();
+        known
+            .flat_map(|known| known.subtitles.values().cloned())
+            .collect()
+    }
+
+    /// Notes what is said in an item; answers what it had in that language.
+    pub(super) fn put_subtitle(&mut self, subtitle: Subtitle) -> Option<Subtitle> {
+        let known = self.items.get_mut(&subtitle.media_id)?;
+        known.subtitles.insert(subtitle.language.clone(), subtitle)
+    }
+
+    pub(super) fn remove_subtitle(
+        &mut self,
+        media: MediaId,
+        language: &Language,
+    ) -> Option<Subtitle> {
+        self.items.get_mut(&media)?.subtitles.remove(language)
+    }
+
+    /// Makes this catalogue know these, and no others.
+    pub(super) fn all_subtitles(&mut self, stored: Vec<Subtitle>) {
+        for known in self.items.values_mut() {
+            known.subtitles.clear();
+        }
+        for subtitle in stored {
+            self.put_subtitle(subtitle);
+        }
     }
 
     /// Changes an item; the store is to be told.

@@ -49,6 +49,7 @@ impl Library {
             let unknown = || MediaView {
                 item,
                 renditions: Vec::new(),
+                subtitles: Vec::new(),
             };
             (known.unwrap_or_else(unknown), cursor)
         });

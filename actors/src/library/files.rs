@@ -7,6 +7,7 @@
 //! thumbnails/<id>.jpg
 //! findings/<id>.json            what ffprobe found, and in which file
 //! logos/<sha256>.png            a picture that channels draw
+//! subtitles/<id>.…              what is said in an item: see `subtitles`
 //! uploads/<id>                  a file on its way, and how far it is
 //! uploads/<id>.piece            where the piece began that counts only as a whole
 //! uploads/<id>.metadata         what its client said about it, to the letter
@@ -33,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalogue::Catalogue;
 use super::known::Findings;
-use super::{OWN_FILES, Prepared};
+use super::{OWN_FILES, Prepared, subtitles};
 
 /// What a file that is being written is called, after its name.
 const PART: &str = "part";
@@ -86,6 +87,7 @@ impl Files {
             "findings",
             "logos",
             "uploads",
+            subtitles::FOLDER,
             OWN_FILES,
         ] {
             fs::create_dir_all(dir.join(folder))?;
@@ -272,7 +274,7 @@ fn check(path: &Path, rendition: &Rendition) -> Result<Prepared, String> {
 }
 
 /// The entries of a folder; none where it cannot be read.
-fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
     let Ok(read) = fs::read_dir(folder) else {
         return Vec::new();
     };
@@ -280,14 +282,14 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Only what this library names so is ever removed.
-fn is_ours(file: &Path) -> bool {
-    let ours = ["ts", "idx", "jpg", "json", PART].map(OsStr::new);
+pub(super) fn is_ours(file: &Path) -> bool {
+    let ours = ["ts", "idx", "jpg", "json", "vtt", PART].map(OsStr::new);
     file.extension()
         .is_some_and(|extension| ours.contains(&extension))
         && file.is_file()
 }
 
-fn remove(file: &Path) {
+pub(super) fn remove(file: &Path) {
     if let Err(error) = fs::remove_file(file)
         && error.kind() != io::ErrorKind::NotFound
     {

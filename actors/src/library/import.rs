@@ -108,6 +108,11 @@ impl Inner {
                 Taken::Refused(file) => report.refused.push(file),
             }
         }
+        for sidecar in &found.sidecars {
+            report
+                .refused
+                .extend(self.take_sidecar(who, sidecar).await?);
+        }
         report.refused.sort_by(|a, b| a.path.cmp(&b.path));
         for file in &report.refused {
             let data = json!({ "path": file.path.to_string_lossy(), "reason": file.reason });

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use playout_domain::Language;
 use playout_domain::ids::RenditionId;
 use playout_domain::media::{MediaItem, MediaStatus, Profile};
 use playout_media::probe::Probed;
+use playout_store::Subtitle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -73,6 +75,8 @@ pub(super) struct Known {
     pub(super) renditions: BTreeMap<String, Entry>,
     /// Counts the files that this item has been: what a job makes of an earlier one is dropped.
     pub(super) edition: u64,
+    /// What is said in it, by language.
+    pub(super) subtitles: BTreeMap<Language, Subtitle>,
 }
 
 impl Known {
@@ -83,6 +87,7 @@ impl Known {
             findings,
             renditions: BTreeMap::new(),
             edition,
+            subtitles: BTreeMap::new(),
         }
     }
 
@@ -198,6 +203,7 @@ impl Known {
         MediaView {
             item: self.item.clone(),
             renditions: self.renditions.iter().map(rendition).collect(),
+            subtitles: self.subtitles.values().cloned().collect(),
         }
     }
 }

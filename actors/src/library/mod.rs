@@ -32,6 +32,7 @@ mod orders;
 mod queue;
 mod roots;
 mod sidecars;
+mod subtitles;
 mod survey;
 mod take_up;
 #[cfg(test)]
@@ -190,6 +191,8 @@ struct Inner {
     sizes: twins::Sizes,
     /// Turns of edits.
     editing: tokio::sync::Mutex<()>,
+    /// What the database had of subtitles when all of them were read.
+    subtitles_mark: std::sync::Mutex<Option<(u64, Option<jiff::Timestamp>)>>,
     catalogue: RwLock<Catalogue>,
     /// The room on the disk.
     room: watch::Sender<Room>,
@@ -261,6 +264,7 @@ impl Library {
             watchers: watched::Watchers::default(),
             sizes: twins::Sizes::default(),
             editing: tokio::sync::Mutex::default(),
+            subtitles_mark: std::sync::Mutex::default(),
             catalogue: RwLock::new(catalogue),
             room: watch::Sender::new(Room::UNLIMITED),
             work: Notify::new(),
@@ -271,12 +275,9 @@ impl Library {
             closing: watch::Sender::new(false),
             hung,
         };
-        Ok((
-            Self {
-                inner: Arc::new(inner),
-            },
-            receiver,
-        ))
+        let inner = Arc::new(inner);
+        inner.follow_subtitles(strays, true).await?;
+        Ok((Self { inner }, receiver))
     }
 
     /// The prepare queue, to be run by the root.
@@ -523,8 +524,10 @@ impl Inner {
         let files = self.files.clone();
         // What cannot be removed now is a stray at the next start.
         let (client, path) = (removed.item.client_id, removed.item.path);
+        let subtitles: Vec<_> = removed.subtitles.into_values().collect();
         let removed = move || {
             files.remove(id);
+            files.remove_subtitles(&subtitles);
             files.remove_own(client, &path);
         };
         let _ = tokio::task::spawn_blocking(removed).await;

@@ -26,6 +26,7 @@ impl Library {
                 let _ = tokio::task::spawn_blocking(move || files.remove(id)).await;
             }
         }
+        let anew = !new.is_empty();
         let mut unseen = Vec::new();
         for item in new {
             let is_new = inner.write(|catalogue| {
@@ -39,6 +40,7 @@ impl Library {
                 unseen.push(item);
             }
         }
+        inner.follow_subtitles(Strays::Keep, anew).await?;
         if !unseen.is_empty() {
             tokio::spawn(look_into(Arc::clone(inner), unseen));
         }
@@ -59,6 +61,7 @@ impl Library {
             tokio::task::spawn_blocking(move || files.load(items, renditions, Strays::Keep));
         let loaded = loaded.await.map_err(OpError::internal)?;
         let (new, gone) = inner.write(|catalogue| catalogue.take_up(loaded));
+        inner.follow_subtitles(Strays::Keep, true).await?;
         for known in gone {
             tracing::warn!(media = %known.item.id, "the database does not have this item");
             inner.tell(LibraryFact::Removed {

@@ -2,6 +2,7 @@
 
 use playout_domain::loudness::Heard;
 use playout_domain::media::MediaItem;
+use playout_store::Subtitle;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -50,6 +51,8 @@ pub struct MediaView {
     pub item: MediaItem,
     /// By the profile's key.
     pub renditions: Vec<RenditionView>,
+    /// What is said in it, by language.
+    pub subtitles: Vec<Subtitle>,
 }
 
 impl MediaView {
@@ -58,6 +61,8 @@ impl MediaView {
         let mut view = self.item.to_json();
         if let Some(fields) = view.as_object_mut() {
             fields.insert("renditions".into(), json!(self.renditions));
+            let subtitles = self.subtitles.iter().map(Subtitle::to_json);
+            fields.insert("subtitles".into(), subtitles.collect());
         }
         view
     }

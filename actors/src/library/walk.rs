@@ -11,7 +11,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::import::RefusedFile;
-use super::sidecars::Names;
+use super::sidecars::{Names, Sidecar};
 use crate::process::Roots;
 
 /// No folder is entered deeper than this.
@@ -26,6 +26,8 @@ pub(super) struct Found {
     pub(super) files: Vec<PathBuf>,
     /// What is refused without being looked into.
     pub(super) refused: Vec<RefusedFile>,
+    /// Files beside these, in the order of their names.
+    pub(super) sidecars: Vec<Sidecar>,
     /// Why there may be more than was found: a sentence.
     pub(super) incomplete: Option<String>,
 }
@@ -74,6 +76,7 @@ pub(super) fn find(path: &Path, roots: &Roots, own: &Path) -> Result<Found, Stri
         seen: HashSet::new(),
     };
     if kind.is_file() {
+        walk.beside(&real);
         walk.found.files.push(real);
     } else if kind.is_dir() {
         fs::read_dir(&real)
@@ -135,8 +138,45 @@ impl Walk<'_> {
         let names = Names::of(&paths);
         for path in &paths {
             let name = path.file_name().map(OsStrExt::as_bytes);
-            if !name.is_some_and(|name| name.starts_with(b".")) && !names.have_sidecar(path) {
-                self.entry(path, depth);
+            if name.is_some_and(|name| name.starts_with(b".")) {
+                continue;
+            }
+            match names.beside(path) {
+                Some((films, says)) => {
+                    for film in films.iter().filter_map(|film| fs::canonicalize(film).ok()) {
+                        if self.found.sidecars.len() < MOST_FILES {
+                            self.found.sidecars.push(Sidecar {
+                                film,
+                                file: path.clone(),
+                                says: says.clone(),
+                            });
+                        }
+                    }
+                }
+                None => self.entry(path, depth),
+            }
+        }
+    }
+
+    /// Finds what lies beside one file.
+    fn beside(&mut self, film: &Path) {
+        let entries = film.parent().and_then(|folder| fs::read_dir(folder).ok());
+        let mut paths: Vec<PathBuf> = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        paths.sort();
+        let own = [film.to_owned()];
+        let names = Names::of(&own);
+        for path in paths {
+            if let Some((_, says)) = names.beside(&path) {
+                self.found.sidecars.push(Sidecar {
+                    film: film.to_owned(),
+                    file: path,
+                    says,
+                });
             }
         }
     }

@@ -5,7 +5,7 @@
 //! gone, or has none of its files and is another folder than it was (a disk that is not mounted), has lost nothing:
 //! it is told, and waited for.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::files::Stamp;
 use super::import::{Arrived, Hash, Taken};
+use super::sidecars::Sidecar;
 use super::{Inner, Library, walk};
 use crate::error::OpError;
 use crate::hub::kind;
@@ -85,6 +86,8 @@ enum Look {
     Files {
         identity: (u64, u64),
         files: Vec<(PathBuf, Stamp)>,
+        /// Files beside these.
+        sidecars: Vec<(Sidecar, Stamp)>,
         /// Why there may be more: a sentence.
         incomplete: Option<String>,
     },
@@ -237,6 +240,8 @@ impl FolderWatcher {
     async fn run(mut self) {
         let settle = self.inner.intake.settle;
         let mut watch = Watch::new(settle, self.taken_before());
+        // What was read of them before is read once more: it costs little, and may have changed meanwhile.
+        let mut beside = Watch::new(settle, []);
         let (happened, mut happens) = mpsc::channel(1);
         let mut kernel: Option<RecommendedWatcher> = None;
         loop {
@@ -254,6 +259,7 @@ impl FolderWatcher {
                 Ok(Look::Files {
                     identity,
                     files,
+                    sidecars,
                     incomplete,
                 }) => {
                     let sight = match incomplete {
@@ -261,7 +267,8 @@ impl FolderWatcher {
                         Some(_) => Sight::Partial,
                     };
                     self.lock().incomplete = incomplete;
-                    self.seen(&mut watch, identity, files, sight).await;
+                    let taken = self.seen(&mut watch, identity, files, sight).await;
+                    self.seen_beside(&mut beside, sidecars, &taken, sight).await;
                 }
                 Ok(Look::Gone(reason)) => {
                     kernel = None;
@@ -269,7 +276,7 @@ impl FolderWatcher {
                 }
                 Err(error) => tracing::warn!(%error, "a look at a watched folder failed"),
             }
-            let waits = watch.waits();
+            let waits = watch.waits() || beside.waits();
             {
                 let mut told = self.lock();
                 (told.files, told.waits) = (watch.taken(), waits);
@@ -303,12 +310,14 @@ impl FolderWatcher {
         identity: (u64, u64),
         files: Vec<(PathBuf, Stamp)>,
         sight: Sight,
-    ) {
+    ) -> HashSet<PathBuf> {
+        let mut taken = HashSet::new();
         // An empty place where a disk was is another folder than that disk.
         let known = self.folder.identity;
         let is_another = known.is_some_and(|known| known != identity);
         if watch.vanished(&files) && is_another {
-            return self.missing(Some("None of its files is there, and it is another folder than it was: its disk may not be mounted.".to_owned()));
+            self.missing(Some("None of its files is there, and it is another folder than it was: its disk may not be mounted.".to_owned()));
+            return taken;
         }
         self.missing(None);
         if known.is_none() || (is_another && !files.is_empty()) {
@@ -320,13 +329,55 @@ impl FolderWatcher {
         }
         for effect in watch.looked(self.began.elapsed(), files, sight) {
             match effect {
-                Effect::Take(path) => {
-                    if let Err(error) = self.take(&path).await {
+                Effect::Take(path) => match self.take(&path).await {
+                    Ok(()) => drop(taken.insert(path)),
+                    Err(error) => {
                         tracing::info!(file = %path.display(), %error, "a file is tried again");
                         watch.again(&path, self.began.elapsed());
                     }
-                }
+                },
                 Effect::Lost(path) => self.lost(&path),
+            }
+        }
+        taken
+    }
+
+    /// Takes in what lies beside the files: what has stopped growing, and what was there before a film that was `taken` now.
+    async fn seen_beside(
+        &self,
+        watch: &mut Watch<Stamp>,
+        sidecars: Vec<(Sidecar, Stamp)>,
+        taken: &HashSet<PathBuf>,
+        sight: Sight,
+    ) {
+        // One file may lie beside several; it is one to be watched.
+        let stamps: BTreeMap<&PathBuf, Stamp> = sidecars
+            .iter()
+            .map(|(sidecar, stamp)| (&sidecar.file, *stamp))
+            .collect();
+        let stamps = stamps
+            .into_iter()
+            .map(|(file, stamp)| (file.clone(), stamp));
+        let mut settled = HashSet::new();
+        for effect in watch.looked(self.began.elapsed(), stamps.collect(), sight) {
+            match effect {
+                Effect::Take(file) => drop(settled.insert(file)),
+                Effect::Lost(file) => drop(self.lock().refused.remove(&file)),
+            }
+        }
+        for (sidecar, _) in &sidecars {
+            if !settled.contains(&sidecar.file) && !taken.contains(&sidecar.film) {
+                continue;
+            }
+            match self.inner.take_sidecar(&self.who, sidecar).await {
+                Ok(refused) => {
+                    let reason = refused.map(|refused| refused.reason);
+                    self.refused(&sidecar.file, reason);
+                }
+                Err(error) => {
+                    tracing::info!(file = %sidecar.file.display(), %error, "a file is tried again");
+                    watch.again(&sidecar.file, self.began.elapsed());
+                }
             }
         }
     }
@@ -359,8 +410,14 @@ impl FolderWatcher {
             Err(OpError::Limit(exceeded)) => Some(format!("{exceeded}.")),
             Err(error) => return Err(error),
         };
+        self.refused(path, refused);
+        Ok(())
+    }
+
+    /// Notes and tells why a file is refused; nothing: it is not.
+    fn refused(&self, path: &Path, reason: Option<String>) {
         let mut told = self.lock();
-        match refused {
+        match reason {
             None => drop(told.refused.remove(path)),
             Some(reason) => {
                 if told.refused.len() < MOST_REFUSED {
@@ -368,10 +425,10 @@ impl FolderWatcher {
                 }
                 drop(told);
                 let data = json!({ "path": path.to_string_lossy(), "reason": reason });
-                inner.publish(kind::MEDIA_REFUSED, self.who.client, data);
+                let client = self.who.client;
+                self.inner.publish(kind::MEDIA_REFUSED, client, data);
             }
         }
-        Ok(())
     }
 
     /// A file is gone; it was not moved, or its item would have another.
@@ -468,9 +525,14 @@ fn look(path: &Path, roots: &Roots, own: &Path) -> Look {
                     }
                 }
             }
+            let sidecars = found.sidecars.into_iter().filter_map(|sidecar| {
+                let state = fs::metadata(&sidecar.file).ok()?;
+                Some((sidecar, Stamp::from(&state)))
+            });
             Look::Files {
                 identity,
                 files,
+                sidecars: sidecars.collect(),
                 incomplete,
             }
         }

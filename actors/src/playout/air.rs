@@ -24,6 +24,7 @@ use super::facts::{Fact, Facts};
 use super::hls_output::HlsOutput;
 use super::queue::{Fed, Queue, Shows};
 use super::spool::{Record, Spool, SpoolError};
+use super::subtitles::Subtitles;
 use super::taps::{Aired, Taps};
 use super::view::View;
 use super::without_lease;
@@ -62,6 +63,7 @@ pub(super) struct Air {
     pub(super) begun: Instant,
     pub(super) queue: Arc<Queue>,
     pub(super) splicer: Splicer,
+    pub(super) subtitles: Subtitles,
     /// `None` where the channel is not served as HLS.
     pub(super) hls: Option<Hls>,
     pub(super) taps: Arc<Taps>,
@@ -103,6 +105,7 @@ impl Air {
 
     async fn release(&mut self, fed: Fed) {
         self.note_what_shows(&fed);
+        self.subtitles.aired(&fed);
         let begins_item = fed.shows.entry.is_some_and(|(start, _)| start == fed.at);
         let before = self.splicer.counters();
         let spliced = self.splicer.splice(fed.gop, fed.at, fed.source);
@@ -150,9 +153,10 @@ impl Air {
         }
     }
 
-    async fn publish(&mut self, segment: Segment, counters: Vec<Counters>, sets: &[Bytes]) {
+    async fn publish(&mut self, mut segment: Segment, counters: Vec<Counters>, sets: &[Bytes]) {
         let Some(hls) = &mut self.hls else { return };
         let info = segment.info.clone();
+        segment.subtitles = self.subtitles.of(&info).await;
         let left = hls.playlist.push(info.clone());
         hls.past.extend(left);
         let kept = hls
@@ -177,6 +181,7 @@ impl Air {
                 .collect(),
             playlist: hls.playlist.state().clone(),
             past: hls.past.clone(),
+            airing: self.subtitles.going_on(info.end()),
         };
         if let Err(error) = commit(&hls.spool, record, segment.clone()).await {
             tracing::error!(channel = self.label, %error, "a segment cannot be kept on disk; a restart will lose it");
@@ -189,7 +194,9 @@ impl Air {
         let enough = FIRST_SEGMENTS.min(hls.output.window());
         if hls.published || hls.held.len() >= enough {
             let held = std::mem::take(&mut hls.held);
-            hls.output.publish(&variants, &hls.playlist, &held);
+            let languages = self.subtitles.languages();
+            hls.output
+                .publish(&variants, languages, &hls.playlist, &held);
             hls.published = true;
             for segment in &held {
                 self.published(&segment.info);

@@ -711,7 +711,7 @@ fn stays(plan: &Plan, fed: &Fed) -> bool {
 }
 
 /// The frame of the item with which a GOP begins, read off its time stamp.
-fn frame_of(gop: &Gop, rate: playout_domain::units::FrameRate) -> u64 {
+pub(super) fn frame_of(gop: &Gop, rate: playout_domain::units::FrameRate) -> u64 {
     let ticks = gop.pts.saturating_sub(ITEM_START);
     // Half a frame is added, so that rounding in the stamps does not matter.
     let half = rate.ticks(1).get() / 2;

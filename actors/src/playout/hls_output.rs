@@ -6,10 +6,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, RwLock};
 
 use bytes::Bytes;
-use playout_media::hls::{MediaPlaylist, Segment, Variant, master_playlist, segment_number};
+use playout_domain::Language;
+use playout_domain::config::SubtitleSetting;
+use playout_media::hls::{
+    MediaPlaylist, Segment, Variant, master_playlist, segment_number, subtitle_number,
+    subtitle_playlist, subtitle_segment,
+};
 
 const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 const SEGMENT_TYPE: &str = "video/mp2t";
+const SUBTITLES_TYPE: &str = "text/vtt; charset=utf-8";
 /// A segment's name stands for the same bytes for ever.
 const SEGMENT_CACHE: &str = "public, max-age=86400, immutable";
 
@@ -31,6 +37,9 @@ struct Kept {
     sequence: u64,
     /// One for each rung.
     bodies: Vec<Served>,
+    subtitles: Vec<(Language, Served)>,
+    /// The subtitles in a language that was not offered when it was made.
+    silent: Served,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -39,6 +48,8 @@ struct Published {
     /// The rungs' names, in the order of the streams.
     rungs: Vec<String>,
     playlists: Vec<Served>,
+    /// The playlists of subtitles.
+    subtitles: Vec<(Language, Served)>,
     /// Oldest first; more than the window, because players may still ask for what has left it.
     segments: VecDeque<Arc<Kept>>,
 }
@@ -73,20 +84,30 @@ impl HlsOutput {
     /// The media playlist of a rung.
     pub fn media(&self, rung: &str) -> Option<Served> {
         let current = self.current();
-        let index = current.rungs.iter().position(|name| name == rung)?;
-        current.playlists.get(index).cloned()
+        match current.rungs.iter().position(|name| name == rung) {
+            Some(index) => current.playlists.get(index).cloned(),
+            None => {
+                let name = format!("{rung}.m3u8");
+                let mut playlists = current.subtitles.iter();
+                let found = playlists.find(|(language, _)| subtitle_playlist(language) == name)?;
+                Some(found.1.clone())
+            }
+        }
     }
 
     /// A segment by its name.
     pub fn segment(&self, name: &str) -> Option<Served> {
-        let (rung, sequence) = segment_number(name)?;
         let current = self.current();
+        if let Some((language, sequence)) = subtitle_number(name) {
+            let mut offered = current.subtitles.iter();
+            offered.find(|(offered, _)| *offered == language)?;
+            let kept = current.kept(sequence)?;
+            let written = kept.subtitles.iter().find(|(known, _)| *known == language);
+            return Some(written.map_or(&kept.silent, |(_, served)| served).clone());
+        }
+        let (rung, sequence) = segment_number(name)?;
         let index = current.rungs.iter().position(|name| name == rung)?;
-        let at = current
-            .segments
-            .binary_search_by_key(&sequence, |kept| kept.sequence)
-            .ok()?;
-        current.segments[at].bodies.get(index).cloned()
+        current.kept(sequence)?.bodies.get(index).cloned()
     }
 
     /// How many segments are kept, those in the playlist and those before it.
@@ -99,11 +120,12 @@ impl HlsOutput {
         self.keep / 2
     }
 
-    /// Publishes `segments` (newest last) and the playlists that name them. A playout that follows
+    /// Publishes `segments` (newest last), with their subtitles in these languages, and the playlists that name them. A playout that follows
     /// another publishes again what that one left: a number is kept once.
     pub(super) fn publish(
         &self,
         variants: &[Variant],
+        subtitles: &[SubtitleSetting],
         playlist: &MediaPlaylist,
         segments: &[Segment],
     ) {
@@ -113,8 +135,11 @@ impl HlsOutput {
             next.segments
                 .retain(|kept| kept.sequence < first.info.sequence);
         }
-        next.segments
-            .extend(segments.iter().map(|segment| Arc::new(keep(segment))));
+        next.segments.extend(
+            segments
+                .iter()
+                .map(|segment| Arc::new(keep(segment, playlist))),
+        );
         let surplus = next.segments.len().saturating_sub(self.keep);
         next.segments.drain(..surplus);
         next.playlists = next
@@ -123,8 +148,13 @@ impl HlsOutput {
             .filter_map(|rung| playlist.render(rung))
             .map(|text| self.playlist(text))
             .collect();
-        next.master =
-            (!next.playlists.is_empty()).then(|| self.playlist(master_playlist(variants)));
+        let languages = subtitles.iter().map(|setting| &setting.language);
+        next.subtitles = languages
+            .filter_map(|language| Some((language.clone(), playlist.render_subtitles(language)?)))
+            .map(|(language, text)| (language, self.playlist(text)))
+            .collect();
+        next.master = (!next.playlists.is_empty())
+            .then(|| self.playlist(master_playlist(variants, subtitles)));
         *self
             .published
             .write()
@@ -132,10 +162,8 @@ impl HlsOutput {
     }
 
     fn playlist(&self, text: String) -> Served {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
         Served {
-            etag: format!("\"{:016x}\"", hasher.finish()),
+            etag: tag(text.as_bytes()),
             body: Bytes::from(text),
             content_type: PLAYLIST_TYPE,
             cache_control: self.playlist_cache.clone(),
@@ -152,8 +180,33 @@ impl HlsOutput {
     }
 }
 
-fn keep(segment: &Segment) -> Kept {
+impl Published {
+    fn kept(&self, sequence: u64) -> Option<&Kept> {
+        let at = self
+            .segments
+            .binary_search_by_key(&sequence, |kept| kept.sequence)
+            .ok()?;
+        self.segments.get(at).map(|kept| &**kept)
+    }
+}
+
+/// A tag of what has no name of its own.
+fn tag(bytes: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    format!("\"{:016x}\"", hasher.finish())
+}
+
+fn keep(segment: &Segment, playlist: &MediaPlaylist) -> Kept {
     let info = &segment.info;
+    let text = |body: &Bytes| Served {
+        etag: tag(body),
+        body: body.clone(),
+        content_type: SUBTITLES_TYPE,
+        cache_control: SEGMENT_CACHE.to_owned(),
+    };
+    let subtitles = segment.subtitles.iter();
+    let silent = Bytes::from(subtitle_segment(playlist.timeline(), info, &[]));
     let served = |body: &Bytes| Served {
         // A number is never used for other bytes, so number, place and length name them.
         etag: format!(
@@ -169,5 +222,9 @@ fn keep(segment: &Segment) -> Kept {
     Kept {
         sequence: info.sequence,
         bodies: segment.streams.iter().map(served).collect(),
+        subtitles: subtitles
+            .map(|(language, body)| (language.clone(), text(body)))
+            .collect(),
+        silent: text(&silent),
     }
 }

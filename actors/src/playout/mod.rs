@@ -21,6 +21,7 @@ mod resume;
 mod slate;
 mod source;
 mod spool;
+mod subtitles;
 mod taps;
 #[cfg(test)]
 mod tests;
@@ -38,7 +39,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use playout_domain::config::{RecoverySettings, ResourceSettings};
+use playout_domain::config::{RecoverySettings, ResourceSettings, SubtitleSetting};
 use playout_domain::ids::{ChannelId, MediaId};
 use playout_domain::media::Profile;
 use playout_domain::plan::Plan;
@@ -59,6 +60,7 @@ use feeder::{Equipment, Feeder};
 use filler::Filler;
 use queue::Queue;
 use resume::{Resume, Situation};
+use subtitles::Subtitles;
 
 /// Segments with which the output begins, before now.
 pub(crate) const BURST_SEGMENTS: u64 = 3;
@@ -135,6 +137,8 @@ pub(crate) struct Setup {
     pub(crate) programme: Programme,
     /// Where segments are published; `None`: the channel is not served as HLS.
     pub(crate) output: Option<Arc<HlsOutput>>,
+    /// The languages that are offered there.
+    pub(crate) subtitles: Vec<SubtitleSetting>,
     /// The folder of what was published.
     pub(crate) spool_dir: PathBuf,
     /// The spool in it, shared by all playouts of the channel so that only one writes.
@@ -248,6 +252,16 @@ async fn run(
             Layout::StreamPerRung(setup.profile.rungs().count()),
         ),
     };
+    let languages = match &setup.output {
+        Some(_) => setup.subtitles.clone(),
+        None => Vec::new(),
+    };
+    let subtitles = Subtitles::new(
+        studio.library.clone(),
+        setup.timeline,
+        languages,
+        resume.airing.map(|airing| (airing, resume.start)),
+    );
     let hls = setup
         .output
         .clone()
@@ -260,6 +274,7 @@ async fn run(
         begun,
         queue,
         splicer,
+        subtitles,
         hls,
         taps: setup.taps,
         view: setup.view,
@@ -281,12 +296,13 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
     let mut spool = Arc::clone(&setup.spool).lock_owned().await;
     let dir = setup.spool_dir.clone();
     let label = setup.label.clone();
+    let languages = setup.subtitles.clone();
     let loading = tokio::task::spawn_blocking(move || {
         let opened = Spool::open(dir).inspect_err(|error| {
             tracing::error!(channel = label, %error, "segments are kept in memory only; a restart will lose them");
         });
         *spool = opened.as_ref().ok().cloned();
-        opened.and_then(|opened| opened.load()).inspect_err(|error| {
+        opened.and_then(|opened| opened.load(&languages)).inspect_err(|error| {
             tracing::error!(channel = label, %error, "what was published before is lost; numbers go on above it");
         })
     });
@@ -326,7 +342,7 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
         );
         let known = segments.iter().map(|segment| &segment.info);
         let variants = variants(&setup.profile, sets, settings.target_duration, known);
-        output.publish(&variants, &playlist, &segments);
+        output.publish(&variants, &setup.subtitles, &playlist, &segments);
     }
     Ok(resume)
 }

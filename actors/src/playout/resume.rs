@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use playout_domain::plan::Plan;
 use playout_domain::units::{Frame, Timeline};
-use playout_media::hls::{PlaylistState, SegmentInfo};
+use playout_media::hls::{Airing, PlaylistState, SegmentInfo};
 use playout_media::mux::Counters;
 
 use super::spool::Record;
@@ -30,6 +30,8 @@ pub(super) struct Resume {
     pub(super) playlist: PlaylistState,
     /// Segments that have left the window and are still kept.
     pub(super) past: Vec<SegmentInfo>,
+    /// How the item airs that goes on; nothing: another one begins.
+    pub(super) airing: Option<Airing>,
 }
 
 /// The facts that decide.
@@ -70,6 +72,7 @@ impl Situation<'_> {
                     ..PlaylistState::default()
                 },
                 past: Vec::new(),
+                airing: None,
             };
         };
         let goes_on = record.profile == self.profile && record.timeline == *self.timeline;
@@ -106,6 +109,7 @@ impl Situation<'_> {
                 record.playlist
             },
             past: if stale { Vec::new() } else { record.past },
+            airing: record.airing.filter(|_| goes_on && start == published),
         }
     }
 

@@ -11,8 +11,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use playout_domain::Language;
+use playout_domain::config::SubtitleSetting;
 use playout_domain::units::{Frame, Timeline};
-use playout_media::hls::{PlaylistState, Segment, SegmentInfo, segment_name, segment_number};
+use playout_media::hls::{
+    Airing, PlaylistState, Segment, SegmentInfo, segment_name, segment_number, subtitle_name,
+    subtitle_number,
+};
 use playout_media::mux::Counters;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +47,9 @@ pub(super) struct Record {
     pub(super) playlist: PlaylistState,
     /// Segments that have left the window and are still kept, oldest first.
     pub(super) past: Vec<SegmentInfo>,
+    /// How the item airs in the middle of which the last segment ends; told where the channel has subtitles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) airing: Option<Airing>,
 }
 
 impl Record {
@@ -91,7 +99,11 @@ impl Spool {
     /// What was published last, with the bytes of the kept segments; `None` where nothing ever was.
     /// Segments whose file is missing, or not of the length that the record says, are left out
     /// together with all before them.
-    pub(super) fn load(&self) -> Result<Option<(Record, Vec<Segment>)>, SpoolError> {
+    /// What is said in them is read in these languages; a text that is not there is left out.
+    pub(super) fn load(
+        &self,
+        languages: &[SubtitleSetting],
+    ) -> Result<Option<(Record, Vec<Segment>)>, SpoolError> {
         let path = self.dir.join(RECORD);
         let json = match fs::read(&path) {
             Ok(json) => json,
@@ -113,7 +125,10 @@ impl Spool {
         let mut segments = Vec::new();
         for info in record.kept() {
             match self.read(&record.rungs, info) {
-                Some(segment) => segments.push(segment),
+                Some(segment) => segments.push(Segment {
+                    subtitles: self.subtitles(languages, info.sequence),
+                    ..segment
+                }),
                 None => segments.clear(),
             }
         }
@@ -137,6 +152,9 @@ impl Spool {
     /// Writes `segments`, then the record that names them, then removes what the record does not name.
     pub(super) fn commit(&self, record: &Record, segments: &[Segment]) -> Result<(), SpoolError> {
         for segment in segments {
+            for (language, text) in &segment.subtitles {
+                self.write(&subtitle_name(language, segment.info.sequence), text)?;
+            }
             for (rung, bytes) in record.rungs.iter().zip(&segment.streams) {
                 self.write(&segment_name(rung, segment.info.sequence), bytes)?;
             }
@@ -166,7 +184,17 @@ impl Spool {
         Some(Segment {
             info: info.clone(),
             streams,
+            subtitles: Vec::new(),
         })
+    }
+
+    fn subtitles(&self, languages: &[SubtitleSetting], sequence: u64) -> Vec<(Language, Bytes)> {
+        let read = |setting: &SubtitleSetting| {
+            let name = subtitle_name(&setting.language, sequence);
+            let text = fs::read(self.dir.join(name)).ok()?;
+            Some((setting.language.clone(), Bytes::from(text)))
+        };
+        languages.iter().filter_map(read).collect()
     }
 
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), SpoolError> {
@@ -182,9 +210,11 @@ impl Spool {
             let whole = name
                 .to_str()
                 .map(|name| name.strip_suffix(".part").unwrap_or(name));
-            let gone = whole
-                .and_then(segment_number)
-                .is_some_and(|(_, sequence)| sequence < oldest);
+            let number = whole.and_then(|name| {
+                let picture = segment_number(name).map(|(_, sequence)| sequence);
+                picture.or_else(|| subtitle_number(name).map(|(_, sequence)| sequence))
+            });
+            let gone = number.is_some_and(|sequence| sequence < oldest);
             if gone {
                 match fs::remove_file(entry.path()) {
                     // It was removed to make room.

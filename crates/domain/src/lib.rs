@@ -17,6 +17,7 @@ pub mod far_end;
 pub mod health;
 pub mod ids;
 pub mod ladder;
+pub mod language;
 pub mod languages;
 pub mod lifecycle;
 pub mod limits;
@@ -46,6 +47,7 @@ pub use ids::{
     MediaId, NodeId, RenditionId, SlotId, TokenId, WatchedFolderId,
 };
 pub use ladder::{LowerRungs, MAX_RUNGS, Rung};
+pub use language::Language;
 pub use loudness::Loudness;
 pub use media::{MediaItem, MediaStatus, Profile};
 pub use plan::{Basis, Origin, Plan, PlanEntry, PlannedItem};

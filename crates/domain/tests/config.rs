@@ -497,3 +497,54 @@ fn recovery_settings_are_read_bounded_and_answered() {
         ]
     );
 }
+
+#[test]
+fn languages_to_read_along_in_are_read_checked_and_answered() {
+    let policy = Policy::default();
+    let read = |subtitles: Value| {
+        ChannelConfig::parse(&json!({ "name": "A", "subtitles": subtitles }), &policy)
+    };
+    let given = json!([{ "language": "ENG-us" }, { "language": "fr", "name": "Français", "default": true }]);
+    let answered = json!([
+        { "language": "en-US", "name": "en-US", "default": false },
+        { "language": "fr", "name": "Français", "default": true },
+    ]);
+    let chosen = read(given).unwrap();
+    assert_eq!(chosen.to_json_public()["subtitles"], answered);
+    let stored = ChannelConfig::from_stored(&chosen.to_json_stored(), Vec::new());
+    assert_eq!(stored, Ok(chosen));
+    assert_eq!(
+        read(json!([])).unwrap().to_json_stored()["subtitles"],
+        json!([])
+    );
+    // What was stored before there were any.
+    let mut old = read(json!([])).unwrap().to_json_stored();
+    old.as_object_mut().unwrap().remove("subtitles");
+    assert!(
+        ChannelConfig::from_stored(&old, Vec::new())
+            .unwrap()
+            .subtitles
+            .is_empty()
+    );
+    let wrong = json!([
+        { "language": "xx" }, { "name": "B" }, { "language": "en", "name": "say \"A\"" }, { "language": "de", "name": " " },
+        { "language": "it", "name": "C", "default": true }, { "language": "ITA", "name": "C", "default": true, "other": 1 },
+    ]);
+    assert_eq!(
+        pointers(read(wrong)),
+        [
+            "/subtitles/0/language",
+            "/subtitles/1/language",
+            "/subtitles/2/name",
+            "/subtitles/3/name",
+            "/subtitles/5/language",
+            "/subtitles/5/name",
+            "/subtitles/5/default",
+            "/subtitles/5/other",
+        ]
+    );
+    let many: Vec<Value> = (0..17)
+        .map(|n| json!({ "language": format!("en-x-a{n}") }))
+        .collect();
+    assert_eq!(pointers(read(json!(many))), ["/subtitles"]);
+}

@@ -18,5 +18,6 @@ pub mod prepare;
 pub mod probe;
 pub mod sidecar;
 pub mod splice;
+pub mod subtitle;
 pub mod survey;
 pub mod ts;

@@ -353,7 +353,7 @@ fn a_master_playlist_offers_every_rung() {
         frame_rate: FrameRate::F29_97,
     };
     assert_eq!(
-        master_playlist(&[rung("720p", 720), rung("360p", 360)]),
+        master_playlist(&[rung("720p", 720), rung("360p", 360)], &[]),
         "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n\
          #EXT-X-STREAM-INF:BANDWIDTH=3000000,AVERAGE-BANDWIDTH=2600000,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=29.970\n\
          720p.m3u8\n\

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::columns::{self, bigint, count, from_json, parsed, text, whole_micros};
 use crate::error::StoreError;
-use crate::limits::{ARRIVING, LockedClient};
+use crate::limits::{ARRIVING, LockedClient, USED};
 use crate::principal::{Principal, Scope};
 
 /// Arrivals of a client that have not ended, at most: each has a file, and some hold a connection.
@@ -124,7 +124,7 @@ impl Arrival {
 pub struct StorageUse {
     /// Items in the library.
     pub items: u64,
-    /// Bytes of their files.
+    /// Bytes of their files and subtitles.
     pub used: u64,
     /// Bytes that files on their way will have.
     pub arriving: u64,
@@ -303,11 +303,13 @@ impl Store {
                 Box::pin(async move {
                     let row = session
                         .query_opt(
-                            &format!("SELECT limits,
+                            &format!(
+                                "SELECT limits,
                                     (SELECT count(*) FROM media WHERE client_id = $1) AS items,
-                                    (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1) AS used,
+                                    {USED} AS used,
                                     {ARRIVING} AS arriving
-                             FROM clients c JOIN plans p ON p.id = c.plan_id WHERE c.id = $1"),
+                             FROM clients c JOIN plans p ON p.id = c.plan_id WHERE c.id = $1"
+                            ),
                             &[&client.uuid()],
                         )
                         .await?

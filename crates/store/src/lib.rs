@@ -37,6 +37,7 @@ mod renditions;
 mod rotate;
 mod standby;
 mod streams;
+mod subtitles;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tokens;
@@ -74,6 +75,7 @@ pub use media::{Inserted, MediaCursor, MediaQuery, MediaSort};
 pub use principal::{Principal, Scope, operator};
 pub use renditions::Rendition;
 pub use rotate::{KeyRotation, OldKey, Step};
+pub use subtitles::{MOST_SUBTITLES, Subtitle, SubtitleOrigin};
 pub use tokens::NewToken;
 pub use vault::KeyId;
 pub use verify::{Fault, Verification, verify};

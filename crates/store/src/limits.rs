@@ -8,6 +8,12 @@ use tokio_postgres::Transaction;
 use crate::columns::{count, from_json};
 use crate::error::StoreError;
 
+/// Bytes that the library of client `$1` has.
+pub(crate) const USED: &str =
+    "(SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1)
+                               + (SELECT coalesce(sum(s.bytes), 0)::bigint FROM subtitles s
+                                  JOIN media m ON m.id = s.media_id WHERE m.client_id = $1)";
+
 /// Bytes that the files on their way to client `$1` will have. Those of a daemon that is gone count until they expire.
 pub(crate) const ARRIVING: &str = "(SELECT coalesce(sum(length), 0)::bigint FROM arrivals
                                     WHERE client_id = $1 AND state IN ('arriving', 'importing') AND expires_at > now())";
@@ -50,8 +56,7 @@ impl LockedClient {
                 &format!(
                     "SELECT (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
                         (SELECT count(*) FROM channels WHERE client_id = $1 AND desired = 'LIVE') AS live,
-                        (SELECT coalesce(sum(size), 0)::bigint FROM media WHERE client_id = $1)
-                            + {ARRIVING} AS storage_bytes"
+                        {USED} + {ARRIVING} AS storage_bytes"
                 ),
                 &[&self.id.uuid()],
             )

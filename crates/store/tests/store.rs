@@ -41,6 +41,8 @@ mod schema;
 mod secrets;
 #[path = "store/standby.rs"]
 mod standby;
+#[path = "store/subtitles.rs"]
+mod subtitles;
 #[path = "store/tokens.rs"]
 mod tokens;
 #[path = "store/verify.rs"]

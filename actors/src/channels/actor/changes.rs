@@ -111,8 +111,10 @@ impl Room {
             self.playout = None;
             handle.set_on_air(None);
             self.start_playout(self.life.state().generation);
-        } else if profile != old_profile && self.playout.is_some() {
-            // What it shows is treated otherwise from now on, and goes on where it was.
+        } else if (profile != old_profile || config.subtitles != old.config.subtitles)
+            && self.playout.is_some()
+        {
+            // What was published stays, and is gone on with.
             self.playout = None;
             self.start_playout(self.life.state().generation);
         } else if let Some(playout) = &self.playout {

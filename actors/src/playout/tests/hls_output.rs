@@ -26,7 +26,7 @@ fn publish(output: &HlsOutput, numbers: std::ops::RangeInclusive<u64>) {
         discontinuity_sequence: 0,
         segments: window.map(|segment| segment.info.clone()).collect(),
     };
-    output.publish(&variants(), &playlist(state), &segments);
+    output.publish(&variants(), &[], &playlist(state), &segments);
 }
 
 fn has(output: &HlsOutput, sequence: u64) -> bool {
@@ -62,6 +62,53 @@ fn a_tag_changes_with_the_bytes() {
     publish(&output, 4..=4);
     assert_eq!(output.master().unwrap().etag, before.0.etag);
     assert_ne!(output.media(RUNG).unwrap().etag, before.1.etag);
+}
+
+#[test]
+fn subtitles_are_served_in_the_languages_that_are_offered_and_are_silent_where_nothing_was_written()
+{
+    let output = HlsOutput::new(4, WINDOW);
+    let publish = |tags: &[&str], segments: &[Segment]| {
+        let state = PlaylistState {
+            discontinuity_sequence: 0,
+            segments: segments
+                .iter()
+                .map(|segment| segment.info.clone())
+                .collect(),
+        };
+        output.publish(&variants(), &languages(tags), &playlist(state), segments);
+    };
+    publish(&["zh-Hant"], &[spoken(1, "zh-Hant"), spoken(2, "zh-Hant")]);
+    publish(&["zh-Hant", "de"], &[spoken(3, "de")]);
+    let text = |name: &str| {
+        output
+            .segment(name)
+            .map(|served| String::from_utf8(served.body.to_vec()).unwrap())
+    };
+    assert_eq!(
+        text("subtitles-zh-Hant-1.vtt").as_deref(),
+        Some("zh-Hant 1")
+    );
+    assert_eq!(text("subtitles-de-3.vtt").as_deref(), Some("de 3"));
+    // Frame 100 is shown at 4 s.
+    let silent = "WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:360000,LOCAL:00:00:04.000\n";
+    assert_eq!(text("subtitles-de-1.vtt").as_deref(), Some(silent));
+    for missing in [
+        "subtitles-fr-1.vtt",
+        "subtitles-de-4.vtt",
+        "subtitles-DE-3.vtt",
+        "subtitles-zh-1.vtt",
+    ] {
+        assert_eq!(text(missing), None, "{missing}");
+    }
+    let served = output.media("subtitles-de").unwrap();
+    assert!(served.body.ends_with(b"\nsubtitles-de-3.vtt\n"));
+    assert_eq!(output.media("subtitles-fr"), None);
+    publish(&[], &[segment(4)]);
+    assert_eq!(
+        (output.media("subtitles-de"), text("subtitles-de-3.vtt")),
+        (None, None)
+    );
 }
 
 proptest! {

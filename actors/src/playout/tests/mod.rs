@@ -8,12 +8,14 @@ mod hls_output;
 mod queue;
 mod resume;
 mod spool;
+mod subtitles;
 #[path = "../../../../crates/media/tests/support/mod.rs"]
 mod support;
 mod taps;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use playout_domain::config::SubtitleSetting;
 use playout_domain::units::{Frame, FrameRate, Ticks90k, Timeline};
 use playout_media::hls::{MediaPlaylist, PlaylistState, Segment, SegmentInfo};
 use playout_media::mux::Counters;
@@ -51,6 +53,26 @@ fn segment(sequence: u64) -> Segment {
     Segment {
         info,
         streams: vec![bytes],
+        subtitles: Vec::new(),
+    }
+}
+
+/// The languages of a channel, as its configuration has them.
+fn languages(tags: &[&str]) -> Vec<SubtitleSetting> {
+    let tags = tags.iter().map(|tag| SubtitleSetting {
+        language: tag.parse().unwrap(),
+        name: (*tag).to_owned(),
+        default: false,
+    });
+    tags.collect()
+}
+
+/// The segment with what is said in it: that tells its number, too.
+fn spoken(sequence: u64, tag: &str) -> Segment {
+    let text = Bytes::from(format!("{tag} {sequence}"));
+    Segment {
+        subtitles: vec![(tag.parse().unwrap(), text)],
+        ..segment(sequence)
     }
 }
 
@@ -71,6 +93,7 @@ fn record(first: u64, past: u64, last: u64) -> Record {
             segments: (first + past..=last).map(info).collect(),
         },
         past: (first..first + past).map(info).collect(),
+        airing: None,
     }
 }
 

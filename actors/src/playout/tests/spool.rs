@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use playout_media::hls::segment_name;
+use playout_media::hls::{Airing, segment_name};
 
 use super::super::spool::{Record, Spool};
 use super::*;
@@ -42,7 +42,7 @@ fn numbers(segments: &[Segment]) -> Vec<u64> {
 #[test]
 fn what_was_written_is_read() {
     let (_folder, spool, record) = written();
-    let (read, segments) = spool.load().unwrap().unwrap();
+    let (read, segments) = spool.load(&[]).unwrap().unwrap();
     assert_eq!(read, record);
     assert_eq!(numbers(&segments), [10, 11, 12, 13, 14, 15]);
 }
@@ -51,7 +51,7 @@ fn what_was_written_is_read() {
 fn a_new_folder_holds_nothing_and_a_damaged_record_is_told_apart_from_none() {
     let folder = tempfile::tempdir().unwrap();
     let spool = Spool::open(folder.path().join("spool")).unwrap();
-    assert!(spool.load().unwrap().is_none());
+    assert!(spool.load(&[]).unwrap().is_none());
     let mut other = record(10, 0, 12);
     other.version += 1;
     for damaged in [
@@ -60,7 +60,7 @@ fn a_new_folder_holds_nothing_and_a_damaged_record_is_told_apart_from_none() {
         serde_json::to_string(&other).unwrap(),
     ] {
         std::fs::write(file(&folder, "record.json"), &damaged).unwrap();
-        assert!(spool.load().is_err(), "{damaged}");
+        assert!(spool.load(&[]).is_err(), "{damaged}");
     }
 }
 
@@ -76,7 +76,7 @@ fn a_segment_that_is_missing_or_cut_short_takes_all_before_it_along() {
                 true => std::fs::write(path, b"segm").unwrap(),
                 false => std::fs::remove_file(path).unwrap(),
             }
-            let (read, segments) = spool.load().unwrap().unwrap();
+            let (read, segments) = spool.load(&[]).unwrap().unwrap();
             assert_eq!(numbers(&segments), (left..=15).collect::<Vec<_>>());
             let listed: Vec<u64> = read.playlist.segments.iter().map(|s| s.sequence).collect();
             assert_eq!(listed, (window..=15).collect::<Vec<_>>());
@@ -108,5 +108,52 @@ fn a_disk_that_refuses_leaves_the_record_before() {
     // A folder in the way: the segment cannot be written.
     std::fs::create_dir(file(&folder, "240p-16.ts.part")).unwrap();
     assert!(spool.commit(&record(11, 2, 16), &[segment(16)]).is_err());
-    assert_eq!(spool.load().unwrap().unwrap().0, before);
+    assert_eq!(spool.load(&[]).unwrap().unwrap().0, before);
+}
+
+#[test]
+fn what_is_said_in_a_segment_comes_and_goes_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = Spool::open(folder.path().join("spool")).unwrap();
+    let segments: Vec<Segment> = (10..=15).map(|n| spoken(n, "zh-Hant")).collect();
+    let airing = Airing {
+        media: "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11".parse().unwrap(),
+        start: Frame::new(7),
+        in_frame: 3,
+        end: Frame::new(900),
+        since: Frame::new(8),
+    };
+    let airing = Some(airing);
+    let written = Record {
+        airing,
+        ..record(10, 2, 15)
+    };
+    spool.commit(&written, &segments).unwrap();
+    std::fs::remove_file(file(&folder, "subtitles-zh-Hant-12.vtt")).unwrap();
+    let (read, segments) = spool.load(&languages(&["de", "zh-Hant"])).unwrap().unwrap();
+    assert_eq!(read, written);
+    // A text that is lost costs no picture.
+    assert_eq!(numbers(&segments), [10, 11, 12, 13, 14, 15]);
+    for segment in segments {
+        let n = segment.info.sequence;
+        let expected = if n == 12 {
+            Vec::new()
+        } else {
+            spoken(n, "zh-Hant").subtitles
+        };
+        assert_eq!(segment.subtitles, expected);
+    }
+    spool
+        .commit(&record(13, 1, 16), &[spoken(16, "zh-Hant")])
+        .unwrap();
+    let left = names(&folder.path().join("spool"));
+    let texts: Vec<_> = left.iter().filter(|name| name.ends_with(".vtt")).collect();
+    let expected = (13..=16).map(|n| format!("subtitles-zh-Hant-{n}.vtt"));
+    assert_eq!(
+        texts,
+        expected.collect::<Vec<_>>().iter().collect::<Vec<_>>()
+    );
+    // A channel without subtitles writes what it always wrote.
+    let json = std::fs::read_to_string(file(&folder, "record.json")).unwrap();
+    assert!(!json.contains("airing"), "{json}");
 }

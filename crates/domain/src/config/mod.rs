@@ -11,12 +11,14 @@ mod parse;
 mod patch;
 mod recovery;
 mod resources;
+mod subtitles;
 
 pub use edit::DestinationEdit;
 pub use parse::{MAX_DESTINATIONS, MAX_NAME_LENGTH, Policy};
 pub use patch::merge_patch;
 pub use recovery::RecoverySettings;
 pub use resources::ResourceSettings;
+pub use subtitles::{MAX_SUBTITLES, SubtitleSetting};
 
 pub use crate::ladder::Rung;
 
@@ -72,6 +74,8 @@ pub struct ChannelConfig {
     pub fit: Fit,
     /// What is drawn over all that it plays.
     pub logo: Option<Logo>,
+    /// The languages that viewers can read along in, at most one of them by default.
+    pub subtitles: Vec<SubtitleSetting>,
 }
 
 /// How a channel earns.
@@ -215,6 +219,7 @@ impl ChannelConfig {
             audio_languages: Languages::NONE,
             fit: Fit::default(),
             logo: None,
+            subtitles: Vec::new(),
         }
     }
 
@@ -252,6 +257,7 @@ impl ChannelConfig {
             "audioLanguages": self.audio_languages,
             "fit": self.fit,
             "logo": self.logo,
+            "subtitles": self.subtitles,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     ChannelConfig, FeatureFlags, InteractionFeature, InteractionSetting, MonetizationSettings,
-    RecoverySettings, ResourceSettings, Rung,
+    RecoverySettings, ResourceSettings, Rung, SubtitleSetting,
 };
 use crate::destination::{
     DestinationConfig, Encode, Platform, PlaybackUrl, ServerUrl, StreamKey, StreamKeySetting,
@@ -140,6 +140,7 @@ fn read(
     config.audio_languages = Languages::read(fields, policy.languages);
     config.fit = fields.parsed("fit", str::parse).unwrap_or_default();
     config.logo = Logo::read(fields);
+    config.subtitles = SubtitleSetting::read_all(fields);
     config
 }
 

@@ -1,8 +1,14 @@
-//! The master playlist (RFC 8216 §4.3.4): one variant for each rung.
+//! The master playlist (RFC 8216 §4.3.4): one variant for each rung, and the languages to read along in.
 
 use std::fmt::Write;
 
+use playout_domain::config::SubtitleSetting;
 use playout_domain::units::FrameRate;
+
+use super::subtitles::subtitle_playlist;
+
+/// The group of all languages that every variant refers to.
+const SUBTITLES: &str = "subtitles";
 
 /// One rung as viewers' players choose among them.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,14 +29,30 @@ pub struct Variant {
     pub frame_rate: FrameRate,
 }
 
-/// The master playlist that offers `variants`, in the order given.
-pub fn master_playlist(variants: &[Variant]) -> String {
+/// The master playlist that offers `variants` and `subtitles`, in the order given.
+pub fn master_playlist(variants: &[Variant], subtitles: &[SubtitleSetting]) -> String {
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let group = match subtitles {
+        [] => String::new(),
+        _ => format!(",SUBTITLES=\"{SUBTITLES}\""),
+    };
+    for s in subtitles {
+        let default = if s.default { "YES" } else { "NO" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"{SUBTITLES}\",NAME=\"{}\",LANGUAGE=\"{}\",\
+             DEFAULT={default},AUTOSELECT=YES,FORCED=NO,URI=\"{}\"",
+            s.name,
+            s.language,
+            subtitle_playlist(&s.language),
+        );
+    }
     for v in variants {
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\",RESOLUTION={}x{},FRAME-RATE={:.3}\n\
+            "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\",RESOLUTION={}x{},FRAME-RATE={:.3}{group}\n\
              {}.m3u8\n",
             v.peak_bandwidth,
             v.average_bandwidth,

@@ -3,10 +3,12 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 
+use playout_domain::Language;
 use playout_domain::units::Timeline;
 use serde::{Deserialize, Serialize};
 
 use super::segment::SegmentInfo;
+use super::subtitles::subtitle_name;
 
 /// What is persisted of a playlist.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +72,20 @@ impl MediaPlaylist {
 
     /// The playlist of the rung named `rung`; `None` while there is nothing to play.
     pub fn render(&self, rung: &str) -> Option<String> {
+        self.render_as(|sequence| segment_name(rung, sequence))
+    }
+
+    /// The playlist of the subtitles in `language`: segment by segment as those of the rungs.
+    pub fn render_subtitles(&self, language: &Language) -> Option<String> {
+        self.render_as(|sequence| subtitle_name(language, sequence))
+    }
+
+    /// Where the segments lie in time.
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+
+    fn render_as(&self, name: impl Fn(u64) -> String) -> Option<String> {
         let first = self.state.segments.front()?;
         let mut text = String::with_capacity(160 + self.state.segments.len() * 110);
         let rate = self.timeline.frame_rate;
@@ -89,7 +105,7 @@ impl MediaPlaylist {
                 "#EXT-X-PROGRAM-DATE-TIME:{:.3}\n#EXTINF:{:.6},\n{}\n",
                 self.timeline.wall(segment.start),
                 segment.seconds(rate),
-                segment_name(rung, segment.sequence),
+                name(segment.sequence),
             );
         }
         Some(text)

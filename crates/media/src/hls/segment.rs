@@ -5,6 +5,7 @@
 //! compared as RFC 8216 §4.3.3.1 does: rounded to the nearest second.
 
 use bytes::Bytes;
+use playout_domain::Language;
 use playout_domain::units::{Frame, FrameRate, Timeline};
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +51,8 @@ pub struct Segment {
     pub info: SegmentInfo,
     /// Its bytes on each rung.
     pub streams: Vec<Bytes>,
+    /// Its subtitles in each language, as WebVTT; whoever knows them puts them in.
+    pub subtitles: Vec<(Language, Bytes)>,
 }
 
 #[derive(Debug)]
@@ -144,6 +147,7 @@ impl Segmenter {
         Some(Segment {
             info,
             streams: building.streams.into_iter().map(Bytes::from).collect(),
+            subtitles: Vec::new(),
         })
     }
 

@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::principal::{Principal, Scope};
 use crate::renditions::Rendition;
 use crate::standby::{Kind, MediaRecord};
+use crate::subtitles::Subtitle;
 use rows::{Newer, delete, describe, digest, edit, insert, item, probe};
 pub use search::{MediaCursor, MediaQuery, MediaSort};
 
@@ -267,6 +268,7 @@ impl Store {
         let standby = &self.0.standby;
         standby.remove(Kind::Media, id.to_string());
         standby.remove_where(Kind::Rendition, |_, kept: &Rendition| kept.media_id == id);
+        standby.remove_where(Kind::Subtitle, |_, kept: &Subtitle| kept.media_id == id);
         Ok(())
     }
 }

@@ -16,6 +16,8 @@ pub(crate) enum Kind {
     Media,
     /// What of them is prepared.
     Rendition,
+    /// What is said in them, to be read along; the text is on disk.
+    Subtitle,
     /// Sealed stream keys, by destination.
     StreamKey,
     /// What clients' plans allow.
@@ -28,10 +30,11 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Channel,
         Self::Media,
         Self::Rendition,
+        Self::Subtitle,
         Self::StreamKey,
         Self::Limits,
         Self::Order,
@@ -52,6 +55,7 @@ impl Kind {
             Self::Channel => "channels",
             Self::Media => "media",
             Self::Rendition => "renditions",
+            Self::Subtitle => "subtitles",
             Self::StreamKey => "stream-keys",
             Self::Limits => "limits",
             Self::Order => "orders",
