@@ -99,7 +99,11 @@ struct Done {
 fn normalised(path: &Path, wanted: Loudness) -> Done {
     let found = probed(path);
     let gain = gain(path, &found, wanted);
-    let ran = run(&ffmpeg::prepare(path, &found, &small(), Means { gain }));
+    let means = Means {
+        gain,
+        ..Means::NONE
+    };
+    let ran = run(&ffmpeg::prepare(path, &found, &small(), means));
     assert!(ran.ok, "{}", ran.stderr);
     let stream = put(&ran.stdout, &small()).bytes;
     Done {
@@ -240,6 +244,7 @@ fn a_live_transcode_is_as_loud_as_what_is_prepared() {
     // Frames 100 to 150: seconds 4 to 6.
     let means = Means {
         gain: prepared.gain,
+        ..Means::NONE
     };
     let live = bytes(&ffmpeg::live(
         &path,
