@@ -77,7 +77,7 @@ fn a_logo_is_seen_on_air_and_changes_there_without_a_seam() {
     let red = png(data.path(), "red", 90);
     let answer = put(&red);
     assert_eq!(answer.status, 200, "{}", answer.text());
-    let logo = answer.json()["logo"].clone();
+    let logo = answer.json()["config"]["logo"].clone();
     assert_eq!(
         (
             &logo["position"],
@@ -116,7 +116,10 @@ fn a_logo_is_seen_on_air_and_changes_there_without_a_seam() {
         colours(&viewer.bytes, BOTTOM_LEFT).ends_with('r')
     });
     let green = png(data.path(), "lime", 60);
-    assert_eq!(put(&green).json()["logo"]["position"], "bottom-left");
+    assert_eq!(
+        put(&green).json()["config"]["logo"]["position"],
+        "bottom-left"
+    );
     viewer.follow("another logo", BOUND, |viewer| {
         colours(&viewer.bytes, BOTTOM_LEFT).ends_with('g')
     });
@@ -164,8 +167,8 @@ fn what_is_no_logo_is_refused_with_its_reason() {
     refused(b"\xff\xd8\xff\xe0 a photograph", "The file is no PNG.");
     refused(&red[..red.len() - 5], "The PNG is cut short.");
     let mut flipped = red.clone();
-    let middle = flipped.len() / 2;
-    flipped[middle] ^= 1;
+    let begins = red.windows(4).position(|part| part == b"IDAT").unwrap();
+    flipped[begins + 6] ^= 1;
     refused(&flipped, "checksum");
     refused(&png(data.path(), "blue", 4100), "4100×4100 pixels");
     assert_eq!(put("image/png", &vec![0; 3 << 20]).0, 413);
@@ -194,7 +197,7 @@ fn what_is_no_logo_is_refused_with_its_reason() {
         "{text}"
     );
     assert_eq!(
-        daemon.get(&format!("/channels/{channel}"))["logo"]["width"],
+        daemon.get(&format!("/channels/{channel}"))["config"]["logo"]["width"],
         12.0
     );
 }

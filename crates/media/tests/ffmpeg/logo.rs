@@ -79,7 +79,6 @@ fn assert_near(found: [i32; 3], wanted: [i32; 3], what: &str) {
     assert!(near, "{what}: {found:?} instead of {wanted:?}");
 }
 
-const RED: [i32; 3] = [255, 0, 0];
 const GREY: [i32; 3] = [128; 3];
 
 /// A grey clip with a tone.

@@ -394,7 +394,7 @@ fn high_dynamic_range_keeps_its_steps_and_is_told_as_what_it_became() {
         let prepared = prepare(&path, &small()).bytes;
         let came = steps(&prepared);
         assert!(came.is_sorted(), "{transfer}: {came:?}");
-        assert!(came[0] <= 8 && came[15] >= 225, "{transfer}: {came:?}");
+        assert!(came[0] <= 8 && came[15] >= 205, "{transfer}: {came:?}");
         // Mobius bends only what is bright.
         for step in 1..12 {
             let off = (came[step] - wanted[step]).abs();
