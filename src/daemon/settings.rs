@@ -122,6 +122,7 @@ pub(super) fn app(
     let seconds = |time: std::time::Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
     Ok(AppConfig {
         data_dir: data_dir.to_owned(),
+        as_run_kept: config.as_run.keep.duration(),
         tools: Tools::default(),
         playout: PlayoutSettings {
             source: match config.playout.source {

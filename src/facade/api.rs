@@ -24,8 +24,8 @@ use super::problem::{Problem, allow_header};
 use super::request::Request;
 use super::schedule::{self, Part};
 use super::{
-    Facade, alert_routes, alerts, answer, channels, destinations, events, media, readiness, tokens,
-    uploads, watched,
+    Facade, alert_routes, alerts, answer, as_run, channels, destinations, events, media, readiness,
+    tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -48,6 +48,7 @@ pub enum Resource {
     Plan(ChannelId),
     Guide(Option<ChannelId>, Format),
     Stations,
+    AsRun(ChannelId),
     History(ChannelId),
     Alerts,
     Alert(AlertId),
@@ -109,6 +110,7 @@ impl Resource {
                     ["plan"] => Self::Plan(id),
                     ["epg.json"] => Self::Guide(Some(id), Format::Json),
                     ["epg.xml"] => Self::Guide(Some(id), Format::Xmltv),
+                    ["as-run"] => Self::AsRun(id),
                     ["history"] => Self::History(id),
                     _ => return Err(Problem::not_found("route")),
                 }
@@ -178,6 +180,7 @@ impl Resource {
             | Self::Plan(_)
             | Self::Guide(..)
             | Self::Stations
+            | Self::AsRun(_)
             | Self::History(_)
             | Self::Alerts
             | Self::Alert(_)
@@ -404,6 +407,7 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Plan(id) => channels::plan(call, id).await,
         Resource::Guide(id, format) => guide::epg(call, id, format).await,
         Resource::Stations => guide::stations(call).await,
+        Resource::AsRun(id) => as_run::as_run(call, id).await,
         Resource::History(id) => alerts::history(call, id).await,
         Resource::Alerts => alerts::list(call).await,
         Resource::Alert(id) => alerts::get(call, id).await,

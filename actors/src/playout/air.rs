@@ -23,6 +23,7 @@ use super::clock::Clock;
 use super::facts::{Fact, Facts};
 use super::hls_output::HlsOutput;
 use super::queue::{Fed, Queue, Shows};
+use super::reporter::Reporter;
 use super::spool::{Record, Spool, SpoolError};
 use super::taps::{Aired, Taps};
 use super::view::View;
@@ -66,6 +67,7 @@ pub(super) struct Air {
     pub(super) hls: Option<Hls>,
     pub(super) taps: Arc<Taps>,
     pub(super) view: View,
+    pub(super) reporter: Reporter,
     /// Asked before anything is published.
     pub(super) lease: Lease,
     pub(super) facts: Facts,
@@ -103,6 +105,7 @@ impl Air {
 
     async fn release(&mut self, fed: Fed) {
         self.note_what_shows(&fed);
+        self.reporter.goes_out(&fed);
         let begins_item = fed.shows.entry.is_some_and(|(start, _)| start == fed.at);
         let before = self.splicer.counters();
         let spliced = self.splicer.splice(fed.gop, fed.at, fed.source);
@@ -139,6 +142,7 @@ impl Air {
             self.publish(segment, counters, &sets).await;
         }
         if self.hls.is_none() {
+            self.reporter.note_unpublished().await;
             self.first_out();
         }
     }
@@ -153,6 +157,8 @@ impl Air {
     async fn publish(&mut self, segment: Segment, counters: Vec<Counters>, sets: &[Bytes]) {
         let Some(hls) = &mut self.hls else { return };
         let info = segment.info.clone();
+        // Before the record: what that has as published is never missing in the log.
+        self.reporter.note(info.end()).await;
         let left = hls.playlist.push(info.clone());
         hls.past.extend(left);
         let kept = hls
@@ -181,6 +187,7 @@ impl Air {
         if let Err(error) = commit(&hls.spool, record, segment.clone()).await {
             tracing::error!(channel = self.label, %error, "a segment cannot be kept on disk; a restart will lose it");
         }
+        self.reporter.published();
         hls.held.push(segment);
         // The disk may have taken its time.
         if !self.lease.holds() {

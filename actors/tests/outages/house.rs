@@ -46,6 +46,7 @@ impl House {
             policy: Policy {
                 allow_private_destinations: false,
             },
+            as_run_kept: Duration::from_secs(86_400),
             alerts: AlertsConfig::default(),
             rtmp: RtmpSettings {
                 reach: Reach::Anywhere,

@@ -47,7 +47,7 @@ impl PlannedItem {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde asks for this form"
 )]
-fn is_zero(frames: &u64) -> bool {
+pub(super) fn is_zero(frames: &u64) -> bool {
     *frames == 0
 }
 

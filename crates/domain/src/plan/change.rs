@@ -190,8 +190,10 @@ impl Plan {
             series: None,
         };
         let frames = cut(&item, begins.since(last.start), gop);
-        last.end = (last.start + frames).max(airing);
-        state.at = last.end;
+        let end = (last.start + frames).max(airing);
+        last.cut += last.end.since(end);
+        last.end = end;
+        state.at = end;
         self.settled.retain(|entry| entry.frames() > 0);
     }
 

@@ -183,6 +183,7 @@ impl Walker {
                 media_id: item.media_id,
                 in_frame: item.in_frame,
                 origin,
+                cut: item.frames - frames,
             });
         }
     }
