@@ -31,6 +31,7 @@ use playout_domain::health::{self, Beats};
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
+use playout_domain::plan::PlanEntry;
 use playout_domain::schedule::{Edit, Schedule};
 use playout_store::{Heartbeat, Principal, ProcessBeat, Store};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -467,7 +468,11 @@ impl Room {
                 let forgive = if plan_goes_on { FORGIVE } else { FORGIVE_ALL };
                 drop(me.send_after(forgive, || Msg::Forgive));
                 self.item_broken(media, plan_goes_on, forgive);
-                if skipped {
+                let now = snapshot.airtime.plan.at(at);
+                let stays = |entry: &PlanEntry| {
+                    now.is_some_and(|now| (now.start, now.media_id) == (entry.start, media))
+                };
+                if entry.is_some_and(|entry| entry.media_id == media && !stays(&entry)) {
                     self.tell_skipped(entry, at, Reason::SourceFailed);
                 }
                 if skipped || changed {
