@@ -404,6 +404,38 @@ CREATE TABLE channel_history (
 CREATE INDEX channel_history_channel ON channel_history (channel_id, id);
 CREATE INDEX channel_history_at ON channel_history USING brin (at);
 
+-- What really went out, stretch by stretch, and what was planned and did not. Written in batches, what goes on still is
+-- written again; refers to nothing, for it is kept however long its channel and its media are.
+CREATE TABLE as_run (
+    channel_id   uuid NOT NULL,
+    -- Follows from channel, time and frame; in order of from_at.
+    id           uuid NOT NULL,
+    -- Whether it was planned and did not go out. Its times are then the planned ones.
+    missing      boolean NOT NULL,
+    from_at      timestamptz NOT NULL,
+    until_at     timestamptz NOT NULL,
+    first_frame  bigint NOT NULL,
+    frames       bigint NOT NULL,
+    kind         text NOT NULL,
+    media_id     uuid,
+    -- What the item was called then.
+    title        text,
+    -- The frame of the item with which it begins.
+    item_frame   bigint,
+    -- How many of the frames were encoded while they were on air.
+    encoded      bigint NOT NULL,
+    -- The entry of the plan as it stood when it began, in frames and in times.
+    planned      jsonb,
+    reason       text NOT NULL,
+    detail       text,
+    -- Who wanted it so.
+    asked_by     text,
+    -- What ended it before the end of its item as planned.
+    ended        text,
+    PRIMARY KEY (channel_id, id)
+);
+CREATE INDEX as_run_until ON as_run USING brin (until_at);
+
 -- One row, written to find out whether the database takes anything.
 CREATE TABLE pulse (
     id  boolean PRIMARY KEY CHECK (id),

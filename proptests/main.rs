@@ -15,6 +15,7 @@ mod p08_integrity;
 mod p08_pool;
 mod p08_survival;
 mod p08_transactions;
+mod p_as_run;
 mod p_plan;
 mod stored;
 #[path = "../crates/media/tests/support/mod.rs"]

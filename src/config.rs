@@ -6,6 +6,7 @@
 //! a value out of its bounds are refused with file, line, key and what is allowed.
 
 mod alerts;
+mod as_run;
 mod bounded;
 mod check;
 mod disk;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
+pub use as_run::AsRunSettings;
 pub use bounded::{Count, Seconds, Secret};
 pub use disk::DiskSettings;
 pub use limits::LimitSettings;
@@ -46,6 +48,7 @@ pub struct Config {
     pub limits: LimitSettings,
     pub disk: DiskSettings,
     pub alerts: AlertSettings,
+    pub as_run: AsRunSettings,
     pub sse: SseSettings,
 }
 
@@ -237,6 +240,7 @@ impl Default for Config {
             limits: LimitSettings::default(),
             disk: DiskSettings::default(),
             alerts: AlertSettings::default(),
+            as_run: AsRunSettings::default(),
             sse: SseSettings::default(),
         }
     }

@@ -12,6 +12,7 @@ use playout_partners::download::Downloader;
 use playout_store::Store;
 
 use crate::alerts::{AlertsConfig, ErrorHandler};
+use crate::as_run::AsRun;
 use crate::channels::{Channels, Environment, Live};
 use crate::disk::{Disk, DiskConfig};
 use crate::hub::Hub;
@@ -57,6 +58,8 @@ pub struct AppConfig {
     pub disk: Thresholds,
     /// What alerts are raised by, and how they are told.
     pub alerts: AlertsConfig,
+    /// How long it is kept what channels have aired.
+    pub as_run_kept: Duration,
 }
 
 /// Sources that may be starting at the same time for each core: one works while another waits for its file.
@@ -137,8 +140,11 @@ impl App {
             thresholds: config.disk,
         };
         let disk = Disk::new(disk, Arc::clone(&hub), alerts.clone(), library.clone());
+        let titles = library.clone();
+        let titles = Arc::new(move |media| titles.title(media));
+        let as_run = AsRun::new(store.clone(), spools.clone(), config.as_run_kept, titles);
         let tree = Tree::grow(
-            stores, leases, &integrity, &telemetry, &alerts, &disk, &library,
+            stores, leases, &integrity, &telemetry, &alerts, &as_run, &disk, &library,
         )
         .await
         .map_err(|error| StartError(error.to_string()))?;
@@ -161,6 +167,7 @@ impl App {
             hub: Arc::clone(&hub),
             telemetry: telemetry.clone(),
             alerts: alerts.clone(),
+            as_run,
             studio: Arc::new(studio),
             policy: config.policy,
             live: Live::default(),

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod app;
+pub mod as_run;
 mod chance;
 pub mod channels;
 pub mod disk;

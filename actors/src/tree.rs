@@ -11,6 +11,7 @@
 //! ├─ heartbeats        to Redis at once; straight to PostgreSQL without it
 //! ├─ hot copy          latest heartbeats to Redis
 //! ├─ alerts            what fails: written, told by webhook and mail; the history of channels
+//! ├─ as-run            what really went out: written in batches, deleted when it is old
 //! ├─ disk              room on the disk: removes spool, pauses preparing, tells
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
 //! ├─ arrivals          files on their way into the library: what is fetched, watched, left over
@@ -18,7 +19,7 @@
 //!     └─ channel …     10 restarts in 300 s, then parked and tried every 60 s; never a sibling's harm
 //! ```
 //!
-//! A child is restarted alone because none holds what another needs to go on: reports and alerts wait in
+//! A child is restarted alone because none holds what another needs to go on: reports, alerts and what went out wait in
 //! memory, the library answers from memory, a channel's truth is in the store. Stopping goes from
 //! the bottom: channels first, so that what they report last is still written.
 //!
@@ -33,6 +34,7 @@ use playout_domain::backoff::{BUDGET_FAILURES, BUDGET_TIME, SLOW_RETRY};
 use ractor::Actor;
 
 use crate::alerts::ErrorHandler;
+use crate::as_run::AsRun;
 use crate::disk::Disk;
 use crate::integrity::Integrity;
 use crate::library::Library;
@@ -54,7 +56,7 @@ pub struct Row {
 }
 
 /// What everything hangs on.
-pub const ROOT: Row = permanent("root", 55);
+pub const ROOT: Row = permanent("root", 60);
 /// How the children of the root are kept.
 pub const ROOT_POLICY: Policy = Policy {
     strategy: Strategy::OneForOne,
@@ -80,6 +82,8 @@ pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 pub const HOT_COPY: Row = permanent("hot copy", 2);
 /// What fails.
 pub const ALERTS: Row = permanent("alerts", 5);
+/// What went out. It ends after the channels that tell it.
+pub const AS_RUN: Row = permanent("as-run", 4);
 /// Room on the disk. It ends after the queue that it pauses.
 pub const DISK: Row = permanent("disk", 1);
 /// The prepare queue.
@@ -105,7 +109,7 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 11] = [
+pub const TABLE: [Row; 12] = [
     STORE_GUARD,
     LEASES,
     INTEGRITY,
@@ -113,6 +117,7 @@ pub const TABLE: [Row; 11] = [
     HEARTBEATS,
     HOT_COPY,
     ALERTS,
+    AS_RUN,
     DISK,
     LIBRARY,
     ARRIVALS,
@@ -161,12 +166,14 @@ impl Tree {
     ///
     /// # Errors
     /// What did not start.
+    #[allow(clippy::too_many_arguments, reason = "everything that lives")]
     pub async fn grow(
         stores: ChildSpec,
         leases: ChildSpec,
         integrity: &Integrity,
         telemetry: &Telemetry,
         alerts: &ErrorHandler,
+        as_run: &AsRun,
         disk: &Disk,
         library: &Library,
     ) -> Result<Self, ChildError> {
@@ -174,6 +181,7 @@ impl Tree {
         let mut children = vec![stores, leases, integrity.child()];
         children.extend(telemetry.children());
         children.push(alerts.child());
+        children.push(as_run.child());
         children.push(disk.child());
         children.push(library.child());
         children.push(library.arrivals());

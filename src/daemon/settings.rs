@@ -123,6 +123,7 @@ pub(super) fn app(
     let policy = policy(config);
     Ok(AppConfig {
         data_dir: data_dir.to_owned(),
+        as_run_kept: config.as_run.keep.duration(),
         tools: Tools::default(),
         playout: PlayoutSettings {
             source: match config.playout.source {

@@ -25,8 +25,8 @@ use super::problem::{Problem, allow_header};
 use super::request::Request;
 use super::schedule::{self, Part};
 use super::{
-    Facade, alert_routes, alerts, answer, channels, destinations, events, logo, media, readiness,
-    subtitles, tokens, uploads, watched,
+    Facade, alert_routes, alerts, answer, as_run, channels, destinations, events, logo, media,
+    readiness, subtitles, tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -50,6 +50,7 @@ pub enum Resource {
     Logo(ChannelId),
     Guide(Option<ChannelId>, Format),
     Stations,
+    AsRun(ChannelId),
     History(ChannelId),
     Alerts,
     Alert(AlertId),
@@ -115,6 +116,7 @@ impl Resource {
                     ["logo"] => Self::Logo(id),
                     ["epg.json"] => Self::Guide(Some(id), Format::Json),
                     ["epg.xml"] => Self::Guide(Some(id), Format::Xmltv),
+                    ["as-run"] => Self::AsRun(id),
                     ["history"] => Self::History(id),
                     _ => return Err(Problem::not_found("route")),
                 }
@@ -190,6 +192,7 @@ impl Resource {
             | Self::Plan(_)
             | Self::Guide(..)
             | Self::Stations
+            | Self::AsRun(_)
             | Self::History(_)
             | Self::Alerts
             | Self::Alert(_)
@@ -440,6 +443,7 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Plan(id) => channels::plan(call, id).await,
         Resource::Guide(id, format) => guide::epg(call, id, format).await,
         Resource::Stations => guide::stations(call).await,
+        Resource::AsRun(id) => as_run::as_run(call, id).await,
         Resource::History(id) => alerts::history(call, id).await,
         Resource::Alerts => alerts::list(call).await,
         Resource::Alert(id) => alerts::get(call, id).await,

@@ -16,6 +16,7 @@ mod viewer;
 
 mod alerts;
 mod api;
+mod as_run;
 mod branding;
 mod browser;
 mod coming_in;

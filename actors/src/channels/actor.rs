@@ -4,6 +4,7 @@
 //! It owns the playout; when the actor ends, however it ends, the playout ends with it.
 //! What happens by itself is written down beside it ([`recorder`]): a fact never waits for a database.
 
+mod as_run;
 mod changes;
 mod orders;
 mod outputs;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use playout_domain::as_run::Reason;
 use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{Channel, ChannelStatus};
 use playout_domain::config::{DestinationEdit, Policy, RecoverySettings};
@@ -29,6 +31,7 @@ use playout_domain::health::{self, Beats};
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation};
 use playout_domain::media::Profile;
+use playout_domain::plan::PlanEntry;
 use playout_domain::schedule::{Edit, Schedule};
 use playout_store::{Heartbeat, Principal, ProcessBeat, Store};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -44,6 +47,7 @@ use super::PlannedView;
 use super::handle::{Handle, OnAirNow, Snapshot};
 use super::live::Live;
 use crate::alerts::ErrorHandler;
+use crate::as_run::AsRun;
 use crate::error::OpError;
 use crate::hub::{Event as HubEvent, Hub, kind};
 use crate::library::LibraryFact;
@@ -99,6 +103,7 @@ pub(crate) struct Environment {
     pub(crate) hub: Arc<Hub>,
     pub(crate) telemetry: Telemetry,
     pub(crate) alerts: ErrorHandler,
+    pub(crate) as_run: AsRun,
     pub(crate) studio: Arc<Studio>,
     pub(crate) policy: Policy,
     pub(crate) live: Live,
@@ -134,6 +139,8 @@ pub(crate) struct Room {
     beats: Beats<Instant>,
     /// Writes down what happens; ends with the actor. Nothing before the room is ready.
     recorder: Option<AbortHandle>,
+    /// Who has given the order that is being performed.
+    orderer: Option<String>,
 }
 
 impl Drop for Room {
@@ -172,6 +179,7 @@ impl Actor for ChannelActor {
             airing: Airing::default(),
             beats: Beats::starting(Instant::now(), interval),
             recorder: None,
+            orderer: None,
         };
         room.life.recover_by(room.recovery());
         room.want_all();
@@ -329,6 +337,7 @@ impl Room {
                 if self.life.state().status == ChannelStatus::Stopped {
                     self.args.handle.set_on_air(None);
                 }
+                self.tell_off_air().await;
             }
             Effect::RetryAfter {
                 generation,
@@ -347,7 +356,9 @@ impl Room {
                 let Some(playout) = &self.playout else { return };
                 let front = playout.front();
                 let mut snapshot = self.snapshot();
+                let entry = snapshot.airtime.plan.at(front);
                 if snapshot.airtime.plan.skip(front) {
+                    self.tell_skipped(entry, front, Reason::Skipped);
                     self.change_plan(snapshot);
                 }
             }
@@ -388,6 +399,7 @@ impl Room {
                 .group(channel.id, channel.config.resources),
             taps: Arc::clone(&handle.taps),
             view: view.clone(),
+            book: self.book(),
             lease: handle.lease.clone(),
             facts: Facts {
                 generation,
@@ -447,6 +459,7 @@ impl Room {
                 let basis = self.basis(&snapshot);
                 let fallback = snapshot.channel.config.fallback_video;
                 let plan = &mut snapshot.airtime.plan;
+                let entry = plan.at(at);
                 // A fallback video fills the rest of the item; better an early start than dead air.
                 let skipped = fallback.is_none()
                     && plan.at(at).is_some_and(|entry| entry.media_id == media)
@@ -456,6 +469,13 @@ impl Room {
                 let forgive = if plan_goes_on { FORGIVE } else { FORGIVE_ALL };
                 drop(me.send_after(forgive, || Msg::Forgive));
                 self.item_broken(media, plan_goes_on, forgive);
+                let now = snapshot.airtime.plan.at(at);
+                let stays = |entry: &PlanEntry| {
+                    now.is_some_and(|now| (now.start, now.media_id) == (entry.start, media))
+                };
+                if entry.is_some_and(|entry| entry.media_id == media && !stays(&entry)) {
+                    self.tell_skipped(entry, at, Reason::SourceFailed);
+                }
                 if skipped || changed {
                     self.change_plan(snapshot);
                 }
@@ -467,6 +487,7 @@ impl Room {
             // A playout that was replaced within its generation may have spoken before.
             Fact::Ended { .. } if !self.playout.as_ref().is_some_and(Playout::has_ended) => {}
             Fact::Ended { reason } => {
+                self.book().away(Reason::PlayoutFailed);
                 self.follow(me, Event::PlayoutFailed { generation }).await;
                 self.playout_failed(&reason);
             }

@@ -227,6 +227,8 @@ impl Channels {
 
     /// Removes what was published of a channel that another daemon has aired since.
     pub(crate) async fn clear_published(&self, id: ChannelId) {
+        // What it aired here is told all the same.
+        self.inner.environment.as_run.take_in(id).await;
         let dir = self.inner.dir.join(id.to_string());
         if let Err(error) = tokio::fs::remove_dir_all(&dir).await
             && error.kind() != std::io::ErrorKind::NotFound

@@ -29,7 +29,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use jiff::Timestamp;
 use playout_domain::channel::Channel;
 use playout_domain::config::{ChannelConfig, DestinationEdit};
-use playout_domain::ids::{ChannelId, DestinationId, MediaId};
+use playout_domain::ids::{AsRunId, ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::logo::Logo;
 use playout_domain::plan::Plan;
@@ -38,6 +38,7 @@ use playout_store::{Airtime, Principal, ToAir};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::as_run::Told;
 use crate::error::OpError;
 use crate::hub::Event as HubEvent;
 use crate::library::LibraryFact;
@@ -467,6 +468,24 @@ impl Channels {
         let library = &self.inner.environment.studio.library;
         let plan = |handle: &Handle| handle.plan(from, until, |media| library.title(media));
         self.look_at(who, id, plan).await
+    }
+
+    /// What it has aired between two times, and what it has not: in order, what comes after `after`, `limit` entries at most.
+    ///
+    /// # Errors
+    /// There is no such channel; the database is away.
+    pub async fn as_run(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        times: (Timestamp, Timestamp),
+        after: Option<AsRunId>,
+        limit: usize,
+    ) -> Result<Looked<Vec<Told>>, OpError> {
+        let Looked { held_by, .. } = self.look(who, id).await?;
+        let as_run = &self.inner.environment.as_run;
+        let view = as_run.entries(id, times, after, limit).await?;
+        Ok(Looked { view, held_by })
     }
 
     /// The HLS output of a channel that is on air with HLS enabled. Never waits.

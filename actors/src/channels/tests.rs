@@ -41,6 +41,7 @@ impl House {
                 window: 10,
             },
             policy: Default::default(),
+            as_run_kept: Duration::from_secs(86_400),
             alerts: Default::default(),
             rtmp: RtmpSettings {
                 reach: Reach::Anywhere,

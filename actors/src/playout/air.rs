@@ -23,6 +23,7 @@ use super::clock::Clock;
 use super::facts::{Fact, Facts};
 use super::hls_output::HlsOutput;
 use super::queue::{Fed, Queue, Shows};
+use super::reporter::Reporter;
 use super::spool::{Record, Spool, SpoolError};
 use super::subtitles::Subtitles;
 use super::taps::{Aired, Taps};
@@ -68,6 +69,7 @@ pub(super) struct Air {
     pub(super) hls: Option<Hls>,
     pub(super) taps: Arc<Taps>,
     pub(super) view: View,
+    pub(super) reporter: Reporter,
     /// Asked before anything is published.
     pub(super) lease: Lease,
     pub(super) facts: Facts,
@@ -106,6 +108,7 @@ impl Air {
     async fn release(&mut self, fed: Fed) {
         self.note_what_shows(&fed);
         self.subtitles.aired(&fed);
+        self.reporter.goes_out(&fed);
         let begins_item = fed.shows.entry.is_some_and(|(start, _)| start == fed.at);
         let before = self.splicer.counters();
         let spliced = self.splicer.splice(fed.gop, fed.at, fed.source);
@@ -142,6 +145,7 @@ impl Air {
             self.publish(segment, counters, &sets).await;
         }
         if self.hls.is_none() {
+            self.reporter.note_unpublished().await;
             self.first_out();
         }
     }
@@ -157,6 +161,8 @@ impl Air {
         let Some(hls) = &mut self.hls else { return };
         let info = segment.info.clone();
         segment.subtitles = self.subtitles.of(&info).await;
+        // Before the record: what that has as published is never missing in the log.
+        self.reporter.note(info.end()).await;
         let left = hls.playlist.push(info.clone());
         hls.past.extend(left);
         let kept = hls
@@ -186,6 +192,7 @@ impl Air {
         if let Err(error) = commit(&hls.spool, record, segment.clone()).await {
             tracing::error!(channel = self.label, %error, "a segment cannot be kept on disk; a restart will lose it");
         }
+        self.reporter.published();
         hls.held.push(segment);
         // The disk may have taken its time.
         if !self.lease.holds() {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use playout_domain::as_run::Reason;
 use playout_domain::config::RecoverySettings;
 use playout_domain::media::Profile;
 use playout_domain::plan::{Plan, PlanEntry};
@@ -28,6 +29,7 @@ use super::facts::{Fact, Facts};
 use super::filler::Filler;
 use super::gate::StartGate;
 use super::queue::{Fed, Queue, Shows};
+use super::reporter::About;
 use super::source::{DirectSource, FIRST_MEDIA, FfmpegSource, Source, SourceError, Start};
 use super::view::View;
 use super::{Programme, SourceKind};
@@ -112,8 +114,12 @@ pub(super) struct Feeder {
     passed_over: Option<Frame>,
     /// When the source may be started again.
     retry: Option<Instant>,
-    /// The entry of which nothing more is to be had. The whole of it, for another may begin at the same frame.
-    spent: Option<PlanEntry>,
+    /// The entry of which nothing more is to be had, and why. The whole of it, for another may begin at the same frame.
+    spent: Option<(PlanEntry, Reason)>,
+    /// The last entry that had nothing more before its end, for the as-run log.
+    gone: Option<(Frame, Reason)>,
+    /// Why the entry's source failed last; nothing once it delivers.
+    trouble: Option<(Frame, Arc<str>)>,
     /// Until when the playout may still be catching up with the time; `None` once it has.
     catching_up: Option<Instant>,
     /// How long the next GOP is waited for while catching up.
@@ -152,6 +158,8 @@ impl Feeder {
             passed_over: None,
             retry: None,
             spent: None,
+            gone: None,
+            trouble: None,
             catching_up: Some(Instant::now() + CATCH_UP),
             progress: Instant::now() + FIRST_PATIENCE,
         }
@@ -176,11 +184,15 @@ impl Feeder {
         let Some(entry) = self.due() else {
             let room = self.until_next_entry();
             self.leave();
-            return self.stand_in(room).await;
+            let why = self.spent.map_or(Reason::NothingPlanned, |(_, why)| why);
+            let planned = self.plan.plan.at(self.cursor);
+            let why = planned.map_or(Reason::NothingPlanned, |_| why);
+            return self.stand_in(room, why).await;
         };
         self.show_buffer();
         if let Some(behind) = self.passed_over.filter(|behind| *behind > self.cursor) {
-            return self.stand_in(behind.since(self.cursor)).await;
+            let room = behind.since(self.cursor);
+            return self.stand_in(room, Reason::SourceFailed).await;
         }
         self.passed_over = None;
         let wanted = entry.item_frame(self.cursor);
@@ -200,7 +212,7 @@ impl Feeder {
             self.leave();
             if entry.end.since(self.cursor) < 2 && !self.is_prepared(&entry) {
                 // An encoder gives a single picture no decoding order that another could follow.
-                self.spent = Some(entry);
+                self.spend(entry, Reason::Edge);
                 return;
             }
             self.open(entry).await;
@@ -214,7 +226,11 @@ impl Feeder {
             let gap = playing.next.saturating_sub(entry.item_frame(self.cursor));
             if gap > 0 {
                 let room = gap.min(entry.end.since(self.cursor));
-                return self.stand_in(room).await;
+                let why = match self.trouble_of(&entry) {
+                    Some(_) => Reason::SourceFailed,
+                    None => Reason::Edge,
+                };
+                return self.stand_in(room, why).await;
             }
         }
         match self.await_gop(&entry).await {
@@ -226,7 +242,8 @@ impl Feeder {
                 let gop = self.equipment.profile.frame_rate.gop_frames();
                 let edge = self.current.as_ref().and_then(|playing| playing.until);
                 let end = edge.map_or(entry.end, |until| self.behind_edge(&entry, until));
-                self.stand_in(gop.min(end.since(self.cursor))).await;
+                let room = gop.min(end.since(self.cursor));
+                self.stand_in(room, Reason::SourceFailed).await;
             }
             Awaited::Retry => self.retry = None,
             Awaited::Replanned => self.replan(),
@@ -260,7 +277,7 @@ impl Feeder {
     /// The item has nothing more, which may be earlier than the plan says.
     fn over(&mut self, entry: &PlanEntry) {
         self.current = None;
-        self.spent = Some(*entry);
+        self.spend(*entry, Reason::EndedEarly);
         let gop = self.equipment.profile.frame_rate.gop_frames();
         if entry.end.since(self.cursor) > gop {
             self.equipment.facts.tell(Fact::EndedEarly {
@@ -288,7 +305,8 @@ impl Feeder {
     /// The entry that is due at the cursor, unless nothing more is to be had of it.
     fn due(&self) -> Option<PlanEntry> {
         let entry = self.plan.plan.at(self.cursor)?;
-        (self.spent != Some(entry)).then_some(entry)
+        let spent = self.spent.is_some_and(|(spent, _)| spent == entry);
+        (!spent).then_some(entry)
     }
 
     fn is_prepared(&self, entry: &PlanEntry) -> bool {
@@ -307,8 +325,32 @@ impl Feeder {
         next.map_or(u64::MAX, |next| next.since(self.cursor))
     }
 
-    async fn stand_in(&mut self, room: u64) {
-        let fed = self.filler.piece(self.cursor, room).await;
+    /// Nothing more is to be had of `entry`.
+    fn spend(&mut self, entry: PlanEntry, why: Reason) {
+        self.spent = Some((entry, why));
+        if self.cursor < entry.end {
+            self.gone = Some((entry.start, why));
+        }
+    }
+
+    /// Why the source of `entry` failed last, if it has not delivered since.
+    fn trouble_of(&self, entry: &PlanEntry) -> Option<Arc<str>> {
+        let trouble = self.trouble.as_ref();
+        let its = trouble.filter(|(start, _)| *start == entry.start);
+        its.map(|(_, error)| Arc::clone(error))
+    }
+
+    async fn stand_in(&mut self, room: u64, reason: Reason) {
+        let planned = self.plan.plan.at(self.cursor);
+        let failed = planned.filter(|_| reason == Reason::SourceFailed);
+        let about = About {
+            planned,
+            reason,
+            detail: failed.and_then(|entry| self.trouble_of(&entry)),
+            encoded: false,
+            gone: self.gone,
+        };
+        let fed = self.filler.piece(self.cursor, room, about).await;
         self.cursor = fed.end();
         self.equipment.queue.push(fed);
     }
@@ -535,7 +577,7 @@ impl Feeder {
             let index = playing.index.clone();
             let edge = index.and_then(|index| self.edge(&entry, &index, wanted));
             if edge.is_none() {
-                self.spent = Some(entry);
+                self.spend(entry, Reason::Edge);
             }
             self.current = None;
             return;
@@ -548,11 +590,19 @@ impl Feeder {
         };
         let id = playing.id;
         let over = playing.until.is_some_and(|until| playing.next >= until);
+        let about = About {
+            planned: Some(entry),
+            reason: Reason::Scheduled,
+            detail: None,
+            encoded: playing.index.is_none(),
+            gone: self.gone,
+        };
         self.equipment.queue.push(Fed {
             at: self.cursor,
             gop,
             source: id,
             shows,
+            about,
         });
         self.cursor += frames;
         if over {
@@ -569,6 +619,7 @@ impl Feeder {
 
     fn recovered(&mut self, entry: &PlanEntry) {
         self.failures.delivered(entry);
+        self.trouble = None;
         let mut was = false;
         self.equipment
             .view
@@ -602,6 +653,7 @@ impl Feeder {
 
     /// The source of an edge failed: filler stands in for that edge. The prepared file is as good as before.
     fn fail_edge(&mut self, entry: &PlanEntry, until: u64, error: &SourceError) {
+        self.trouble = Some((entry.start, error.to_string().into()));
         self.passed_over = Some(self.behind_edge(entry, until));
         self.equipment.view.update(|view| {
             view.health.failed(1);
@@ -621,6 +673,7 @@ impl Feeder {
         if let Some(until) = edge {
             return self.fail_edge(entry, until, error);
         }
+        self.trouble = Some((entry.start, error.to_string().into()));
         let cause = match error {
             SourceError::TooSlow { .. } => Cause::TooSlow,
             SourceError::Missing => Cause::Missing,
@@ -650,7 +703,7 @@ impl Feeder {
                 self.passed_over = Some(behind);
             }
             Then::GiveUp => {
-                self.spent = Some(*entry);
+                self.spend(*entry, Reason::SourceFailed);
                 self.equipment.facts.tell(Fact::ItemBroken { media, at });
             }
         }

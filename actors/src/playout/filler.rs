@@ -14,6 +14,7 @@ use playout_media::index::GopIndex;
 use playout_media::splice::SourceId;
 
 use super::queue::{Fed, Shows};
+use super::reporter::About;
 use super::slate::Slate;
 use super::source::{DirectSource, SourceError};
 use crate::channels::OnAirKind;
@@ -59,16 +60,16 @@ impl Filler {
     }
 
     /// What stands at frame `at`, of at most `room` frames (one at least).
-    pub(super) async fn piece(&mut self, at: Frame, room: u64) -> Fed {
+    pub(super) async fn piece(&mut self, at: Frame, room: u64, about: About) -> Fed {
         if let Some((media, gop)) = self.fallback_at(at, room).await {
-            return fed(at, gop, FALLBACK, OnAirKind::Fallback, Some(media));
+            return fed(at, gop, FALLBACK, (OnAirKind::Fallback, Some(media)), about);
         }
         fed(
             at,
             self.slate.piece(room).clone(),
             SLATE,
-            OnAirKind::Slate,
-            None,
+            (OnAirKind::Slate, None),
+            about,
         )
     }
 
@@ -118,7 +119,13 @@ fn place_at(index: &GopIndex, at: Frame) -> Option<(usize, u64)> {
     Some((place.number, place.frames))
 }
 
-fn fed(at: Frame, gop: Gop, source: SourceId, kind: OnAirKind, media: Option<MediaId>) -> Fed {
+fn fed(
+    at: Frame,
+    gop: Gop,
+    source: SourceId,
+    (kind, media): (OnAirKind, Option<MediaId>),
+    about: About,
+) -> Fed {
     Fed {
         at,
         gop,
@@ -129,5 +136,6 @@ fn fed(at: Frame, gop: Gop, source: SourceId, kind: OnAirKind, media: Option<Med
             entry: None,
             until: None,
         },
+        about,
     }
 }

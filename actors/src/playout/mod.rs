@@ -17,6 +17,7 @@ mod filler;
 mod gate;
 mod hls_output;
 mod queue;
+mod reporter;
 mod resume;
 mod slate;
 mod source;
@@ -52,6 +53,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::as_run::{Beginning, Book};
 use crate::library::Library;
 use crate::process::{Cgroups, ChannelGroup, Launcher};
 use air::{Air, Hls};
@@ -59,6 +61,7 @@ use clock::Clock;
 use feeder::{Equipment, Feeder};
 use filler::Filler;
 use queue::Queue;
+use reporter::Reporter;
 use resume::{Resume, Situation};
 use subtitles::Subtitles;
 
@@ -148,6 +151,8 @@ pub(crate) struct Setup {
     /// Where outputs outside of the playout get what goes on air.
     pub(crate) taps: Arc<Taps>,
     pub(crate) view: View,
+    /// Where it is written down what goes out.
+    pub(crate) book: Arc<Book>,
     /// Asked before anything is published.
     pub(crate) lease: Lease,
     pub(crate) facts: Facts,
@@ -225,6 +230,7 @@ async fn run(
     if !setup.lease.holds() {
         return Ok(without_lease(&setup.label, &setup.lease).await);
     }
+    let reporter = report(&studio.settings, &setup, &resume).await?;
     let now = Timestamp::now();
     let clock = Clock::starting(setup.timeline, now, resume.published);
     queue.begin(resume.start);
@@ -278,6 +284,7 @@ async fn run(
         hls,
         taps: setup.taps,
         view: setup.view,
+        reporter,
         lease: setup.lease,
         facts: setup.facts,
         out: false,
@@ -311,8 +318,7 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
     let left = loaded.unwrap_or_default();
     // What another daemon has published of it is not here.
     let lost = failed || (left.is_none() && setup.lease.was_taken());
-    let rate = setup.timeline.frame_rate;
-    let segment = u64::from(settings.target_duration) * rate.gop_frames() / 2;
+    let segment = segment_frames(settings, &setup.timeline);
     let now = Timestamp::now();
     let profile = setup.profile.spliced().key();
     let situation = Situation {
@@ -345,6 +351,37 @@ async fn resume(settings: &PlayoutSettings, setup: &Setup) -> Result<Resume, Str
         output.publish(&variants, &setup.subtitles, &playlist, &segments);
     }
     Ok(resume)
+}
+
+/// Tells the as-run log where it goes on, and from where.
+async fn report(
+    settings: &PlayoutSettings,
+    setup: &Setup,
+    resume: &Resume,
+) -> Result<Reporter, String> {
+    let segment = segment_frames(settings, &setup.timeline);
+    // What is not served as HLS is not published.
+    let published = Some(resume.published)
+        .filter(|published| setup.output.is_some() && *published > Frame::default());
+    let (book, timeline, start) = (Arc::clone(&setup.book), setup.timeline, resume.start);
+    let (plan, taken_at) = (setup.programme.plan.clone(), setup.lease.taken_at());
+    let begun = tokio::task::spawn_blocking(move || {
+        let session = book.begin(&Beginning {
+            timeline,
+            plan: &plan,
+            published,
+            start,
+            noted: 2 * segment,
+            taken_at,
+        });
+        (book, session)
+    });
+    let (book, session) = begun.await.map_err(|error| error.to_string())?;
+    Ok(Reporter::new(book, session, segment))
+}
+
+fn segment_frames(settings: &PlayoutSettings, timeline: &Timeline) -> u64 {
+    u64::from(settings.target_duration) * timeline.frame_rate.gop_frames() / 2
 }
 
 /// Another daemon may air the channel: nothing goes out any more. Whoever keeps the leases ends this playout; where

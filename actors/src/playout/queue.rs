@@ -15,6 +15,7 @@ use playout_media::gop::Gop;
 use playout_media::splice::SourceId;
 use tokio::sync::Notify;
 
+use super::reporter::About;
 use crate::channels::OnAirKind;
 
 /// One GOP with its place on air.
@@ -28,6 +29,8 @@ pub(super) struct Fed {
     pub(super) source: SourceId,
     /// Why it is on air.
     pub(super) shows: Shows,
+    /// The same, for the as-run log.
+    pub(super) about: About,
 }
 
 impl Fed {

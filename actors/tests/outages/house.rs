@@ -44,6 +44,7 @@ impl House {
                 window: 10,
             },
             policy: Policy::PUBLIC,
+            as_run_kept: Duration::from_secs(86_400),
             alerts: AlertsConfig::default(),
             rtmp: RtmpSettings {
                 reach: Reach::Anywhere,

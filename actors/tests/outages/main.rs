@@ -85,6 +85,41 @@ async fn orders_are_carried_out_while_the_database_hangs_and_are_in_it_afterward
 }
 
 #[tokio::test]
+async fn what_goes_out_while_the_database_is_away_is_in_it_afterwards() {
+    let house = House::new().await;
+    let app = house.app().await;
+    let who = Principal::daemon();
+    let id = channel(&app, &who, "One").await;
+    house.postgres(&app, Manner::Refuse).await;
+    let operate = async |operation| app.channels.operate(&who, id, operation).await.unwrap();
+    operate(Operation::Start).await;
+    until("the channel is LIVE", async || {
+        status(&app, id).await == ChannelStatus::Live
+    })
+    .await;
+    operate(Operation::Stop).await;
+    house.postgres(&app, Manner::Pass).await;
+    app.store.until_recordable().await;
+    let (from, until_) = (jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX);
+    let mut rows = Vec::new();
+    until("what went out is in the database", async || {
+        rows = house.store.as_run(id, from, until_, None, 9).await.unwrap();
+        !rows.is_empty()
+    })
+    .await;
+    // Nothing was planned: three segments of the slate at least.
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0].row.kind.word(), "slate");
+    assert_eq!(rows[0].row.reason.word(), "nothing-planned");
+    assert!(rows[0].seconds() >= 12.0, "{rows:?}");
+    let told = app.channels.as_run(&who, id, (from, until_), None, 9).await;
+    let told: Vec<_> = told.unwrap().view;
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].entry.id, told[0].open), (rows[0].id, false));
+    app.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_plans_limit_holds_while_the_database_is_away() {
     let house = House::new().await;
     let limits = PlanLimits {

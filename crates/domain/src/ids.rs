@@ -137,6 +137,12 @@ id!(
     "history entry"
 );
 
+id!(
+    /// An entry of an as-run log. Follows from what it tells of, so that one told twice is one.
+    AsRunId,
+    "as-run entry"
+);
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

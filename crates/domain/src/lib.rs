@@ -5,6 +5,7 @@
 //! arguments, so everything here is tested without a runtime and answers the same twice.
 
 pub mod alert;
+pub mod as_run;
 pub mod backoff;
 pub mod breaker;
 pub mod channel;
@@ -43,8 +44,8 @@ pub use damage::{Damage, Damaged};
 pub use destination::{DestinationConfig, Platform, StreamKey};
 pub use details::Details;
 pub use ids::{
-    AlertId, AlertRouteId, ArrivalId, ChannelId, ClientId, DeliveryId, DestinationId, HistoryId,
-    MediaId, NodeId, RenditionId, SlotId, TokenId, WatchedFolderId,
+    AlertId, AlertRouteId, ArrivalId, AsRunId, ChannelId, ClientId, DeliveryId, DestinationId,
+    HistoryId, MediaId, NodeId, RenditionId, SlotId, TokenId, WatchedFolderId,
 };
 pub use ladder::{LowerRungs, MAX_RUNGS, Rung};
 pub use language::Language;

@@ -18,6 +18,7 @@ fn entry(start: u64, end: u64) -> PlanEntry {
         media_id: MediaId::from(Uuid::from_u128(u128::from(start))),
         in_frame: 0,
         origin: Origin::Rotation(0),
+        cut: 0,
     }
 }
 

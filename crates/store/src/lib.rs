@@ -9,6 +9,7 @@ mod alert_deliveries;
 mod alert_routes;
 mod alerts;
 mod arrivals;
+mod as_run;
 mod audit;
 mod bring_up;
 mod channels;

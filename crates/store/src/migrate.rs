@@ -35,6 +35,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0008_getting_media_in"),
     migration!("0009_schedule"),
     migration!("0011_loudness"),
+    migration!("0012_as_run"),
     migration!("0013_subtitles"),
 ];
 

@@ -7,6 +7,8 @@ mod alert_routes;
 mod alerts;
 #[path = "store/arrivals.rs"]
 mod arrivals;
+#[path = "store/as_run.rs"]
+mod as_run;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/channels.rs"]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
+use playout_domain::as_run::Reason;
 use playout_domain::channel::{Channel, ChannelStatus};
 use playout_domain::config::{ChannelConfig, DestinationEdit};
 use playout_domain::ids::{ClientId, DestinationId};
@@ -110,6 +111,7 @@ impl Room {
         if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
             self.playout = None;
             handle.set_on_air(None);
+            self.book().away(Reason::OffAir);
             self.start_playout(self.life.state().generation);
         } else if (profile != old_profile || config.subtitles != old.config.subtitles)
             && self.playout.is_some()
@@ -167,6 +169,7 @@ impl Room {
         self.playout = None;
         self.publish("channel.deleted", json!({ "id": handle.id }));
         environment.alerts.channel_gone(handle.id);
+        self.close_book().await;
         // What was published goes with the channel; what cannot be removed does no harm. The last
         // playout may still be writing.
         let _written = handle.spool.lock().await;

@@ -59,7 +59,9 @@ impl Room {
             snapshot.airtime.plan = self.plan_from_now(&snapshot);
             self.change_plan(snapshot);
         }
+        self.orderer = Some(who.name.clone());
         self.enter(me, life, effects).await;
+        self.orderer = None;
         drop(pen);
         Ok(handle.snapshot().channel.clone())
     }

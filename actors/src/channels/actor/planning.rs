@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use jiff::Timestamp;
+use playout_domain::as_run::{Order, Reason};
 use playout_domain::config::ChannelConfig;
 use playout_domain::ids::{MediaId, SlotId};
 use playout_domain::media::Profile;
@@ -151,6 +152,13 @@ impl Room {
         // From what is on air by now.
         let mut snapshot = self.snapshot();
         let from = self.insert(&mut snapshot, item, at_once);
+        if let Some(from) = from {
+            self.book().order(Order::Play {
+                media,
+                at: at_once.then_some(from),
+                by: who.name.clone(),
+            });
+        }
         let plan = &snapshot.airtime.plan;
         let entry = from.and_then(|from| asked_for(plan, from, media));
         self.change_plan(snapshot.clone());
@@ -212,8 +220,10 @@ impl Room {
         let mut snapshot = self.snapshot();
         let basis = self.basis(&snapshot);
         let plan = &mut snapshot.airtime.plan;
-        if plan.at(at).is_some_and(|entry| entry.media_id == media) && plan.skip(at) {
+        let entry = plan.at(at).filter(|entry| entry.media_id == media);
+        if entry.is_some() && plan.skip(at) {
             plan.replace_from(at.before(1), basis);
+            self.tell_skipped(entry, at, Reason::EndedEarly);
             self.change_plan(snapshot);
         }
     }

@@ -274,6 +274,7 @@ impl World {
                     gop,
                     source,
                     shows,
+                    ..
                 } = queue.pop().await;
                 let frames = u64::from(gop.frames);
                 fed.push((at, frames, shows.kind, shows.media));

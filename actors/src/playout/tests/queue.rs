@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use playout_domain::as_run::Reason;
 use playout_media::gop::Gop;
 use playout_media::splice::SourceId;
 use proptest::prelude::*;
 use tokio::time::timeout;
 
 use super::super::queue::{Fed, Queue, Shows};
+use super::super::reporter::About;
 use super::*;
 use crate::channels::OnAirKind;
 
@@ -27,11 +29,19 @@ fn fed(at: u64, frames: u32) -> Fed {
         until: None,
     };
     let source = SourceId { content: 0, run: 0 };
+    let about = About {
+        planned: None,
+        reason: Reason::NothingPlanned,
+        detail: None,
+        encoded: false,
+        gone: None,
+    };
     Fed {
         at: Frame::new(at),
         gop,
         source,
         shows,
+        about,
     }
 }
 

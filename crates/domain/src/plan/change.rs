@@ -69,7 +69,6 @@ impl Plan {
         let (basis, mut state) = self.settle(at);
         self.end_at(at);
         state.at = at;
-        state.cut = 0;
         self.go_on(basis, state);
         true
     }
@@ -103,7 +102,7 @@ impl Plan {
             let rest = PlannedItem {
                 media_id: entry.media_id,
                 in_frame: entry.item_frame(at),
-                frames: entry.end.since(at) + std::mem::take(&mut state.cut),
+                frames: entry.end.since(at) + entry.cut,
                 series: None,
             };
             state.inserts.push_front(Insert {
@@ -169,8 +168,8 @@ impl Plan {
     /// Ends what is settled at `at`.
     pub(super) fn end_at(&mut self, at: Frame) {
         self.settled.retain(|entry| entry.start < at);
-        if let Some(last) = self.settled.last_mut() {
-            last.end = last.end.min(at);
+        if let Some(last) = self.settled.last_mut().filter(|last| last.end > at) {
+            (last.end, last.cut) = (at, 0);
         }
     }
 
@@ -190,10 +189,11 @@ impl Plan {
             .filter(|_| ends_with_its_slot(last.origin));
         // What is left of a slot that is no more ends as it was planned.
         let lost = matches!(last.origin, Origin::Slot(_) | Origin::Template) && own.is_none();
+        let whole = last.frames() + last.cut;
         let item = PlannedItem {
             media_id: last.media_id,
             in_frame: last.in_frame,
-            frames: last.frames() + if lost { 0 } else { state.cut },
+            frames: if lost { last.frames() } else { whole },
             series: None,
         };
         let begins = coming.map(|(_, begins)| begins);
@@ -204,7 +204,7 @@ impl Plan {
         };
         last.end = (last.start + frames).max(airing);
         state.at = last.end;
-        state.cut = item.frames.saturating_sub(last.frames());
+        last.cut = whole.saturating_sub(last.frames());
         self.settled.retain(|entry| entry.frames() > 0);
     }
 

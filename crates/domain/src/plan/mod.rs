@@ -69,6 +69,9 @@ pub struct PlanEntry {
     pub in_frame: u64,
     /// Why.
     pub origin: Origin,
+    /// So many frames more it would show, if nothing began by the clock.
+    #[serde(default, skip_serializing_if = "basis::is_zero")]
+    pub cut: u64,
 }
 
 impl PlanEntry {

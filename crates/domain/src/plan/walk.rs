@@ -5,7 +5,7 @@
 //! the slot's items and the rotation. The end of the slot that it interrupted does not cut it; the next slot ends it, too, and what has
 //! not begun by then waits until that slot is over.
 
-use super::basis::{Basis, PlannedItem, is_zero};
+use super::basis::{Basis, PlannedItem};
 use super::calendar::{self, Occurrence};
 use super::order::{Place, Rounds};
 use super::{Origin, PlanEntry};
@@ -44,9 +44,6 @@ pub(super) struct State {
     /// Whether a unit was begun since the last slot.
     #[serde(default)]
     pub(super) begun: bool,
-    /// Frames of the item before `at` that are not shown for what begins or ends at `at`.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(super) cut: u64,
 }
 
 /// Where in a slot a walk is.
@@ -117,7 +114,6 @@ impl State {
             inserts: VecDeque::new(),
             filler: 0,
             begun: false,
-            cut: 0,
         }
     }
 }
@@ -176,7 +172,6 @@ impl Walker {
             });
             let end = at.0.checked_add(frames).map(Frame)?;
             self.state.at = end;
-            self.state.cut = item.frames - frames;
             self.state.place.shown(&self.basis, &item, end);
             return Some(PlanEntry {
                 start: at,
@@ -184,6 +179,7 @@ impl Walker {
                 media_id: item.media_id,
                 in_frame: item.in_frame,
                 origin,
+                cut: item.frames - frames,
             });
         }
     }

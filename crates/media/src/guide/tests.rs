@@ -31,6 +31,7 @@ fn entry(n: u128, frames: std::ops::Range<u64>, in_frame: u64) -> PlanEntry {
         media_id: media(n),
         in_frame,
         origin: Origin::Template,
+        cut: 0,
     }
 }
 

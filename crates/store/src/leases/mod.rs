@@ -129,7 +129,8 @@ impl Lease {
         }))
     }
 
-    pub(crate) fn taken_at(&self) -> Option<Timestamp> {
+    /// When another daemon's channel became this one's, the last time.
+    pub fn taken_at(&self) -> Option<Timestamp> {
         *self.0.taken()
     }
 
