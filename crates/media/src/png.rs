@@ -76,7 +76,7 @@ pub fn examine(file: &[u8]) -> Result<Png, Refused> {
     let mut png = None;
     let (mut data, mut palette, mut indexed) = (false, false, false);
     loop {
-        let (kind, body, behind) = part(rest)?;
+        let Part { kind, body, behind } = part(rest)?;
         match (&kind, png) {
             (b"IHDR", None) => {
                 let header = header(body)?;
@@ -114,8 +114,16 @@ pub fn examine(file: &[u8]) -> Result<Png, Refused> {
     }
 }
 
-/// The first part of `rest`: its kind, what is in it, and what follows.
-fn part(rest: &[u8]) -> Result<([u8; 4], &[u8], &[u8]), Refused> {
+/// A part of a file.
+struct Part<'a> {
+    kind: [u8; 4],
+    body: &'a [u8],
+    /// What follows it.
+    behind: &'a [u8],
+}
+
+/// The first part of `rest`.
+fn part(rest: &[u8]) -> Result<Part<'_>, Refused> {
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(Refused::CutShort)?;
     let length = u32::from_be_bytes(*length) as usize;
     let sum_at = length.checked_add(4).ok_or(Refused::CutShort)?;
@@ -126,7 +134,11 @@ fn part(rest: &[u8]) -> Result<([u8; 4], &[u8], &[u8]), Refused> {
         return Err(Refused::Disorder("the name of a part is none"));
     }
     match crc32(covered) == u32::from_be_bytes(*sum) {
-        true => Ok((*kind, body, behind)),
+        true => Ok(Part {
+            kind: *kind,
+            body,
+            behind,
+        }),
         false => Err(Refused::Damaged(*kind)),
     }
 }
