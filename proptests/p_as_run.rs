@@ -103,7 +103,7 @@ impl Stage {
             self.aired.insert(frame, what);
         }
         self.rows.extend(self.log.see(&seen));
-        self.at = self.at + frames;
+        self.at += frames;
     }
 
     fn another(&mut self) -> MediaId {

@@ -277,21 +277,17 @@ fn what_went_out_is_told_to_the_frame_whatever_it_was_met_by() {
             other => other.to_string(),
         };
         for name in [
-            "id",
-            "type",
-            "start",
-            "kind",
-            "mediaId",
-            "reason",
-            "frames",
-            "ended",
-            "lengthDeviation",
+            "id", "type", "start", "kind", "mediaId", "reason", "frames", "ended",
         ] {
             assert_eq!(
                 line[name].as_str(),
                 Some(of(&row[name]).as_str()),
                 "{name} of {row}"
             );
+        }
+        for name in ["duration", "startDeviation", "lengthDeviation"] {
+            let seconds = line[name].as_str().expect("a text").parse().ok();
+            assert_eq!(row[name].as_f64(), seconds, "{name} of {row}");
         }
         let title = of(&row["title"]);
         let safe = if title == FORMULA {
@@ -366,7 +362,7 @@ fn a_time_away_is_told_as_what_it_was() {
     let ended = &last.expect("a row")["ended"];
     // It may have been killed between two items.
     assert!(
-        published % 200 == 0 || ended == "daemon-away" || ended.is_null(),
+        published.is_multiple_of(200) || ended == "daemon-away" || ended.is_null(),
         "{told:#?}"
     );
     // Off air by order.
