@@ -73,10 +73,8 @@ impl Catalogue {
 
     /// The file of an item has become another: what was prepared of it counts no more.
     pub(super) fn replace(&mut self, item: MediaItem, findings: Findings) {
-        let Some(known) = self.items.get_mut(&item.id) else {
-            return;
-        };
-        let edition = known.edition + 1;
+        // One that another daemon has imported is new here.
+        let edition = self.items.get(&item.id).map_or(0, |known| known.edition + 1);
         self.unsaved.insert(item.id);
         let known = Known::new(item, Some(findings), edition);
         self.take_out(known.item.id);

@@ -10,7 +10,7 @@ use playout_media::ffmpeg;
 use playout_media::index::GopIndex;
 use playout_media::prepare::{PrepareError, Preparer};
 use playout_media::survey::hints_at_damage;
-use playout_store::StoreError;
+use playout_store::{Principal, StoreError};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::task::spawn_blocking;
@@ -144,6 +144,9 @@ impl Inner {
             }
         };
         let another = another || item.size != findings.probed.size;
+        // In turn with edits: what one has answered stays.
+        let _turn = self.editing.lock().await;
+        let item = self.latest(item.id).await.unwrap_or(item);
         let sidecar = self.sidecar(&item).await;
         let item = MediaItem {
             version: item.version + 1,
@@ -151,6 +154,13 @@ impl Inner {
             ..item
         };
         let item = described(item, &findings, judged, sidecar);
+        if another {
+            match self.store.replace_media(&Principal::daemon(), &item).await {
+                Err(StoreError::Limit(exceeded)) => return Err(Failure(format!("{exceeded}."))),
+                // Written when the database is there again.
+                Ok(()) | Err(_) => {}
+            }
+        }
         if !another {
             self.write(|catalogue| catalogue.examined(item.id, findings.clone()));
         } else if self.write(|catalogue| catalogue.exchanged(order, &item, &findings)) {

@@ -22,6 +22,7 @@ pub mod limits;
 pub mod media;
 pub mod output;
 pub mod plan;
+pub mod prepare;
 mod profile;
 pub mod resolution;
 pub mod resources;
