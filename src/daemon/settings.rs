@@ -151,6 +151,7 @@ pub(super) fn app(
             .media
             .prepare_on_import
             .then(|| Profile::of(&ChannelConfig::named("default"))),
+        collect_after: config.media.collect_after.duration(),
         allowances: config.limits.allowances(),
         cgroups: None,
         disk: config.disk.thresholds(),

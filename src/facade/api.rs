@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use playout_actors::App;
 use playout_domain::lifecycle::Operation;
+use playout_domain::prepare::{JobId, JobOrder};
 use playout_domain::{
     AlertId, AlertRouteId, ArrivalId, ChannelId, DeliveryId, DestinationId, MediaId, SlotId,
     WatchedFolderId,
@@ -24,12 +25,12 @@ use super::problem::{Problem, allow_header};
 use super::request::Request;
 use super::schedule::{self, Part};
 use super::{
-    Facade, alert_routes, alerts, answer, channels, destinations, events, media, readiness, tokens,
-    uploads, watched,
+    Facade, alert_routes, alerts, answer, channels, destinations, events, media, queue, readiness,
+    tokens, uploads, watched,
 };
 
 /// A path of the API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
     Channels,
     Channel(ChannelId),
@@ -67,6 +68,11 @@ pub enum Resource {
     WatchedFolders,
     WatchedFolder(WatchedFolderId),
     Storage,
+    Queue,
+    PauseQueue(bool),
+    Jobs,
+    Job(JobId),
+    OrderJob(JobId, JobOrder),
     Tokens,
     Platforms,
     Events,
@@ -134,6 +140,18 @@ impl Resource {
             ["media", "watched"] => Self::WatchedFolders,
             ["media", "watched", id] => Self::WatchedFolder(self::id(id, "watched folder")?),
             ["media", "storage"] => Self::Storage,
+            ["media", "queue"] => Self::Queue,
+            ["media", "queue", "pause"] => Self::PauseQueue(true),
+            ["media", "queue", "resume"] => Self::PauseQueue(false),
+            ["media", "queue", "jobs"] => Self::Jobs,
+            ["media", id, "renditions", profile] => {
+                Self::Job(JobId::new(self::id(id, "media item")?, *profile))
+            }
+            ["media", id, "renditions", profile, order] => {
+                let order = JobOrder::named(order).ok_or_else(|| Problem::not_found("route"))?;
+                let media = self::id(id, "media item")?;
+                Self::OrderJob(JobId::new(media, *profile), order)
+            }
             ["media", id] => Self::Media(self::id(id, "media item")?),
             ["media", id, "thumbnail"] => Self::Thumbnail(self::id(id, "media item")?),
             ["tokens"] => Self::Tokens,
@@ -162,6 +180,8 @@ impl Resource {
             | Self::Tokens
             | Self::Acknowledge(_)
             | Self::AlertRouteTest(_)
+            | Self::PauseQueue(_)
+            | Self::OrderJob(..)
             | Self::RetryDelivery(_) => &[Method::POST],
             Self::Schedule(_, Part::Slots) => {
                 &[Method::GET, Method::PUT, Method::POST, Method::DELETE]
@@ -184,6 +204,9 @@ impl Resource {
             | Self::AlertDeliveries
             | Self::Thumbnail(_)
             | Self::Storage
+            | Self::Queue
+            | Self::Jobs
+            | Self::Job(_)
             | Self::Imports
             | Self::Platforms
             | Self::Events => &[Method::GET],
@@ -434,6 +457,11 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::WatchedFolder(id) if reads => watched::get(&call, id),
         Resource::WatchedFolder(id) => watched::remove(call, id).await,
         Resource::Storage => media::storage(call).await,
+        Resource::Queue => queue::totals(&call),
+        Resource::PauseQueue(paused) => queue::pause(call, paused).await,
+        Resource::Jobs => queue::jobs(&call),
+        Resource::Job(job) => queue::job(&call, &job),
+        Resource::OrderJob(job, order) => queue::order(call, &job, order).await,
         Resource::Tokens => tokens::create(call).await,
         Resource::Platforms => destinations::platforms(&call),
         Resource::Events => events::subscribe(call).await,

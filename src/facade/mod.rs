@@ -21,6 +21,7 @@ mod json;
 mod media;
 mod page;
 pub mod problem;
+mod queue;
 mod readiness;
 pub mod representation;
 pub mod request;

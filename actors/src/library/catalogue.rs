@@ -2,12 +2,13 @@
 //!
 //! Decides only; nothing here waits or touches the disk.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use playout_domain::ids::{ClientId, MediaId};
 use playout_domain::media::{MediaItem, MediaStatus, Profile};
+use playout_domain::prepare::{Demands, JobId, Lineup};
 use playout_store::Rendition;
 
 use super::known::{Entry, Findings, Known, Work};
@@ -19,10 +20,18 @@ pub(super) struct Catalogue {
     pub(super) items: BTreeMap<MediaId, Known>,
     /// Where the items are.
     paths: HashMap<(ClientId, PathBuf), MediaId>,
-    /// What a channel waits for.
-    pub(super) urgent: VecDeque<(MediaId, Profile)>,
-    /// What nobody waits for.
-    pub(super) later: VecDeque<(MediaId, Profile)>,
+    /// What waits for its turn.
+    pub(super) lineup: Lineup<JobId>,
+    /// What runs.
+    pub(super) running: BTreeSet<JobId>,
+    /// What has ended or is removed, until nothing is left of it: it is not begun before.
+    pub(super) leaving: BTreeSet<JobId>,
+    /// What channels need.
+    pub(super) demands: Demands,
+    /// What everything is prepared into.
+    pub(super) default_profile: Option<Profile>,
+    /// The first and the last place that somebody has given.
+    pub(super) places: (i64, i64),
     /// Items of which the store does not know the latest.
     pub(super) unsaved: HashSet<MediaId>,
 }
@@ -59,6 +68,7 @@ impl Catalogue {
             if !self.items.contains_key(&id) {
                 new.push(id);
                 self.put_in(known);
+                self.want_needed(id);
             }
         }
         (new, gone)
@@ -74,11 +84,33 @@ impl Catalogue {
     /// The file of an item has become another: what was prepared of it counts no more.
     pub(super) fn replace(&mut self, item: MediaItem, findings: Findings) {
         // One that another daemon has imported is new here.
-        let edition = self.items.get(&item.id).map_or(0, |known| known.edition + 1);
-        self.unsaved.insert(item.id);
-        let known = Known::new(item, Some(findings), edition);
-        self.take_out(known.item.id);
+        let edition = self
+            .items
+            .get(&item.id)
+            .map_or(0, |known| known.edition + 1);
+        let media = item.id;
+        self.unsaved.insert(media);
+        let mut known = Known::new(item, Some(findings), edition);
+        let before = self.take_out(media);
+        for (key, entry) in before.into_iter().flat_map(|before| before.renditions) {
+            // What people have said counts for the new file, too.
+            let work = match entry.work {
+                Work::Paused => Work::Paused,
+                Work::Cancelled => Work::Cancelled,
+                Work::Ready { .. } => continue,
+                _ if entry.hand.is_some() => Work::Waiting,
+                _ => continue,
+            };
+            let hand = entry.hand;
+            let entry = Entry::new(entry.profile, work);
+            known.renditions.insert(key, Entry { hand, ..entry });
+        }
+        let kept: Vec<_> = known.renditions.keys().cloned().collect();
         self.put_in(known);
+        for key in kept {
+            self.line_up(&JobId::new(media, key));
+        }
+        self.want_needed(media);
     }
 
     /// Changes an item; the store is to be told.
@@ -116,18 +148,15 @@ impl Catalogue {
     }
 
     fn take_out(&mut self, media: MediaId) -> Option<Known> {
-        self.urgent.retain(|(waiting, _)| *waiting != media);
-        self.later.retain(|(waiting, _)| *waiting != media);
+        let keys: Vec<_> = self.items.get(&media)?.renditions.keys().cloned().collect();
+        for key in keys {
+            let job = JobId::new(media, key);
+            self.lineup.remove(&job);
+            self.end(&job);
+        }
         let known = self.items.remove(&media)?;
         self.paths
             .remove(&(known.item.client_id, known.item.path.clone()));
-        for job in known
-            .renditions
-            .values()
-            .filter_map(|entry| entry.job.as_ref())
-        {
-            job.abort();
-        }
         Some(known)
     }
 
@@ -146,14 +175,10 @@ impl Catalogue {
             prepared,
             id,
             created_at,
+            unneeded_since: rendition.unneeded_since,
             saved: true,
         };
-        let entry = Entry {
-            profile: rendition.profile,
-            work,
-            failures: 0,
-            job: None,
-        };
+        let entry = Entry::new(rendition.profile, work);
         known.renditions.insert(rendition.profile.key(), entry);
         if known.measure(&rendition.profile, rendition.frames) {
             self.unsaved.insert(rendition.media_id);
@@ -162,14 +187,24 @@ impl Catalogue {
 
     /// Brings items to where they were when the daemon ended.
     pub(super) fn resume(&mut self, default_profile: Option<&Profile>) {
+        self.default_profile = default_profile.copied();
         let ids: Vec<MediaId> = self.items.keys().copied().collect();
         for id in ids {
             if let Some(profile) = default_profile
-                && self
-                    .item(id)
-                    .is_some_and(|item| item.status != MediaStatus::Failed)
+                && let Some(known) = self.items.get_mut(&id)
             {
-                self.want(id, profile, false);
+                match (known.item.status, &known.item.reason) {
+                    (MediaStatus::Failed, Some(reason)) => {
+                        let reason = reason.clone();
+                        let failed = || Entry {
+                            failures: 1,
+                            ..Entry::new(*profile, Work::Failed { reason, at: None })
+                        };
+                        known.renditions.entry(profile.key()).or_insert_with(failed);
+                    }
+                    (MediaStatus::Failed, None) => {}
+                    _ => drop(self.want(id, profile)),
+                }
             }
             self.settle(id);
         }
@@ -232,6 +267,7 @@ impl Catalogue {
                 prepared,
                 id,
                 created_at,
+                unneeded_since,
                 saved,
             } = &mut entry.work
                 && !*saved
@@ -239,6 +275,7 @@ impl Catalogue {
                 *saved = true;
                 let (frames, bytes) = (prepared.index.frames, prepared.index.bytes);
                 let (profile, created_at) = (entry.profile, *created_at);
+                let unneeded_since = *unneeded_since;
                 renditions.push(Rendition {
                     id: *id,
                     media_id: media,
@@ -246,6 +283,7 @@ impl Catalogue {
                     frames,
                     bytes,
                     created_at,
+                    unneeded_since,
                 });
             }
         }

@@ -281,7 +281,7 @@ impl Inner {
 
     fn want_default(&self, media: MediaId) {
         if let Some(profile) = &self.default_profile {
-            self.want(media, profile, false);
+            self.want(media, profile);
         }
     }
 }

@@ -19,9 +19,9 @@ use tokio::time::{Instant, sleep_until};
 use super::examine::{NotAccepted, unread};
 use super::files::{Partial, Stamp, write_whole};
 use super::import::described;
-use super::known::Findings;
+use super::known::{Findings, Pace};
 use super::meter::Meter;
-use super::orders::Order;
+use super::orders::{Fate, Order};
 use super::{Inner, LibraryFact, Prepared};
 use crate::hub::kind;
 use crate::process::{ExitKind, Limits, Priority, Stderr, Stdout};
@@ -155,10 +155,11 @@ impl Inner {
         };
         let item = described(item, &findings, judged, sidecar);
         if another {
-            match self.store.replace_media(&Principal::daemon(), &item).await {
-                Err(StoreError::Limit(exceeded)) => return Err(Failure(format!("{exceeded}."))),
-                // Written when the database is there again.
-                Ok(()) | Err(_) => {}
+            let daemon = Principal::daemon();
+            // What the database does not take now is written when it is there again.
+            if let Err(StoreError::Limit(exceeded)) = self.store.replace_media(&daemon, &item).await
+            {
+                return Err(Failure(format!("{exceeded}.")));
             }
         }
         if !another {
@@ -218,7 +219,7 @@ impl Inner {
             return Err(Failure("FFmpeg was started without its pipes.".to_owned()));
         };
         let path = self.files.prepared(*media, profile);
-        let mut writer = Writer::begin(Preparer::new(profile), path).await?;
+        let mut writer = Writer::begin(Preparer::new(profile), path, order.fate.clone()).await?;
         let mut meter = Meter::new(findings.probed.frames(profile.frame_rate));
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut alive = Instant::now();
@@ -262,10 +263,16 @@ impl Inner {
     }
 
     fn report(&self, order: &Order, meter: &mut Meter) {
-        let (percent, eta) = (meter.percent(), meter.eta());
-        if !self.write(|catalogue| catalogue.progress(order, percent, eta))
-            || !meter.is_time_to_tell()
-        {
+        let rate = order.profile.frame_rate;
+        let pace = Pace {
+            percent: meter.percent(),
+            eta: meter.eta(),
+            speed: meter
+                .speed()
+                .map(|frames| frames * rate.duration(1).as_secs_f64()),
+        };
+        let Pace { percent, eta, .. } = pace;
+        if !self.write(|catalogue| catalogue.progress(order, pace)) || !meter.is_time_to_tell() {
             return;
         }
         let Some(client) =
@@ -277,6 +284,7 @@ impl Inner {
             "id": order.media,
             "profile": order.profile.key(),
             "percent": percent,
+            "speed": pace.speed,
             "etaSeconds": eta.map(|eta| eta.as_secs_f64().ceil() as u64),
         });
         self.publish(kind::MEDIA_PROGRESS, client, data);
@@ -288,16 +296,22 @@ struct Writer {
     preparer: Preparer,
     path: std::path::PathBuf,
     file: Partial,
+    fate: Fate,
 }
 
 impl Writer {
-    async fn begin(preparer: Preparer, path: std::path::PathBuf) -> Result<Self, Failure> {
+    async fn begin(
+        preparer: Preparer,
+        path: std::path::PathBuf,
+        fate: Fate,
+    ) -> Result<Self, Failure> {
         blocking(move || {
             let file = Partial::create(&path)?;
             Ok(Self {
                 preparer,
                 path,
                 file,
+                fate,
             })
         })
         .await
@@ -325,8 +339,11 @@ impl Writer {
             for bytes in last {
                 self.file.write(&bytes)?;
             }
-            self.file.finish()?;
             let json = serde_json::to_vec(&index).map_err(io::Error::from)?;
+            let Some(_appears) = self.fate.hold() else {
+                return Err(Failure("It was called off.".to_owned()));
+            };
+            self.file.finish()?;
             write_whole(&self.path.with_extension("idx"), &json)?;
             Ok(index)
         })

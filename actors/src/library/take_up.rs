@@ -59,6 +59,7 @@ impl Library {
             tokio::task::spawn_blocking(move || files.load(items, renditions, Strays::Keep));
         let loaded = loaded.await.map_err(OpError::internal)?;
         let (new, gone) = inner.write(|catalogue| catalogue.take_up(loaded));
+        inner.recall().await?;
         for known in gone {
             tracing::warn!(media = %known.item.id, "the database does not have this item");
             inner.tell(LibraryFact::Removed {
@@ -69,7 +70,7 @@ impl Library {
             tracing::info!(%media, "an item that only the database knows is taken up");
             inner.tell(LibraryFact::Changed { media });
             if let Some(profile) = &inner.default_profile {
-                inner.want(media, profile, false);
+                inner.want(media, profile);
             }
         }
         Ok(())
@@ -86,7 +87,7 @@ async fn look_into(inner: Arc<Inner>, items: Vec<MediaItem>) {
                 inner.keep(media, &findings).await;
                 inner.tell(LibraryFact::Changed { media });
                 if let Some(profile) = &inner.default_profile {
-                    inner.want(media, profile, false);
+                    inner.want(media, profile);
                 }
             }
             Err(_) => {

@@ -1,7 +1,7 @@
 //! Renditions: media prepared into a profile, each daemon's own: files lie in its folder. The row is written when the file is complete.
 
 use jiff::Timestamp;
-use playout_domain::{MediaId, Profile, RenditionId};
+use playout_domain::{ChannelConfig, ChannelId, MediaId, Profile, RenditionId};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -28,10 +28,14 @@ pub struct Rendition {
     pub bytes: u64,
     /// When it was complete.
     pub created_at: Timestamp,
+    /// Since when no channel needs it.
+    #[serde(default)]
+    pub unneeded_since: Option<Timestamp>,
 }
 
 impl Store {
-    /// Stores that media is prepared; one of the same media and profile is replaced.
+    /// Stores that media is prepared; one of the same media and profile is replaced. What people have said about
+    /// preparing it is done with.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the item was deleted meanwhile.
@@ -43,11 +47,14 @@ impl Store {
                 Box::pin(async move {
                     let saved = session
                         .execute(
-                            "INSERT INTO renditions (id, media_id, profile_key, profile, frames, bytes, created_at, node)
-                             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                            "WITH done AS (DELETE FROM prepare_marks
+                                 WHERE media_id = $2 AND profile_key = $3 AND node = $8)
+                             INSERT INTO renditions (id, media_id, profile_key, profile, frames, bytes, created_at, node,
+                                                     unneeded_since)
+                             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                              ON CONFLICT (media_id, profile_key, node) DO UPDATE SET id = excluded.id,
                                  profile = excluded.profile, frames = excluded.frames, bytes = excluded.bytes,
-                                 created_at = excluded.created_at",
+                                 created_at = excluded.created_at, unneeded_since = excluded.unneeded_since",
                             &[
                                 &rendition.id.uuid(),
                                 &rendition.media_id.uuid(),
@@ -57,6 +64,7 @@ impl Store {
                                 &bigint(rendition.bytes),
                                 &whole_micros(rendition.created_at),
                                 &node.uuid(),
+                                &rendition.unneeded_since.map(whole_micros),
                             ],
                         )
                         .await;
@@ -109,6 +117,60 @@ impl Store {
         }
     }
 
+    /// Forgets that media was prepared into a profile here; files are not touched.
+    pub async fn delete_rendition(
+        &self,
+        media: MediaId,
+        profile: &Profile,
+    ) -> Result<(), StoreError> {
+        let (node, key) = (self.0.leases.node(), profile.key());
+        let kept = format!("{media}.{key}");
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    session
+                        .execute(
+                            "DELETE FROM renditions WHERE media_id = $1 AND profile_key = $2 AND (node IS NULL OR node = $3)",
+                            &[&media.uuid(), &key, &node.uuid()],
+                        )
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        self.0.standby.remove(Kind::Rendition, kept);
+        Ok(())
+    }
+
+    /// Whether a channel of the database names an item anywhere, in its configuration, its schedule or its plan, and
+    /// plays it in a profile; `apart` from these channels. One that cannot be read may name everything.
+    pub async fn is_named(
+        &self,
+        media: MediaId,
+        profile: &Profile,
+        apart: Vec<ChannelId>,
+    ) -> Result<bool, StoreError> {
+        let (named, profile) = (media.to_string(), *profile);
+        let apart: Vec<Uuid> = apart.into_iter().map(ChannelId::uuid).collect();
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT c.config FROM channels c LEFT JOIN airtime a ON a.channel_id = c.id
+                        WHERE c.client_id = (SELECT client_id FROM media WHERE id = $1) AND c.id <> ALL ($3)
+                            AND (strpos(c.config::text, $2) > 0 OR strpos(a.schedule::text, $2) > 0
+                                 OR strpos(a.plan::text, $2) > 0)";
+                    let rows = session.query(sql, &[&media.uuid(), &named, &apart]).await?;
+                    let plays = |row: &Row| {
+                        let config: Option<serde_json::Value> = row.try_get("config").ok();
+                        let config = config.and_then(|config| ChannelConfig::from_stored(&config, Vec::new()).ok());
+                        config.is_none_or(|config| Profile::of(&config) == profile)
+                    };
+                    Ok(rows.iter().any(plays))
+                })
+            })
+            .await
+    }
+
     /// Forgets that media was prepared here; files are not touched.
     pub async fn delete_renditions(&self, media: MediaId) -> Result<(), StoreError> {
         let node = self.0.leases.node();
@@ -149,5 +211,6 @@ fn rendition(row: &Row) -> Result<Rendition, StoreError> {
         frames: count(row, "frames")?,
         bytes: count(row, "bytes")?,
         created_at: row.try_get("created_at")?,
+        unneeded_since: row.try_get("unneeded_since")?,
     })
 }

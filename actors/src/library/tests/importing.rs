@@ -426,7 +426,10 @@ async fn an_edit_during_another_import_is_kept() {
     })
     .await;
     let turn = house.library.inner.editing.try_lock().is_err();
-    assert!(turn, "no edit comes between its look at the item and the end");
+    assert!(
+        turn,
+        "no edit comes between its look at the item and the end"
+    );
     let (library, who, id) = (house.library.clone(), house.who.clone(), item.id);
     let patch = serde_json::json!({ "title": "Edited" });
     let edit = tokio::spawn(async move { library.edit(&who, id, &patch, None).await });

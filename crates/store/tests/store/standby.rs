@@ -71,6 +71,7 @@ async fn given(store: &TestStore, daemon: &Store, config: &StoreConfig) -> Given
         frames: 250,
         bytes: 1_000,
         created_at: item.created_at,
+        unneeded_since: None,
     };
     daemon.save_rendition(&rendition).await.unwrap();
     let new = NewToken {
