@@ -197,7 +197,9 @@ CREATE TABLE renditions (
     -- In whose folder the file is; nothing: whoever comes.
     node         uuid,
     -- How loud it has become; nothing where it has no sound.
-    loudness     jsonb
+    loudness     jsonb,
+    -- Since when no channel needs it; it is removed when it has not been needed for long.
+    unneeded_since  timestamptz
 );
 CREATE UNIQUE INDEX renditions_of ON renditions (media_id, profile_key, node) NULLS NOT DISTINCT;
 
@@ -210,6 +212,29 @@ CREATE TABLE logos (
     -- When it came last: for some minutes it is kept although no channel has it yet.
     kept_at    timestamptz NOT NULL,
     PRIMARY KEY (client_id, sha256)
+);
+
+-- What people have said about preparing an item into a profile, to the daemon that does. Jobs have no rows: they follow
+-- from what channels show. A row goes when the item is prepared.
+CREATE TABLE prepare_marks (
+    media_id     uuid NOT NULL REFERENCES media ON DELETE CASCADE,
+    profile_key  text NOT NULL,
+    profile      jsonb NOT NULL,
+    node         uuid NOT NULL,
+    -- Why it is not begun; nothing: it has its turn.
+    held         text CHECK (held IN ('paused', 'cancelled')),
+    -- Its place among those that somebody spoke of, the lowest first; nothing: nobody spoke of its turn.
+    place        bigint,
+    -- The time at which it counts as due by hand.
+    due          timestamptz,
+    PRIMARY KEY (media_id, profile_key, node)
+);
+CREATE INDEX prepare_marks_node ON prepare_marks (node);
+
+-- Daemons whose prepare queue somebody has paused.
+CREATE TABLE paused_queues (
+    node       uuid PRIMARY KEY,
+    paused_at  timestamptz NOT NULL
 );
 
 -- Files on their way into the library: uploads, and what is fetched by URL. The bytes lie in the folder of the

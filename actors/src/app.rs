@@ -50,6 +50,8 @@ pub struct AppConfig {
     pub prepare_jobs: usize,
     /// What imported media are prepared into before any channel asks; nothing: they wait to be asked for.
     pub default_profile: Option<Profile>,
+    /// Prepared media that no channel needs for so long are removed.
+    pub collect_after: Duration,
     /// What FFmpeg processes may use.
     pub allowances: Allowances,
     /// The daemon's control group, where it is delegated: channels get groups of their own in it.
@@ -115,6 +117,7 @@ impl App {
             dir: media,
             parallel_prepares: config.prepare_jobs.max(1),
             default_profile: config.default_profile,
+            collect_after: config.collect_after,
             allowances: config.allowances,
             roots: config.media_roots,
             downloader: Downloader::new(&config.rtmp.roots, config.intake.reach()),

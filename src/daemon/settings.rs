@@ -153,6 +153,7 @@ pub(super) fn app(
             .media
             .prepare_on_import
             .then(|| Profile::of(&ordinary(&policy))),
+        collect_after: config.media.collect_after.duration(),
         allowances: config.limits.allowances(),
         cgroups: None,
         disk: config.disk.thresholds(),

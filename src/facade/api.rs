@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use playout_actors::App;
 use playout_domain::lifecycle::Operation;
+use playout_domain::prepare::{JobId, JobOrder};
 use playout_domain::{
     AlertId, AlertRouteId, ArrivalId, ChannelId, DeliveryId, DestinationId, MediaId, SlotId,
     WatchedFolderId,
@@ -26,7 +27,7 @@ use super::request::Request;
 use super::schedule::{self, Part};
 use super::{
     Facade, alert_routes, alerts, answer, as_run, channels, destinations, events, logo, media,
-    readiness, subtitles, tokens, uploads, watched,
+    queue, readiness, subtitles, tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -73,6 +74,11 @@ pub enum Resource {
     WatchedFolders,
     WatchedFolder(WatchedFolderId),
     Storage,
+    Queue,
+    PauseQueue(bool),
+    Jobs,
+    Job(JobId),
+    OrderJob(JobId, JobOrder),
     Tokens,
     Platforms,
     Events,
@@ -142,6 +148,18 @@ impl Resource {
             ["media", "watched"] => Self::WatchedFolders,
             ["media", "watched", id] => Self::WatchedFolder(self::id(id, "watched folder")?),
             ["media", "storage"] => Self::Storage,
+            ["media", "queue"] => Self::Queue,
+            ["media", "queue", "pause"] => Self::PauseQueue(true),
+            ["media", "queue", "resume"] => Self::PauseQueue(false),
+            ["media", "queue", "jobs"] => Self::Jobs,
+            ["media", id, "renditions", profile] => {
+                Self::Job(JobId::new(self::id(id, "media item")?, *profile))
+            }
+            ["media", id, "renditions", profile, order] => {
+                let order = JobOrder::named(order).ok_or_else(|| Problem::not_found("route"))?;
+                let media = self::id(id, "media item")?;
+                Self::OrderJob(JobId::new(media, *profile), order)
+            }
             ["media", id] => Self::Media(self::id(id, "media item")?),
             ["media", id, "subtitles"] => Self::Subtitles(self::id(id, "media item")?),
             ["media", id, "subtitles", language] => {
@@ -174,6 +192,8 @@ impl Resource {
             | Self::Tokens
             | Self::Acknowledge(_)
             | Self::AlertRouteTest(_)
+            | Self::PauseQueue(_)
+            | Self::OrderJob(..)
             | Self::RetryDelivery(_) => &[Method::POST],
             Self::Schedule(_, Part::Slots) => {
                 &[Method::GET, Method::PUT, Method::POST, Method::DELETE]
@@ -200,6 +220,9 @@ impl Resource {
             | Self::Thumbnail(_)
             | Self::Subtitles(_)
             | Self::Storage
+            | Self::Queue
+            | Self::Jobs
+            | Self::Job(_)
             | Self::Imports
             | Self::Platforms
             | Self::Events => &[Method::GET],
@@ -480,6 +503,11 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::WatchedFolder(id) if reads => watched::get(&call, id),
         Resource::WatchedFolder(id) => watched::remove(call, id).await,
         Resource::Storage => media::storage(call).await,
+        Resource::Queue => queue::totals(&call),
+        Resource::PauseQueue(paused) => queue::pause(call, paused).await,
+        Resource::Jobs => queue::jobs(&call),
+        Resource::Job(job) => queue::job(&call, &job),
+        Resource::OrderJob(job, order) => queue::order(call, &job, order).await,
         Resource::Tokens => tokens::create(call).await,
         Resource::Platforms => destinations::platforms(&call),
         Resource::Events => events::subscribe(call).await,

@@ -24,6 +24,7 @@ mod logo;
 mod media;
 mod page;
 pub mod problem;
+mod queue;
 mod readiness;
 pub mod representation;
 pub mod request;

@@ -33,6 +33,7 @@ mod leases;
 mod live;
 mod on_air;
 mod output_encode;
+mod preparing;
 mod recovery;
 mod resources;
 mod rtmp;

@@ -14,7 +14,7 @@ use super::servers::SmallDisk;
 use super::viewer::Viewer;
 
 /// An `ffmpeg` of the test's own, beside which `here` lies.
-fn stand_in(folder: &Path, script: &str) {
+pub fn stand_in(folder: &Path, script: &str) {
     let program = folder.join("ffmpeg");
     let script = format!(
         "#!/bin/sh\nhere=$(dirname \"$0\")\nPATH=${{PATH#*:}}\n{script}\nexec ffmpeg \"$@\"\n"
@@ -103,7 +103,7 @@ fn spooled(data: &Path, channel: &str) -> usize {
 }
 
 /// What lies half made in the library.
-fn half_made(data: &Path) -> usize {
+pub fn half_made(data: &Path) -> usize {
     let folders = fs::read_dir(data.join("media/prepared")).into_iter();
     let folders = folders.flatten().flatten();
     let files = folders.flat_map(|folder| fs::read_dir(folder.path()).unwrap().flatten());
@@ -151,6 +151,8 @@ fn a_disk_that_fills_up_costs_spool_then_preparing_then_an_alert_and_never_a_seg
     viewer.follow("it is being prepared", BOUND, |_| {
         rendition()["status"] == "preparing" && half_made(data.path()) == 1
     });
+    // A channel off air needs it still.
+    daemon.channel(&[&slow]);
     daemon.api("PUT", &path, &json!({ "items": [{ "mediaId": media }] }));
     leave_free(data.path(), 150);
     viewer.follow("preparing is paused", BOUND, |_| {
@@ -166,6 +168,11 @@ fn a_disk_that_fills_up_costs_spool_then_preparing_then_an_alert_and_never_a_seg
         all.to_string().contains("disk.full")
     };
     assert!(!alerts("open"));
+    let waits = daemon.get("/media/queue");
+    assert_eq!(
+        (&waits["waitsForRoom"], &waits["paused"]),
+        (&json!(true), &json!(false))
+    );
 
     leave_free(data.path(), 60);
     viewer.follow("it is an alert", BOUND, |_| {

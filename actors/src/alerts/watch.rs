@@ -20,6 +20,7 @@ const SETTLED: Duration = Duration::from_secs(1);
 
 const FOLLOWED: &[&str] = &[
     kind::MEDIA_READY,
+    kind::MEDIA_JOB,
     kind::MEDIA_FAILED,
     kind::MEDIA_DELETED,
     kind::FOLDER_MISSING,
@@ -107,8 +108,8 @@ struct Unprepared(HashMap<MediaId, HashSet<String>>);
 impl Unprepared {
     fn note(&mut self, handler: &ErrorHandler, event: &Published) {
         let of = |name: &str| event.data[name].as_str();
-        let (Some(client), Some(Ok(media))) = (event.client, of("id").map(str::parse::<MediaId>))
-        else {
+        let id = of("id").or_else(|| of("mediaId"));
+        let (Some(client), Some(Ok(media))) = (event.client, id.map(str::parse::<MediaId>)) else {
             return;
         };
         let key = Key::new(AlertKind::MediaNotPrepared, Subject::Media(media));
@@ -133,7 +134,9 @@ impl Unprepared {
                     error: error.to_owned(),
                 });
             }
-            kind::MEDIA_READY => {
+            // What is cancelled is not to be prepared.
+            kind::MEDIA_JOB if of("status") != Some("cancelled") => {}
+            kind::MEDIA_READY | kind::MEDIA_JOB => {
                 let profiles = self.0.entry(media).or_default();
                 profiles.remove(&profile);
                 if profiles.is_empty() {

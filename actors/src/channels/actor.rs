@@ -6,6 +6,7 @@
 
 mod as_run;
 mod changes;
+mod needs;
 mod orders;
 mod outputs;
 mod planning;
@@ -33,6 +34,7 @@ use playout_domain::lifecycle::{Effect, Event, Generation, Lifecycle, Operation}
 use playout_domain::media::Profile;
 use playout_domain::plan::PlanEntry;
 use playout_domain::schedule::{Edit, Schedule};
+use playout_domain::units::Frame;
 use playout_store::{Heartbeat, Principal, ProcessBeat, Store};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use serde_json::{Value, json};
@@ -141,6 +143,8 @@ pub(crate) struct Room {
     recorder: Option<AbortHandle>,
     /// Who has given the order that is being performed.
     orderer: Option<String>,
+    /// The frame from which the library is to be told anew what is needed.
+    needs_until: Option<Frame>,
 }
 
 impl Drop for Room {
@@ -180,9 +184,10 @@ impl Actor for ChannelActor {
             beats: Beats::starting(Instant::now(), interval),
             recorder: None,
             orderer: None,
+            needs_until: None,
         };
         room.life.recover_by(room.recovery());
-        room.want_all();
+        room.tell_needs();
         room.follow(&me, Event::Booted { last_seen }).await;
         // Left there while this actor's predecessor was down.
         if let Some(stored) = room.args.handle.take_left() {
@@ -263,6 +268,7 @@ impl Actor for ChannelActor {
             Msg::Beat => {
                 room.beat();
                 room.settle_plan();
+                room.renew_needs();
                 let interval = room.recovery().health_check_interval;
                 room.beats.told(Instant::now(), interval);
                 room.beat_later(&me);
@@ -322,6 +328,9 @@ impl Room {
             let library = &self.args.environment.studio.library;
             self.publish("channel.status", json!(self.args.handle.status(library)));
             self.tell_status();
+        }
+        if before.desired != self.life.state().desired {
+            self.tell_needs();
         }
         for effect in effects {
             self.perform(me, effect).await;

@@ -1,5 +1,6 @@
 //! The actors of the channels: begun, found, told, taken off air, and forgotten.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -127,6 +128,8 @@ impl Channels {
         if let Some(handle) = handle {
             let client = handle.snapshot().channel.client_id;
             self.inner.environment.live.set(id, client, false);
+            let library = &self.inner.environment.studio.library;
+            library.need(id, &handle.profile(), &BTreeMap::new());
         }
         match self.inner.supervisor.terminate_child(id.to_string()).await {
             Ok(()) | Err(ChildError::Unknown(_)) => {}

@@ -60,6 +60,7 @@ impl House {
             media_roots: Default::default(),
             intake: Default::default(),
             prepare_jobs: 1,
+            collect_after: Duration::from_secs(600),
             default_profile: None,
             allowances: Default::default(),
             cgroups: None,

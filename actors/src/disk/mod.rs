@@ -130,7 +130,11 @@ impl Inner {
         if let Some(at) = missing
             && let Effect::Trim { keep, missing } = effects.remove(at)
         {
-            self.trim(keep, missing).await;
+            // What nobody needs goes before anything that may be of use.
+            let freed = self.library.make_room(missing).await;
+            if freed < missing {
+                self.trim(keep, missing - freed).await;
+            }
             let Some(free) = self.free().await else {
                 return;
             };

@@ -55,6 +55,14 @@ pub mod kind {
     pub const MEDIA_READY: &str = "media.ready";
     /// An item could not be prepared; it is transcoded live.
     pub const MEDIA_FAILED: &str = "media.failed";
+    /// A job of the prepare queue is in another state.
+    pub const MEDIA_JOB: &str = "media.job";
+    /// What was prepared and nobody needed was removed.
+    pub const MEDIA_COLLECTED: &str = "media.collected";
+    /// Somebody has paused the prepare queue.
+    pub const QUEUE_PAUSED: &str = "queue.paused";
+    /// Somebody has the prepare queue go on.
+    pub const QUEUE_RESUMED: &str = "queue.resumed";
     /// A file was not accepted into the library.
     pub const MEDIA_REFUSED: &str = "media.refused";
     /// What is said about an item was changed.

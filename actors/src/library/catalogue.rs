@@ -2,13 +2,14 @@
 //!
 //! Decides only; nothing here waits or touches the disk.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use playout_domain::Language;
 use playout_domain::ids::{ClientId, MediaId};
 use playout_domain::media::{MediaItem, MediaStatus, Profile};
+use playout_domain::prepare::{Demands, JobId, Lineup};
 use playout_store::{Rendition, Subtitle};
 
 use super::known::{Entry, Findings, Known, Work};
@@ -20,10 +21,18 @@ pub(super) struct Catalogue {
     pub(super) items: BTreeMap<MediaId, Known>,
     /// Where the items are.
     paths: HashMap<(ClientId, PathBuf), MediaId>,
-    /// What a channel waits for.
-    pub(super) urgent: VecDeque<(MediaId, Profile)>,
-    /// What nobody waits for.
-    pub(super) later: VecDeque<(MediaId, Profile)>,
+    /// What waits for its turn.
+    pub(super) lineup: Lineup<JobId>,
+    /// What runs.
+    pub(super) running: BTreeSet<JobId>,
+    /// What has ended or is removed, until nothing is left of it: it is not begun before.
+    pub(super) leaving: BTreeSet<JobId>,
+    /// What channels need.
+    pub(super) demands: Demands,
+    /// What everything is prepared into.
+    pub(super) default_profile: Option<Profile>,
+    /// The first and the last place that somebody has given.
+    pub(super) places: (i64, i64),
     /// Items of which the store does not know the latest.
     pub(super) unsaved: HashSet<MediaId>,
 }
@@ -60,6 +69,7 @@ impl Catalogue {
             if !self.items.contains_key(&id) {
                 new.push(id);
                 self.put_in(known);
+                self.want_needed(id);
             }
         }
         (new, gone)
@@ -74,18 +84,38 @@ impl Catalogue {
 
     /// The file of an item has become another: what was prepared of it counts no more.
     pub(super) fn replace(&mut self, item: MediaItem, findings: Findings) {
-        let Some(known) = self.items.get_mut(&item.id) else {
-            return;
-        };
-        let edition = known.edition + 1;
-        self.unsaved.insert(item.id);
-        let subtitles = std::mem::take(&mut known.subtitles);
-        let known = Known {
-            subtitles,
-            ..Known::new(item, Some(findings), edition)
-        };
-        self.take_out(known.item.id);
+        // One that another daemon has imported is new here.
+        let edition = self
+            .items
+            .get(&item.id)
+            .map_or(0, |known| known.edition + 1);
+        let media = item.id;
+        self.unsaved.insert(media);
+        let mut known = Known::new(item, Some(findings), edition);
+        let before = self.take_out(media);
+        let (subtitles, renditions) = before
+            .map(|before| (before.subtitles, before.renditions))
+            .unwrap_or_default();
+        known.subtitles = subtitles;
+        for (key, entry) in renditions {
+            // What people have said counts for the new file, too.
+            let work = match entry.work {
+                Work::Paused => Work::Paused,
+                Work::Cancelled => Work::Cancelled,
+                Work::Ready { .. } => continue,
+                _ if entry.hand.is_some() => Work::Waiting,
+                _ => continue,
+            };
+            let hand = entry.hand;
+            let entry = Entry::new(entry.profile, work);
+            known.renditions.insert(key, Entry { hand, ..entry });
+        }
+        let kept: Vec<_> = known.renditions.keys().cloned().collect();
         self.put_in(known);
+        for key in kept {
+            self.line_up(&JobId::new(media, key));
+        }
+        self.want_needed(media);
     }
 
     /// What is said in an item, by language.
@@ -155,18 +185,15 @@ impl Catalogue {
     }
 
     fn take_out(&mut self, media: MediaId) -> Option<Known> {
-        self.urgent.retain(|(waiting, _)| *waiting != media);
-        self.later.retain(|(waiting, _)| *waiting != media);
+        let keys: Vec<_> = self.items.get(&media)?.renditions.keys().cloned().collect();
+        for key in keys {
+            let job = JobId::new(media, key);
+            self.lineup.remove(&job);
+            self.end(&job);
+        }
         let known = self.items.remove(&media)?;
         self.paths
             .remove(&(known.item.client_id, known.item.path.clone()));
-        for job in known
-            .renditions
-            .values()
-            .filter_map(|entry| entry.job.as_ref())
-        {
-            job.abort();
-        }
         Some(known)
     }
 
@@ -185,14 +212,10 @@ impl Catalogue {
             prepared,
             id,
             created_at,
+            unneeded_since: rendition.unneeded_since,
             saved: true,
         };
-        let entry = Entry {
-            profile: rendition.profile,
-            work,
-            failures: 0,
-            job: None,
-        };
+        let entry = Entry::new(rendition.profile, work);
         known.renditions.insert(rendition.profile.key(), entry);
         if known.measure(&rendition.profile, rendition.frames) {
             self.unsaved.insert(rendition.media_id);
@@ -201,14 +224,24 @@ impl Catalogue {
 
     /// Brings items to where they were when the daemon ended.
     pub(super) fn resume(&mut self, default_profile: Option<&Profile>) {
+        self.default_profile = default_profile.copied();
         let ids: Vec<MediaId> = self.items.keys().copied().collect();
         for id in ids {
             if let Some(profile) = default_profile
-                && self
-                    .item(id)
-                    .is_some_and(|item| item.status != MediaStatus::Failed)
+                && let Some(known) = self.items.get_mut(&id)
             {
-                self.want(id, profile, false);
+                match (known.item.status, &known.item.reason) {
+                    (MediaStatus::Failed, Some(reason)) => {
+                        let reason = reason.clone();
+                        let failed = || Entry {
+                            failures: 1,
+                            ..Entry::new(*profile, Work::Failed { reason, at: None })
+                        };
+                        known.renditions.entry(profile.key()).or_insert_with(failed);
+                    }
+                    (MediaStatus::Failed, None) => {}
+                    _ => drop(self.want(id, profile)),
+                }
             }
             self.settle(id);
         }
@@ -272,6 +305,7 @@ impl Catalogue {
                 prepared,
                 id,
                 created_at,
+                unneeded_since,
                 saved,
             } = &mut entry.work
                 && !*saved
@@ -279,6 +313,7 @@ impl Catalogue {
                 *saved = true;
                 let (frames, bytes) = (prepared.index.frames, prepared.index.bytes);
                 let (profile, created_at) = (entry.profile, *created_at);
+                let unneeded_since = *unneeded_since;
                 renditions.push(Rendition {
                     id: *id,
                     media_id: media,
@@ -287,6 +322,7 @@ impl Catalogue {
                     bytes,
                     created_at,
                     heard: prepared.heard,
+                    unneeded_since,
                 });
             }
         }

@@ -58,6 +58,20 @@ impl Library {
 }
 
 impl Inner {
+    /// An item with what is said about it by now: another daemon may have written since. Whoever changes that holds
+    /// the turn of edits.
+    ///
+    /// # Errors
+    /// There is none here; the database does not answer.
+    pub(super) async fn latest(&self, id: MediaId) -> Result<MediaItem, OpError> {
+        let known = self.read(|catalogue| catalogue.item(id).cloned());
+        let item = known.ok_or(OpError::NotFound("media"))?;
+        Ok(match self.store.media(id).await? {
+            Some(stored) if stored.version > item.version => described_as(item, &stored),
+            _ => item,
+        })
+    }
+
     async fn edit(
         &self,
         who: &Principal,
@@ -67,14 +81,7 @@ impl Inner {
     ) -> Result<(), OpError> {
         // One after the other: each begins with what the one before has made.
         let _turn = self.editing.lock().await;
-        let known = self.read(|catalogue| catalogue.item(id).cloned());
-        let mut item = known.ok_or(OpError::NotFound("media"))?;
-        // Another daemon may have written since.
-        if let Some(stored) = self.store.media(id).await?
-            && stored.version > item.version
-        {
-            item = described_as(item, &stored);
-        }
+        let mut item = self.latest(id).await?;
         if let Some(asked) = version.filter(|asked| *asked != item.version) {
             tracing::debug!(asked, "an edit of another version");
             return Err(OpError::VersionMismatch {

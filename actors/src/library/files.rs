@@ -239,6 +239,14 @@ impl Files {
         }
     }
 
+    /// Removes what was made of an item for a profile.
+    pub(super) fn remove_prepared(&self, media: MediaId, profile: &Profile) {
+        let path = self.prepared(media, profile);
+        // Without its index a file counts for nothing.
+        remove(&path.with_extension("idx"));
+        remove(&path);
+    }
+
     /// Removes everything that was made of an item.
     pub(super) fn remove(&self, media: MediaId) {
         remove(&self.thumbnail(media));

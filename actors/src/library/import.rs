@@ -219,22 +219,7 @@ impl Inner {
         let item = described(item, &findings, judged, sidecar);
         let item = match self.store.insert_arrived(who, &item, arrival).await? {
             Inserted::New => self.add(item, findings).await?,
-            Inserted::Existing(known) => {
-                let item = MediaItem {
-                    id: known.id,
-                    created_at: known.created_at,
-                    client_id: known.client_id,
-                    version: known.version + 1,
-                    details: known.details.refreshed(item.details, &known.edited),
-                    title: match known.edited.iter().any(|name| name == "title") {
-                        true => known.title,
-                        false => item.title,
-                    },
-                    edited: known.edited,
-                    ..item
-                };
-                self.replace(item, findings).await?
-            }
+            Inserted::Existing(known) => self.replace(who, known, item, findings).await?,
         };
         Ok(Taken::New(Box::new(item)))
     }
@@ -247,15 +232,43 @@ impl Inner {
         Ok(item)
     }
 
-    /// The file of a known item was changed, or what was found in it is lost.
-    async fn replace(&self, item: MediaItem, findings: Findings) -> Result<MediaItem, OpError> {
-        let id = item.id;
-        let known = self.read(|catalogue| catalogue.findings(id).map(|known| known.stamp));
-        if known == Some(findings.stamp) {
+    /// The file of a `known` item was changed, or what was found in it is lost: it becomes what `found` is, but for
+    /// what was edited.
+    async fn replace(
+        &self,
+        who: &Principal,
+        known: MediaItem,
+        found: MediaItem,
+        findings: Findings,
+    ) -> Result<MediaItem, OpError> {
+        let id = known.id;
+        // In turn with edits: what one has answered stays.
+        let _turn = self.editing.lock().await;
+        let stamp = self.read(|catalogue| catalogue.findings(id).map(|known| known.stamp));
+        if stamp == Some(findings.stamp) {
             // Two imports of the same file at once.
             let item = self.read(|catalogue| catalogue.item(id).cloned());
             return item.ok_or(OpError::NotFound("media"));
         }
+        let known = match self.latest(id).await {
+            // Imported by another daemon, and not known here yet.
+            Err(OpError::NotFound(_)) => known,
+            latest => latest?,
+        };
+        let item = MediaItem {
+            id,
+            created_at: known.created_at,
+            client_id: known.client_id,
+            version: known.version + 1,
+            details: known.details.refreshed(found.details, &known.edited),
+            title: match known.edited.iter().any(|name| name == "title") {
+                true => known.title,
+                false => found.title,
+            },
+            edited: known.edited,
+            ..found
+        };
+        self.store.replace_media(who, &item).await?;
         match self.store.delete_renditions(id).await {
             Ok(()) | Err(StoreError::NotFound) => {}
             Err(error) => return Err(error.into()),
@@ -284,7 +297,7 @@ impl Inner {
 
     fn want_default(&self, media: MediaId) {
         if let Some(profile) = &self.default_profile {
-            self.want(media, profile, false);
+            self.want(media, profile);
         }
     }
 }

@@ -10,7 +10,7 @@ use playout_domain::media::MediaItem;
 use playout_media::ffmpeg::{self, Means};
 use playout_media::index::GopIndex;
 use playout_media::prepare::{PrepareError, Preparer};
-use playout_store::StoreError;
+use playout_store::{Principal, StoreError};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::task::spawn_blocking;
@@ -19,10 +19,10 @@ use tokio::time::{Instant, sleep_until};
 use super::examine::{NotAccepted, unread};
 use super::files::{Partial, Stamp, write_whole};
 use super::import::described;
-use super::known::Findings;
+use super::known::{Findings, Pace};
 use super::listening::Listener;
 use super::meter::Meter;
-use super::orders::Order;
+use super::orders::{Fate, Order};
 use super::{Inner, LibraryFact, Prepared};
 use crate::hub::kind;
 use crate::process::{ExitKind, Limits, Priority, Stderr, Stdout};
@@ -160,6 +160,9 @@ impl Inner {
             }
         };
         let another = another || item.size != findings.probed.size;
+        // In turn with edits: what one has answered stays.
+        let _turn = self.editing.lock().await;
+        let item = self.latest(item.id).await.unwrap_or(item);
         let sidecar = self.sidecar(&item).await;
         let item = MediaItem {
             version: item.version + 1,
@@ -167,6 +170,14 @@ impl Inner {
             ..item
         };
         let item = described(item, &findings, judged, sidecar);
+        if another {
+            let daemon = Principal::daemon();
+            // What the database does not take now is written when it is there again.
+            if let Err(StoreError::Limit(exceeded)) = self.store.replace_media(&daemon, &item).await
+            {
+                return Err(Failure(format!("{exceeded}.")));
+            }
+        }
         if !another {
             self.write(|catalogue| catalogue.examined(item.id, findings.clone()));
         } else if self.write(|catalogue| catalogue.exchanged(order, &item, &findings)) {
@@ -225,7 +236,7 @@ impl Inner {
             return Err(Failure("FFmpeg was started without its pipes.".to_owned()));
         };
         let path = self.files.prepared(*media, profile);
-        let mut writer = Writer::begin(Preparer::new(profile), path).await?;
+        let mut writer = Writer::begin(Preparer::new(profile), path, order.fate.clone()).await?;
         let mut meter = Meter::new(findings.probed.frames(profile.frame_rate));
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut alive = Instant::now();
@@ -269,10 +280,16 @@ impl Inner {
     }
 
     fn report(&self, order: &Order, meter: &mut Meter) {
-        let (percent, eta) = (meter.percent(), meter.eta());
-        if !self.write(|catalogue| catalogue.progress(order, percent, eta))
-            || !meter.is_time_to_tell()
-        {
+        let rate = order.profile.frame_rate;
+        let pace = Pace {
+            percent: meter.percent(),
+            eta: meter.eta(),
+            speed: meter
+                .speed()
+                .map(|frames| frames * rate.duration(1).as_secs_f64()),
+        };
+        let Pace { percent, eta, .. } = pace;
+        if !self.write(|catalogue| catalogue.progress(order, pace)) || !meter.is_time_to_tell() {
             return;
         }
         let Some(client) =
@@ -284,6 +301,7 @@ impl Inner {
             "id": order.media,
             "profile": order.profile.key(),
             "percent": percent,
+            "speed": pace.speed,
             "etaSeconds": eta.map(|eta| eta.as_secs_f64().ceil() as u64),
         });
         self.publish(kind::MEDIA_PROGRESS, client, data);
@@ -295,16 +313,22 @@ struct Writer {
     preparer: Preparer,
     path: std::path::PathBuf,
     file: Partial,
+    fate: Fate,
 }
 
 impl Writer {
-    async fn begin(preparer: Preparer, path: std::path::PathBuf) -> Result<Self, Failure> {
+    async fn begin(
+        preparer: Preparer,
+        path: std::path::PathBuf,
+        fate: Fate,
+    ) -> Result<Self, Failure> {
         blocking(move || {
             let file = Partial::create(&path)?;
             Ok(Self {
                 preparer,
                 path,
                 file,
+                fate,
             })
         })
         .await
@@ -332,8 +356,11 @@ impl Writer {
             for bytes in last {
                 self.file.write(&bytes)?;
             }
-            self.file.finish()?;
             let json = serde_json::to_vec(&index).map_err(io::Error::from)?;
+            let Some(_appears) = self.fate.hold() else {
+                return Err(Failure("It was called off.".to_owned()));
+            };
+            self.file.finish()?;
             write_whole(&self.path.with_extension("idx"), &json)?;
             Ok(index)
         })

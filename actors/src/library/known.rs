@@ -8,19 +8,20 @@ use jiff::Timestamp;
 use playout_domain::Language;
 use playout_domain::ids::RenditionId;
 use playout_domain::media::{MediaItem, MediaStatus, Profile};
+use playout_domain::prepare::{Hand, JobState};
 use playout_media::probe::Probed;
 use playout_store::Subtitle;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::files::Stamp;
-use super::view::{MediaView, RenditionStatus, RenditionView};
+use super::view::{MediaView, RenditionView};
 use super::{Prepared, Room};
 
 /// What packaging adds to the bitrate.
 const PACKAGING: f64 = 1.05;
 /// Why something is not prepared yet.
-const NO_ROOM: &str = "It waits for room on the daemon's disk.";
+pub(super) const NO_ROOM: &str = "It waits for room on the daemon's disk.";
 /// How long after a failure the first new attempt may come; it doubles with each failure.
 const RETRY: Duration = Duration::from_secs(600);
 const LONGEST_RETRY: Duration = Duration::from_secs(24 * 3600);
@@ -36,23 +37,34 @@ pub(super) struct Findings {
 /// How far a rendition has come.
 #[derive(Debug)]
 pub(super) enum Work {
-    Waiting {
-        urgent: bool,
-    },
-    Running {
-        percent: f64,
-        eta: Option<Duration>,
-    },
+    Waiting,
+    /// Somebody has paused it.
+    Paused,
+    /// Somebody has cancelled it.
+    Cancelled,
+    Running(Pace),
     Ready {
         prepared: Prepared,
         id: RenditionId,
         created_at: Timestamp,
+        /// Since when nobody needs it.
+        unneeded_since: Option<Timestamp>,
         saved: bool,
     },
     Failed {
         reason: String,
-        at: Instant,
+        /// Nothing: in an earlier run of the daemon.
+        at: Option<Instant>,
     },
+}
+
+/// How fast a job comes on.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(super) struct Pace {
+    pub(super) percent: f64,
+    pub(super) eta: Option<Duration>,
+    /// Seconds of media a second.
+    pub(super) speed: Option<f64>,
 }
 
 #[derive(Debug)]
@@ -61,8 +73,33 @@ pub(super) struct Entry {
     pub(super) work: Work,
     /// Failures in a row.
     pub(super) failures: u32,
+    /// What somebody said about its turn.
+    pub(super) hand: Option<Hand>,
     /// Ends the job that works on it.
     pub(super) job: Option<AbortHandle>,
+}
+
+impl Entry {
+    pub(super) fn new(profile: Profile, work: Work) -> Self {
+        Self {
+            profile,
+            work,
+            failures: 0,
+            hand: None,
+            job: None,
+        }
+    }
+
+    pub(super) const fn state(&self) -> JobState {
+        match self.work {
+            Work::Waiting => JobState::Waiting,
+            Work::Paused => JobState::Paused,
+            Work::Cancelled => JobState::Cancelled,
+            Work::Running(_) => JobState::Preparing,
+            Work::Ready { .. } => JobState::Ready,
+            Work::Failed { .. } => JobState::Failed,
+        }
+    }
 }
 
 /// One item.
@@ -120,9 +157,13 @@ impl Known {
             Work::Failed { reason, .. } => Some(reason.clone()),
             _ => None,
         });
-        let under_way =
-            works().any(|work| matches!(work, Work::Waiting { .. } | Work::Running { .. }));
         let ready = works().any(|work| matches!(work, Work::Ready { .. }));
+        let under_way = works().any(|work| match work {
+            Work::Waiting | Work::Paused | Work::Running(_) => true,
+            // Nothing is wrong with it.
+            Work::Cancelled => !ready,
+            Work::Ready { .. } | Work::Failed { .. } => false,
+        });
         let (status, reason) = match (under_way, failed, ready) {
             (true, ..) => (MediaStatus::Preparing, None),
             (false, Some(reason), _) => (MediaStatus::Failed, Some(reason)),
@@ -150,21 +191,20 @@ impl Known {
     }
 
     /// What a job that runs is still to write.
-    pub(super) fn promised(&self) -> u64 {
-        let left = |entry: &Entry| match entry.work {
-            Work::Running { percent, .. } => {
-                self.expected(&entry.profile) as f64 * (1.0 - percent.min(100.0) / 100.0)
+    pub(super) fn promised(&self, entry: &Entry) -> u64 {
+        match entry.work {
+            Work::Running(Pace { percent, .. }) => {
+                (self.expected(&entry.profile) as f64 * (1.0 - percent.min(100.0) / 100.0)) as u64
             }
-            _ => 0.0,
-        };
-        self.renditions.values().map(left).sum::<f64>() as u64
+            _ => 0,
+        }
     }
 
     pub(super) fn view(&self, room: Room) -> MediaView {
         let rendition = |(key, entry): (&String, &Entry)| {
             let mut view = RenditionView {
                 profile: key.clone(),
-                status: RenditionStatus::Waiting,
+                status: entry.state(),
                 percent: 0.0,
                 eta_seconds: None,
                 frames: None,
@@ -174,17 +214,16 @@ impl Known {
                 reason: None,
             };
             match &entry.work {
-                Work::Waiting { .. } => {
+                Work::Paused | Work::Cancelled => {}
+                Work::Waiting => {
                     let waits = room.paused || self.expected(&entry.profile) > room.spare;
                     view.reason = waits.then(|| NO_ROOM.to_owned());
                 }
-                Work::Running { percent, eta } => {
-                    view.status = RenditionStatus::Preparing;
+                Work::Running(Pace { percent, eta, .. }) => {
                     view.percent = *percent;
                     view.eta_seconds = eta.map(|eta| eta.as_secs_f64().ceil() as u64);
                 }
                 Work::Ready { prepared, .. } => {
-                    view.status = RenditionStatus::Ready;
                     view.percent = 100.0;
                     view.frames = Some(prepared.index.frames);
                     view.bytes = Some(prepared.index.bytes);
@@ -194,7 +233,6 @@ impl Known {
                         .and_then(|heard| heard.remark(entry.profile.treatment.loudness));
                 }
                 Work::Failed { reason, .. } => {
-                    view.status = RenditionStatus::Failed;
                     view.reason = Some(reason.clone());
                 }
             }

@@ -54,6 +54,12 @@ impl Meter {
         Duration::try_from_secs_f64(each * left as f64).ok()
     }
 
+    /// Frames a second.
+    pub(super) fn speed(&self) -> Option<f64> {
+        let elapsed = self.began.elapsed().as_secs_f64();
+        (self.frames > 0 && elapsed > 0.0).then(|| self.frames as f64 / elapsed)
+    }
+
     pub(super) fn is_time_to_tell(&mut self) -> bool {
         let due = self.told.is_none_or(|told| told.elapsed() >= EVERY);
         if due {

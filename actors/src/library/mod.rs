@@ -17,12 +17,14 @@
 mod arrivals;
 mod catalogue;
 mod checksum;
+mod collect;
 mod describing;
 mod examine;
 mod fetch;
 mod files;
 mod import;
 mod job;
+mod jobs;
 mod known;
 mod listening;
 mod logos;
@@ -45,25 +47,28 @@ mod watched;
 
 pub use checksum::Checksum;
 pub use import::{ImportReport, RefusedFile};
+pub use jobs::{JobCursor, JobView, QueueView};
 pub use roots::ClientRoots;
 pub use uploads::{Intake, UploadError, UploadView, UploadWriter};
-pub use view::{MediaView, RenditionStatus, RenditionView};
+pub use view::{MediaView, RenditionView};
 pub use watched::WatchedView;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use playout_domain::details::Details;
-use playout_domain::ids::{ClientId, MediaId};
+use playout_domain::ids::{ChannelId, ClientId, MediaId};
 use playout_domain::loudness::{Heard, Measured};
 use playout_domain::media::Profile;
+use playout_domain::prepare::Need;
 use playout_domain::resources::Allowances;
 use playout_media::index::GopIndex;
 use playout_media::probe::Probed;
 use playout_partners::download::Downloader;
-use playout_store::{Principal, StorageUse, Store};
+use playout_store::{Principal, StorageUse, Store, StoreError};
 use serde_json::json;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 
@@ -90,6 +95,8 @@ pub struct LibraryConfig {
     /// What everything imported is prepared into, before a channel asks; nothing: only what
     /// channels ask for is prepared.
     pub default_profile: Option<Profile>,
+    /// What no channel needs for so long is removed.
+    pub collect_after: Duration,
     /// What its programs may use.
     pub allowances: Allowances,
     /// Where each client's media may lie.
@@ -193,6 +200,13 @@ struct Inner {
     editing: tokio::sync::Mutex<()>,
     /// What the database had of subtitles when all of them were read.
     subtitles_mark: std::sync::Mutex<Option<(u64, Option<jiff::Timestamp>)>>,
+    /// Turns of orders to the queue.
+    ordering: tokio::sync::Mutex<()>,
+    /// Turns of whoever removes what nobody needs.
+    collecting: tokio::sync::Mutex<()>,
+    collect_after: Duration,
+    /// Whether somebody has paused the queue.
+    paused: watch::Sender<bool>,
     catalogue: RwLock<Catalogue>,
     /// The room on the disk.
     room: watch::Sender<Room>,
@@ -265,6 +279,10 @@ impl Library {
             sizes: twins::Sizes::default(),
             editing: tokio::sync::Mutex::default(),
             subtitles_mark: std::sync::Mutex::default(),
+            ordering: tokio::sync::Mutex::default(),
+            collecting: tokio::sync::Mutex::default(),
+            collect_after: config.collect_after,
+            paused: watch::Sender::new(false),
             catalogue: RwLock::new(catalogue),
             room: watch::Sender::new(Room::UNLIMITED),
             work: Notify::new(),
@@ -277,6 +295,11 @@ impl Library {
         };
         let inner = Arc::new(inner);
         inner.follow_subtitles(strays, true).await?;
+        match inner.recall().await {
+            // Until it is there nobody is heard.
+            Err(StoreError::Unavailable(_)) if !inner.store.is_taken_up() => {}
+            other => other?,
+        }
         Ok((Self { inner }, receiver))
     }
 
@@ -407,10 +430,21 @@ impl Library {
             .read(|catalogue| catalogue.frames(media, profile))
     }
 
-    /// Has an item prepared into a profile, before everything that nobody asked for. Asking again
+    /// Has an item prepared into a profile. Asking again
     /// changes nothing; what has failed is tried again after a while. Never waits.
     pub fn want(&self, media: MediaId, profile: &Profile) {
-        self.inner.want(media, profile, true);
+        self.inner.want(media, profile);
+    }
+
+    /// Has everything prepared that a channel needs in a profile, what it shows soonest first. What it needed before and
+    /// does not name now it needs no more. Never waits.
+    pub fn need(&self, channel: ChannelId, profile: &Profile, needs: &BTreeMap<MediaId, Need>) {
+        if self
+            .inner
+            .write(|catalogue| catalogue.need(channel, profile, needs))
+        {
+            self.inner.work.notify_one();
+        }
     }
 
     /// Whether a plan may hold an item. Never waits.
@@ -487,8 +521,8 @@ impl Inner {
         )
     }
 
-    fn want(&self, media: MediaId, profile: &Profile, urgent: bool) {
-        if self.write(|catalogue| catalogue.want(media, profile, urgent)) {
+    fn want(&self, media: MediaId, profile: &Profile) {
+        if self.write(|catalogue| catalogue.want(media, profile)) {
             self.work.notify_one();
         }
     }
@@ -509,7 +543,7 @@ impl Inner {
 
     async fn delete(&self, who: &Principal, id: MediaId) -> Result<(), OpError> {
         match self.store.delete_media(who, id).await {
-            Err(playout_store::StoreError::NotFound) => return Err(OpError::NotFound("media")),
+            Err(StoreError::NotFound) => return Err(OpError::NotFound("media")),
             other => other?,
         }
         let Some(removed) = self.write(|catalogue| catalogue.remove(id)) else {

@@ -1,17 +1,19 @@
 //! What is to be prepared next, and what has become of it.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use playout_domain::damage::Damage;
-use playout_domain::ids::{MediaId, RenditionId};
+use playout_domain::ids::{ChannelId, MediaId, RenditionId};
 use playout_domain::media::{MediaItem, Profile};
+use playout_domain::prepare::{Claim, JobId, Need};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::Prepared;
 use super::catalogue::Catalogue;
-use super::known::{Entry, Findings, Known, Work, patience};
+use super::known::{Entry, Findings, Pace, Work, patience};
 
 /// Something to prepare, and of which edition.
 #[derive(Debug, Clone)]
@@ -19,11 +21,48 @@ pub(super) struct Order {
     pub(super) media: MediaId,
     pub(super) profile: Profile,
     pub(super) edition: u64,
+    pub(super) fate: Fate,
+}
+
+impl Order {
+    pub(super) fn job(&self) -> JobId {
+        JobId::new(self.media, self.profile.key())
+    }
+}
+
+/// Whether what an order makes is still to appear: a job that was ended may be about to put its file in place.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fate(Arc<Mutex<bool>>);
+
+impl Fate {
+    /// Nothing appears from now on. Waits for what is appearing.
+    pub(super) fn call_off(&self) {
+        *self.lock() = true;
+    }
+
+    /// Nothing is called off while this is held; nothing when it is already.
+    pub(super) fn hold(&self) -> Option<MutexGuard<'_, bool>> {
+        Some(self.lock()).filter(|off| !**off)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Catalogue {
-    /// Puts a rendition into the queue, unless it is there or further; answers whether it did.
-    pub(super) fn want(&mut self, media: MediaId, profile: &Profile, urgent: bool) -> bool {
+    pub(super) fn entry_of(&self, job: &JobId) -> Option<&Entry> {
+        self.items.get(&job.media)?.renditions.get(&*job.profile)
+    }
+
+    pub(super) fn entry_of_mut(&mut self, job: &JobId) -> Option<&mut Entry> {
+        let known = self.items.get_mut(&job.media)?;
+        known.renditions.get_mut(&*job.profile)
+    }
+
+    /// Has an item prepared into a profile, unless it is in the queue or further; answers whether something is to be
+    /// done now. What has failed is tried again after a while, what is paused or cancelled is not.
+    pub(super) fn want(&mut self, media: MediaId, profile: &Profile) -> bool {
         let Some(known) = self.items.get_mut(&media) else {
             return false;
         };
@@ -31,37 +70,104 @@ impl Catalogue {
             return false;
         }
         let key = profile.key();
-        let failures = match known.renditions.get(&key) {
-            None => 0,
-            Some(Entry {
-                work: Work::Waiting { urgent: false },
-                ..
-            }) if urgent => {
-                self.later.retain(|waiting| *waiting != (media, *profile));
-                0
+        match known.renditions.get_mut(&key) {
+            None => {
+                let entry = Entry::new(*profile, Work::Waiting);
+                known.renditions.insert(key.clone(), entry);
             }
-            Some(Entry {
-                work: Work::Failed { at, .. },
-                failures,
-                ..
-            }) if at.elapsed() >= patience(*failures) => *failures,
-            Some(_) => return false,
-        };
-        let entry = Entry {
-            profile: *profile,
-            work: Work::Waiting { urgent },
-            failures,
-            job: None,
-        };
-        known.renditions.insert(key, entry);
-        let queue = if urgent {
-            &mut self.urgent
-        } else {
-            &mut self.later
-        };
-        queue.push_back((media, *profile));
+            Some(entry) => match entry.work {
+                Work::Failed { at, .. }
+                    if at.is_none_or(|at| at.elapsed() >= patience(entry.failures)) =>
+                {
+                    entry.work = Work::Waiting;
+                }
+                _ => return false,
+            },
+        }
+        self.line_up(&JobId::new(media, key));
         self.settle(media);
         true
+    }
+
+    /// Has an item prepared into everything that channels and the default need it in.
+    pub(super) fn want_needed(&mut self, media: MediaId) {
+        let profiles = self.demands.profiles_of(media).copied();
+        let profiles: Vec<Profile> = profiles.chain(self.default_profile).collect();
+        for profile in profiles {
+            self.want(media, &profile);
+        }
+    }
+
+    /// A channel needs these items in a profile, and nothing else: what is missing of it is prepared, what nobody needs
+    /// any more is not. Answers whether that changes anything.
+    pub(super) fn need(
+        &mut self,
+        channel: ChannelId,
+        profile: &Profile,
+        needs: &BTreeMap<MediaId, Need>,
+    ) -> bool {
+        let changed = self.demands.set(channel, profile, needs);
+        let mut any = !changed.is_empty();
+        for media in needs.keys() {
+            any |= self.want(*media, profile);
+        }
+        for job in changed {
+            if !self.let_go(&job) {
+                self.line_up(&job);
+            }
+        }
+        any
+    }
+
+    pub(super) fn is_needed(&self, job: &JobId) -> bool {
+        let default = self.default_profile.as_ref();
+        self.demands.is_needed(job) || default.is_some_and(|profile| *profile.key() == *job.profile)
+    }
+
+    /// Drops a job that nobody needs and nobody spoke of; answers whether it did.
+    fn let_go(&mut self, job: &JobId) -> bool {
+        let lets_go = |entry: &Entry| {
+            matches!(entry.work, Work::Waiting | Work::Running(_)) && entry.hand.is_none()
+        };
+        if self.is_needed(job) || !self.entry_of(job).is_some_and(lets_go) {
+            return false;
+        }
+        self.end(job);
+        self.lineup.remove(job);
+        if let Some(known) = self.items.get_mut(&job.media) {
+            known.renditions.remove(&*job.profile);
+        }
+        self.settle(job.media);
+        true
+    }
+
+    /// Gives a job the turn that it should have, if it waits for one.
+    pub(super) fn line_up(&mut self, job: &JobId) {
+        let waiting = self
+            .entry_of(job)
+            .filter(|entry| matches!(entry.work, Work::Waiting));
+        let Some(hand) = waiting.map(|entry| entry.hand) else {
+            self.lineup.remove(job);
+            return;
+        };
+        let need = self.demands.soonest(job).map(|soonest| soonest.need);
+        let claim = Claim {
+            due: need.and_then(|need| need.due),
+            named: need.map(|need| need.place),
+            hand,
+        };
+        self.lineup.put(job.clone(), &claim);
+    }
+
+    /// Ends what works on a job. It is not begun again before nothing is left of that.
+    pub(super) fn end(&mut self, job: &JobId) {
+        if self.running.remove(job) {
+            self.leaving.insert(job.clone());
+        }
+        let handle = self.entry_of_mut(job).and_then(|entry| entry.job.take());
+        if let Some(handle) = handle {
+            handle.abort();
+        }
     }
 
     /// The job of an order has found another file than the item was: that is what the item is from now on, and
@@ -81,17 +187,21 @@ impl Catalogue {
         };
         known.item = item.clone();
         known.findings = Some(findings.clone());
-        let own = order.profile.key();
-        for (_, entry) in known.renditions.iter_mut().filter(|(key, _)| **key != own) {
-            if matches!(entry.work, Work::Waiting { .. }) {
-                continue;
+        let own = order.job();
+        let others = known.renditions.iter().filter(|(key, entry)| {
+            let stays = matches!(entry.work, Work::Waiting | Work::Paused | Work::Cancelled);
+            **key != *own.profile && !stays
+        });
+        let others: Vec<JobId> = others
+            .map(|(key, _)| JobId::new(own.media, key.as_str()))
+            .collect();
+        for job in others {
+            self.end(&job);
+            if let Some(entry) = self.entry_of_mut(&job) {
+                entry.work = Work::Waiting;
+                entry.failures = 0;
             }
-            if let Some(job) = entry.job.take() {
-                job.abort();
-            }
-            entry.work = Work::Waiting { urgent: true };
-            entry.failures = 0;
-            self.urgent.push_back((order.media, entry.profile));
+            self.line_up(&job);
         }
         self.unsaved.insert(order.media);
         true
@@ -100,37 +210,31 @@ impl Catalogue {
     /// The next thing to prepare that fits into `spare` bytes beside what runs already; it counts as running from
     /// now on.
     pub(super) fn next(&mut self, spare: u64) -> Option<Order> {
-        let promised: u64 = match spare {
-            u64::MAX => 0,
-            _ => self.items.values().map(Known::promised).sum(),
+        let expected = |job: &JobId| {
+            let known = self.items.get(&job.media)?;
+            Some((known, known.renditions.get(&*job.profile)?))
         };
+        let promised = self.running.iter().filter_map(expected);
+        let promised: u64 = promised.map(|(known, entry)| known.promised(entry)).sum();
         let spare = spare.saturating_sub(promised);
-        let fits = |(media, profile): &(MediaId, Profile)| {
-            let expected = self.items.get(media).map(|known| known.expected(profile));
-            expected.is_none_or(|expected| expected <= spare)
+        let fits = |job: &JobId| {
+            let its = expected(job);
+            let fits = its.is_some_and(|(known, entry)| known.expected(&entry.profile) <= spare);
+            fits && !self.leaving.contains(job)
         };
-        let urgent = self.urgent.iter().position(fits);
-        let later = self.later.iter().position(fits);
-        let (media, profile) = match (urgent, later) {
-            (Some(at), _) => self.urgent.remove(at)?,
-            (None, Some(at)) => self.later.remove(at)?,
-            (None, None) => return None,
+        let job = self.lineup.first(fits)?.clone();
+        self.lineup.remove(&job);
+        let known = self.items.get_mut(&job.media)?;
+        let entry = known.renditions.get_mut(&*job.profile)?;
+        entry.work = Work::Running(Pace::default());
+        let order = Order {
+            media: job.media,
+            profile: entry.profile,
+            edition: known.edition,
+            fate: Fate::default(),
         };
-        let known = self.items.get_mut(&media);
-        let order = known.and_then(|known| {
-            let entry = known.renditions.get_mut(&profile.key())?;
-            entry.work = Work::Running {
-                percent: 0.0,
-                eta: None,
-            };
-            Some(Order {
-                media,
-                profile,
-                edition: known.edition,
-            })
-        });
-        // What is gone meanwhile is passed over.
-        order.or_else(|| self.next(spare.saturating_add(promised)))
+        self.running.insert(job);
+        Some(order)
     }
 
     /// Notes which job works on an order, so that it ends with the item.
@@ -147,11 +251,11 @@ impl Catalogue {
     }
 
     /// Notes how far an order is; answers whether it is still wanted.
-    pub(super) fn progress(&mut self, order: &Order, percent: f64, eta: Option<Duration>) -> bool {
+    pub(super) fn progress(&mut self, order: &Order, pace: Pace) -> bool {
         let Some(entry) = self.entry(order) else {
             return false;
         };
-        entry.work = Work::Running { percent, eta };
+        entry.work = Work::Running(pace);
         true
     }
 
@@ -174,6 +278,8 @@ impl Catalogue {
     ) -> Option<MediaItem> {
         let entry = self.entry(order)?;
         entry.job = None;
+        // What was said about its turn is done with.
+        entry.hand = None;
         match outcome {
             Ok((prepared, id)) => {
                 entry.failures = 0;
@@ -181,6 +287,7 @@ impl Catalogue {
                     prepared,
                     id,
                     created_at: Timestamp::now(),
+                    unneeded_since: None,
                     saved: false,
                 };
             }
@@ -188,10 +295,11 @@ impl Catalogue {
                 entry.failures = entry.failures.saturating_add(1);
                 entry.work = Work::Failed {
                     reason,
-                    at: Instant::now(),
+                    at: Some(Instant::now()),
                 };
             }
         }
+        self.running.remove(&order.job());
         let prepared = self.prepared(order.media, &order.profile);
         if let (Some(known), Some(prepared)) = (self.items.get_mut(&order.media), prepared) {
             known.measure(&order.profile, prepared.index.frames);
@@ -203,14 +311,13 @@ impl Catalogue {
 
     /// Work that was begun and will not be ended, because its queue has ended: it waits again.
     pub(super) fn requeue(&mut self) {
-        for (media, known) in &mut self.items {
-            for entry in known.renditions.values_mut() {
-                if matches!(entry.work, Work::Running { .. }) {
-                    entry.work = Work::Waiting { urgent: true };
-                    entry.job = None;
-                    self.urgent.push_front((*media, entry.profile));
-                }
+        self.leaving.clear();
+        for job in std::mem::take(&mut self.running) {
+            if let Some(entry) = self.entry_of_mut(&job) {
+                entry.work = Work::Waiting;
+                entry.job = None;
             }
+            self.line_up(&job);
         }
     }
 
@@ -220,6 +327,6 @@ impl Catalogue {
             .get_mut(&order.media)
             .filter(|known| known.edition == order.edition)?;
         let entry = known.renditions.get_mut(&order.profile.key())?;
-        matches!(entry.work, Work::Running { .. }).then_some(entry)
+        matches!(entry.work, Work::Running(_)).then_some(entry)
     }
 }

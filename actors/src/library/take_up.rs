@@ -62,6 +62,7 @@ impl Library {
         let loaded = loaded.await.map_err(OpError::internal)?;
         let (new, gone) = inner.write(|catalogue| catalogue.take_up(loaded));
         inner.follow_subtitles(Strays::Keep, true).await?;
+        inner.recall().await?;
         for known in gone {
             tracing::warn!(media = %known.item.id, "the database does not have this item");
             inner.tell(LibraryFact::Removed {
@@ -72,7 +73,7 @@ impl Library {
             tracing::info!(%media, "an item that only the database knows is taken up");
             inner.tell(LibraryFact::Changed { media });
             if let Some(profile) = &inner.default_profile {
-                inner.want(media, profile, false);
+                inner.want(media, profile);
             }
         }
         Ok(())
@@ -89,7 +90,7 @@ async fn look_into(inner: Arc<Inner>, items: Vec<MediaItem>) {
                 inner.keep(media, &findings).await;
                 inner.tell(LibraryFact::Changed { media });
                 if let Some(profile) = &inner.default_profile {
-                    inner.want(media, profile, false);
+                    inner.want(media, profile);
                 }
             }
             Err(_) => {

@@ -2,23 +2,10 @@
 
 use playout_domain::loudness::Heard;
 use playout_domain::media::MediaItem;
+use playout_domain::prepare::JobState;
 use playout_store::Subtitle;
 use serde::Serialize;
 use serde_json::{Value, json};
-
-/// How far preparing has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum RenditionStatus {
-    /// Its turn has not come.
-    Waiting,
-    /// FFmpeg works on it.
-    Preparing,
-    /// Playing it costs a copy.
-    Ready,
-    /// It could not be prepared; it plays live.
-    Failed,
-}
 
 /// An item prepared into one profile, or on the way there.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,7 +14,7 @@ pub struct RenditionView {
     /// The profile's key.
     pub profile: String,
     /// How far it has come.
-    pub status: RenditionStatus,
+    pub status: JobState,
     /// The same in percent.
     pub percent: f64,
     /// Seconds until it is ready, as far as can be told.

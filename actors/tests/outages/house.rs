@@ -64,6 +64,7 @@ impl House {
             intake: Default::default(),
             prepare_jobs: 1,
             default_profile: None,
+            collect_after: Duration::from_secs(600),
             allowances: Default::default(),
             cgroups: None,
             disk: playout_domain::disk::Thresholds {

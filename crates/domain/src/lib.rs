@@ -27,6 +27,7 @@ pub mod loudness;
 pub mod media;
 pub mod output;
 pub mod plan;
+pub mod prepare;
 mod profile;
 pub mod resolution;
 pub mod resources;

@@ -34,6 +34,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0007_damage"),
     migration!("0008_getting_media_in"),
     migration!("0009_schedule"),
+    migration!("0010_prepare_queue"),
     migration!("0011_loudness"),
     migration!("0012_as_run"),
     migration!("0013_subtitles"),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use playout_domain::loudness::Heard;
-use playout_domain::{MediaId, Profile, RenditionId};
+use playout_domain::{ChannelConfig, ChannelId, MediaId, Profile, RenditionId};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -32,10 +32,14 @@ pub struct Rendition {
     /// How loud it has become; nothing where it has no sound.
     #[serde(default)]
     pub heard: Option<Heard>,
+    /// Since when no channel needs it.
+    #[serde(default)]
+    pub unneeded_since: Option<Timestamp>,
 }
 
 impl Store {
-    /// Stores that media is prepared; one of the same media and profile is replaced.
+    /// Stores that media is prepared; one of the same media and profile is replaced. What people have said about
+    /// preparing it is done with.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when the item was deleted meanwhile.
@@ -47,11 +51,15 @@ impl Store {
                 Box::pin(async move {
                     let saved = session
                         .execute(
-                            "INSERT INTO renditions (id, media_id, profile_key, profile, frames, bytes, created_at, node, loudness)
-                             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                            "WITH done AS (DELETE FROM prepare_marks
+                                 WHERE media_id = $2 AND profile_key = $3 AND node = $8)
+                             INSERT INTO renditions (id, media_id, profile_key, profile, frames, bytes, created_at, node,
+                                                     loudness, unneeded_since)
+                             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
                              ON CONFLICT (media_id, profile_key, node) DO UPDATE SET id = excluded.id,
                                  profile = excluded.profile, frames = excluded.frames, bytes = excluded.bytes,
-                                 created_at = excluded.created_at, loudness = excluded.loudness",
+                                 created_at = excluded.created_at, loudness = excluded.loudness,
+                                 unneeded_since = excluded.unneeded_since",
                             &[
                                 &rendition.id.uuid(),
                                 &rendition.media_id.uuid(),
@@ -62,6 +70,7 @@ impl Store {
                                 &whole_micros(rendition.created_at),
                                 &node.uuid(),
                                 &rendition.heard.as_ref().map(json).transpose()?,
+                                &rendition.unneeded_since.map(whole_micros),
                             ],
                         )
                         .await;
@@ -114,6 +123,60 @@ impl Store {
         }
     }
 
+    /// Forgets that media was prepared into a profile here; files are not touched.
+    pub async fn delete_rendition(
+        &self,
+        media: MediaId,
+        profile: &Profile,
+    ) -> Result<(), StoreError> {
+        let (node, key) = (self.0.leases.node(), profile.key());
+        let kept = format!("{media}.{key}");
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    session
+                        .execute(
+                            "DELETE FROM renditions WHERE media_id = $1 AND profile_key = $2 AND (node IS NULL OR node = $3)",
+                            &[&media.uuid(), &key, &node.uuid()],
+                        )
+                        .await?;
+                    Ok(())
+                })
+            })
+            .await?;
+        self.0.standby.remove(Kind::Rendition, kept);
+        Ok(())
+    }
+
+    /// Whether a channel of the database names an item anywhere, in its configuration, its schedule or its plan, and
+    /// plays it in a profile; `apart` from these channels. One that cannot be read may name everything.
+    pub async fn is_named(
+        &self,
+        media: MediaId,
+        profile: &Profile,
+        apart: Vec<ChannelId>,
+    ) -> Result<bool, StoreError> {
+        let (named, profile) = (media.to_string(), *profile);
+        let apart: Vec<Uuid> = apart.into_iter().map(ChannelId::uuid).collect();
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT c.config FROM channels c LEFT JOIN airtime a ON a.channel_id = c.id
+                        WHERE c.client_id = (SELECT client_id FROM media WHERE id = $1) AND c.id <> ALL ($3)
+                            AND (strpos(c.config::text, $2) > 0 OR strpos(a.schedule::text, $2) > 0
+                                 OR strpos(a.plan::text, $2) > 0)";
+                    let rows = session.query(sql, &[&media.uuid(), &named, &apart]).await?;
+                    let plays = |row: &Row| {
+                        let config: Option<serde_json::Value> = row.try_get("config").ok();
+                        let config = config.and_then(|config| ChannelConfig::from_stored(&config, Vec::new()).ok());
+                        config.is_none_or(|config| Profile::of(&config) == profile)
+                    };
+                    Ok(rows.iter().any(plays))
+                })
+            })
+            .await
+    }
+
     /// Forgets that media was prepared here; files are not touched.
     pub async fn delete_renditions(&self, media: MediaId) -> Result<(), StoreError> {
         let node = self.0.leases.node();
@@ -159,5 +222,6 @@ fn rendition(row: &Row) -> Result<Rendition, StoreError> {
             .map(serde_json::from_value)
             .transpose()
             .map_err(StoreError::internal)?,
+        unneeded_since: row.try_get("unneeded_since")?,
     })
 }

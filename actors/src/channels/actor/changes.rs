@@ -107,7 +107,7 @@ impl Room {
         handle.replace(snapshot.clone());
         drop(pen);
         self.life.recover_by(config.recovery);
-        self.want_all();
+        self.tell_needs();
         if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
             self.playout = None;
             handle.set_on_air(None);

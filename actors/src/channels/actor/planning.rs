@@ -1,7 +1,5 @@
 //! What a channel shows: its schedule made into a plan, and the plan kept true to what is known of its items.
 
-use std::collections::HashSet;
-
 use jiff::Timestamp;
 use playout_domain::as_run::{Order, Reason};
 use playout_domain::config::ChannelConfig;
@@ -76,7 +74,6 @@ impl Room {
         }
         self.change_plan(snapshot.clone());
         drop(pen);
-        self.want_all();
         self.tell_items();
         self.publish(
             "channel.updated",
@@ -163,8 +160,6 @@ impl Room {
         let entry = from.and_then(|from| asked_for(plan, from, media));
         self.change_plan(snapshot.clone());
         drop(pen);
-        let profile = Profile::of(&snapshot.channel.config);
-        self.args.environment.studio.library.want(media, &profile);
         let title = self.args.environment.studio.library.title(media);
         let entry = entry.ok_or(OpError::Internal)?;
         Ok(PlannedView::of(&entry, &snapshot.airtime.timeline, title))
@@ -228,13 +223,14 @@ impl Room {
         }
     }
 
-    /// Takes `snapshot`'s plan into use; the recorder writes it down.
+    /// Takes `snapshot`'s plan into use; the recorder writes it down, and the library hears what is needed for it.
     pub(super) fn change_plan(&mut self, snapshot: Snapshot) {
         // At once: what goes on air meanwhile would be missing from the new plan.
         if let Some(playout) = &self.playout {
             playout.show(programme(&snapshot));
         }
         self.args.handle.replace(snapshot);
+        self.tell_needs();
     }
 
     /// The schedule with the lengths known now; what is faulty or not playable is passed over.
@@ -287,20 +283,6 @@ impl Room {
             .frame_at(Timestamp::now())
             .before(BURST_SEGMENTS * segment);
         Plan::starting(starts, self.basis(snapshot))
-    }
-
-    /// Asks for everything that the channel shows to be prepared.
-    pub(super) fn want_all(&self) {
-        let snapshot = self.args.handle.snapshot();
-        let profile = Profile::of(&snapshot.channel.config);
-        let library = &self.args.environment.studio.library;
-        let scheduled = snapshot.airtime.schedule.media().into_iter();
-        let wanted: HashSet<MediaId> = scheduled
-            .chain(snapshot.channel.config.fallback_video)
-            .collect();
-        for media in wanted {
-            library.want(media, &profile);
-        }
     }
 }
 

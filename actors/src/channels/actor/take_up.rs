@@ -42,7 +42,7 @@ impl Room {
                 && ours.airtime.timeline == snapshot.airtime.timeline;
             self.life.recover_by(snapshot.channel.config.recovery);
             handle.replace(snapshot.clone());
-            self.want_all();
+            self.tell_needs();
             match &self.playout {
                 Some(playout) if same => playout.show(programme(&snapshot)),
                 Some(_) => {

@@ -376,6 +376,73 @@ async fn clients_see_their_own_and_keep_to_their_plan() {
 }
 
 #[tokio::test]
+async fn a_file_that_has_grown_past_the_plan_is_not_taken_and_its_item_stays() {
+    let house = House::new().await;
+    let path = house.input().join("clip.mp4");
+    clip(&path, 5);
+    let size = fs::metadata(&path).unwrap().len();
+    let limits = PlanLimits {
+        storage_bytes: Some(size + 100),
+        ..PlanLimits::UNLIMITED
+    };
+    let who = house.store.client("small", &limits).await;
+    let import = || house.library.import(&who, &path);
+    let item = import().await.unwrap().accepted.remove(0);
+    clip(&path, 80);
+    assert!(fs::metadata(&path).unwrap().len() > size + 100);
+    let refused = import().await;
+    assert!(matches!(refused, Err(OpError::Limit(_))), "{refused:?}");
+    let stored = house.store.media(item.id).await.unwrap().unwrap();
+    assert_eq!((stored.size, stored.version), (size, 1));
+    let used = house.library.storage(&who).await.unwrap().used;
+    assert_eq!(used, size);
+    // The same size and smaller ones are.
+    clip(&path, 4);
+    assert_eq!(import().await.unwrap().accepted[0].id, item.id);
+    let used = house.library.storage(&who).await.unwrap().used;
+    assert_eq!(used, fs::metadata(&path).unwrap().len());
+    house.queue.stop().await;
+}
+
+/// The import stands at a table that somebody has locked, behind its look at the item; then the item is edited.
+#[tokio::test]
+async fn an_edit_during_another_import_is_kept() {
+    let mut house = House::new().await;
+    let path = house.input().join("clip.mp4");
+    clip(&path, 5);
+    let item = house.import_one(&path).await;
+    house.ready(std::slice::from_ref(&item)).await;
+    clip(&path, 10);
+    let (mut session, watcher) = (house.store.session().await, house.store.session().await);
+    let lock = session.transaction().await.unwrap();
+    let sql = "LOCK TABLE renditions IN ACCESS EXCLUSIVE MODE";
+    lock.batch_execute(sql).await.unwrap();
+    let (library, who, file) = (house.library.clone(), house.who.clone(), path.clone());
+    let import = tokio::spawn(async move { library.import(&who, &file).await });
+    testing::until("the import waits for the table", async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity
+            WHERE wait_event_type = 'Lock' AND query LIKE 'DELETE FROM renditions%'";
+        watcher.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0
+    })
+    .await;
+    let turn = house.library.inner.editing.try_lock().is_err();
+    assert!(
+        turn,
+        "no edit comes between its look at the item and the end"
+    );
+    let (library, who, id) = (house.library.clone(), house.who.clone(), item.id);
+    let patch = serde_json::json!({ "title": "Edited" });
+    let edit = tokio::spawn(async move { library.edit(&who, id, &patch, None).await });
+    lock.commit().await.unwrap();
+    import.await.unwrap().unwrap();
+    let edited = edit.await.unwrap().unwrap().item;
+    assert_eq!((edited.title.as_str(), edited.version), ("Edited", 3));
+    house.queue.stop().await;
+    let stored = house.store.media(id).await.unwrap().unwrap();
+    assert_eq!((stored.title.as_str(), stored.version), ("Edited", 3));
+}
+
+#[tokio::test]
 async fn an_items_file_that_leads_out_of_its_clients_own_roots_is_not_read() {
     let mut house = House::new().await;
     let elsewhere = house.dir.path().join("elsewhere");

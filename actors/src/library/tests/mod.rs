@@ -5,8 +5,10 @@ mod coming_in;
 mod damage;
 mod importing;
 mod loudness;
+mod ordering;
 mod pausing;
 mod preparing;
+mod queueing;
 mod restarting;
 mod taking_up;
 mod uploading;
@@ -21,6 +23,7 @@ use std::time::{Duration, Instant};
 use playout_domain::LowerRungs;
 use playout_domain::ids::MediaId;
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, MediaItem, MediaStatus, Profile};
+use playout_domain::prepare::JobState;
 use playout_domain::resolution::Resolution;
 use playout_domain::units::{BitsPerSecond, FrameRate};
 use playout_partners::TrustRoots;
@@ -97,6 +100,7 @@ impl House {
             dir: dir.path().join("media"),
             parallel_prepares: parallel,
             default_profile: Some(PROFILE),
+            collect_after: Duration::from_secs(3600),
             allowances: Default::default(),
             roots: ClientRoots::new(vec![input.clone(), elsewhere], [(who.client, vec![input])]),
             intake: Intake {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// An FFmpeg that waits for a word before it prepares.
-fn waiting(folder: &Path) -> Tools {
+pub(super) fn waiting(folder: &Path) -> Tools {
     let at = folder.display();
     let script = format!(
         "mkdir {at}/begun.$$; while [ ! -e {at}/go ]; do sleep 0.02; done; exec ffmpeg \"$@\""
@@ -12,7 +12,7 @@ fn waiting(folder: &Path) -> Tools {
 }
 
 /// The processes that have begun.
-fn begun(folder: &Path) -> Vec<String> {
+pub(super) fn begun(folder: &Path) -> Vec<String> {
     let names = names(folder).into_iter();
     names
         .filter_map(|name| Some(name.strip_prefix("begun.")?.to_owned()))
@@ -53,7 +53,7 @@ async fn a_paused_queue_stops_what_runs_leaves_nothing_and_goes_on() {
         let room = *house.library.inner.room.borrow();
         let view = house.library.inner.read(|all| all.view(item.id, room));
         let rendition = view.unwrap().renditions.remove(0);
-        let waits = rendition.status == RenditionStatus::Waiting;
+        let waits = rendition.status == JobState::Waiting;
         rendition.reason.filter(|_| waits)
     };
     until("it says what it waits for", || {
@@ -85,7 +85,7 @@ async fn what_would_not_fit_waits_and_lets_others_go_first() {
     let short = house.import_one(&short).await;
     house.ready(std::slice::from_ref(&short)).await;
     let view = rendition(&house, &long).await;
-    assert_eq!(view.status, RenditionStatus::Waiting);
+    assert_eq!(view.status, JobState::Waiting);
     assert!(view.reason.is_some());
     house.library.set_room(spare(600_000));
     house.ready(&[long]).await;

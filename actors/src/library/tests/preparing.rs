@@ -153,7 +153,7 @@ async fn an_item_has_a_picture() {
 
 /// A stand-in that says that it has begun by a folder with its pid, and goes on when told, one by one or all: it
 /// may not write files.
-fn obedient(folder: &Path) -> Tools {
+pub(super) fn obedient(folder: &Path) -> Tools {
     let at = folder.display();
     stand_in(
         folder,
@@ -163,7 +163,7 @@ fn obedient(folder: &Path) -> Tools {
     )
 }
 
-fn running(folder: &Path) -> Vec<String> {
+pub(super) fn running(folder: &Path) -> Vec<String> {
     names(folder)
         .iter()
         .filter_map(|name| Some(name.strip_prefix("running.")?.to_owned()))
@@ -183,14 +183,17 @@ async fn so_many_are_prepared_at_once_and_what_a_channel_wants_comes_first() {
         video_bitrate: BitsPerSecond(200_000),
         ..PROFILE
     };
-    house.library.want(items[4].id, &wanted);
-    house.library.want(items[4].id, &wanted);
-    let status = |view: &MediaView| -> Vec<RenditionStatus> {
-        view.renditions.iter().map(|r| r.status).collect()
-    };
+    let needs = queueing::needs(&[(&items[4], 60)]);
+    for _ in 0..2 {
+        house
+            .library
+            .need(uuid::Uuid::now_v7().into(), &wanted, &needs);
+    }
+    let status =
+        |view: &MediaView| -> Vec<JobState> { view.renditions.iter().map(|r| r.status).collect() };
     assert_eq!(
         status(&house.view(items[4].id).await),
-        [RenditionStatus::Waiting; 2]
+        [JobState::Waiting; 2]
     );
     let preparing = |house: &House| {
         let views = house
@@ -198,7 +201,7 @@ async fn so_many_are_prepared_at_once_and_what_a_channel_wants_comes_first() {
             .inner
             .read(|catalogue| catalogue.list(None, 10, Room::UNLIMITED, |_| true));
         let all = views.iter().flat_map(|view| &view.renditions);
-        all.filter(|rendition| rendition.status == RenditionStatus::Preparing)
+        all.filter(|rendition| rendition.status == JobState::Preparing)
             .count()
     };
     assert_eq!(preparing(&house), 2);
@@ -210,7 +213,7 @@ async fn so_many_are_prepared_at_once_and_what_a_channel_wants_comes_first() {
     let asked = view.renditions.iter().find(|r| r.profile == wanted.key());
     assert_eq!(
         asked.map(|r| r.status),
-        Some(RenditionStatus::Preparing),
+        Some(JobState::Preparing),
         "before what nobody asked for: {view:?}"
     );
     fs::create_dir(tools.path().join("go")).unwrap();
@@ -256,7 +259,7 @@ async fn what_cannot_be_prepared_has_a_reason_leaves_nothing_and_plays_live() {
             !house
                 .library
                 .inner
-                .write(|catalogue| catalogue.want(item.id, &PROFILE, true)),
+                .write(|catalogue| catalogue.want(item.id, &PROFILE)),
             "not at once again"
         );
         until("nothing is left", || house.prepared_files().is_empty()).await;

@@ -195,6 +195,7 @@ impl World {
             dir: self.dir.path().join("media"),
             parallel_prepares: 1,
             default_profile: None,
+            collect_after: Duration::from_secs(3600),
             allowances: Allowances::default(),
             roots: Default::default(),
             intake: Default::default(),
@@ -340,6 +341,7 @@ fn shelve(library: &Library, dir: &Path, id: MediaId, number: u32, item: &Item) 
         bytes,
         created_at: Timestamp::now(),
         heard: None,
+        unneeded_since: None,
     };
     let media = MediaItem {
         id,

@@ -170,6 +170,16 @@ impl Plan {
         tail.map_or(frame, |tail| tail.basis.horizon(frame))
     }
 
+    /// What is shown at `frame` and later whatever the schedule becomes: what is settled, and what somebody asked for; each
+    /// with the frame that ends it, where that is known.
+    pub fn kept(&self, frame: Frame) -> impl Iterator<Item = (MediaId, Option<Frame>)> {
+        let settled = self.settled.iter().filter(move |entry| entry.end > frame);
+        let settled = settled.copied().chain(self.at(frame));
+        let settled = settled.map(|entry| (entry.media_id, Some(entry.end)));
+        let inserts = self.tail.iter().flat_map(|tail| &tail.state.inserts);
+        settled.chain(inserts.map(|insert| (insert.item.media_id, None)))
+    }
+
     /// Whether `media` is on air at `frame` or waits to be, because somebody asked for it.
     pub fn holds(&self, media: MediaId, frame: Frame) -> bool {
         let waits = |state: &State| {

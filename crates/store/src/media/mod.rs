@@ -15,7 +15,7 @@ use crate::principal::{Principal, Scope};
 use crate::renditions::Rendition;
 use crate::standby::{Kind, MediaRecord};
 use crate::subtitles::Subtitle;
-use rows::{Newer, delete, describe, digest, edit, insert, item, probe};
+use rows::{Newer, delete, describe, digest, edit, insert, item, probe, replace};
 pub use search::{MediaCursor, MediaQuery, MediaSort};
 
 /// What became of an item that was to be added.
@@ -212,6 +212,18 @@ impl Store {
             .await?;
         self.0.standby.put(Kind::Media, id, &kept);
         Ok(())
+    }
+
+    /// The file of an item is another by now: it takes the room that it takes, with an audit entry. What else has become
+    /// of the item is written by [`Store::update_media`].
+    ///
+    /// # Errors
+    /// [`StoreError::Limit`] when it has grown past what the client's plan allows; [`StoreError::NotFound`].
+    pub async fn replace_media(&self, who: &Principal, item: &MediaItem) -> Result<(), StoreError> {
+        let (who, item) = (who.clone(), item.clone());
+        self.database()
+            .transact(move |tx| Box::pin(async move { replace(tx, &who, &item).await }))
+            .await
     }
 
     /// Items of a client whose files have `size` bytes.

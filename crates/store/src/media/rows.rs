@@ -152,6 +152,29 @@ pub(super) async fn edit(
     record(tx, new.client_id, who, edited).await
 }
 
+pub(super) async fn replace(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    new: &MediaItem,
+) -> Result<(), StoreError> {
+    let client = LockedClient::lock(tx, new.client_id).await?;
+    let before = read(tx, new.id).await?;
+    let bytes = new.size.saturating_sub(before.size);
+    client.check(tx, &Raise::AddMedia { bytes }).await?;
+    tx.execute(
+        "UPDATE media SET size = $2 WHERE id = $1",
+        &[&new.id.uuid(), &bigint(new.size)],
+    )
+    .await?;
+    let replaced = change(
+        "media.replace",
+        new.id,
+        Some(told(&before)),
+        Some(told(new)),
+    );
+    record(tx, new.client_id, who, replaced).await
+}
+
 pub(super) async fn delete(
     tx: &Transaction<'_>,
     who: &Principal,

@@ -190,6 +190,7 @@ async fn renditions_are_one_for_each_profile_and_go_with_their_item() {
         bytes: 5,
         created_at: Timestamp::from_second(1_795_500_000).unwrap(),
         heard: Some(HEARD),
+        unneeded_since: None,
     };
     store.save_rendition(&rendition).await.unwrap();
     rendition.id = RenditionId::from(Uuid::now_v7());

@@ -72,6 +72,7 @@ async fn given(store: &TestStore, daemon: &Store, config: &StoreConfig) -> Given
         bytes: 1_000,
         created_at: item.created_at,
         heard: None,
+        unneeded_since: None,
     };
     daemon.save_rendition(&rendition).await.unwrap();
     let new = NewToken {
