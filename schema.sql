@@ -196,10 +196,10 @@ CREATE TABLE renditions (
     created_at   timestamptz NOT NULL,
     -- In whose folder the file is; nothing: whoever comes.
     node         uuid,
-    -- How loud it has become; nothing where it has no sound.
-    loudness     jsonb,
     -- Since when no channel needs it; it is removed when it has not been needed for long.
-    unneeded_since  timestamptz
+    unneeded_since  timestamptz,
+    -- How loud it has become; nothing where it has no sound.
+    loudness     jsonb
 );
 CREATE UNIQUE INDEX renditions_of ON renditions (media_id, profile_key, node) NULLS NOT DISTINCT;
 

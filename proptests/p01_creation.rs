@@ -28,7 +28,7 @@ fn treatment() -> impl Strategy<
         move |(target, peak)| json!({ "target": tenths(target), "truePeak": tenths(peak) }),
     );
     let loudness = prop_oneof![Just(json!("off")), target];
-    let languages = prop::sample::subsequence(vec!["eng", "deu", "fra", "spa", "mul"], 0..=4);
+    let languages = prop::sample::subsequence(vec!["en", "de", "fr", "es", "mul"], 0..=4);
     let fit = prop::sample::select(vec!["letterbox", "crop"]);
     let corner = prop::sample::select(vec!["top-left", "top-right", "bottom-left", "bottom-right"]);
     let logo = (any::<[u8; 32]>(), corner, 0..=250, 10..=500, 5..=100).prop_map(
@@ -283,7 +283,7 @@ const WRONGS: [Wrong; 33] = [
     ("/fallbackVideo", "/fallbackVideo", || json!(1)),
     ("/loudness", "/loudness", || json!("loud")),
     ("/loudness", "/loudness/target", || json!({ "target": -8 })),
-    ("/audioLanguages", "/audioLanguages/0", || json!(["de"])),
+    ("/audioLanguages", "/audioLanguages/0", || json!(["de-AT"])),
     ("/fit", "/fit", || json!("stretch")),
     ("/logo", "/logo/sha256", || json!({})),
     ("/hlsEnabled", "/hlsEnabled", || json!("true")),

@@ -28,20 +28,30 @@ pub fn cpu_seconds(pid: u32) -> f64 {
 
 /// The same of a process and everything below it, ended children included.
 pub fn tree_cpu(pid: u32) -> f64 {
-    let children = std::fs::read_dir(format!("/proc/{pid}/task"))
-        .map(|tasks| {
-            let of = |task: std::fs::DirEntry| {
-                std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
-            };
-            tasks.flatten().map(of).collect::<Vec<_>>().join(" ")
-        })
-        .unwrap_or_default();
-    let below: f64 = children
-        .split_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .map(tree_cpu)
-        .sum();
+    let below: f64 = children(pid).into_iter().map(tree_cpu).sum();
     cpu_of(pid, true) + below
+}
+
+/// The processes that a process has started.
+pub fn children(pid: u32) -> Vec<u32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter();
+    let of = |task: std::fs::DirEntry| {
+        std::fs::read_to_string(task.path().join("children")).unwrap_or_default()
+    };
+    let all: Vec<String> = tasks.flatten().flatten().map(of).collect();
+    let pids = all.iter().flat_map(|pids| pids.split_whitespace());
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// What a process was started with.
+pub fn arguments(pid: u32) -> Vec<String> {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let parts = line
+        .split(|byte| *byte == 0)
+        .filter(|part| !part.is_empty());
+    parts
+        .map(|part| String::from_utf8_lossy(part).into_owned())
+        .collect()
 }
 
 /// Proportional memory of a process in megabytes.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::http::{self, Answer, EventStream};
 
 /// What tests wait for comes within this, unless they say otherwise: a busy machine prepares media last.
-pub const BOUND: Duration = Duration::from_secs(120);
+pub const BOUND: Duration = Duration::from_secs(180);
 
 /// Waits until `condition` holds; what is waited for and a bound say what went wrong where it never does.
 pub fn until(what: &str, bound: Duration, mut condition: impl FnMut() -> bool) {

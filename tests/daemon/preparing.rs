@@ -11,7 +11,7 @@ use super::resources::{half_made, stand_in};
 
 /// Nothing is prepared but what channels need; prepared slowly, or not at all, as files in the folder of programs say.
 /// Each run leaves a folder there.
-const SLOWLY: &str = "case \"$*\" in *-progress*) mkdir \"$here/run.$$\"\n\
+const SLOWLY: &str = "case \"$*\" in *-progress*libx264*) mkdir \"$here/run.$$\"\n\
     while [ -e \"$here/hold\" ]; do sleep 0.05; done\n\
     [ -e \"$here/slow\" ] && exec ffmpeg -readrate 0.2 \"$@\";; esac";
 

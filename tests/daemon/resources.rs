@@ -120,7 +120,7 @@ fn a_disk_that_fills_up_costs_spool_then_preparing_then_an_alert_and_never_a_seg
     };
     stand_in(
         tools.path(),
-        "case \"$*\" in *-progress*) [ -e \"$here/slow\" ] && exec ffmpeg -readrate 0.3 \"$@\";; esac",
+        "case \"$*\" in *-progress*libx264*) [ -e \"$here/slow\" ] && exec ffmpeg -readrate 0.3 \"$@\";; esac",
     );
     let settings = "[hls]\ntarget_duration = 2\nwindow = 6\n[disk]\ntrim_spool_below = 314572800\n\
                     pause_prepare_below = 209715200\nalert_below = 104857600\n";

@@ -23,15 +23,15 @@ fn stage(daemon: &Daemon, [one, two, short]: [u32; 3]) -> Stage {
     let clips = [(0, one), (700, two), (1_400, short)];
     let [one, two, short] =
         clips.map(|(first, frames)| daemon.import(&numbered("schedule", first, frames)));
-    let channel = daemon.channel(&[&one, &two, &short]);
-    let stage = Stage {
+    let channel = daemon.channel(&[&one, &two]);
+    // What no channel names is not prepared.
+    daemon.channel(&[&short]);
+    Stage {
         one,
         two,
         short,
         channel,
-    };
-    stage.rotate(daemon, &[&stage.one, &stage.two]);
-    stage
+    }
 }
 
 impl Stage {

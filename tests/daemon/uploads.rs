@@ -363,7 +363,7 @@ fn more_than_the_plan_stores_is_402_by_every_way() {
     let path = path_of(&waits.headers["location"]);
     assert_eq!(daemon.ask("DELETE", &path, &[TUS], b"").status, 204);
     let imported = import();
-    assert_eq!(imported.status, 200, "{}", imported.text());
+    assert_eq!(imported.status, 201, "{}", imported.text());
     assert_eq!(create(size).status, 402);
     let storage = daemon.get("/media/storage");
     assert_eq!(

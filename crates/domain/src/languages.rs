@@ -1,5 +1,6 @@
 //! Which language is heard, where a file has its sound in several.
 
+use crate::language::Language;
 use crate::violation::{Fields, describe, member, quoted};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -8,65 +9,44 @@ use std::str::FromStr;
 /// Languages that can be preferred at most.
 pub const MAX_LANGUAGES: usize = 4;
 
-/// Codes of ISO 639-2 of which there are two: for terminology, and the bibliographic one that Matroska files have.
-const TWINS: [(&str, &str); 20] = [
-    ("sqi", "alb"),
-    ("hye", "arm"),
-    ("eus", "baq"),
-    ("mya", "bur"),
-    ("zho", "chi"),
-    ("ces", "cze"),
-    ("nld", "dut"),
-    ("fra", "fre"),
-    ("kat", "geo"),
-    ("deu", "ger"),
-    ("ell", "gre"),
-    ("isl", "ice"),
-    ("mkd", "mac"),
-    ("mri", "mao"),
-    ("msa", "may"),
-    ("fas", "per"),
-    ("ron", "rum"),
-    ("slk", "slo"),
-    ("bod", "tib"),
-    ("cym", "wel"),
-];
-
-/// A language: three letters of ISO 639-2 or 639-3.
+/// A language that is spoken: what a tag of BCP 47 begins with, two letters or three. Copied where a [`Language`] is
+/// too large.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
-pub struct Language([u8; 3]);
+pub struct Spoken([u8; 3]);
 
-impl Language {
-    /// The three letters; of two codes for one language, the one for terminology.
+impl Spoken {
+    /// The letters, the shortest code that there is: `de` for `deu` and `ger`.
     pub fn code(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+        let code = std::str::from_utf8(&self.0).unwrap_or_default();
+        code.trim_end_matches('\0')
     }
 
-    /// Whether a file means this language by `tag`; what stands behind a dash is a region.
+    /// Whether a file means this language by `tag`; files have codes of three letters, and what stands behind a dash
+    /// is a region.
     pub fn is(&self, tag: &str) -> bool {
-        let language = tag.split(['-', '_']).next().unwrap_or_default();
-        language.parse() == Ok(*self)
+        let first = tag.split(['-', '_']).next().unwrap_or_default();
+        first.parse() == Ok(*self)
     }
 }
 
-impl FromStr for Language {
+impl FromStr for Spoken {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let small = text.to_ascii_lowercase();
-        let twin = TWINS.iter().find(|(_, other)| *other == small);
-        match twin.map_or(small.as_str(), |(code, _)| code).as_bytes() {
-            &[a, b, c] if [a, b, c].iter().all(u8::is_ascii_lowercase) => Ok(Self([a, b, c])),
+        let language: Language = text.parse()?;
+        match *language.as_str().as_bytes() {
+            [a, b] => Ok(Self([a, b, 0])),
+            [a, b, c] => Ok(Self([a, b, c])),
             _ => Err(format!(
-                "a language {} is not known; three letters of ISO 639-2 are needed, such as eng",
+                "a language {} says more than what is spoken; a code such as de or eng is needed",
                 quoted(text)
             )),
         }
     }
 }
 
-impl TryFrom<String> for Language {
+impl TryFrom<String> for Spoken {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -74,13 +54,13 @@ impl TryFrom<String> for Language {
     }
 }
 
-impl From<Language> for String {
-    fn from(language: Language) -> Self {
+impl From<Spoken> for String {
+    fn from(language: Spoken) -> Self {
         language.code().to_owned()
     }
 }
 
-impl fmt::Debug for Language {
+impl fmt::Debug for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
     }
@@ -88,8 +68,8 @@ impl fmt::Debug for Language {
 
 /// The languages that are preferred, the first most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(into = "Vec<Language>", try_from = "Vec<Language>")]
-pub struct Languages([Option<Language>; MAX_LANGUAGES]);
+#[serde(into = "Vec<Spoken>", try_from = "Vec<Spoken>")]
+pub struct Languages([Option<Spoken>; MAX_LANGUAGES]);
 
 impl Languages {
     /// None: a file's own choice is heard.
@@ -99,7 +79,7 @@ impl Languages {
     ///
     /// # Errors
     /// There are too many, or one comes twice: a sentence.
-    pub fn new(languages: &[Language]) -> Result<Self, String> {
+    pub fn new(languages: &[Spoken]) -> Result<Self, String> {
         let mut these = Self::NONE;
         if languages.len() > MAX_LANGUAGES {
             let given = languages.len();
@@ -119,7 +99,7 @@ impl Languages {
     }
 
     /// In order.
-    pub fn iter(&self) -> impl Iterator<Item = Language> {
+    pub fn iter(&self) -> impl Iterator<Item = Spoken> {
         self.0.into_iter().flatten()
     }
 
@@ -160,16 +140,16 @@ impl Languages {
     }
 }
 
-impl From<Languages> for Vec<Language> {
+impl From<Languages> for Vec<Spoken> {
     fn from(languages: Languages) -> Self {
         languages.iter().collect()
     }
 }
 
-impl TryFrom<Vec<Language>> for Languages {
+impl TryFrom<Vec<Spoken>> for Languages {
     type Error = String;
 
-    fn try_from(languages: Vec<Language>) -> Result<Self, String> {
+    fn try_from(languages: Vec<Spoken>) -> Result<Self, String> {
         Self::new(&languages)
     }
 }
@@ -181,12 +161,14 @@ mod tests {
 
     #[test]
     fn two_codes_of_one_language_are_one() {
-        let german: Language = "ger".parse().unwrap();
-        assert_eq!(german.code(), "deu");
-        assert!(german.is("deu") && german.is("GER") && german.is("ger-CH"));
-        assert!(!german.is("eng") && !german.is("") && !german.is("de"));
-        for wrong in ["", "de", "germ", "d3u", "ééé"] {
-            assert!(wrong.parse::<Language>().is_err(), "{wrong}");
+        let german: Spoken = "ger".parse().unwrap();
+        assert_eq!((german.code(), "deu".parse()), ("de", Ok(german)));
+        assert!(german.is("deu") && german.is("GER") && german.is("ger-CH") && german.is("de"));
+        assert!(!german.is("eng") && !german.is("") && !german.is("und"));
+        let swiss: Spoken = "gsw".parse().unwrap();
+        assert_eq!(swiss.code(), "gsw");
+        for wrong in ["", "q", "germ", "d3u", "ééé", "de-AT"] {
+            assert!(wrong.parse::<Spoken>().is_err(), "{wrong}");
         }
     }
 
@@ -194,10 +176,10 @@ mod tests {
     fn preferences_keep_their_order_and_are_few() {
         let [a, b] = ["fra", "eng"].map(|code| code.parse().unwrap());
         let both = Languages::new(&[a, b]).unwrap();
-        assert_eq!(both.key(), "fra.eng");
+        assert_eq!(both.key(), "fr.en");
         assert_eq!(Languages::NONE.key(), "");
         let json = serde_json::to_value(both).unwrap();
-        assert_eq!(json, serde_json::json!(["fra", "eng"]));
+        assert_eq!(json, serde_json::json!(["fr", "en"]));
         assert_eq!(serde_json::from_value::<Languages>(json).unwrap(), both);
         assert!(Languages::new(&[a, b, a]).is_err());
         assert!(Languages::new(&[a; 5]).is_err());

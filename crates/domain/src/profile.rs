@@ -173,7 +173,7 @@ mod tests {
         };
         assert_eq!(
             louder.key(),
-            "720p25-2500k-16.5lufs-2dbtp-deu.eng-crop-logo.abababababababab.tr.40.120.100-v2"
+            "720p25-2500k-16.5lufs-2dbtp-de.en-crop-logo.abababababababab.tr.40.120.100-v2"
         );
         let ladder = laddered(profile);
         assert_eq!(ladder.key(), "720p25-2500k-480p-1200k-240p-400k-v2");

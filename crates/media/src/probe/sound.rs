@@ -1,6 +1,6 @@
 //! Which of a file's streams are its sound.
 
-use playout_domain::languages::{Language, Languages};
+use playout_domain::languages::{Languages, Spoken};
 
 use super::{AudioStream, Probed};
 
@@ -33,7 +33,7 @@ impl Probed {
             [] => self.audio.as_slice(),
             all => all,
         };
-        let speaks = |language: Language| {
+        let speaks = |language: Spoken| {
             move |stream: &&AudioStream| {
                 let tag = stream.language.as_deref();
                 !stream.aside && tag.is_some_and(|tag| language.is(tag))

@@ -104,10 +104,10 @@ macro_rules! back_to_version_5 {
     ALTER TABLE media DROP COLUMN damage, DROP COLUMN search, DROP COLUMN words, DROP COLUMN description, DROP COLUMN tags,
         DROP COLUMN genre, DROP COLUMN language, DROP COLUMN rating, DROP COLUMN series, DROP COLUMN season,
         DROP COLUMN episode, DROP COLUMN edited, DROP COLUMN version, DROP COLUMN sha256, DROP COLUMN missing_since;
-    DROP TABLE subtitles, arrivals, watched_folders, logos;
+    DROP TABLE subtitles, as_run, arrivals, watched_folders, logos, prepare_marks, paused_queues;
     ALTER TABLE airtime RENAME COLUMN schedule TO rotation;
     ALTER TABLE media DROP COLUMN loudness;
-    ALTER TABLE renditions DROP COLUMN loudness;
+    ALTER TABLE renditions DROP COLUMN loudness, DROP COLUMN unneeded_since;
     DELETE FROM migrations WHERE version > 5;"
     };
 }
