@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
 use super::clips::clip;
-use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::daemon::{BOUND, Daemon, folder, until};
 use super::http::{self, Answer, Event, EventStream};
 
 /// Webhooks of a test's own.
@@ -122,12 +122,7 @@ fn of_kind<'l>(list: &'l Value, kind: &str) -> Vec<&'l Value> {
 /// Kills what a channel reads from, and waits until its item is delivered again. Answers what was told
 /// meanwhile.
 fn kill_sources(daemon: &Daemon, channel: &str, events: &mut EventStream) -> Vec<Event> {
-    let mut killed = Vec::new();
-    until("there is a source to kill", BOUND, || {
-        killed = daemon.sources(channel);
-        !killed.is_empty()
-    });
-    killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+    daemon.kill_sources(channel);
     let mut told = Vec::new();
     while told
         .last()
@@ -459,12 +454,7 @@ fn a_channel_in_error_is_escalated_and_over_when_it_is_live_again_or_stopped() {
     daemon.on_air(&channel);
     let mut events = daemon.events(&format!("?channel={channel}"));
     for ending in ["restart", "stop"] {
-        let mut killed = Vec::new();
-        until("there is a source to kill", BOUND, || {
-            killed = daemon.sources(&channel);
-            !killed.is_empty()
-        });
-        killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        daemon.kill_sources(&channel);
         let recovery = next(&mut events, "channel.recovery").data;
         assert_eq!(
             (&recovery["type"], &recovery["fallbackStrategy"]),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::alerts::{as_stranger, make_stranger};
 use super::clips::numbered;
-use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::daemon::{BOUND, Daemon, folder, until};
 use super::viewer::Viewer;
 
 /// What runs in a spreadsheet that does not know better.
@@ -100,12 +100,7 @@ fn what_went_out_is_told_to_the_frame_whatever_it_was_met_by() {
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(12.0);
     // A source dies: nobody sees it.
-    let mut killed = Vec::new();
-    until("there is a source to kill", BOUND, || {
-        killed = daemon.sources(&channel);
-        !killed.is_empty()
-    });
-    killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+    let killed = daemon.kill_sources(&channel);
     viewer.follow("another source has taken over", BOUND, |_| {
         let sources = daemon.sources(&channel);
         !sources.is_empty() && sources.iter().all(|pid| !killed.contains(pid))

@@ -297,7 +297,18 @@ impl Daemon {
         pids.filter_map(|pid| u32::try_from(pid).ok()).collect()
     }
 
-    /// The same, what reads and what pushes apart.
+    /// Kills what a channel reads from, as soon as there is something; answers what that was.
+    pub fn kill_sources(&self, channel: &str) -> Vec<u32> {
+        let mut killed = Vec::new();
+        until("there is a source to kill", BOUND, || {
+            killed = self.sources(channel);
+            !killed.is_empty()
+        });
+        killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        killed
+    }
+
+    /// The pids of a channel's FFmpeg processes, what reads and what pushes apart.
     pub fn sources_and_pushes(&self, channel: &str) -> [Vec<u32>; 2] {
         let listed = self.get(&format!("/channels/{channel}/processes"));
         let items = listed["items"].as_array().cloned().unwrap_or_default();

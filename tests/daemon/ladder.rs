@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::clips::{clip, numbered};
-use super::daemon::{BOUND, Daemon, folder, signal_process, until};
+use super::daemon::{BOUND, Daemon, folder, until};
 use super::output_encode::recorded;
 use super::receiver::Receiver;
 use super::rtmp::{PRIVATE, add_with, change, output};
@@ -259,12 +259,7 @@ fn killed_sources_cost_no_frame_on_any_rung() {
     daemon.on_air(&channel);
     let mut viewers = Viewers::of(&daemon, &channel, &TWO.map(|(name, _)| name));
     for _ in 0..3 {
-        let mut killed = Vec::new();
-        until("there is a source to kill", BOUND, || {
-            killed = daemon.sources(&channel);
-            !killed.is_empty()
-        });
-        killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        let killed = daemon.kill_sources(&channel);
         until("another source has taken over", BOUND, || {
             viewers.look();
             let sources = daemon.sources(&channel);

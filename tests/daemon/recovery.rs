@@ -47,12 +47,7 @@ fn killed_sources_cost_no_frame() {
     let (media, channel) = on_air(&daemon, 1, 700);
     let mut viewer = Viewer::of(&daemon, &channel);
     for _ in 0..3 {
-        let mut killed = Vec::new();
-        until("there is a source to kill", BOUND, || {
-            killed = daemon.sources(&channel);
-            !killed.is_empty()
-        });
-        killed.iter().for_each(|pid| signal_process(*pid, "KILL"));
+        let killed = daemon.kill_sources(&channel);
         viewer.follow("another source has taken over", BOUND, |_| {
             let sources = daemon.sources(&channel);
             !sources.is_empty() && sources.iter().all(|pid| !killed.contains(pid))

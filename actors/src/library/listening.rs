@@ -2,8 +2,57 @@
 //! end why it could not go on.
 
 use playout_domain::loudness::Heard;
+use playout_domain::resources::Allowance;
+use playout_media::ffmpeg::Invocation;
 use playout_media::loudness::Meter;
 use playout_media::survey::hints_at_damage;
+use tokio::time::timeout;
+
+use super::Inner;
+use crate::process::{ExitKind, Limits, Priority, SpawnError, Stderr};
+
+/// Why a run was not listened to until its end.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unheard {
+    #[error(transparent)]
+    NotStarted(#[from] SpawnError),
+    #[error("FFmpeg was started without its messages")]
+    Silent,
+    #[error("FFmpeg makes no progress")]
+    Hung,
+}
+
+impl Inner {
+    /// Runs an FFmpeg in the background that writes nothing but messages, and hands on each; answers how it ended.
+    pub(super) async fn listen(
+        &self,
+        invocation: Invocation,
+        label: String,
+        allowance: Allowance,
+        mut line: impl FnMut(&str),
+    ) -> Result<ExitKind, Unheard> {
+        let limits = Limits {
+            file_size: Some(0),
+            allowance,
+            ..Limits::default()
+        };
+        let spec = self
+            .launcher
+            .spec(invocation, label)
+            .stderr(Stderr::Lines)
+            .priority(Priority::Background)
+            .limits(limits);
+        let mut process = self.launcher.spawn(spec).await?;
+        let mut lines = process.take_lines().ok_or(Unheard::Silent)?;
+        while let Some(said) = timeout(self.hung, lines.recv())
+            .await
+            .map_err(|_| Unheard::Hung)?
+        {
+            line(&said);
+        }
+        Ok(process.wait().await)
+    }
+}
 
 /// Levels of what counts as a reason for a failure.
 const REASONS: [&str; 3] = ["[error] ", "[fatal] ", "[panic] "];

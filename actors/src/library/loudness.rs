@@ -8,13 +8,11 @@ use std::path::Path;
 use playout_domain::Treatment;
 use playout_domain::loudness::{Found, Gain, Heard, Loudness, Measured};
 use playout_media::ffmpeg;
-use tokio::time::timeout;
 
 use super::known::Findings;
-use super::listening::Listener;
+use super::listening::{Listener, Unheard};
 use super::orders::Order;
 use super::{Inner, Original};
-use crate::process::{Limits, Priority, SpawnError, Stderr};
 
 impl Original {
     /// What is done to its sound for a channel that treats it as `wanted`; nothing as long as it was not measured.
@@ -65,7 +63,7 @@ impl Inner {
         input: &Path,
         findings: &Findings,
         streams: Vec<u32>,
-    ) -> Result<Measured, Unheard> {
+    ) -> Result<Measured, Unmeasured> {
         let heard = self.hear(order, input, findings, &Gain::NONE).await?;
         let measured = Measured {
             streams,
@@ -87,7 +85,7 @@ impl Inner {
         findings: &Findings,
         mut measured: Measured,
         wanted: Loudness,
-    ) -> Result<Gain, Unheard> {
+    ) -> Result<Gain, Unmeasured> {
         if let Some(mut search) = measured.search(wanted) {
             let found: Found = loop {
                 let heard = self.hear(order, input, findings, &search.next()).await?;
@@ -125,51 +123,31 @@ impl Inner {
         input: &Path,
         findings: &Findings,
         gain: &Gain,
-    ) -> Result<Heard, Unheard> {
+    ) -> Result<Heard, Unmeasured> {
         let languages = &order.profile.treatment.languages;
         let invocation = ffmpeg::measure(input, &findings.probed, languages, gain);
-        let invocation = invocation.ok_or(Unheard::Silent)?;
-        // It writes nothing at all.
-        let limits = Limits {
-            file_size: Some(0),
-            allowance: self.allowances.prepare,
-            ..Limits::default()
-        };
-        let spec = self
-            .launcher
-            .spec(invocation, format!("measuring {}", order.media))
-            .stderr(Stderr::Lines)
-            .priority(Priority::Background)
-            .limits(limits);
-        let mut process = self.launcher.spawn(spec).await?;
-        let Some(mut lines) = process.take_lines() else {
-            return Err(Unheard::Silent);
-        };
+        let invocation = invocation.ok_or(Unmeasured::NoSound)?;
         let mut listener = Listener::default();
-        while let Some(line) = timeout(self.hung, lines.recv())
-            .await
-            .map_err(|_| Unheard::Hung)?
-        {
-            listener.line(&line);
-        }
-        let exit = process.wait().await;
+        let label = format!("measuring {}", order.media);
+        let allowance = self.allowances.prepare;
+        let exit = self
+            .listen(invocation, label, allowance, |line| listener.line(line))
+            .await?;
         let reason = listener.reason().unwrap_or_default().to_owned();
         listener
             .heard()
             .filter(|_| exit.success())
-            .ok_or_else(|| Unheard::Failed(format!("{exit}: {reason}")))
+            .ok_or_else(|| Unmeasured::Failed(format!("{exit}: {reason}")))
     }
 }
 
 /// Why a sound was not measured.
 #[derive(Debug, thiserror::Error)]
-enum Unheard {
+enum Unmeasured {
     #[error(transparent)]
-    NotStarted(#[from] SpawnError),
-    #[error("FFmpeg was started without its messages")]
-    Silent,
-    #[error("FFmpeg makes no progress")]
-    Hung,
+    Unheard(#[from] Unheard),
+    #[error("it has no sound")]
+    NoSound,
     #[error("FFmpeg {0}")]
     Failed(String),
 }

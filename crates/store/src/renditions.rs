@@ -130,7 +130,7 @@ impl Store {
         profile: &Profile,
     ) -> Result<(), StoreError> {
         let (node, key) = (self.0.leases.node(), profile.key());
-        let kept = format!("{media}.{key}");
+        let kept = kept_as(media, &key);
         self.database()
             .run(move |session| {
                 Box::pin(async move {
@@ -203,10 +203,14 @@ impl Store {
 }
 
 impl Rendition {
-    /// Its name outside the database: there is one of an item and a profile.
     fn kept_as(&self) -> String {
-        format!("{}.{}", self.media_id, self.profile.key())
+        kept_as(self.media_id, &self.profile.key())
     }
+}
+
+/// A rendition's name outside the database: there is one of an item and a profile.
+fn kept_as(media: MediaId, profile_key: &str) -> String {
+    format!("{media}.{profile_key}")
 }
 
 fn rendition(row: &Row) -> Result<Rendition, StoreError> {
