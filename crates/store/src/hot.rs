@@ -235,7 +235,8 @@ fn refusal(error: Error) -> StoreError {
     if begins(&["MISCONF", "OOM", "READONLY"]) {
         return StoreError::full(sentence);
     }
-    let away = begins(&["LOADING", "BUSY", "MASTERDOWN"])
+    // The client says the last one of a connection that is gone, and has no kind of its own for it.
+    let away = begins(&["LOADING", "BUSY", "MASTERDOWN", "Failed to route"])
         || matches!(
             error.kind(),
             ErrorKind::IO
@@ -249,5 +250,20 @@ fn refusal(error: Error) -> StoreError {
         StoreError::away(sentence)
     } else {
         StoreError::Internal(sentence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_gone_is_away_and_a_wrong_order_is_a_fault() {
+        let of = |words: &'static str| refusal(Error::new(ErrorKind::Unknown, words));
+        for away in ["Failed to route command.", "LOADING Redis is loading"] {
+            assert!(matches!(of(away), StoreError::Unavailable(_)), "{away}");
+        }
+        let fault = of("ERR unknown command 'EXPLODE'");
+        assert!(matches!(fault, StoreError::Internal(_)), "{fault}");
     }
 }
