@@ -13,6 +13,32 @@ use uuid::Uuid;
 
 const POLICY: Policy = Policy::PUBLIC;
 
+/// A lower third, a clock or both, with every field; any text that has no control characters.
+fn overlay() -> impl Strategy<Value = Value> {
+    let line = || "[ -~¡-ſЀ-џ😀]{0,40}[!-~]";
+    let third = (line(), prop::option::of(line())).prop_map(|(title, subtitle)| {
+        json!({ "title": title.trim(), "subtitle": subtitle.map(|line| line.trim().to_owned()) })
+    });
+    let zone = prop::sample::select(vec!["UTC", "Europe/Vienna", "Pacific/Chatham"]);
+    let corner = prop::sample::select(vec!["top-left", "top-right", "bottom-left", "bottom-right"]);
+    let clock = (zone, corner, any::<bool>(), any::<bool>()).prop_map(
+        |(zone, corner, seconds, twelve)| {
+            json!({ "timeZone": zone, "position": corner, "seconds": seconds, "twelveHours": twelve })
+        },
+    );
+    let at = |second: i64| jiff::Timestamp::from_second(second).unwrap();
+    let from = prop::option::of(0_i64..2_000_000_000);
+    let until = prop::option::of(2_000_000_001_i64..4_000_000_000);
+    (third, clock, 0..3, from, until).prop_map(move |(third, clock, which, from, until)| {
+        json!({
+            "lowerThird": if which == 0 { Value::Null } else { third },
+            "clock": if which == 1 { Value::Null } else { clock },
+            "from": from.map(at),
+            "until": until.map(at),
+        })
+    })
+}
+
 /// What is done to sound and pictures: loudness, languages, fit, logo.
 #[allow(clippy::type_complexity)] // a tuple of what may be written
 fn treatment() -> impl Strategy<
@@ -20,6 +46,7 @@ fn treatment() -> impl Strategy<
         Option<Value>,
         Option<Vec<&'static str>>,
         Option<&'static str>,
+        Option<Value>,
         Option<Value>,
     ),
 > {
@@ -45,6 +72,7 @@ fn treatment() -> impl Strategy<
         prop::option::of(languages.prop_shuffle()),
         prop::option::of(fit),
         prop::option::of(logo),
+        prop::option::of(overlay()),
     )
 }
 
@@ -226,11 +254,12 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
             set("recoverySettings", chosen, settings(10, 0.5, 5));
             let chosen = resources.map(|(memory, quarters)| json!({ "memory": memory, "cpu": quarters.map(|n| f64::from(n) / 4.0) }));
             set("resourceSettings", chosen, json!({ "memory": null, "cpu": null }));
-            let (loudness, languages, fit, logo) = treatment;
+            let (loudness, languages, fit, logo, overlay) = treatment;
             set("loudness", loudness, json!({ "target": -23.0, "truePeak": -1.0 }));
             set("audioLanguages", languages.map(Value::from), json!([]));
             set("fit", fit.map(Value::from), "letterbox".into());
             set("logo", logo, Value::Null);
+            set("overlay", overlay, Value::Null);
             let chosen = subtitles.map(|(tags, named, default)| {
                 let default = default.filter(|_| !tags.is_empty()).map(|n| n.index(tags.len()));
                 let name = |tag: &str| if named { format!("Called {tag}") } else { tag.to_owned() };

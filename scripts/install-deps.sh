@@ -2,7 +2,8 @@
 # Installs from Debian's packages what this project needs and the machine lacks:
 #
 #   scripts/install-deps.sh build   a C linker for cargo, nodejs, npm
-#   scripts/install-deps.sh run     build, and ffmpeg, postgresql, redis-server, ca-certificates
+#   scripts/install-deps.sh run     build, and ffmpeg, postgresql, redis-server, ca-certificates,
+#                                   fonts-dejavu-core
 #   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium, python3
 #
 # Rust itself it only looks for, and says where to get it. Looks for the programs themselves, not for packages, so a Node or FFmpeg from elsewhere is respected.
@@ -59,6 +60,8 @@ check_run() {
   have redis-server || need redis-server
   # Where the certificates of platforms are checked against.
   any_file '/etc/ssl/certs/ca-certificates.crt' || need ca-certificates
+  # The letters of overlays.
+  any_file '/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf' || need fonts-dejavu-core
 }
 check_test() {
   check_run

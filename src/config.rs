@@ -164,6 +164,7 @@ pub struct PlayoutSettings {
     pub source: SourceKind,
     pub buffer: Seconds<2, 60>,
     pub clock_origin: Seconds<1, 95_443>,
+    pub font: PathBuf,
 }
 
 /// What reads prepared media for the splicer.
@@ -367,6 +368,7 @@ impl Default for PlayoutSettings {
             source: SourceKind::Ffmpeg,
             buffer: Seconds::of(8),
             clock_origin: Seconds::of(10),
+            font: "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf".into(),
         }
     }
 }

@@ -134,6 +134,7 @@ pub(super) fn app(
             clock_origin: seconds(config.playout.clock_origin.duration()),
             target_duration: seconds(config.hls.target_duration.duration()),
             window: config.hls.window.get(),
+            font: config.playout.font.clone(),
         },
         policy,
         rtmp: rtmp(&config.rtmp, policy)?,

@@ -27,7 +27,7 @@ use super::request::Request;
 use super::schedule::{self, Part};
 use super::{
     Facade, alert_routes, alerts, answer, as_run, channels, destinations, events, logo, media,
-    queue, readiness, subtitles, tokens, uploads, watched,
+    overlay, queue, readiness, subtitles, tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -49,6 +49,7 @@ pub enum Resource {
     Play(ChannelId),
     Plan(ChannelId),
     Logo(ChannelId),
+    Overlay(ChannelId),
     Guide(Option<ChannelId>, Format),
     Stations,
     AsRun(ChannelId),
@@ -120,6 +121,7 @@ impl Resource {
                     ["play"] => Self::Play(id),
                     ["plan"] => Self::Plan(id),
                     ["logo"] => Self::Logo(id),
+                    ["overlay"] => Self::Overlay(id),
                     ["epg.json"] => Self::Guide(Some(id), Format::Json),
                     ["epg.xml"] => Self::Guide(Some(id), Format::Xmltv),
                     ["as-run"] => Self::AsRun(id),
@@ -202,7 +204,7 @@ impl Resource {
             Self::Subtitle(..) => &[Method::GET, Method::PUT, Method::DELETE],
             Self::Slot(..) => &[Method::GET, Method::PATCH, Method::DELETE],
             Self::Play(_) => &[Method::POST],
-            Self::Logo(_) => &[Method::GET, Method::PUT, Method::DELETE],
+            Self::Logo(_) | Self::Overlay(_) => &[Method::GET, Method::PUT, Method::DELETE],
             Self::Import(_) | Self::WatchedFolder(_) => &[Method::GET, Method::DELETE],
             Self::Status(_)
             | Self::Health(_)
@@ -439,6 +441,9 @@ async fn handle(resource: Resource, method: &Method, call: Call) -> Result<Respo
         Resource::Logo(id) if reads => logo::get(call, id).await,
         Resource::Logo(id) if method == Method::PUT => logo::put(call, id).await,
         Resource::Logo(id) => logo::delete(call, id).await,
+        Resource::Overlay(id) if reads => overlay::get(call, id).await,
+        Resource::Overlay(id) if method == Method::PUT => overlay::put(call, id).await,
+        Resource::Overlay(id) => overlay::delete(call, id).await,
         Resource::Outputs(id) => channels::outputs(call, id).await,
         Resource::OutputMetrics(id) => channels::output_metrics(call, id).await,
         Resource::Destinations(id) if reads => destinations::list(call, id).await,

@@ -22,6 +22,7 @@ mod hls;
 mod json;
 mod logo;
 mod media;
+mod overlay;
 mod page;
 pub mod problem;
 mod queue;

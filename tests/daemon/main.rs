@@ -33,6 +33,7 @@ mod leases;
 mod live;
 mod on_air;
 mod output_encode;
+mod overlay;
 mod preparing;
 mod recovery;
 mod resources;

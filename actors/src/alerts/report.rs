@@ -120,6 +120,17 @@ impl ErrorHandler {
         self.recovered(of_channel(AlertKind::ChannelError, channel));
     }
 
+    /// The overlay of a channel cannot be drawn.
+    pub fn overlay_failed(&self, channel: &Channel, error: &str) {
+        let key = of_channel(AlertKind::OverlayFailing, channel.id);
+        self.fail(key, channel, error);
+    }
+
+    /// It is drawn, or nobody wants it any more.
+    pub fn overlay_well(&self, channel: ChannelId) {
+        self.recovered(of_channel(AlertKind::OverlayFailing, channel));
+    }
+
     /// Viewers of a channel see something else now.
     pub fn on_air(&self, channel: &Channel, shown: OnAirKind) {
         let config = &self.inner.config;

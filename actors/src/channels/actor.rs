@@ -462,6 +462,23 @@ impl Room {
             Fact::Recovered { media } => {
                 self.publish(kind::CHANNEL_RECOVERED, json!({ "mediaId": media }));
             }
+            Fact::OverlayFailed {
+                error,
+                attempt,
+                rest,
+            } => {
+                let channel = &self.args.handle.snapshot().channel;
+                tracing::warn!(channel = %channel.id, %error, attempt, ?rest, "the overlay is not drawn");
+                self.args.environment.alerts.overlay_failed(channel, &error);
+                let data =
+                    json!({ "error": &*error, "attempt": attempt, "delay": rest.as_secs_f64() });
+                self.publish("channel.overlay_failed", data);
+            }
+            Fact::OverlayDrawn => {
+                let alerts = &self.args.environment.alerts;
+                alerts.overlay_well(self.args.handle.id);
+                self.publish("channel.overlay_drawn", json!({}));
+            }
             Fact::ItemBroken { media, at } => {
                 self.faulty.insert(media);
                 let mut snapshot = self.snapshot();

@@ -17,8 +17,8 @@ use tokio::sync::{Mutex, Notify};
 
 use super::actor::Pen;
 use super::views::{
-    HealthView, HlsMetrics, OutputMetrics, OutputTarget, OutputView, PlannedView, ProcessView,
-    ProgrammeView, RtmpMetrics, RungView, StatusView,
+    HealthView, HlsMetrics, OutputMetrics, OutputTarget, OutputView, OverlayPhase, OverlayView,
+    PlannedView, ProcessView, ProgrammeView, RtmpMetrics, RungView, StatusView,
 };
 use crate::library::Library;
 use crate::playout::{HlsOutput, PlayoutSettings, Spool, State, Taps, View};
@@ -179,11 +179,30 @@ impl Handle {
             status: life.status,
             desired: life.desired,
             recovering: state.health.is_recovering(),
+            overlay: self.overlay(&state, Timestamp::now()),
             on_air: state.on_air,
             now,
             next,
             live_since: life.live_since,
         }
+    }
+
+    fn overlay(&self, state: &State, now: Timestamp) -> Option<OverlayView> {
+        state.on_air?;
+        let snapshot = self.snapshot();
+        let overlay = snapshot.channel.config.overlay.as_ref()?;
+        let failure = state.overlay.failure.as_ref();
+        let (state, failure) = match failure {
+            _ if state.overlay.drawn => (OverlayPhase::Drawn, None),
+            _ if overlay.is_over(now) => (OverlayPhase::Over, None),
+            Some(failure) => (OverlayPhase::Failing, Some(failure)),
+            None => (OverlayPhase::Waiting, None),
+        };
+        Some(OverlayView {
+            state,
+            error: failure.map(|failure| failure.error.to_string()),
+            retry_at: failure.map(|failure| failure.retry_at),
+        })
     }
 
     pub(crate) fn health(&self, now: Timestamp) -> HealthView {

@@ -18,8 +18,9 @@ mod views;
 pub use elsewhere::Looked;
 pub use guide::Window;
 pub use views::{
-    HealthView, HlsMetrics, OnAir, OnAirKind, OutputMetrics, OutputTarget, OutputView, PlannedView,
-    ProcessView, ProgrammeView, RtmpMetrics, RungView, StatusView,
+    HealthView, HlsMetrics, OnAir, OnAirKind, OutputMetrics, OutputTarget, OutputView,
+    OverlayPhase, OverlayView, PlannedView, ProcessView, ProgrammeView, RtmpMetrics, RungView,
+    StatusView,
 };
 
 use std::collections::BTreeMap;
@@ -32,6 +33,7 @@ use playout_domain::config::{ChannelConfig, DestinationEdit};
 use playout_domain::ids::{AsRunId, ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::logo::Logo;
+use playout_domain::overlay::Overlay;
 use playout_domain::plan::Plan;
 use playout_domain::schedule::{Edit, Schedule};
 use playout_store::{Airtime, Principal, ToAir};
@@ -269,6 +271,42 @@ impl Channels {
         self.update(who, id, &patch, if_match).await?;
         let library = &self.inner.environment.studio.library;
         library.forget_logos(before.client_id).await;
+        Ok(())
+    }
+
+    /// Draws this over a channel, in the place of what was drawn before.
+    ///
+    /// # Errors
+    /// Every violation; as [`Channels::update`].
+    pub async fn put_overlay(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        overlay: &Value,
+        if_match: Option<u64>,
+    ) -> Result<Channel, OpError> {
+        self.here(who, id).await?;
+        // It has every field, so that nothing is left of another.
+        let patch = json!({ "overlay": Overlay::parse(overlay)? });
+        self.update(who, id, &patch, if_match).await
+    }
+
+    /// Draws nothing over a channel any more.
+    ///
+    /// # Errors
+    /// There is nothing; as [`Channels::update`].
+    pub async fn delete_overlay(
+        &self,
+        who: &Principal,
+        id: ChannelId,
+        if_match: Option<u64>,
+    ) -> Result<(), OpError> {
+        let looked = self.look(who, id).await?;
+        if looked.config.overlay.is_none() {
+            return Err(OpError::NotFound("overlay"));
+        }
+        let patch = json!({ "overlay": null });
+        self.update(who, id, &patch, if_match).await?;
         Ok(())
     }
 

@@ -39,6 +39,7 @@ impl House {
                 clock_origin: 0,
                 target_duration: 4,
                 window: 10,
+                font: PathBuf::new(),
             },
             policy: Default::default(),
             as_run_kept: Duration::from_secs(86_400),

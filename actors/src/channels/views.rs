@@ -53,12 +53,40 @@ pub struct StatusView {
     pub recovering: bool,
     /// What viewers see; nothing when the channel is off air.
     pub on_air: Option<OnAir>,
+    /// How it goes with what is drawn over it; nothing where nothing is to be, and off air.
+    pub overlay: Option<OverlayView>,
     /// What the plan has now; nothing where it has nothing, and off air.
     pub now: Option<ProgrammeView>,
     /// What the plan has next.
     pub next: Option<ProgrammeView>,
     /// Since when it is LIVE.
     pub live_since: Option<Timestamp>,
+}
+
+/// How it goes with what is drawn over a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OverlayView {
+    /// What it does.
+    pub state: OverlayPhase,
+    /// Why it is not drawn.
+    pub error: Option<String>,
+    /// When it is tried again.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// What an overlay does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverlayPhase {
+    /// Its time, its encoder or something to draw it on is still to come.
+    Waiting,
+    /// Viewers see it.
+    Drawn,
+    /// It could not be drawn.
+    Failing,
+    /// Its time is over.
+    Over,
 }
 
 /// What the plan has from when until when.

@@ -133,6 +133,7 @@ impl Inner {
         let means = Means {
             logo: logo.as_deref(),
             gain: self.gain(order, &item.path, &findings).await,
+            overlay: None,
         };
         let (index, said) = self.encode(order, &item.path, &findings, means).await?;
         let known = |item: &MediaItem| !item.damage.is_empty();

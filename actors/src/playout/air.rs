@@ -116,7 +116,9 @@ impl Air {
             OnAirKind::Slate => u64::from(spliced.frames),
             _ => 0,
         };
+        let drawn = fed.drawn.is_some();
         self.view.update(|view| {
+            view.overlay.drawn = drawn;
             view.silent_units += u64::from(spliced.silent_units);
             view.dead_frames += dead;
         });

@@ -1,5 +1,6 @@
 //! What a playout tells its channel: facts, never bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -58,6 +59,17 @@ pub(crate) enum Fact {
         /// The frame of the channel at which it ended.
         at: Frame,
     },
+    /// What is to be drawn over the programme cannot be; it goes out without.
+    OverlayFailed {
+        /// Why.
+        error: Arc<str>,
+        /// Failures in a row.
+        attempt: u32,
+        /// How long nothing is drawn.
+        rest: Duration,
+    },
+    /// What could not be drawn is drawn again.
+    OverlayDrawn,
     /// Scheduled media went out without a failure for a minute.
     Healthy,
     /// The playout has ended by itself.

@@ -5,38 +5,31 @@
 //! frame that is missing; meanwhile what was read ahead plays, and when that would run dry, filler, GOP
 //! by GOP. A GOP that comes after its time is dropped. So nothing ever shifts: frame N is frame N.
 
-use std::path::Path;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::as_run::Reason;
-use playout_domain::config::RecoverySettings;
-use playout_domain::media::Profile;
+use playout_domain::overlay::{Drawing, Version};
 use playout_domain::plan::{Plan, PlanEntry};
-use playout_domain::resources::{Allowance, Allowances};
 use playout_domain::source::{self, Cause, SourceFailures, Then};
-use playout_domain::units::{Frame, Ticks90k, Timeline};
-use playout_media::ffmpeg::{self, Invocation, Means};
+use playout_domain::units::Frame;
 use playout_media::gop::Gop;
 use playout_media::index::{GopIndex, ITEM_START};
-use playout_media::splice::SourceId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use super::clock::Clock;
-use super::facts::{Fact, Facts};
+use super::facts::Fact;
 use super::filler::Filler;
-use super::gate::StartGate;
-use super::queue::{Fed, Queue, Shows};
+use super::opening::{Equipment, Opening, Playing, Wanted};
+use super::queue::{Fed, Shows};
 use super::reporter::About;
-use super::source::{DirectSource, FIRST_MEDIA, FfmpegSource, Source, SourceError, Start};
-use super::view::View;
+use super::source::SourceError;
+use super::view::OverlayFailure;
 use super::{Programme, SourceKind};
 use crate::chance;
 use crate::channels::OnAirKind;
-use crate::library::Library;
-use crate::process::{ChannelGroup, Launcher, Stdout};
 
 /// How long past its time a GOP is waited for before filler stands in. What was published before keeps
 /// players busy for three segments; a source that comes back within this is not noticed.
@@ -47,54 +40,10 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(6);
 const CATCH_UP: Duration = Duration::from_secs(20);
 /// A source that is so many GOPs behind what is on air is started again where that is.
 const TOO_LATE: u64 = 4;
+/// How far ahead of what is on air drawing begins: its encoder has so long to deliver, or else what is prepared goes out.
+const DRAWN_AHEAD: Duration = Duration::from_secs(5);
 /// GOPs that are passed over at a time where an item cannot be read: ten seconds.
 const PASSED_OVER: u64 = 5;
-
-/// What the feeder works with.
-pub(super) struct Equipment {
-    pub(super) label: String,
-    pub(super) profile: Profile,
-    pub(super) timeline: Timeline,
-    pub(super) source: SourceKind,
-    pub(super) library: Library,
-    pub(super) launcher: Launcher,
-    pub(super) allowances: Allowances,
-    /// The control group of its processes.
-    pub(super) group: Option<Arc<ChannelGroup>>,
-    pub(super) gate: StartGate,
-    pub(super) clock: Clock,
-    pub(super) queue: Arc<Queue>,
-    pub(super) view: View,
-    pub(super) facts: Facts,
-}
-
-/// A source that plays one entry of the plan.
-struct Playing {
-    entry: PlanEntry,
-    source: Source,
-    id: SourceId,
-    /// The frame of the item with which the next GOP begins.
-    next: u64,
-    /// What lies where in the prepared file; without one it is transcoded while it plays.
-    index: Option<Arc<GopIndex>>,
-    /// Where another source goes on, for this one delivers the edge of an entry alone.
-    until: Option<u64>,
-}
-
-impl Playing {
-    /// That it ended too early.
-    fn broke_off(&self, at: u64) -> SourceError {
-        let of = self.index.as_ref().map_or(at, |index| index.frames);
-        SourceError::BrokeOff { at, of }
-    }
-
-    /// Whether the GOP that begins with frame `first` of the item has more than `frames` frames in its file.
-    fn is_torn(&self, first: u64, frames: u64) -> bool {
-        let index = self.index.as_ref();
-        let place = index.and_then(|index| index.gop_from(first));
-        place.is_some_and(|place| place.frame == first && place.frames > frames)
-    }
-}
 
 /// See the module's head.
 pub(super) struct Feeder {
@@ -110,6 +59,8 @@ pub(super) struct Feeder {
     /// Numbers the sources.
     runs: u64,
     failures: SourceFailures,
+    /// What is drawn over what it reads.
+    drawing: Drawing,
     /// Up to where filler stands in for what cannot be played.
     passed_over: Option<Frame>,
     /// When the source may be started again.
@@ -145,7 +96,9 @@ impl Feeder {
     ) -> Self {
         let plan = Arc::clone(&programme.borrow_and_update());
         filler.use_fallback(plan.fallback);
-        Self {
+        // A start is fastest with what is prepared.
+        let drawing = Drawing::none(equipment.timeline);
+        let mut feeder = Self {
             equipment,
             filler,
             programme,
@@ -154,6 +107,7 @@ impl Feeder {
             ahead: None,
             runs: 0,
             failures: SourceFailures::new(plan.recovery),
+            drawing,
             plan,
             passed_over: None,
             retry: None,
@@ -162,7 +116,9 @@ impl Feeder {
             trouble: None,
             catching_up: Some(Instant::now() + CATCH_UP),
             progress: Instant::now() + FIRST_PATIENCE,
-        }
+        };
+        feeder.redraw();
+        feeder
     }
 
     /// Feeds for ever. Ends only when nobody can change the programme any more.
@@ -204,6 +160,7 @@ impl Feeder {
             // Its time is over, whether it came in time or filler stood in: the rest has another source.
             self.current = None;
         }
+        let goes_on = self.redrawn(&entry);
         if self
             .current
             .as_ref()
@@ -215,7 +172,7 @@ impl Feeder {
                 self.spend(entry, Reason::Edge);
                 return;
             }
-            self.open(entry).await;
+            self.open(entry, goes_on).await;
             if self.current.is_none() && self.retry.is_none() {
                 // It could not be started, and may be tried again at once.
                 return;
@@ -237,6 +194,7 @@ impl Feeder {
             Awaited::Came(Ok(Some(gop))) => self.take(entry, gop).await,
             Awaited::Came(Ok(None)) => self.ended(&entry),
             Awaited::Came(Err(error)) => self.fail(&entry, &error),
+            Awaited::Dry if self.draws() => self.fail(&entry, &SourceError::TooSlow { behind: 0 }),
             Awaited::Dry => {
                 self.equipment.view.update(|view| view.health.stood_in());
                 let gop = self.equipment.profile.frame_rate.gop_frames();
@@ -259,8 +217,12 @@ impl Feeder {
             if at < of {
                 return self.fail(entry, &SourceError::BrokeOff { at, of });
             }
-            // It was too late for some of it: filler stands in for the rest, too.
+            let drawn = self.draws();
             self.current = None;
+            if drawn {
+                return;
+            }
+            // It was too late for some of it: filler stands in for the rest, too.
             self.passed_over = Some(self.behind_edge(entry, of));
             return;
         }
@@ -356,157 +318,80 @@ impl Feeder {
     }
 
     /// Makes the source of `entry` at the cursor the current one.
-    async fn open(&mut self, entry: PlanEntry) {
+    async fn open(&mut self, entry: PlanEntry, goes_on: bool) {
         if self.retry.is_some() {
             return;
         }
+        let at = self.cursor;
         let ahead = self.ahead.take();
         if let Some(ahead) = ahead
             && ahead.entry == entry
-            && ahead.next == entry.item_frame(self.cursor)
+            && ahead.next == entry.item_frame(at)
+            && self.is_as_drawn(&entry, at, ahead.drawn)
         {
             self.current = Some(ahead);
             return;
         }
-        match self.start(entry, self.cursor).await {
+        let wanted = self.wanted(entry, at, goes_on);
+        match self.start(&wanted).await {
             Ok(playing) => self.current = Some(playing),
+            Err(error) if wanted.drawn.is_some() => self.fail_drawing(&error),
             Err(SourceError::Over) => self.over(&entry),
             Err(error) => self.fail(&entry, &error),
         }
     }
 
-    /// Starts the source that delivers `entry` from frame `at` on.
-    async fn start(&mut self, entry: PlanEntry, at: Frame) -> Result<Playing, SourceError> {
-        let item = entry.item_frame(at);
-        self.runs += 1;
-        let id = SourceId {
-            content: entry.start.get(),
-            run: self.runs,
-        };
-        let Equipment {
-            library, profile, ..
-        } = &self.equipment;
-        let prepared = library.prepared(entry.media_id, profile);
-        let edge = prepared
-            .as_ref()
-            .and_then(|prepared| self.edge(&entry, &prepared.index, item));
-        let until = edge.as_ref().map(|edge| edge.end);
-        let (source, next, index) = match prepared.filter(|_| edge.is_none()) {
-            Some(prepared) => {
-                let place = prepared.index.gop_from(item).ok_or(SourceError::Over)?;
-                let index = Arc::clone(&prepared.index);
-                let source = match self.equipment.source {
-                    SourceKind::Direct => {
-                        Source::Direct(Box::new(DirectSource::open(prepared, place.number).await?))
-                    }
-                    SourceKind::Ffmpeg => {
-                        let from = GopIndex::time_of(place.frame, profile.frame_rate);
-                        let copy = ffmpeg::copy(&prepared.path, profile.rungs().count(), from);
-                        let patience = self.recovery().health_check_interval;
-                        let allowance = self.equipment.allowances.source;
-                        self.process(
-                            ("source", allowance),
-                            copy,
-                            &prepared.path,
-                            from,
-                            at,
-                            patience,
-                        )
-                    }
-                };
-                (source, place.frame, Some(index))
-            }
-            None => {
-                let original = library
-                    .original(entry.media_id)
-                    .ok_or(SourceError::Missing)?;
-                library.want(entry.media_id, profile);
-                let end = until.unwrap_or(entry.in_frame + entry.frames());
-                // Without it the item plays all the same.
-                let logo = library.logo_file(profile).await;
-                let means = Means {
-                    logo: logo.as_deref(),
-                    gain: original.gain(&profile.treatment),
-                };
-                let live =
-                    ffmpeg::live(&original.path, &original.probed, profile, means, item..end);
-                let from = GopIndex::time_of(item, profile.frame_rate);
-                let patience = self.recovery().health_check_interval.max(FIRST_MEDIA);
-                let what = ("live source", self.equipment.allowances.live);
-                let source = self.process(what, live, &original.path, from, at, patience);
-                (source, item, None)
-            }
-        };
-        Ok(Playing {
+    fn wanted(&self, entry: PlanEntry, at: Frame, goes_on: bool) -> Wanted {
+        let drawn = self.drawing.over(&self.gop(&entry, at));
+        Wanted {
             entry,
-            source,
-            id,
-            next,
-            index,
-            until,
-        })
+            at,
+            drawn: drawn.filter(|_| can_be_drawn(&entry, at)),
+            goes_on,
+        }
     }
 
-    /// The frames of an item from `item` on that have to be encoded, because the entry begins or ends within a GOP of the
-    /// prepared file: the first ones up to the next key frame, or the last ones. Nothing where the file can be copied, where a picture
-    /// would be alone, and where the original is not there: filler stands in for those.
-    fn edge(&self, entry: &PlanEntry, index: &GopIndex, item: u64) -> Option<std::ops::Range<u64>> {
-        let end = entry.in_frame + entry.frames();
-        let until = match index.gop_from(item) {
-            Some(place) if place.frame == item => {
-                (place.frames > end.saturating_sub(item)).then_some(end)?
-            }
-            // Elsewhere than at its beginning an entry is gone on with at the next key frame.
-            _ if item != entry.in_frame => return None,
-            Some(place) => place.frame.min(end),
-            None => index.frames.min(end),
-        };
-        let there = self.equipment.library.original(entry.media_id).is_some();
-        (there && until >= item + 2).then_some(item..until)
-    }
-
-    /// A process whose first GOP, `from` on the item's clock, is on air at frame `at`, and whose first media comes
-    /// within `first`.
-    fn process(
-        &self,
-        (what, allowance): (&str, Allowance),
-        invocation: Invocation,
-        input: &Path,
-        from: Ticks90k,
-        at: Frame,
-        first: Duration,
-    ) -> Source {
-        let Equipment {
-            launcher,
-            gate,
-            view,
-            label,
-            clock,
-            ..
-        } = &self.equipment;
-        let spec = launcher.spec(invocation, format!("{what} {} of {label}", self.runs));
-        let start = Start {
-            spec: spec
-                .stdout(Stdout::PIPED)
-                .allowance(allowance.within(self.plan.resources))
-                .group(self.equipment.group.clone()),
-            from,
-            due: clock.instant(at),
-            first,
-            patience: self.recovery().health_check_interval,
+    /// Opens a source.
+    async fn start(&mut self, wanted: &Wanted) -> Result<Playing, SourceError> {
+        self.runs += 1;
+        let opening = Opening {
+            equipment: &self.equipment,
+            programme: &self.plan,
+            drawing: &self.drawing,
             run: self.runs,
-            input: input.to_string_lossy().into_owned(),
         };
-        Source::Ffmpeg(Box::new(FfmpegSource::start(
-            launcher,
-            gate,
-            &view.processes,
-            start,
-        )))
+        opening.open(wanted).await
     }
 
-    fn recovery(&self) -> &RecoverySettings {
-        &self.plan.recovery
+    /// The GOP of `entry` that begins at `at`, as long as GOPs are.
+    fn gop(&self, entry: &PlanEntry, at: Frame) -> Range<Frame> {
+        let frames = self.equipment.profile.frame_rate.gop_frames();
+        at..(at + frames).min(entry.end)
+    }
+
+    /// Whether the GOP of `entry` that begins at `at` may go out with `drawn` over it.
+    fn is_as_drawn(&self, entry: &PlanEntry, at: Frame, drawn: Option<Version>) -> bool {
+        !can_be_drawn(entry, at) || self.drawing.stands(&self.gop(entry, at), drawn)
+    }
+
+    /// Whether the current source draws.
+    fn draws(&self) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|playing| playing.drawn.is_some())
+    }
+
+    /// Leaves the current source where what is drawn begins, ends or changes. Answers whether it delivered up to
+    /// there.
+    fn redrawn(&mut self, entry: &PlanEntry) -> bool {
+        let Some(playing) = &self.current else {
+            return false;
+        };
+        let other = playing.entry == *entry && !self.is_as_drawn(entry, self.cursor, playing.drawn);
+        let delivered = playing.next == entry.item_frame(self.cursor);
+        if other {
+            self.current = None;
+        }
+        other && delivered
     }
 
     async fn await_gop(&mut self, entry: &PlanEntry) -> Awaited {
@@ -535,6 +420,10 @@ impl Feeder {
     /// When the next GOP has to be there at the latest. While filler is on air already, nobody waits; while
     /// the output catches up with the time, a source that delivers is given time to.
     fn dry(&self) -> Instant {
+        if self.draws() {
+            // What is prepared has the length of a GOP to take its place.
+            return self.equipment.clock.instant(self.cursor);
+        }
         let gop = self.equipment.profile.frame_rate.gop_frames();
         let due = self.equipment.clock.instant(self.cursor + gop);
         if self.equipment.view.look(|view| view.health.is_recovering()) {
@@ -575,7 +464,7 @@ impl Feeder {
         if frames > entry.end.since(self.cursor) {
             // The plan ends the item within this GOP, which cannot be cut: it is encoded up to there, or left out.
             let index = playing.index.clone();
-            let edge = index.and_then(|index| self.edge(&entry, &index, wanted));
+            let edge = index.and_then(|index| self.edge(entry, &index));
             if edge.is_none() {
                 self.spend(entry, Reason::Edge);
             }
@@ -588,7 +477,7 @@ impl Feeder {
             entry: Some((entry.start, entry.end)),
             until: Some(self.equipment.timeline.wall(entry.end)),
         };
-        let id = playing.id;
+        let (id, drawn) = (playing.id, playing.drawn);
         let over = playing.until.is_some_and(|until| playing.next >= until);
         let about = About {
             planned: Some(entry),
@@ -602,6 +491,7 @@ impl Feeder {
             gop,
             source: id,
             shows,
+            drawn,
             about,
         });
         self.cursor += frames;
@@ -614,7 +504,22 @@ impl Feeder {
             self.catching_up = None;
         }
         self.recovered(&entry);
+        if drawn.is_some() {
+            self.drawn();
+        }
         self.look_ahead(&entry).await;
+    }
+
+    /// What has to be encoded of `entry` at the cursor, which lies in the prepared file of `index`.
+    fn edge(&mut self, entry: PlanEntry, index: &GopIndex) -> Option<Range<u64>> {
+        let wanted = self.wanted(entry, self.cursor, false);
+        let opening = Opening {
+            equipment: &self.equipment,
+            programme: &self.plan,
+            drawing: &self.drawing,
+            run: self.runs,
+        };
+        opening.edge(&wanted, index, entry.item_frame(self.cursor))
     }
 
     fn recovered(&mut self, entry: &PlanEntry) {
@@ -633,14 +538,18 @@ impl Feeder {
     /// Starts the next entry's source when the current one is nearly read.
     async fn look_ahead(&mut self, entry: &PlanEntry) {
         let near = entry.end.since(self.cursor) <= self.equipment.queue.capacity();
-        if !near || self.ahead.is_some() || self.equipment.source == SourceKind::Direct {
+        if !near || self.ahead.is_some() {
             return;
         }
         let Some(next) = self.plan.plan.at(entry.end) else {
             return;
         };
+        let wanted = self.wanted(next, next.start, false);
+        if self.equipment.source == SourceKind::Direct && wanted.drawn.is_none() {
+            return;
+        }
         // Should it fail, its own turn comes with the retries that belong to it.
-        if let Ok(playing) = self.start(next, next.start).await {
+        if let Ok(playing) = self.start(&wanted).await {
             self.ahead = Some(playing);
         }
     }
@@ -667,8 +576,65 @@ impl Feeder {
         });
     }
 
+    /// The source that draws failed: what is prepared goes out without what is drawn, which is tried again later.
+    fn fail_drawing(&mut self, error: &SourceError) {
+        self.current = None;
+        let (attempt, rest) = self
+            .drawing
+            .failed(self.cursor, Timestamp::now(), chance::draw());
+        let error: Arc<str> = error.to_string().into();
+        let retry_at = self.equipment.timeline.wall(self.drawing.earliest());
+        self.equipment.view.update(|view| {
+            view.overlay.failure = Some(OverlayFailure {
+                error: Arc::clone(&error),
+                retry_at,
+            });
+        });
+        self.equipment.facts.tell(Fact::OverlayFailed {
+            error,
+            attempt,
+            rest,
+        });
+    }
+
+    /// Pictures came with what is to be drawn on them.
+    fn drawn(&mut self) {
+        let mut was = false;
+        self.equipment
+            .view
+            .update(|view| was = view.overlay.failure.take().is_some());
+        if was {
+            self.equipment.facts.tell(Fact::OverlayDrawn);
+        }
+    }
+
+    /// Draws what the programme says, from the first frame on that there is time for.
+    fn redraw(&mut self) {
+        let front = self.equipment.queue.front();
+        let overlay = self.plan.overlay.as_ref();
+        let earliest = match overlay {
+            // A copy is there at once.
+            None => front,
+            Some(_) => {
+                let Equipment {
+                    timeline, profile, ..
+                } = &self.equipment;
+                let now = timeline.frame_at(Timestamp::now());
+                front.max(now + profile.frame_rate.frames_at(DRAWN_AHEAD))
+            }
+        };
+        if self.drawing.change(overlay, earliest) {
+            self.equipment
+                .view
+                .update(|view| view.overlay.failure = None);
+        }
+    }
+
     /// A source failed.
     fn fail(&mut self, entry: &PlanEntry, error: &SourceError) {
+        if self.draws() {
+            return self.fail_drawing(error);
+        }
         let edge = self.current.take().and_then(|playing| playing.until);
         if let Some(until) = edge {
             return self.fail_edge(entry, until, error);
@@ -719,8 +685,19 @@ impl Feeder {
             group.limit(allowance.within(self.plan.resources));
         }
         self.passed_over = None;
+        self.redraw();
         let plan = &self.plan.plan;
-        if let Some(from) = self.equipment.queue.cut(|fed| stays(plan, fed)) {
+        let as_drawn = |fed: &Fed| match plan.at(fed.at) {
+            Some(entry) if fed.shows.kind == OnAirKind::Scheduled => {
+                self.is_as_drawn(&entry, fed.at, fed.drawn)
+            }
+            _ => true,
+        };
+        if let Some(from) = self
+            .equipment
+            .queue
+            .cut(|fed| stays(plan, fed) && as_drawn(fed))
+        {
             self.cursor = from;
             self.current = None;
         }
@@ -748,6 +725,11 @@ impl Feeder {
         let buffered = self.equipment.profile.frame_rate.ticks(frames);
         self.equipment.view.update(|view| view.buffered = buffered);
     }
+}
+
+/// An encoder gives a single picture no decoding order that another could follow.
+fn can_be_drawn(entry: &PlanEntry, at: Frame) -> bool {
+    entry.end.since(at) >= 2
 }
 
 /// Whether `plan` still shows what was read ahead.

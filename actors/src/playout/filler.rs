@@ -136,6 +136,7 @@ fn fed(
             entry: None,
             until: None,
         },
+        drawn: None,
         about,
     }
 }

@@ -16,6 +16,7 @@ mod feeder;
 mod filler;
 mod gate;
 mod hls_output;
+mod opening;
 mod queue;
 mod reporter;
 mod resume;
@@ -43,6 +44,7 @@ use jiff::Timestamp;
 use playout_domain::config::{RecoverySettings, ResourceSettings, SubtitleSetting};
 use playout_domain::ids::{ChannelId, MediaId};
 use playout_domain::media::Profile;
+use playout_domain::overlay::Overlay;
 use playout_domain::plan::Plan;
 use playout_domain::resources::Allowances;
 use playout_domain::units::{Frame, Timeline};
@@ -58,8 +60,9 @@ use crate::library::Library;
 use crate::process::{Cgroups, ChannelGroup, Launcher};
 use air::{Air, Hls};
 use clock::Clock;
-use feeder::{Equipment, Feeder};
+use feeder::Feeder;
 use filler::Filler;
+use opening::Equipment;
 use queue::Queue;
 use reporter::Reporter;
 use resume::{Resume, Situation};
@@ -90,6 +93,8 @@ pub struct PlayoutSettings {
     pub target_duration: u32,
     /// Segments in a playlist.
     pub window: usize,
+    /// The font of what is drawn over programmes.
+    pub font: PathBuf,
 }
 
 /// What a channel shows, and what stands in for it.
@@ -103,6 +108,8 @@ pub(crate) struct Programme {
     pub(crate) recovery: RecoverySettings,
     /// What its sources may use.
     pub(crate) resources: ResourceSettings,
+    /// What is drawn over it.
+    pub(crate) overlay: Option<Arc<Overlay>>,
 }
 
 /// What all playouts share.
@@ -249,6 +256,7 @@ async fn run(
         queue: Arc::clone(&queue),
         view: setup.view.clone(),
         facts: setup.facts.clone(),
+        font: studio.settings.font.as_path().into(),
     };
     let feeder = Feeder::new(equipment, filler, programme, resume.start);
     let splicer = match &resume.counters {

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use playout_domain::ids::MediaId;
+use playout_domain::overlay::Version;
 use playout_domain::units::Frame;
 use playout_media::gop::Gop;
 use playout_media::splice::SourceId;
@@ -29,6 +30,8 @@ pub(super) struct Fed {
     pub(super) source: SourceId,
     /// Why it is on air.
     pub(super) shows: Shows,
+    /// What is drawn over it.
+    pub(super) drawn: Option<Version>,
     /// The same, for the as-run log.
     pub(super) about: About,
 }

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use playout_domain::health::Health;
 use playout_domain::units::Ticks90k;
 
@@ -34,6 +35,26 @@ pub(crate) struct State {
     pub(crate) dead_frames: u64,
     /// Media read ahead.
     pub(crate) buffered: Ticks90k,
+    /// What is drawn over it.
+    pub(crate) overlay: OverlayState,
+}
+
+/// How drawing goes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OverlayState {
+    /// Whether viewers see it.
+    pub(crate) drawn: bool,
+    /// Why it is not drawn, where it should be.
+    pub(crate) failure: Option<OverlayFailure>,
+}
+
+/// Why nothing is drawn.
+#[derive(Debug, Clone)]
+pub(crate) struct OverlayFailure {
+    /// What happened.
+    pub(crate) error: Arc<str>,
+    /// When it is tried again.
+    pub(crate) retry_at: Timestamp,
 }
 
 impl View {
@@ -44,6 +65,7 @@ impl View {
         state.on_air = None;
         state.health.followed();
         state.buffered = Ticks90k::default();
+        state.overlay = OverlayState::default();
         Self {
             inner: Arc::new(Mutex::new(state)),
             processes: Running::default(),

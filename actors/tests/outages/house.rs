@@ -1,5 +1,6 @@
 //! A daemon's living tier on stores that come and go.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use playout_actors::process::Tools;
@@ -42,6 +43,7 @@ impl House {
                 clock_origin: 10,
                 target_duration: 4,
                 window: 10,
+                font: PathBuf::new(),
             },
             policy: Policy::PUBLIC,
             as_run_kept: Duration::from_secs(86_400),

@@ -26,6 +26,7 @@ pub mod logo;
 pub mod loudness;
 pub mod media;
 pub mod output;
+pub mod overlay;
 pub mod plan;
 pub mod prepare;
 mod profile;

@@ -108,6 +108,9 @@ impl Room {
         drop(pen);
         self.life.recover_by(config.recovery);
         self.tell_needs();
+        if config.overlay != old.config.overlay {
+            environment.alerts.overlay_well(handle.id);
+        }
         if config.hls_enabled != old.config.hls_enabled && self.playout.is_some() {
             self.playout = None;
             handle.set_on_air(None);

@@ -298,6 +298,7 @@ pub(super) fn programme(snapshot: &Snapshot) -> Programme {
         fallback: snapshot.channel.config.fallback_video,
         recovery: snapshot.channel.config.recovery,
         resources: snapshot.channel.config.resources,
+        overlay: snapshot.channel.config.overlay.clone(),
     }
 }
 

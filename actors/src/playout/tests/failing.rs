@@ -42,9 +42,10 @@ use crate::hub::Hub;
 use crate::library::{Library, LibraryConfig, Prepared};
 use crate::playout::clock::Clock;
 use crate::playout::facts::{Fact, Facts};
-use crate::playout::feeder::{Equipment, Feeder};
+use crate::playout::feeder::Feeder;
 use crate::playout::filler::Filler;
 use crate::playout::gate::StartGate;
+use crate::playout::opening::Equipment;
 use crate::playout::queue::{Fed, Queue};
 use crate::playout::slate::{Slate, Slates};
 use crate::playout::view::View;
@@ -247,6 +248,7 @@ impl World {
                 generation: Generation(1),
                 to,
             },
+            font: Path::new("/nowhere").into(),
         };
         let filler = Filler::new(library, PROFILE, Arc::clone(&self.slate));
         let (in_charge, programme) = watch::channel(Arc::new(programme));

@@ -41,6 +41,7 @@ fn fed(at: u64, frames: u32) -> Fed {
         gop,
         source,
         shows,
+        drawn: None,
         about,
     }
 }

@@ -97,6 +97,8 @@ pub enum AlertKind {
     OutputSuspended,
     /// A platform takes an output and shows nothing.
     OutputNotShowing,
+    /// What is to be drawn over a channel cannot be; its programme goes out without.
+    OverlayFailing,
     /// An item could not be prepared; it is transcoded while it plays.
     MediaNotPrepared,
     /// A watched folder cannot be seen.
@@ -143,7 +145,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
@@ -152,6 +154,7 @@ impl AlertKind {
         Self::Quarantined,
         Self::OutputSuspended,
         Self::OutputNotShowing,
+        Self::OverlayFailing,
         Self::MediaNotPrepared,
         Self::FolderMissing,
         Self::PostgresDown,
@@ -175,6 +178,7 @@ impl AlertKind {
             Self::Quarantined => settled("channel.quarantined", Critical, Operator, 1, "The stored channel is damaged and was left alone"),
             Self::OutputSuspended => settled("output.suspended", Critical, Client, 1, "An output is suspended after failures in a row"),
             Self::OutputNotShowing => settled("output.not_showing", Critical, Client, 1, "A platform takes an output and does not show it"),
+            Self::OverlayFailing => settled("channel.overlay_failing", Warning, Client, 2, "The overlay of the channel cannot be drawn"),
             Self::MediaNotPrepared => settled("media.not_prepared", Info, Client, 1, "An item could not be prepared and is transcoded while it plays"),
             Self::FolderMissing => settled("media.folder_missing", Warning, Both, 1, "A watched folder cannot be seen"),
             Self::PostgresDown => settled("store.postgres_down", Critical, Operator, 3, "PostgreSQL does not answer; changes are refused"),

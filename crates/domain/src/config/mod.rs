@@ -27,6 +27,7 @@ use crate::ids::MediaId;
 use crate::languages::Languages;
 use crate::logo::Logo;
 use crate::loudness::Loudness;
+use crate::overlay::Overlay;
 use crate::resolution::Resolution;
 use crate::treatment::Fit;
 use crate::units::{BitsPerSecond, FrameRate};
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// What a client chose for a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +76,8 @@ pub struct ChannelConfig {
     pub fit: Fit,
     /// What is drawn over all that it plays.
     pub logo: Option<Logo>,
+    /// What is drawn over it for a while.
+    pub overlay: Option<Arc<Overlay>>,
     /// The languages that viewers can read along in, at most one of them by default.
     pub subtitles: Vec<SubtitleSetting>,
 }
@@ -219,6 +223,7 @@ impl ChannelConfig {
             audio_languages: Languages::NONE,
             fit: Fit::default(),
             logo: None,
+            overlay: None,
             subtitles: Vec::new(),
         }
     }
@@ -257,6 +262,7 @@ impl ChannelConfig {
             "audioLanguages": self.audio_languages,
             "fit": self.fit,
             "logo": self.logo,
+            "overlay": self.overlay.as_deref(),
             "subtitles": self.subtitles,
         })
     }

@@ -12,11 +12,13 @@ use crate::ladder::MAX_RUNGS;
 use crate::languages::Languages;
 use crate::logo::Logo;
 use crate::loudness::{Loudness, Target};
+use crate::overlay::Overlay;
 use crate::profile::Profile;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
 use crate::violation::{Fields, Violations, describe, member};
 use serde_json::Value;
+use std::sync::Arc;
 
 /// Characters of a channel's name at most.
 pub const MAX_NAME_LENGTH: usize = 100;
@@ -140,6 +142,7 @@ fn read(
     config.audio_languages = Languages::read(fields, policy.languages);
     config.fit = fields.parsed("fit", str::parse).unwrap_or_default();
     config.logo = Logo::read(fields);
+    config.overlay = Overlay::read(fields).map(Arc::new);
     config.subtitles = SubtitleSetting::read_all(fields);
     config
 }

@@ -63,6 +63,17 @@ impl Zone {
         self.rules.to_ambiguous_timestamp(at).compatible().ok()
     }
 
+    /// How many seconds its clocks are ahead of UTC at `at`.
+    pub fn ahead(&self, at: Timestamp) -> i64 {
+        self.rules.to_offset(at).seconds().into()
+    }
+
+    /// When its clocks are put forward or back after `at`, if they ever are.
+    pub fn next_change(&self, at: Timestamp) -> Option<Timestamp> {
+        let change = self.rules.following(at).next();
+        change.map(|change| change.timestamp())
+    }
+
     /// The date that its clocks show at `at`.
     pub fn date(&self, at: Timestamp) -> Date {
         self.rules.to_datetime(at).date()

@@ -16,6 +16,7 @@ mod filter;
 mod input;
 mod logo;
 mod measure;
+mod overlay;
 mod picture;
 mod progress;
 mod rtmp;
@@ -37,6 +38,7 @@ pub use encode::VBV_SECONDS;
 pub use input::probe;
 pub use logo::decode_logo;
 pub use measure::measure;
+pub use overlay::Drawn;
 pub use progress::{Progress, Report};
 pub use rtmp::{Publish, publish};
 pub use rtmp_failure::rtmp_failure;
@@ -61,6 +63,8 @@ pub struct Means<'a> {
     pub gain: Gain,
     /// The picture of the profile's logo, a PNG that was decoded once before; without it none is drawn.
     pub logo: Option<&'a Path>,
+    /// What is drawn over it for a while.
+    pub overlay: Option<&'a Drawn<'a>>,
 }
 
 impl Means<'_> {
@@ -68,6 +72,7 @@ impl Means<'_> {
     pub const NONE: Self = Self {
         gain: Gain::NONE,
         logo: None,
+        overlay: None,
     };
 }
 

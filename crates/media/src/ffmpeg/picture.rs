@@ -13,6 +13,7 @@ use playout_domain::units::FrameRate;
 
 use super::filter::Chain;
 use super::logo;
+use super::overlay::{self, Drawn};
 use crate::probe::VideoStream;
 
 /// How frames are taken from a file.
@@ -55,14 +56,29 @@ pub(super) fn chain(video: &VideoStream, profile: &Profile, take: &Take) -> Chai
         .then(finish(profile.resolution))
 }
 
+/// What is drawn over the pictures of every rung.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Over<'a> {
+    /// The number of the input that is the profile's logo, where it has one.
+    pub(super) logo: Option<usize>,
+    /// What is drawn over that.
+    pub(super) overlay: Option<&'a Drawn<'a>>,
+}
+
+impl Over<'_> {
+    pub(super) fn is_nothing(&self) -> bool {
+        self.logo.is_none() && self.overlay.is_none()
+    }
+}
+
 /// The graph that makes the pictures of every rung of `profile` of those of `input` (a stream's name in brackets),
 /// which `chain` brings to the highest; they come out as `[r0]`, `[r1]` and so on. So they are the same pictures at
-/// the same times. Where input number `logo` is a logo, it is drawn on each.
-pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile, logo: Option<usize>) -> String {
+/// the same times. What is `over` them is drawn on each, at its own scale.
+pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile, over: Over<'_>) -> String {
     let count = profile.rungs().count();
-    let drawn = profile.treatment.logo.zip(logo);
-    // What is a rung, but for the logo.
-    let bare = if drawn.is_some() { "b" } else { "r" };
+    let logo = profile.treatment.logo.zip(over.logo);
+    // What is a rung, but for what is drawn over it.
+    let bare = if over.is_nothing() { "r" } else { "b" };
     let taps: String = (1..count).map(|n| format!("[t{n}]")).collect();
     let lower = profile.lower.iter().zip(1..).map(|(rung, n)| {
         let (width, height) = (rung.resolution.width(), rung.resolution.height());
@@ -72,18 +88,27 @@ pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile, logo: Option
         )
     });
     let lower: String = lower.collect();
-    let graph = format!("{input}{chain},split={count}[{bare}0]{taps}{lower}");
-    let Some((logo, number)) = drawn else {
+    let mut graph = format!("{input}{chain},split={count}[{bare}0]{taps}{lower}");
+    if over.is_nothing() {
         return graph;
-    };
-    let copies: String = (0..count).map(|n| format!("[c{n}]")).collect();
-    let drawn = profile.rungs().enumerate().map(|(n, rung)| {
-        let scaled = logo::scaled(&logo, rung.resolution, profile.frame_rate);
-        let draw = logo::drawn(&logo, rung.resolution);
-        format!(";[c{n}]{scaled}[l{n}];[b{n}][l{n}]{draw}[r{n}]")
-    });
-    let drawn: String = drawn.collect();
-    format!("{graph};[{number}:v]split={count}{copies}{drawn}")
+    }
+    if let Some((_, number)) = logo {
+        let copies: String = (0..count).map(|n| format!("[c{n}]")).collect();
+        graph += &format!(";[{number}:v]split={count}{copies}");
+    }
+    for (n, rung) in profile.rungs().enumerate() {
+        let (size, rate) = (rung.resolution, profile.frame_rate);
+        let mut draw = Chain::default();
+        let mut onto = format!("[b{n}]");
+        if let Some((logo, _)) = logo {
+            graph += &format!(";[c{n}]{}[l{n}]", logo::scaled(&logo, size, rate));
+            onto += &format!("[l{n}]");
+            draw = draw.then(logo::drawn(&logo, size));
+        }
+        draw = draw.maybe(over.overlay.map(|drawn| overlay::drawn(drawn, size, rate)));
+        graph += &format!(";{onto}{draw}[r{n}]");
+    }
+    graph
 }
 
 /// What every picture of a profile ends with, whatever it was made from.

@@ -5,7 +5,7 @@ use playout_domain::media::Profile;
 use super::Invocation;
 use super::encode::Effort;
 use super::filter::Chain;
-use super::picture;
+use super::picture::{self, Over};
 use super::sound::SILENCE;
 
 /// The lengths of the slate's GOPs in frames, in order: one of full length, to be repeated, then every
@@ -49,7 +49,7 @@ pub fn slate(profile: &Profile) -> Invocation {
     Invocation::ffmpeg()
         .with(["-f", "lavfi", "-i", &card])
         .with(SILENCE)
-        .pictures("0:v", &finish, profile, None)
+        .pictures("0:v", &finish, profile, Over::default())
         .with(["-map", "1:a", "-shortest"])
         .set("-force_key_frames", format_args!("expr:{keys}"))
         .encode(profile, Effort::Live)

@@ -7,7 +7,7 @@ use playout_domain::media::Profile;
 
 use super::encode::Effort;
 use super::filter::Chain;
-use super::picture::{self, Take};
+use super::picture::{self, Over, Take};
 use super::sound::{self, Head, Samples};
 use super::{Invocation, Means};
 use crate::probe::{AudioStream, Probed, VideoStream};
@@ -154,7 +154,11 @@ impl Invocation {
                 line = line.png(png);
             }
             let input = format!("0:{}", video.index);
-            line = line.pictures(&input, &chain, profile, logo.map(|_| number));
+            let over = Over {
+                logo: logo.map(|_| number),
+                overlay: source.means.overlay,
+            };
+            line = line.pictures(&input, &chain, profile, over);
         }
         line = match &sound {
             Some(sound) => {
@@ -181,19 +185,19 @@ impl Invocation {
         ])
     }
 
-    /// Maps the pictures of stream `input`, brought to the highest rung by `chain`, to every rung; where input number
-    /// `logo` is a logo, with that.
+    /// Maps the pictures of stream `input`, brought to the highest rung by `chain`, to every rung, with what is drawn
+    /// `over` them.
     pub(super) fn pictures(
         self,
         input: &str,
         chain: &Chain,
         profile: &Profile,
-        logo: Option<usize>,
+        over: Over<'_>,
     ) -> Self {
-        if profile.lower.is_none() && logo.is_none() {
+        if profile.lower.is_none() && over.is_nothing() {
             return self.set("-map", input).set("-vf", chain);
         }
-        let graph = picture::ladder(&format!("[{input}]"), chain, profile, logo);
+        let graph = picture::ladder(&format!("[{input}]"), chain, profile, over);
         let maps = (0..profile.rungs().count()).map(|n| format!("[r{n}]"));
         maps.fold(self.set("-filter_complex", graph), |line, map| {
             line.set("-map", map)

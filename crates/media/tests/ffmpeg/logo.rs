@@ -10,11 +10,12 @@ use playout_media::ffmpeg::{self, Means};
 use playout_media::png;
 use serde_json::json;
 
-use crate::clips::{clip, decode, numbers};
+use crate::clips::{clip, numbers};
+use crate::pixels::{at, grey, pictures};
 use crate::run::{bytes, frames, gops, make, prepare, probed, profile, put, run, small};
 
 /// A red square of 100 pixels, whose right half is clear.
-fn square(dir: &Path) -> PathBuf {
+pub(crate) fn square(dir: &Path) -> PathBuf {
     let path = dir.join("logo.png");
     let source =
         "color=red:s=100x100,format=rgba,geq=r=255:g=0:b=0:a='if(lt(X,50),255,0)',trim=end_frame=1";
@@ -23,13 +24,13 @@ fn square(dir: &Path) -> PathBuf {
     path
 }
 
-fn logo(position: &str, margin: f64, width: f64, opacity: f64) -> Logo {
+pub(crate) fn logo(position: &str, margin: f64, width: f64, opacity: f64) -> Logo {
     let sha256 = "ab".repeat(32);
     let said = json!({ "sha256": sha256, "position": position, "margin": margin, "width": width, "opacity": opacity });
     serde_json::from_value(said).unwrap()
 }
 
-fn with(logo: Logo, profile: Profile) -> Profile {
+pub(crate) fn with(logo: Logo, profile: Profile) -> Profile {
     Profile {
         treatment: Treatment {
             logo: Some(logo),
@@ -37,38 +38,6 @@ fn with(logo: Logo, profile: Profile) -> Profile {
         },
         ..profile
     }
-}
-
-/// The pictures of program `rung` of a stream, in RGB, and how wide they are.
-fn pictures(stream: &[u8], rung: usize, size: Resolution) -> Vec<Vec<u8>> {
-    let filter =
-        "scale=in_color_matrix=bt709:in_range=tv:flags=accurate_rnd+full_chroma_int,format=rgb24";
-    let map = format!("0:v:{rung}");
-    let rgb = decode(
-        stream,
-        &[
-            "-map",
-            &map,
-            "-fps_mode",
-            "passthrough",
-            "-vf",
-            filter,
-            "-f",
-            "rawvideo",
-        ],
-    );
-    let one = (size.width() * size.height() * 3) as usize;
-    rgb.chunks_exact(one).map(<[u8]>::to_vec).collect()
-}
-
-/// The colour at a place told in parts of the picture.
-fn at(picture: &[u8], size: Resolution, (x, y): (f64, f64)) -> [i32; 3] {
-    let (column, row) = (
-        (f64::from(size.width()) * x) as usize,
-        (f64::from(size.height()) * y) as usize,
-    );
-    let pixel = 3 * (row * size.width() as usize + column);
-    [0, 1, 2].map(|channel| i32::from(picture[pixel + channel]))
 }
 
 fn assert_near(found: [i32; 3], wanted: [i32; 3], what: &str) {
@@ -80,29 +49,6 @@ fn assert_near(found: [i32; 3], wanted: [i32; 3], what: &str) {
 }
 
 const GREY: [i32; 3] = [128; 3];
-
-/// A grey clip with a tone.
-fn grey(dir: &Path) -> PathBuf {
-    let path = dir.join("grey.mkv");
-    let source = "color=0x808080:s=320x180:r=25,format=gbrp";
-    let inputs = [
-        "-f",
-        "lavfi",
-        "-i",
-        source,
-        "-f",
-        "lavfi",
-        "-i",
-        "sine=r=48000",
-        "-t",
-        "1",
-    ];
-    make(
-        inputs.iter().chain(&["-c:v", "ffv1", "-c:a", "flac"]),
-        &path,
-    );
-    path
-}
 
 #[test]
 fn a_logo_is_in_its_corner_of_every_rung_and_covers_as_much_as_it_is_to() {

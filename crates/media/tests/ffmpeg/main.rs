@@ -9,7 +9,9 @@ mod ladder;
 mod logo;
 mod loudness;
 mod mapping;
+mod overlay;
 mod picture;
+mod pixels;
 mod run;
 mod structure;
 #[path = "../../../../tests/judge/mod.rs"]

@@ -1,0 +1,228 @@
+//! What a channel draws over its programme for a while: judged on the published pictures.
+
+use jiff::{Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use super::alerts::{as_stranger, make_stranger};
+use super::clips::numbered;
+use super::daemon::{BOUND, Daemon, folder, until};
+use super::viewer::{Viewer, decode};
+
+/// The first number of the clip: the eleventh of its bars is white on every picture.
+const FIRST: u32 = 1024;
+const FRAMES: u32 = 250;
+
+/// Of each frame of 240p, what a place at the right of a lower third shows: white, white with a bar over it, the slate.
+fn places(stream: &[u8]) -> String {
+    let filter =
+        "crop=12:12:366:208:exact=1,scale=1:1:flags=area:in_range=tv:out_range=tv,format=gray";
+    let pixels = decode(
+        stream,
+        &[
+            "-an",
+            "-fps_mode",
+            "passthrough",
+            "-vf",
+            filter,
+            "-f",
+            "rawvideo",
+            "-",
+        ],
+    );
+    let named = |luma: &u8| match luma {
+        190..=255 => '-',
+        60..=130 => 'd',
+        _ => '?',
+    };
+    pixels.iter().map(named).collect()
+}
+
+/// Every picture of the clip in its turn, whatever is drawn over it.
+fn assert_in_turn(viewer: &Viewer<'_>) {
+    let numbers = viewer.numbers();
+    let clear: Vec<u32> = numbers.iter().flatten().copied().collect();
+    assert_eq!(clear.len(), numbers.len(), "every picture is the clip's");
+    for pair in clear.windows(2) {
+        let next = FIRST + (pair[0] + 1 - FIRST) % FRAMES;
+        assert_eq!(pair[1], next, "after {}", pair[0]);
+    }
+}
+
+fn phase(daemon: &Daemon, channel: &str) -> Value {
+    daemon.get(&format!("/channels/{channel}/status"))["overlay"]["state"].clone()
+}
+
+#[test]
+fn a_lower_third_comes_and_goes_on_air_and_its_encoder_may_die() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = daemon.import(&numbered("overlay", FIRST, FRAMES));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    let at = format!("/channels/{channel}/overlay");
+    assert_eq!(daemon.ask("GET", &at, &[], b"").status, 404);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(12.0);
+    assert_eq!(phase(&daemon, &channel), Value::Null);
+
+    let third = json!({ "lowerThird": { "title": "It's %{pts}: [a];'b'\\", "subtitle": "100 %" } });
+    daemon.api("PUT", &at, &third);
+    assert_eq!(daemon.get(&at)["lowerThird"], third["lowerThird"]);
+    viewer.follow("it is seen", BOUND, |viewer| {
+        places(&viewer.bytes).ends_with('d')
+    });
+    until("it is told as drawn", BOUND, || {
+        phase(&daemon, &channel) == "drawn"
+    });
+
+    // What draws dies: the programme goes on without, and later with it again.
+    let mut events = daemon.events(&format!("?channel={channel}"));
+    let mut failed = None;
+    until("drawing has failed", BOUND, || {
+        daemon.kill_sources(&channel);
+        until("something is told", BOUND, || {
+            failed = events.next();
+            failed.as_ref().is_some_and(|event| {
+                ["channel.overlay_failed", "channel.segment"].contains(&&*event.kind)
+            })
+        });
+        failed
+            .as_ref()
+            .is_some_and(|event| event.kind == "channel.overlay_failed")
+    });
+    let failed = failed.unwrap().data;
+    assert!(!failed["error"].as_str().unwrap().is_empty(), "{failed}");
+    viewer.follow("it is not seen", BOUND, |viewer| {
+        places(&viewer.bytes).ends_with('-')
+    });
+    viewer.follow("it is seen again", BOUND, |viewer| {
+        places(&viewer.bytes).ends_with('d')
+    });
+    until("that is told", BOUND, || {
+        events
+            .next()
+            .is_some_and(|event| event.kind == "channel.overlay_drawn")
+    });
+
+    // It is remembered.
+    daemon.signal("KILL");
+    daemon.ended();
+    let again = Daemon::start(data.path(), "");
+    let mut viewer = viewer.moved_to(&again);
+    until("it is drawn again", BOUND, || {
+        viewer.look();
+        phase(&again, &channel) == "drawn"
+    });
+    let seen = viewer.seconds;
+    viewer.watch(seen + 12.0);
+    assert_eq!(again.ask("DELETE", &at, &[], b"").status, 204);
+    viewer.follow("it is gone", BOUND, |viewer| {
+        places(&viewer.bytes).ends_with('-')
+    });
+    assert_eq!(again.ask("DELETE", &at, &[], b"").status, 404);
+    assert_eq!(phase(&again, &channel), Value::Null);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+    assert_in_turn(&viewer);
+}
+
+#[test]
+fn it_is_drawn_on_the_frames_between_its_beginning_and_its_end_alone() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "[playout]\nsource = \"direct\"\n");
+    let media = daemon.import(&numbered("overlay", FIRST, FRAMES));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(4.0);
+    // Neither begins with a GOP; an item ends in between.
+    let from = Timestamp::from_second(Timestamp::now().as_second() + 21).unwrap();
+    let until_when = from + 12_200.milliseconds();
+    let third = json!({ "lowerThird": { "title": "Now" }, "from": from, "until": until_when });
+    daemon.api("PUT", &format!("/channels/{channel}/overlay"), &third);
+    assert_eq!(phase(&daemon, &channel), "waiting");
+    viewer.follow("its time is over", BOUND, |viewer| {
+        let began = viewer.began.unwrap();
+        let seen = (viewer.seconds * 1000.0) as i64;
+        began + seen.milliseconds() > until_when + 5.seconds()
+    });
+    assert_eq!(phase(&daemon, &channel), "over");
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+    assert_in_turn(&viewer);
+    let began = viewer.began.unwrap();
+    let places = places(&viewer.bytes);
+    let failed = daemon.log().contains("the overlay is not drawn");
+    for (frame, place) in (0_i64..).zip(places.chars()) {
+        let shown = began + (frame * 40).milliseconds();
+        let wanted = from <= shown && shown < until_when;
+        // On a busy machine what is prepared may stand in for some of it.
+        let right = match place {
+            'd' => wanted,
+            _ => place == '-' && (!wanted || failed),
+        };
+        assert!(right, "{frame} at {shown}: {places}");
+    }
+    assert!(places.contains('d'), "{}", daemon.log());
+}
+
+#[test]
+fn what_cannot_be_drawn_is_refused_and_nobody_else_sees_it() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    make_stranger(data.path());
+    let channel = daemon.post("/channels", &json!({ "name": "Plain" }));
+    let channel = channel["id"].as_str().unwrap();
+    let at = format!("/channels/{channel}/overlay");
+    let json = [("Content-Type", "application/json")];
+    let put = |body: &str| {
+        let answer = daemon.ask("PUT", &at, &json, body.as_bytes());
+        (answer.status, answer.text())
+    };
+    let (status, text) = put(
+        r#"{"lowerThird": {"title": "two\nlines", "size": 5}, "clock": {"timeZone": "Mars"},
+            "from": "now", "until": 1}"#,
+    );
+    let all = [
+        "/lowerThird/title",
+        "/lowerThird/size",
+        "/clock/timeZone",
+        "/from",
+        "/until",
+    ];
+    assert!(
+        status == 422 && all.iter().all(|pointer| text.contains(pointer)),
+        "{status} {text}"
+    );
+    assert_eq!(put("{}").0, 422);
+    assert_eq!(put("[").0, 400);
+    assert_eq!(daemon.ask("PUT", &at, &[], b"{}").status, 415);
+    assert_eq!(daemon.ask("GET", &at, &[], b"").status, 404);
+
+    let whole = r#"{"lowerThird": {"title": "a", "subtitle": "b"}, "clock": {}}"#;
+    let (status, text) = put(whole);
+    assert_eq!(status, 200, "{text}");
+    let got = daemon.ask("GET", &at, &[], b"");
+    let tag = got.headers["etag"].clone();
+    // What is put replaces all of it; what is patched changes a part.
+    let stale = [json[0], ("If-Match", "\"1\"")];
+    let clock = br#"{"clock": {"position": "bottom-left"}}"#;
+    assert_eq!(daemon.ask("PUT", &at, &stale, clock).status, 412);
+    let fresh = [json[0], ("If-Match", &*tag)];
+    assert_eq!(daemon.ask("PUT", &at, &fresh, clock).status, 200);
+    assert_eq!(daemon.get(&at)["lowerThird"], Value::Null);
+    let part = json!({ "overlay": { "clock": { "seconds": false } } });
+    daemon.api("PATCH", &format!("/channels/{channel}"), &part);
+    let now = daemon.get(&at);
+    assert_eq!(
+        (&now["clock"]["position"], &now["clock"]["seconds"]),
+        (&json!("bottom-left"), &json!(false))
+    );
+    for method in ["GET", "PUT", "DELETE"] {
+        let answer = as_stranger(&daemon, method, &at, whole.as_bytes());
+        assert_eq!(answer.status, 404, "{method} {}", answer.text());
+    }
+    assert_eq!(daemon.get(&at), now);
+}
