@@ -4,7 +4,8 @@
 #   scripts/install-deps.sh build   a C linker for cargo, nodejs, npm
 #   scripts/install-deps.sh run     build, and ffmpeg, postgresql, redis-server, ca-certificates,
 #                                   fonts-dejavu-core
-#   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium, python3
+#   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium, python3, libxml2-utils,
+#                                   libxmltv-perl
 #
 # Rust itself it only looks for, and says where to get it. Looks for the programs themselves, not for packages, so a Node or FFmpeg from elsewhere is respected.
 # Installs as root or by sudo; where neither works it prints the one line to run and exits 1. Debian starts a
@@ -68,8 +69,10 @@ check_test() {
   have nginx || need nginx
   any_file '/usr/lib/nginx/modules/ngx_rtmp_module.so' || need libnginx-mod-rtmp
   have "${CHROMIUM:-chromium}" || have chromium-browser || have google-chrome || need chromium
-  # Reads XMLTV with a parser that is not the daemon's.
+  # Reads XMLTV with a parser that is not the daemon's, and judges it by the XMLTV project's own DTD.
   have python3 || need python3
+  have xmllint || need libxml2-utils
+  any_file '/usr/share/sgml/xmltv/dtd/0.5/xmltv.dtd' || need libxmltv-perl
 }
 
 case "${1:-}" in

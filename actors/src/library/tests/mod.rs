@@ -53,9 +53,19 @@ const PROFILE: Profile = Profile {
 
 impl Library {
     /// Puts an item in that was prepared elsewhere, past store and queue.
-    pub(crate) fn shelve(&self, item: MediaItem, rendition: &Rendition, prepared: Prepared) {
+    pub(crate) fn shelve(
+        &self,
+        item: MediaItem,
+        probed: Option<Probed>,
+        rendition: &Rendition,
+        prepared: Prepared,
+    ) {
+        let findings = probed.map(|probed| known::Findings {
+            probed: Arc::new(probed),
+            stamp: (&std::fs::metadata(&item.path).unwrap()).into(),
+        });
         self.inner.write(|catalogue| {
-            catalogue.insert(item, None);
+            catalogue.insert(item, findings);
             catalogue.restore(rendition, prepared);
         });
     }

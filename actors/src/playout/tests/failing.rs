@@ -22,6 +22,7 @@ use playout_domain::units::{BitsPerSecond, Frame, FrameRate};
 use playout_media::ffmpeg;
 use playout_media::index::GopIndex;
 use playout_media::prepare::Preparer;
+use playout_media::probe::{Colour, Probed, VideoStream};
 use playout_media::splice::{Layout, Splicer};
 use playout_partners::TrustRoots;
 use playout_partners::address::Reach;
@@ -52,7 +53,7 @@ use crate::playout::view::View;
 use crate::playout::{Programme, SourceKind};
 use crate::process::{Launcher, Tools};
 
-const RATE: FrameRate = FrameRate::F25;
+pub(super) const RATE: FrameRate = FrameRate::F25;
 const PROFILE: Profile = Profile {
     resolution: Resolution::P240,
     frame_rate: RATE,
@@ -63,55 +64,69 @@ const PROFILE: Profile = Profile {
 };
 /// How far ahead of the time everything is: nothing runs dry.
 const AHEAD: u64 = 25 * 600;
-const VIDEO: u16 = 0x100;
-const AUDIO: u16 = 0x110;
+pub(super) const VIDEO: u16 = 0x100;
+pub(super) const AUDIO: u16 = 0x110;
 const ENOUGH: Duration = Duration::from_secs(60);
 
 /// Stands in for FFmpeg: copies a prepared file from where it was asked to, and fails as the file beside it says. Its
-/// runs are counted for each item.
+/// runs are counted for each item. Where some frames are to be encoded, their GOPs come out of another file.
 const SCRIPT: &str = r#"#!/bin/sh
 ss=0
+encoded=
 while [ $# -gt 0 ]; do
     case "$1" in
         -ss) ss=$2; shift ;;
-        -i) in=${2#file:}; shift ;;
+        -i) case "$2" in file:*) in=${2#file:} ;; esac; shift ;;
+        *fps=*trim=start_pts=*)
+            encoded=$(printf %s "$1" | sed 's/.*trim=start_pts=\([0-9]*\):end_pts=\([0-9]*\).*/\1-\2/') ;;
     esac
     shift
 done
 about=${in%.ts}
-run=0
-while ! mkdir "$about/run$run" 2>/dev/null; do run=$((run + 1)); done
-read -r offset <"$about/from/$ss"
-[ -f "$about/fault$run" ] || exec tail -c "+$((offset + 1))" "$in"
-read -r bytes how <"$about/fault$run"
-tail -c "+$((offset + 1))" "$in" | head -c "$bytes"
+if [ "$encoded" ]; then
+    fault=$about/encoded/$encoded.fault
+    file=$about/encoded/$encoded
+    offset=0
+else
+    run=0
+    while ! mkdir "$about/run$run" 2>/dev/null; do run=$((run + 1)); done
+    fault=$about/fault$run
+    file=$in
+    read -r offset <"$about/from/$ss"
+fi
+[ -f "$fault" ] || exec tail -c "+$((offset + 1))" "$file"
+read -r bytes how <"$fault"
+[ "$how" = IsLate ] && sleep 8
+tail -c "+$((offset + 1))" "$file" | head -c "$bytes"
 case $how in
     Fails) exit 1 ;;
     BreaksOff) exit 0 ;;
     IsKilled) kill -9 $$ ;;
-    WritesGarbage) tail -c "+$((offset + 1001))" "$in" | tr '\000-\177' '\200-\377' ;;
+    WritesGarbage) tail -c "+$((offset + 1001))" "$file" | tr '\000-\177' '\200-\377' ;;
     Hangs) exec sleep 60 ;;
 esac
 "#;
 
 #[derive(Debug, Clone, Copy)]
-enum How {
+pub(super) enum How {
     Fails,
     BreaksOff,
     IsKilled,
     WritesGarbage,
     Hangs,
+    /// Nothing comes for eight seconds.
+    IsLate,
 }
 
 /// What becomes of one run of a source: after how many bytes, and how.
-type Fault = (u64, How);
+pub(super) type Fault = (u64, How);
 
 #[derive(Debug, Clone)]
-struct Item {
+pub(super) struct Item {
     /// Frames of each GOP.
-    gops: Vec<u64>,
+    pub(super) gops: Vec<u64>,
     /// Of its first runs, in order.
-    faults: Vec<Option<Fault>>,
+    pub(super) faults: Vec<Option<Fault>>,
 }
 
 fn item() -> impl Strategy<Value = Item> {
@@ -138,24 +153,26 @@ fn item() -> impl Strategy<Value = Item> {
 }
 
 /// What was fed of a plan, and what was told meanwhile.
-struct Outcome {
-    fed: Vec<(Frame, u64, OnAirKind, Option<MediaId>)>,
-    facts: Vec<Fact>,
-    stream: Vec<u8>,
+pub(super) struct Outcome {
+    pub(super) fed: Vec<(Frame, u64, OnAirKind, Option<MediaId>)>,
+    pub(super) facts: Vec<Fact>,
+    pub(super) stream: Vec<u8>,
 }
 
 /// Changes a plan after a fact; answers whether it did.
 type Answers = dyn Fn(&Fact, &mut Plan) -> bool;
 
-struct World {
+pub(super) struct World {
     store: TestStore,
-    dir: TempDir,
+    pub(super) dir: TempDir,
+    /// How far ahead of the time everything is, in frames.
+    pub(super) ahead: u64,
     launcher: Launcher,
     slate: Arc<Slate>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let real = Launcher::new(Tools::default()).unwrap();
         let slates = Slates::new(
@@ -174,6 +191,7 @@ impl World {
         Self {
             store: testing::fresh().await,
             dir,
+            ahead: AHEAD,
             launcher: Launcher::new(tools).unwrap(),
             slate,
         }
@@ -191,7 +209,7 @@ impl World {
         self.feeds(library, planned, frames, None).await
     }
 
-    async fn library(&self) -> Library {
+    pub(super) async fn library(&self) -> Library {
         let config = LibraryConfig {
             dir: self.dir.path().join("media"),
             parallel_prepares: 1,
@@ -209,7 +227,7 @@ impl World {
 
     /// Feeds the first frames of what is planned. What `answers` makes of the plan at a fact is the plan then; nothing is taken
     /// out of the queue before it has changed it once.
-    async fn feeds(
+    pub(super) async fn feeds(
         &self,
         library: Library,
         planned: Vec<PlannedItem>,
@@ -218,7 +236,7 @@ impl World {
     ) -> Outcome {
         let timeline = timeline();
         let now = Timestamp::now();
-        let start = timeline.frame_at(now) + AHEAD;
+        let start = timeline.frame_at(now) + self.ahead;
         let end = start + frames;
         let programme = Programme {
             plan: Plan::looping(start, planned),
@@ -306,13 +324,8 @@ impl World {
 }
 
 /// Prepares a clip, and writes beside it how the script is to read it. Answers its frames.
-fn shelve(library: &Library, dir: &Path, id: MediaId, number: u32, item: &Item) -> u64 {
-    let clip = Clip::plain(number, RATE, &item.gops);
-    let mut preparer = Preparer::new(&PROFILE);
-    let mut file: Vec<u8> = preparer.push(&clip.bytes()).unwrap().concat();
-    let (rest, index) = preparer.finish().unwrap();
-    file.extend(rest.concat());
-
+pub(super) fn shelve(library: &Library, dir: &Path, id: MediaId, number: u32, item: &Item) -> u64 {
+    let (file, index) = prepare(number, &item.gops);
     let about = dir.join(id.to_string());
     let path: PathBuf = about.with_extension("ts");
     fs::create_dir_all(about.join("from")).unwrap();
@@ -357,8 +370,47 @@ fn shelve(library: &Library, dir: &Path, id: MediaId, number: u32, item: &Item) 
         index,
         heard: None,
     };
-    library.shelve(media, &rendition, prepared);
+    library.shelve(media, Some(original()), &rendition, prepared);
     frames
+}
+
+/// A prepared file whose GOPs are of so many frames, and what lies where in it.
+pub(super) fn prepare(number: u32, gops: &[u64]) -> (Vec<u8>, GopIndex) {
+    let clip = Clip::plain(number, RATE, gops);
+    let mut preparer = Preparer::new(&PROFILE);
+    let mut file: Vec<u8> = preparer.push(&clip.bytes()).unwrap().concat();
+    let (rest, index) = preparer.finish().unwrap();
+    file.extend(rest.concat());
+    (file, index)
+}
+
+/// What was found in the file that an item was made from.
+fn original() -> Probed {
+    let video = VideoStream {
+        index: 0,
+        codec: "h264".into(),
+        width: 426,
+        height: 240,
+        pixel_aspect: (1, 1),
+        rotation: 0,
+        time_base: (1, 90_000),
+        start: 0,
+        duration: None,
+        frame_rate: Some(25.0),
+        interlaced: false,
+        colour: Colour::default(),
+        encrypted: false,
+    };
+    Probed {
+        format: "mpegts".into(),
+        start: 0,
+        duration: None,
+        size: 1,
+        details: Default::default(),
+        video: Some(video),
+        audio: None,
+        sounds: Vec::new(),
+    }
 }
 
 /// Whether two sources of an item failed one after the other and nothing came between: it may be filled then.
@@ -415,7 +467,12 @@ fn judge(items: &[(MediaId, &Item)], outcome: &Outcome) -> Result<(), TestCaseEr
             prop_assert_eq!(&picture.name, name);
         }
     }
-    let sound = support::stamped(&outcome.stream, AUDIO);
+    has_whole_sound(&outcome.stream)
+}
+
+/// One unit of sound after the other, none of an item twice.
+pub(super) fn has_whole_sound(stream: &[u8]) -> Result<(), TestCaseError> {
+    let sound = support::stamped(stream, AUDIO);
     for pair in sound.windows(2) {
         prop_assert_eq!(
             pair[1].pts - pair[0].pts,
@@ -432,7 +489,7 @@ fn judge(items: &[(MediaId, &Item)], outcome: &Outcome) -> Result<(), TestCaseEr
     Ok(())
 }
 
-fn name(item: usize, frame: u64) -> String {
+pub(super) fn name(item: usize, frame: u64) -> String {
     format!("<v{item}/0/{frame}>")
 }
 
@@ -451,7 +508,7 @@ fn p4_however_a_source_fails_the_plan_comes_out() {
     held.unwrap();
 }
 
-fn runtime() -> Runtime {
+pub(super) fn runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().unwrap()
 }

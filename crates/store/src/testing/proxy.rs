@@ -1,11 +1,12 @@
 //! A proxy between a client and a server on Unix sockets, that refuses, hangs and cuts on request.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,10 +29,7 @@ pub enum Manner {
 pub struct Proxy {
     manner: watch::Sender<Manner>,
     accepted: Arc<AtomicU64>,
-    /// Those under way.
-    open: Arc<AtomicU64>,
-    /// The most that were under way at once.
-    most: Arc<AtomicU64>,
+    open: Arc<Open>,
     serving: tokio::task::JoinHandle<()>,
 }
 
@@ -43,20 +41,18 @@ impl Proxy {
     pub fn start(socket: &Path, target: PathBuf) -> Self {
         let listener = UnixListener::bind(socket).expect("a socket");
         let manner = watch::Sender::new(Manner::Pass);
-        let (accepted, open, most) = (Arc::default(), Arc::default(), Arc::default());
+        let (accepted, open) = (Arc::default(), Arc::default());
         let serving = serve(
             listener,
             target,
             manner.clone(),
             Arc::clone(&accepted),
             Arc::clone(&open),
-            Arc::clone(&most),
         );
         Self {
             manner,
             accepted,
             open,
-            most,
             serving: tokio::spawn(serving),
         }
     }
@@ -73,13 +69,44 @@ impl Proxy {
 
     /// Connections that are open now.
     pub fn open(&self) -> u64 {
-        self.open.load(Ordering::SeqCst)
+        self.open.count()
     }
 
     /// The most connections that were open at once since this was last asked.
     pub fn most(&self) -> u64 {
-        self.most.swap(self.open(), Ordering::SeqCst)
+        self.open.most.swap(self.open(), Ordering::SeqCst)
     }
+}
+
+/// The connections that their clients have open. What a client has closed does not count, whether the proxy has come to
+/// notice it or not.
+#[derive(Debug, Default)]
+struct Open {
+    clients: Mutex<Vec<Weak<UnixStream>>>,
+    /// The most that there were at once.
+    most: AtomicU64,
+}
+
+impl Open {
+    fn add(&self, client: &Arc<UnixStream>) {
+        let lock = || self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        lock().push(Arc::downgrade(client));
+        self.most.fetch_max(self.count(), Ordering::SeqCst);
+    }
+
+    fn count(&self) -> u64 {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.retain(|client| client.upgrade().is_some_and(|client| !is_closed(&client)));
+        clients.len() as u64
+    }
+}
+
+/// Whether the other end is closed.
+fn is_closed(stream: &UnixStream) -> bool {
+    let mut asked = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let told = poll(&mut asked, PollTimeout::ZERO).ok();
+    told.and(asked[0].revents())
+        .is_some_and(|events| events.contains(PollFlags::POLLHUP))
 }
 
 impl Drop for Proxy {
@@ -93,39 +120,33 @@ async fn serve(
     target: PathBuf,
     manner: watch::Sender<Manner>,
     accepted: Arc<AtomicU64>,
-    open: Arc<AtomicU64>,
-    most: Arc<AtomicU64>,
+    open: Arc<Open>,
 ) {
     // Aborted with this task.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         accepted.fetch_add(1, Ordering::SeqCst);
-        let (target, manner, open) = (target.clone(), manner.subscribe(), Arc::clone(&open));
-        let now = open.fetch_add(1, Ordering::SeqCst) + 1;
-        most.fetch_max(now, Ordering::SeqCst);
-        connections.spawn(async move {
-            carry(client, &target, manner).await;
-            open.fetch_sub(1, Ordering::SeqCst);
-        });
+        let client = Arc::new(client);
+        open.add(&client);
+        let (target, manner) = (target.clone(), manner.subscribe());
+        connections.spawn(async move { carry(&client, &target, manner).await });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn carry(client: UnixStream, target: &Path, mut manner: watch::Receiver<Manner>) {
+async fn carry(client: &UnixStream, target: &Path, mut manner: watch::Receiver<Manner>) {
     let mut cut = manner.clone();
     let carried = async {
         manner.wait_for(passes).await.ok()?;
         let server = UnixStream::connect(target).await.ok()?;
-        let (from_client, to_client) = client.into_split();
-        let (from_server, to_server) = server.into_split();
         let lost = AtomicBool::new(false);
         tokio::select! {
-            () = pump(from_client, to_server, manner.clone(), |asked, now| {
+            () = pump(client, &server, manner.clone(), |asked, now| {
                 let commits = asked.windows(6).any(|word| word == b"COMMIT");
                 lost.fetch_or(commits && now == Manner::LoseCommits, Ordering::SeqCst);
                 true
             }) => {}
-            () = pump(from_server, to_client, manner, |_, _| !lost.load(Ordering::SeqCst)) => {}
+            () = pump(&server, client, manner, |_, _| !lost.load(Ordering::SeqCst)) => {}
         }
         Some(())
     };
@@ -141,21 +162,42 @@ const fn passes(manner: &Manner) -> bool {
 
 /// Carries bytes for as long as `carries` says so of them.
 async fn pump(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
+    from: &UnixStream,
+    to: &UnixStream,
     mut manner: watch::Receiver<Manner>,
     carries: impl Fn(&[u8], Manner) -> bool,
 ) {
     let mut bytes = vec![0; 16 << 10];
     loop {
-        let Ok(read @ 1..) = from.read(&mut bytes).await else {
+        let Ok(read @ 1..) = read(from, &mut bytes).await else {
             return;
         };
         let Ok(now) = manner.wait_for(passes).await.map(|now| *now) else {
             return;
         };
-        if !carries(&bytes[..read], now) || to.write_all(&bytes[..read]).await.is_err() {
+        if !carries(&bytes[..read], now) || write(to, &bytes[..read]).await.is_err() {
             return;
         }
     }
+}
+
+async fn read(from: &UnixStream, bytes: &mut [u8]) -> io::Result<usize> {
+    loop {
+        from.readable().await?;
+        match from.try_read(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => return done,
+        }
+    }
+}
+
+async fn write(to: &UnixStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        to.writable().await?;
+        match to.try_write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            done => bytes = &bytes[done?..],
+        }
+    }
+    Ok(())
 }
