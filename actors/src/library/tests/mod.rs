@@ -33,6 +33,10 @@ use playout_store::{Principal, Rendition};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use playout_media::probe::Probed;
+
+use super::files::Stamp;
+use super::known::Findings;
 use super::*;
 use crate::hub::{Filter, Published, Subscription};
 use crate::process::{Roots, Tools};
@@ -58,6 +62,20 @@ impl Library {
             catalogue.insert(item, None);
             catalogue.restore(rendition, prepared);
         });
+    }
+
+    /// Puts an item in whose original is at its path, and of which nothing is prepared yet.
+    pub(crate) fn shelve_original(&self, item: MediaItem, probed: Probed) {
+        let stamp = Stamp::from(&std::fs::metadata(&item.path).unwrap());
+        let probed = Arc::new(probed);
+        self.inner
+            .write(|catalogue| catalogue.insert(item, Some(Findings { probed, stamp })));
+    }
+
+    /// It has been prepared.
+    pub(crate) fn shelve_rendition(&self, rendition: &Rendition, prepared: Prepared) {
+        self.inner
+            .write(|catalogue| catalogue.restore(rendition, prepared));
     }
 }
 

@@ -52,8 +52,8 @@ use crate::playout::view::View;
 use crate::playout::{Programme, SourceKind};
 use crate::process::{Launcher, Tools};
 
-const RATE: FrameRate = FrameRate::F25;
-const PROFILE: Profile = Profile {
+pub(super) const RATE: FrameRate = FrameRate::F25;
+pub(super) const PROFILE: Profile = Profile {
     resolution: Resolution::P240,
     frame_rate: RATE,
     video_bitrate: BitsPerSecond(300_000),
@@ -147,15 +147,15 @@ struct Outcome {
 /// Changes a plan after a fact; answers whether it did.
 type Answers = dyn Fn(&Fact, &mut Plan) -> bool;
 
-struct World {
+pub(super) struct World {
     store: TestStore,
-    dir: TempDir,
+    pub(super) dir: TempDir,
     launcher: Launcher,
-    slate: Arc<Slate>,
+    pub(super) slate: Arc<Slate>,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let real = Launcher::new(Tools::default()).unwrap();
         let slates = Slates::new(
@@ -191,7 +191,7 @@ impl World {
         self.feeds(library, planned, frames, None).await
     }
 
-    async fn library(&self) -> Library {
+    pub(super) async fn library(&self) -> Library {
         let config = LibraryConfig {
             dir: self.dir.path().join("media"),
             parallel_prepares: 1,
@@ -451,7 +451,7 @@ fn p4_however_a_source_fails_the_plan_comes_out() {
     held.unwrap();
 }
 
-fn runtime() -> Runtime {
+pub(super) fn runtime() -> Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().unwrap()
 }
