@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::alerts::{as_stranger, make_stranger};
 use super::clips::numbered;
-use super::daemon::{BOUND, Daemon, folder, until};
+use super::daemon::{BOUND, Daemon, folder, signal_process, until};
 use super::viewer::{Viewer, decode};
 
 /// The first number of the clip: the eleventh of its bars is white on every picture.
@@ -122,6 +122,44 @@ fn a_lower_third_comes_and_goes_on_air_and_its_encoder_may_die() {
     });
     assert_eq!(again.ask("DELETE", &at, &[], b"").status, 404);
     assert_eq!(phase(&again, &channel), Value::Null);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
+    assert_in_turn(&viewer);
+}
+
+#[test]
+fn what_draws_may_hang_and_change_at_any_moment() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = daemon.import(&numbered("overlay", FIRST, FRAMES));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(12.0);
+    let put = |title: &str| {
+        let third = json!({ "lowerThird": { "title": title }, "clock": {} });
+        daemon.api("PUT", &format!("/channels/{channel}/overlay"), &third);
+    };
+    put("first");
+    viewer.follow("it is seen", BOUND, |viewer| {
+        places(&viewer.bytes).ends_with('d')
+    });
+    for pid in daemon.sources(&channel) {
+        signal_process(pid, "STOP");
+    }
+    let seen = viewer.seconds;
+    viewer.watch(seen + 12.0);
+    // Each takes the place of the one before, whose encoder has hardly begun.
+    for number in 0..40 {
+        put(&number.to_string());
+        viewer.look();
+    }
+    let seen = viewer.seconds;
+    viewer.watch(seen + 8.0);
+    viewer.follow("it is seen at last", BOUND, |viewer| {
+        places(&viewer.bytes).ends_with('d')
+    });
     viewer.judge();
     assert_eq!(viewer.discontinuities, 0);
     assert_in_turn(&viewer);

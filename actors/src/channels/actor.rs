@@ -479,6 +479,10 @@ impl Room {
                 alerts.overlay_well(self.args.handle.id);
                 self.publish("channel.overlay_drawn", json!({}));
             }
+            Fact::OverlayOver => {
+                let alerts = &self.args.environment.alerts;
+                alerts.overlay_well(self.args.handle.id);
+            }
             Fact::ItemBroken { media, at } => {
                 self.faulty.insert(media);
                 let mut snapshot = self.snapshot();

@@ -30,6 +30,13 @@ impl Clock {
         }
     }
 
+    /// The frame that is due at `at`.
+    pub(super) fn frame(&self, at: Instant) -> Frame {
+        let (instant, wall) = self.anchor;
+        let passed = at.saturating_duration_since(instant);
+        self.timeline.frame_at(wall + passed) + self.lead
+    }
+
     /// When `frame` is due.
     pub(super) fn instant(&self, frame: Frame) -> Instant {
         let (instant, wall) = self.anchor;

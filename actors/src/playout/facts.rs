@@ -68,8 +68,10 @@ pub(crate) enum Fact {
         /// How long nothing is drawn.
         rest: Duration,
     },
-    /// What could not be drawn is drawn again.
+    /// What is to be drawn is drawn, at first or again.
     OverlayDrawn,
+    /// The time of what is to be drawn is over.
+    OverlayOver,
     /// Scheduled media went out without a failure for a minute.
     Healthy,
     /// The playout has ended by itself.

@@ -5,12 +5,16 @@
 //! frame that is missing; meanwhile what was read ahead plays, and when that would run dry, filler, GOP
 //! by GOP. A GOP that comes after its time is dropped. So nothing ever shifts: frame N is frame N.
 
+mod overlay;
+
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use playout_domain::as_run::Reason;
+use playout_domain::ids::MediaId;
 use playout_domain::overlay::{Drawing, Version};
 use playout_domain::plan::{Plan, PlanEntry};
 use playout_domain::source::{self, Cause, SourceFailures, Then};
@@ -26,7 +30,6 @@ use super::opening::{Equipment, Opening, Playing, Wanted};
 use super::queue::{Fed, Shows};
 use super::reporter::About;
 use super::source::SourceError;
-use super::view::OverlayFailure;
 use super::{Programme, SourceKind};
 use crate::chance;
 use crate::channels::OnAirKind;
@@ -40,8 +43,6 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(6);
 const CATCH_UP: Duration = Duration::from_secs(20);
 /// A source that is so many GOPs behind what is on air is started again where that is.
 const TOO_LATE: u64 = 4;
-/// How far ahead of what is on air drawing begins: its encoder has so long to deliver, or else what is prepared goes out.
-const DRAWN_AHEAD: Duration = Duration::from_secs(5);
 /// GOPs that are passed over at a time where an item cannot be read: ten seconds.
 const PASSED_OVER: u64 = 5;
 
@@ -61,6 +62,12 @@ pub(super) struct Feeder {
     failures: SourceFailures,
     /// What is drawn over what it reads.
     drawing: Drawing,
+    /// The overlay of which it was told that all is well.
+    settled: Option<Version>,
+    /// Items that nothing can be drawn on, for their originals are not there.
+    bare: HashSet<MediaId>,
+    /// The entry that was delivered last, by its first frame, and the frame up to which it was.
+    reached: Option<(Frame, Frame)>,
     /// Up to where filler stands in for what cannot be played.
     passed_over: Option<Frame>,
     /// When the source may be started again.
@@ -108,6 +115,9 @@ impl Feeder {
             runs: 0,
             failures: SourceFailures::new(plan.recovery),
             drawing,
+            settled: None,
+            bare: HashSet::new(),
+            reached: None,
             plan,
             passed_over: None,
             retry: None,
@@ -117,7 +127,8 @@ impl Feeder {
             catching_up: Some(Instant::now() + CATCH_UP),
             progress: Instant::now() + FIRST_PATIENCE,
         };
-        feeder.redraw();
+        let in_time = feeder.in_time();
+        feeder.redraw(in_time);
         feeder
     }
 
@@ -137,6 +148,9 @@ impl Feeder {
 
     /// Takes one step: a GOP of the item that is due, or of what stands in for it.
     async fn feed(&mut self) {
+        if self.drawing.is_over(self.cursor) {
+            self.settle(Fact::OverlayOver);
+        }
         let Some(entry) = self.due() else {
             let room = self.until_next_entry();
             self.leave();
@@ -160,7 +174,7 @@ impl Feeder {
             // Its time is over, whether it came in time or filler stood in: the rest has another source.
             self.current = None;
         }
-        let goes_on = self.redrawn(&entry);
+        self.redrawn(&entry);
         if self
             .current
             .as_ref()
@@ -172,7 +186,7 @@ impl Feeder {
                 self.spend(entry, Reason::Edge);
                 return;
             }
-            self.open(entry, goes_on).await;
+            self.open(entry).await;
             if self.current.is_none() && self.retry.is_none() {
                 // It could not be started, and may be tried again at once.
                 return;
@@ -194,7 +208,7 @@ impl Feeder {
             Awaited::Came(Ok(Some(gop))) => self.take(entry, gop).await,
             Awaited::Came(Ok(None)) => self.ended(&entry),
             Awaited::Came(Err(error)) => self.fail(&entry, &error),
-            Awaited::Dry if self.draws() => self.fail(&entry, &SourceError::TooSlow { behind: 0 }),
+            Awaited::Dry if self.draws() => self.fail_drawing(&SourceError::Late),
             Awaited::Dry => {
                 self.equipment.view.update(|view| view.health.stood_in());
                 let gop = self.equipment.profile.frame_rate.gop_frames();
@@ -214,10 +228,14 @@ impl Feeder {
             && let Some(of) = playing.until
         {
             let at = playing.next;
+            let drawn = self.draws();
+            if at < of && drawn && source::is_over(entry, at, self.frames(entry)) {
+                // As where nothing is drawn: an item is as long as it turns out to be.
+                return self.over(entry);
+            }
             if at < of {
                 return self.fail(entry, &SourceError::BrokeOff { at, of });
             }
-            let drawn = self.draws();
             self.current = None;
             if drawn {
                 return;
@@ -272,10 +290,16 @@ impl Feeder {
     }
 
     fn is_prepared(&self, entry: &PlanEntry) -> bool {
+        self.frames(entry).is_some()
+    }
+
+    /// How many frames the prepared file of `entry` has.
+    fn frames(&self, entry: &PlanEntry) -> Option<u64> {
         let Equipment {
             library, profile, ..
         } = &self.equipment;
-        library.prepared(entry.media_id, profile).is_some()
+        let prepared = library.prepared(entry.media_id, profile)?;
+        Some(prepared.index.frames)
     }
 
     fn until_next_entry(&self) -> u64 {
@@ -318,7 +342,7 @@ impl Feeder {
     }
 
     /// Makes the source of `entry` at the cursor the current one.
-    async fn open(&mut self, entry: PlanEntry, goes_on: bool) {
+    async fn open(&mut self, entry: PlanEntry) {
         if self.retry.is_some() {
             return;
         }
@@ -332,22 +356,15 @@ impl Feeder {
             self.current = Some(ahead);
             return;
         }
-        let wanted = self.wanted(entry, at, goes_on);
+        let wanted = self.wanted(entry, at);
         match self.start(&wanted).await {
             Ok(playing) => self.current = Some(playing),
+            Err(SourceError::Missing) if wanted.drawn.is_some() => {
+                self.bare.insert(entry.media_id);
+            }
             Err(error) if wanted.drawn.is_some() => self.fail_drawing(&error),
             Err(SourceError::Over) => self.over(&entry),
             Err(error) => self.fail(&entry, &error),
-        }
-    }
-
-    fn wanted(&self, entry: PlanEntry, at: Frame, goes_on: bool) -> Wanted {
-        let drawn = self.drawing.over(&self.gop(&entry, at));
-        Wanted {
-            entry,
-            at,
-            drawn: drawn.filter(|_| can_be_drawn(&entry, at)),
-            goes_on,
         }
     }
 
@@ -361,37 +378,6 @@ impl Feeder {
             run: self.runs,
         };
         opening.open(wanted).await
-    }
-
-    /// The GOP of `entry` that begins at `at`, as long as GOPs are.
-    fn gop(&self, entry: &PlanEntry, at: Frame) -> Range<Frame> {
-        let frames = self.equipment.profile.frame_rate.gop_frames();
-        at..(at + frames).min(entry.end)
-    }
-
-    /// Whether the GOP of `entry` that begins at `at` may go out with `drawn` over it.
-    fn is_as_drawn(&self, entry: &PlanEntry, at: Frame, drawn: Option<Version>) -> bool {
-        !can_be_drawn(entry, at) || self.drawing.stands(&self.gop(entry, at), drawn)
-    }
-
-    /// Whether the current source draws.
-    fn draws(&self) -> bool {
-        let current = self.current.as_ref();
-        current.is_some_and(|playing| playing.drawn.is_some())
-    }
-
-    /// Leaves the current source where what is drawn begins, ends or changes. Answers whether it delivered up to
-    /// there.
-    fn redrawn(&mut self, entry: &PlanEntry) -> bool {
-        let Some(playing) = &self.current else {
-            return false;
-        };
-        let other = playing.entry == *entry && !self.is_as_drawn(entry, self.cursor, playing.drawn);
-        let delivered = playing.next == entry.item_frame(self.cursor);
-        if other {
-            self.current = None;
-        }
-        other && delivered
     }
 
     async fn await_gop(&mut self, entry: &PlanEntry) -> Awaited {
@@ -495,6 +481,7 @@ impl Feeder {
             about,
         });
         self.cursor += frames;
+        self.reached = Some((entry.start, self.cursor));
         if over {
             self.current = None;
         }
@@ -505,14 +492,14 @@ impl Feeder {
         }
         self.recovered(&entry);
         if drawn.is_some() {
-            self.drawn();
+            self.settle(Fact::OverlayDrawn);
         }
         self.look_ahead(&entry).await;
     }
 
     /// What has to be encoded of `entry` at the cursor, which lies in the prepared file of `index`.
     fn edge(&mut self, entry: PlanEntry, index: &GopIndex) -> Option<Range<u64>> {
-        let wanted = self.wanted(entry, self.cursor, false);
+        let wanted = self.wanted(entry, self.cursor);
         let opening = Opening {
             equipment: &self.equipment,
             programme: &self.plan,
@@ -544,7 +531,7 @@ impl Feeder {
         let Some(next) = self.plan.plan.at(entry.end) else {
             return;
         };
-        let wanted = self.wanted(next, next.start, false);
+        let wanted = self.wanted(next, next.start);
         if self.equipment.source == SourceKind::Direct && wanted.drawn.is_none() {
             return;
         }
@@ -574,60 +561,6 @@ impl Feeder {
             attempt: 1,
             delay: Duration::ZERO,
         });
-    }
-
-    /// The source that draws failed: what is prepared goes out without what is drawn, which is tried again later.
-    fn fail_drawing(&mut self, error: &SourceError) {
-        self.current = None;
-        let (attempt, rest) = self
-            .drawing
-            .failed(self.cursor, Timestamp::now(), chance::draw());
-        let error: Arc<str> = error.to_string().into();
-        let retry_at = self.equipment.timeline.wall(self.drawing.earliest());
-        self.equipment.view.update(|view| {
-            view.overlay.failure = Some(OverlayFailure {
-                error: Arc::clone(&error),
-                retry_at,
-            });
-        });
-        self.equipment.facts.tell(Fact::OverlayFailed {
-            error,
-            attempt,
-            rest,
-        });
-    }
-
-    /// Pictures came with what is to be drawn on them.
-    fn drawn(&mut self) {
-        let mut was = false;
-        self.equipment
-            .view
-            .update(|view| was = view.overlay.failure.take().is_some());
-        if was {
-            self.equipment.facts.tell(Fact::OverlayDrawn);
-        }
-    }
-
-    /// Draws what the programme says, from the first frame on that there is time for.
-    fn redraw(&mut self) {
-        let front = self.equipment.queue.front();
-        let overlay = self.plan.overlay.as_ref();
-        let earliest = match overlay {
-            // A copy is there at once.
-            None => front,
-            Some(_) => {
-                let Equipment {
-                    timeline, profile, ..
-                } = &self.equipment;
-                let now = timeline.frame_at(Timestamp::now());
-                front.max(now + profile.frame_rate.frames_at(DRAWN_AHEAD))
-            }
-        };
-        if self.drawing.change(overlay, earliest) {
-            self.equipment
-                .view
-                .update(|view| view.overlay.failure = None);
-        }
     }
 
     /// A source failed.
@@ -685,7 +618,8 @@ impl Feeder {
             group.limit(allowance.within(self.plan.resources));
         }
         self.passed_over = None;
-        self.redraw();
+        let in_time = self.in_time();
+        self.redraw(in_time);
         let plan = &self.plan.plan;
         let as_drawn = |fed: &Fed| match plan.at(fed.at) {
             Some(entry) if fed.shows.kind == OnAirKind::Scheduled => {
@@ -700,6 +634,8 @@ impl Feeder {
         {
             self.cursor = from;
             self.current = None;
+            self.reached = plan.at(from).map(|entry| (entry.start, from));
+            self.drawing.not_before(in_time);
         }
         let cursor = self.cursor;
         let keeps = |playing: &Playing, at: Frame| plan.at(at) == Some(playing.entry);
@@ -710,11 +646,10 @@ impl Feeder {
         {
             self.current = None;
         }
-        if self
-            .ahead
-            .as_ref()
-            .is_some_and(|playing| !keeps(playing, playing.entry.start))
-        {
+        if self.ahead.as_ref().is_some_and(|playing| {
+            let start = playing.entry.start;
+            !keeps(playing, start) || !self.is_as_drawn(&playing.entry, start, playing.drawn)
+        }) {
             self.ahead = None;
         }
         self.retry = None;
@@ -725,11 +660,6 @@ impl Feeder {
         let buffered = self.equipment.profile.frame_rate.ticks(frames);
         self.equipment.view.update(|view| view.buffered = buffered);
     }
-}
-
-/// An encoder gives a single picture no decoding order that another could follow.
-fn can_be_drawn(entry: &PlanEntry, at: Frame) -> bool {
-    entry.end.since(at) >= 2
 }
 
 /// Whether `plan` still shows what was read ahead.

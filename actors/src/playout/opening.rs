@@ -211,7 +211,9 @@ impl Opening<'_> {
         }
         let gop = self.equipment.profile.frame_rate.gop_frames();
         let gops = shown.since(at).div_ceil(gop).max(1);
-        item..(item + gops * gop).min(end)
+        let until = item + gops * gop;
+        // A picture that is left alone could not be encoded by itself.
+        item..if until + 1 < end { until } else { end }
     }
 
     /// The frames of an item from `item` on that have to be encoded, because the entry begins or ends within a GOP of the

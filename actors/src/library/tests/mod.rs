@@ -33,6 +33,8 @@ use playout_store::{Principal, Rendition};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use super::files::Stamp;
+use super::known::Findings;
 use super::*;
 use crate::hub::{Filter, Published, Subscription};
 use crate::process::{Roots, Tools};
@@ -60,14 +62,28 @@ impl Library {
         rendition: &Rendition,
         prepared: Prepared,
     ) {
-        let findings = probed.map(|probed| known::Findings {
+        self.put_in(item, probed);
+        self.shelve_rendition(rendition, prepared);
+    }
+
+    /// Puts an item in whose original is at its path, and of which nothing is prepared yet.
+    pub(crate) fn shelve_original(&self, item: MediaItem, probed: Probed) {
+        self.put_in(item, Some(probed));
+    }
+
+    fn put_in(&self, item: MediaItem, probed: Option<Probed>) {
+        let findings = probed.map(|probed| Findings {
             probed: Arc::new(probed),
-            stamp: (&std::fs::metadata(&item.path).unwrap()).into(),
+            stamp: Stamp::from(&std::fs::metadata(&item.path).unwrap()),
         });
-        self.inner.write(|catalogue| {
-            catalogue.insert(item, findings);
-            catalogue.restore(rendition, prepared);
-        });
+        self.inner
+            .write(|catalogue| catalogue.insert(item, findings));
+    }
+
+    /// It has been prepared.
+    pub(crate) fn shelve_rendition(&self, rendition: &Rendition, prepared: Prepared) {
+        self.inner
+            .write(|catalogue| catalogue.restore(rendition, prepared));
     }
 }
 

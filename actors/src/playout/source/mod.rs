@@ -54,6 +54,9 @@ pub(super) enum SourceError {
         /// How far.
         behind: u64,
     },
+    /// It has to be there before it is due, and was not.
+    #[error("its pictures did not come in time")]
+    Late,
     /// The daemon gave up starting it.
     #[error("its start was interrupted")]
     Interrupted,

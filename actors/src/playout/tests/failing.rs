@@ -54,7 +54,7 @@ use crate::playout::{Programme, SourceKind};
 use crate::process::{Launcher, Tools};
 
 pub(super) const RATE: FrameRate = FrameRate::F25;
-const PROFILE: Profile = Profile {
+pub(super) const PROFILE: Profile = Profile {
     resolution: Resolution::P240,
     frame_rate: RATE,
     video_bitrate: BitsPerSecond(300_000),
@@ -168,7 +168,7 @@ pub(super) struct World {
     /// How far ahead of the time everything is, in frames.
     pub(super) ahead: u64,
     launcher: Launcher,
-    slate: Arc<Slate>,
+    pub(super) slate: Arc<Slate>,
 }
 
 impl World {

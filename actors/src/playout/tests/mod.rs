@@ -2,6 +2,7 @@
 //! socket, no wait for the clock.
 #![allow(clippy::unwrap_used)]
 
+mod drawing;
 mod edges;
 mod failing;
 mod gate;

@@ -62,6 +62,21 @@ impl Drawing {
         self.earliest
     }
 
+    /// Leaves alone what lies before frame `earliest`: there is no time left to draw on it.
+    pub fn not_before(&mut self, earliest: Frame) {
+        self.earliest = self.earliest.max(earliest);
+    }
+
+    /// Which overlay it is.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Whether there is an overlay, and nothing of it is drawn on frame `at` or later.
+    pub fn is_over(&self, at: Frame) -> bool {
+        self.overlay.is_some() && self.frames().is_none_or(|frames| frames.end <= at)
+    }
+
     /// What is to be drawn on the pictures of `gop`, where any of them has something drawn on it.
     pub fn over(&self, gop: &Range<Frame>) -> Option<Version> {
         let frames = self.frames()?;
@@ -176,6 +191,46 @@ mod tests {
         assert_eq!(drawing.over(&gop(250)), None);
         drawing.change(None, Frame::new(400));
         assert!(drawing.stands(&gop(400), None) && !drawing.stands(&gop(400), Some(first)));
+    }
+
+    #[test]
+    fn where_there_is_no_time_what_is_there_stays() {
+        let mut drawing = Drawing::none(timeline());
+        drawing.change(Some(&overlay(&json!({ "clock": {} }))), Frame::new(100));
+        let drawn = drawing.over(&gop(100));
+        drawing.not_before(Frame::new(50));
+        assert_eq!(drawing.earliest(), Frame::new(100), "it is never earlier");
+        drawing.not_before(Frame::new(150));
+        assert_eq!(drawing.over(&gop(149)), None);
+        assert!(drawing.stands(&gop(149), drawn) && drawing.stands(&gop(149), None));
+        assert_eq!(drawing.over(&gop(150)), drawn, "and it is the same one");
+        assert!(!drawing.stands(&gop(150), None));
+    }
+
+    #[test]
+    fn it_is_over_with_its_last_frame() {
+        let mut drawing = Drawing::none(timeline());
+        assert!(!drawing.is_over(Frame::new(0)), "there is none");
+        drawing.change(Some(&overlay(&json!({ "clock": {} }))), Frame::default());
+        assert!(!drawing.is_over(Frame::new(u64::MAX - 1)));
+        let text = overlay(&json!({ "clock": {}, "from": at(10), "until": at(20) }));
+        drawing.change(Some(&text), Frame::default());
+        assert!(!drawing.is_over(Frame::new(0)) && !drawing.is_over(Frame::new(499)));
+        assert!(drawing.is_over(Frame::new(500)));
+        let between = json!({
+            "clock": {}, "from": "1970-01-12T13:46:50.001Z", "until": "1970-01-12T13:46:50.040Z"
+        });
+        drawing.change(Some(&overlay(&between)), Frame::default());
+        assert!(drawing.is_over(Frame::new(0)), "no frame begins in between");
+    }
+
+    #[test]
+    fn it_lasts_from_before_all_time_until_after_it() {
+        let mut drawing = Drawing::none(timeline());
+        let ever = json!({ "clock": {}, "from": Timestamp::MIN, "until": Timestamp::MAX });
+        drawing.change(Some(&overlay(&ever)), Frame::default());
+        assert!(drawing.over(&gop(0)).is_some() && drawing.over(&gop(1 << 50)).is_none());
+        assert!(!drawing.is_over(Frame::new(1 << 32)));
     }
 
     #[test]

@@ -190,7 +190,14 @@ fn line(name: &str, text: &str, most: usize) -> Result<String, String> {
             "{name} has {long} characters; 1 to {most} are allowed"
         ));
     }
-    if text.chars().any(char::is_control) {
+    let is_unseen = |c: char| {
+        c.is_whitespace() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
+    };
+    if text.chars().all(is_unseen) {
+        return Err(format!("nothing of {name} would be seen"));
+    }
+    let ends_line = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if text.chars().any(ends_line) {
         let given = quoted(text);
         return Err(format!(
             "{name} is {given}; it has to be one line, without control characters"

@@ -92,6 +92,14 @@ fn everything_wrong_with_it_is_said() {
             "/lowerThird/title",
         ),
         (
+            json!({ "lowerThird": { "title": "\u{200b} \u{feff}" } }),
+            "/lowerThird/title",
+        ),
+        (
+            json!({ "lowerThird": { "title": "two\u{2028}lines" } }),
+            "/lowerThird/title",
+        ),
+        (
             json!({ "clock": {}, "from": "2030-01-01T00:00:00Z", "until": "2030-01-01T00:00:00Z" }),
             "/until",
         ),

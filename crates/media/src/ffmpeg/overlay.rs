@@ -18,9 +18,8 @@ use super::filter::Chain;
 const SAFE: f64 = 0.05;
 /// What lies behind a text.
 const BAR: &str = "black@0.6";
-/// How wide a letter is drawn at most, in parts of its size, by the usual fonts; and one of the wide ones.
+/// How wide most letters are drawn at most, in parts of their size, by the usual fonts.
 const LETTER: f64 = 0.65;
-const WIDE_LETTER: f64 = 1.05;
 
 /// An overlay that is drawn while frames are transcoded.
 #[derive(Debug, Clone)]
@@ -103,7 +102,7 @@ impl Brush {
             "drawbox=x={left:.0}:y={top:.0}:w={wide:.0}:h={tall:.0}:color={BAR}:t=fill:{enable}"
         );
         let line = |text: &str, size: f64, baseline: f64| {
-            let size = size.min(room / breadth(text)).max(1.0);
+            let size = size.min(room / breadth(text)).floor().max(1.0);
             let x = left + pad;
             format!(
                 "{}:expansion=none:text={}:fontsize={size:.0}:x={x:.0}:y={baseline:.0}-ascent:{enable}",
@@ -170,8 +169,15 @@ impl Brush {
 /// How wide a text is at most, in parts of its size.
 fn breadth(text: &str) -> f64 {
     let letter = |c: char| match c {
-        'W' | 'M' | 'm' | '@' | '%' | '—' | '…' | '\u{1100}'.. => WIDE_LETTER,
-        _ => LETTER,
+        'W' | 'M' | 'm' | '@' | '%' | 'æ' | 'œ' | 'ж' | 'ф' | 'ш' | 'щ' | 'ю' | '—' | '…' => {
+            1.05
+        }
+        'A'..='Z' | 'w' | '#' | '&' | '+' | '<' | '=' | '>' | '^' | '~' => 0.85,
+        '\0'..='\x7f' => LETTER,
+        '\u{80}'..='\u{5ff}' if c.is_uppercase() => 1.1,
+        '\u{80}'..='\u{5ff}' => 0.8,
+        '\u{600}'..='\u{6ff}' => 1.25,
+        _ => 1.1,
     };
     text.chars().map(letter).sum::<f64>().max(LETTER)
 }

@@ -159,6 +159,50 @@ fn a_text_is_drawn_as_it_was_written() {
 }
 
 #[test]
+fn whatever_a_text_is_of_it_stays_on_its_bar() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = grey(dir.path());
+    let long = |letter: &str, letters: usize| letter.repeat(letters);
+    let size = Resolution::P240;
+    for letter in [
+        "W",
+        "O",
+        "\u{416}",
+        "\u{634} ",
+        "\u{fdfd}",
+        "\u{1f600}",
+        "a\u{301}\u{323}",
+        "\u{5d0}",
+        "\u{202e}x",
+        "\u{1f468}\u{200d}\u{1f469}",
+    ] {
+        let letters = letter.chars().count();
+        let third = overlay(&json!({ "lowerThird": {
+            "title": long(letter, 60 / letters), "subtitle": long(letter, 80 / letters)
+        } }));
+        let line = live(&path, &small(), &third, (0..2, 0..25), NOON, None);
+        for picture in pictures(&bytes(&line), 0, size) {
+            assert!(is_dark(at(&picture, size, (0.055, 0.94))), "{letter:?}");
+            // Beside the bar, above it and below it.
+            for row in 0..20 {
+                let y = 0.8 + 0.009 * f64::from(row);
+                for x in [0.02, 0.04, 0.96, 0.98] {
+                    let pixel = at(&picture, size, (x, y));
+                    assert!(is_grey(pixel), "{letter:?} at {x} {y}: {pixel:?}");
+                }
+            }
+            for column in 1..50 {
+                let x = 0.02 * f64::from(column);
+                for y in [0.79, 0.97] {
+                    let pixel = at(&picture, size, (x, y));
+                    assert!(is_grey(pixel), "{letter:?} at {x} {y}: {pixel:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn a_clock_shows_the_time_of_its_zone_at_each_frame() {
     let dir = tempfile::tempdir().unwrap();
     let path = grey(dir.path());
