@@ -20,7 +20,7 @@ pub fn until(what: &str, bound: Duration, mut condition: impl FnMut() -> bool) {
     while !condition() {
         let waited = begun.elapsed();
         assert!(waited < bound, "waited {bound:?} until {what}");
-        let pause = (waited / 20).clamp(Duration::from_millis(20), Duration::from_millis(200));
+        let pause = (waited / 20).clamp(Duration::from_millis(20), Duration::from_millis(100));
         std::thread::park_timeout(pause);
     }
 }
