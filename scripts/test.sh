@@ -27,8 +27,9 @@ in_memory() {
   echo "$here"
 }
 leave() {
-  local logs
-  logs=$(compgen -G "$TMPDIR/playoutd-*.log") && xargs -d '\n' mv -t "${CARGO_TARGET_DIR:-target}/tmp" <<<"$logs"
+  local kept=${CARGO_TARGET_DIR:-target}/tmp
+  mkdir -p "$kept"
+  find "$TMPDIR" -maxdepth 1 -name 'playoutd-*.log' -exec mv -t "$kept" {} + || true
   rm -rf "$TMPDIR"
 }
 if memory=$(in_memory); then
