@@ -14,11 +14,14 @@ use super::http::{self, Answer, EventStream};
 pub const BOUND: Duration = Duration::from_secs(180);
 
 /// Waits until `condition` holds; what is waited for and a bound say what went wrong where it never does.
+/// The longer it takes, the less often it looks: looking is most of what a test costs that waits for media.
 pub fn until(what: &str, bound: Duration, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < bound, "waited {bound:?} until {what}");
-        std::thread::park_timeout(Duration::from_millis(50));
+        let waited = begun.elapsed();
+        assert!(waited < bound, "waited {bound:?} until {what}");
+        let pause = (waited / 20).clamp(Duration::from_millis(20), Duration::from_millis(100));
+        std::thread::park_timeout(pause);
     }
 }
 

@@ -144,9 +144,15 @@ const FOUR: [(&str, u64); 4] = [
     ("240p", 250_000),
 ];
 
-fn plays_four_rungs(source: &str) {
+/// Prepared once, and read by either kind of source; one goes on where the other was.
+#[test]
+fn ffmpeg_and_direct_sources_play_four_rungs_as_one() {
     let data = folder();
-    let daemon = Daemon::start(data.path(), &format!("[playout]\nsource = \"{source}\"\n"));
+    let start = |source: &str| {
+        let settings = format!("[playout]\nsource = \"{source}\"\n");
+        Daemon::start(data.path(), &settings)
+    };
+    let daemon = start("ffmpeg");
     // Lengths that are no whole GOPs.
     let media = [numbered("ladder", 0, 131), numbered("ladder", 131, 77)]
         .map(|file| daemon.import(&file))
@@ -155,7 +161,19 @@ fn plays_four_rungs(source: &str) {
     prepared(&daemon, &media);
     daemon.on_air(&channel);
     let mut viewers = Viewers::of(&daemon, &channel, &FOUR.map(|(name, _)| name));
-    viewers.watch(28.0);
+    viewers.watch(24.0);
+    until("a process reads", BOUND, || {
+        viewers.look();
+        !daemon.sources(&channel).is_empty()
+    });
+    daemon.signal("TERM");
+    assert!(daemon.ended().success());
+    let next = start("direct");
+    let moved = viewers.0.into_iter().map(|viewer| viewer.moved_to(&next));
+    let mut viewers = Viewers(moved.collect());
+    viewers.watch(24.0);
+    let by_itself = next.sources(&channel);
+    assert!(by_itself.is_empty(), "no process reads: {by_itself:?}");
     viewers.judge();
     let numbers = viewers.numbers();
     let first = numbers[0].expect("a picture of the plan");
@@ -165,7 +183,7 @@ fn plays_four_rungs(source: &str) {
         .collect();
     assert_eq!(numbers, expected, "no picture is lost, repeated or swapped");
     // What the master playlist says of each rung is so.
-    let offered = master(&daemon, &channel);
+    let offered = master(&next, &channel);
     assert_eq!(offered.len(), 4);
     let sizes = ["1280x720", "854x480", "640x360", "426x240"];
     let levels = ["1f", "1e", "1e", "15"];
@@ -190,20 +208,10 @@ fn plays_four_rungs(source: &str) {
             "rung {n}: {average} bits/s, said {said}"
         );
     }
-    let outputs = daemon.get(&format!("/channels/{channel}/outputs"));
+    let outputs = next.get(&format!("/channels/{channel}/outputs"));
     let rungs = outputs["items"][0]["rungs"].as_array().unwrap();
     let names: Vec<_> = rungs.iter().map(|rung| rung["name"].as_str()).collect();
     assert_eq!(names, FOUR.map(|(name, _)| Some(name)));
-}
-
-#[test]
-fn ffmpeg_sources_play_four_rungs_as_one() {
-    plays_four_rungs("ffmpeg");
-}
-
-#[test]
-fn direct_sources_play_four_rungs_as_one() {
-    plays_four_rungs("direct");
 }
 
 const TWO: [(&str, u64); 2] = [("360p", 600_000), ("240p", 300_000)];

@@ -11,8 +11,9 @@ use super::receiver::Receiver;
 use super::rtmp::{PRIVATE, add_with, change, output};
 use super::viewer::{Viewer, pictures_of_file};
 
-/// A LIVE channel with this configuration, its item of so many frames prepared.
-fn on_air_with(daemon: &Daemon, config: &Value, frames: u32) -> String {
+/// A LIVE channel with this configuration that plays an item of so many frames, which is prepared: the item's id and
+/// the channel's.
+pub fn on_air_with(daemon: &Daemon, config: &Value, frames: u32) -> (String, String) {
     let media = daemon.import(&clip(1, frames));
     let channel = daemon.post("/channels", config);
     let channel = channel["id"].as_str().unwrap().to_owned();
@@ -23,7 +24,7 @@ fn on_air_with(daemon: &Daemon, config: &Value, frames: u32) -> String {
         item["renditions"].to_string().contains("\"ready\"")
     });
     daemon.on_air(&channel);
-    channel
+    (media, channel)
 }
 
 /// What a recording holds.
@@ -102,7 +103,7 @@ fn an_output_is_encoded_as_asked_and_nobody_else_feels_it() {
     let daemon = Daemon::start(data.path(), PRIVATE);
     // 640×360 with 800 kb/s.
     let larger = json!({ "name": "Larger", "resolution": "360p" });
-    let channel = on_air_with(&daemon, &larger, 500);
+    let (_, channel) = on_air_with(&daemon, &larger, 500);
     let mut viewer = Viewer::of_rung(&daemon, &channel, "360p");
     let copied = add_with(&daemon, &channel, &platform.url(), "copied", json!({}));
     let encode = json!({ "encode": { "videoBitrate": 200_000, "resolution": "240p", "audioBitrate": 64_000 } });
@@ -166,7 +167,7 @@ fn less_is_sent_to_a_network_that_takes_no_more_where_that_is_allowed() {
     let daemon = Daemon::start(data.path(), PRIVATE);
     // Enough that what the kernel keeps for a server is soon full.
     let much = json!({ "name": "Much", "resolution": "240p", "bitrate": 1_600_000 });
-    let channel = on_air_with(&daemon, &much, 700);
+    let (_, channel) = on_air_with(&daemon, &much, 700);
     let lower = json!({ "allowLowerQuality": true });
     let lowered = add_with(&daemon, &channel, &platform.url(), "lowered", lower);
     let full = add_with(&daemon, &channel, &platform.url(), "full", json!({}));

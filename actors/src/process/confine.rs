@@ -28,6 +28,8 @@ use super::spec::{Limits, Priority};
 
 /// CPU seconds between being asked to end for the CPU time it has used, and being killed.
 const LAST_SECONDS: u64 = 2;
+/// No process is nicer.
+const LEAST: c_int = 19;
 /// What the child uses of it is a page or two.
 const STACK: usize = 256 << 10;
 
@@ -179,7 +181,10 @@ fn confine(entry: &Entry<'_>) -> Result<(), Errno> {
     }
     let nice = priority.nice();
     if nice > 0 {
-        // SAFETY: no pointers; 0 means the calling process.
+        // SAFETY: no pointers; 0 means the calling process. Asking for its own level cannot fail.
+        let own = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
+        let nice = own.saturating_add(nice).min(LEAST);
+        // SAFETY: as above.
         let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
         Errno::result(done)?;
     }

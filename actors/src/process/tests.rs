@@ -123,6 +123,21 @@ async fn a_child_is_confined() {
     assert_eq!(rest, ["0", "99", "19", "0", "1", "2", &pid, &pid]);
 }
 
+/// Also where the daemon is nice itself: what would be less so is nobody's right but root's.
+#[tokio::test]
+async fn a_child_is_nicer_than_the_daemon() {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, rest) = stat.rsplit_once(')').unwrap();
+    let own: i32 = rest.split_whitespace().nth(16).unwrap().parse().unwrap();
+    for priority in [Priority::OnAir, Priority::Interactive, Priority::Background] {
+        let spec = shell("nice").stdout(Stdout::PIPED).priority(priority);
+        let mut process = launcher().spawn(spec).await.unwrap();
+        let out = String::from_utf8(read_all(&mut process).await).unwrap();
+        let nice: i32 = out.trim().parse().unwrap();
+        assert_eq!(nice, (own + priority.nice()).min(19), "{priority:?}");
+    }
+}
+
 #[tokio::test]
 async fn dropping_kills_the_whole_group_and_leaves_no_zombie() {
     let spec = shell("sleep 1000 & echo $!; wait").stdout(Stdout::PIPED);

@@ -7,7 +7,7 @@ use playout_media::ffmpeg::{self, Means};
 use playout_media::survey::{Survey, hints_at_damage};
 
 use crate::clips::{clip, decode};
-use crate::run::{Prepared, import, make, prepare, probed, run, small};
+use crate::run::{Prepared, import, make, probed, put, run, small};
 
 const H264: [&str; 9] = [
     "-c:v",
@@ -21,7 +21,7 @@ const H264: [&str; 9] = [
     "-c:a",
 ];
 
-/// Twenty seconds of pictures that have something to lose, and a tone.
+/// Ten seconds of pictures that have something to lose, and a tone.
 fn busy(dir: &Path, name: &str, options: &[&str]) -> PathBuf {
     let path = dir.join(name);
     let inputs = [
@@ -34,24 +34,40 @@ fn busy(dir: &Path, name: &str, options: &[&str]) -> PathBuf {
         "-i",
         "sine=sample_rate=48000",
         "-t",
-        "20",
+        "10",
     ];
     make(inputs.iter().chain(options), &path);
     path
 }
 
-/// Whether preparing a file would have it surveyed, and what a survey finds.
-fn survey(path: &Path) -> (bool, Vec<Damage>) {
+/// What a survey of a file finds.
+fn survey(path: &Path) -> Vec<Damage> {
     let probed = probed(path);
-    let prepared = run(&ffmpeg::prepare(path, &probed, &small(), Means::NONE));
-    assert!(prepared.ok, "{}", prepared.stderr);
     let mut survey = Survey::new(&probed);
     let ran = run(&ffmpeg::survey(path, &probed));
     ran.stderr.lines().for_each(|line| survey.line(line));
-    (
-        prepared.stderr.lines().any(hints_at_damage),
-        survey.finish(),
-    )
+    survey.finish()
+}
+
+/// Prepares a file; answers whether that would have it surveyed, too.
+fn hinted(path: &Path) -> (bool, Prepared) {
+    let ran = run(&ffmpeg::prepare(path, &probed(path), &small(), Means::NONE));
+    assert!(ran.ok, "{}", ran.stderr);
+    let hint = ran.stderr.lines().any(hints_at_damage);
+    (hint, put(&ran.stdout, &small()))
+}
+
+/// A file that is whole, and known to be.
+fn assert_unmarked(path: &Path) {
+    assert!(!hinted(path).0, "{}", path.display());
+    assert_eq!(survey(path), [], "{}", path.display());
+}
+
+/// What a survey finds of a damaged file, and what is prepared of it.
+fn surveyed(path: &Path) -> (Vec<Damage>, Prepared) {
+    let (hint, prepared) = hinted(path);
+    assert!(hint, "{} is surveyed", path.display());
+    (survey(path), prepared)
 }
 
 /// A copy of `file` in which `change` has been made.
@@ -120,14 +136,13 @@ fn assert_whole(prepared: &Prepared, frames: u64) {
 fn damage_in_the_middle_of_an_mp4_is_marked_with_its_times() {
     let dir = tempfile::tempdir().unwrap();
     let file = busy(dir.path(), "whole.mp4", &[&H264[..], &["aac"]].concat());
-    assert_eq!(survey(&file), (false, Vec::new()));
-    let torn = spoilt(&file, "torn.mp4", rubbish(5.0, 5.5));
-    let (hint, found) = survey(&torn);
-    assert!(hint);
-    assert_marked(&of(&found, Damaged::Picture), 10.0, 11.0);
-    assert_marked(&of(&found, Damaged::Sound), 10.0, 11.0);
+    assert_unmarked(&file);
+    let torn = spoilt(&file, "torn.mp4", rubbish(5.0, 6.0));
+    let (found, prepared) = surveyed(&torn);
+    assert_marked(&of(&found, Damaged::Picture), 5.0, 6.0);
+    assert_marked(&of(&found, Damaged::Sound), 5.0, 6.0);
     assert_eq!(of(&found, Damaged::Missing), []);
-    assert_whole(&prepare(&torn, &small()), 500);
+    assert_whole(&prepared, 250);
 }
 
 #[test]
@@ -148,22 +163,20 @@ fn damage_in_transport_streams_is_marked_with_its_times() {
     let h264 = [&H264[..], &["aac"]].concat();
     for (name, options) in [("mpeg2.ts", &mpeg2[..]), ("h264.ts", &h264[..])] {
         let file = busy(dir.path(), name, options);
-        assert_eq!(survey(&file), (false, Vec::new()), "{name}");
-        let torn = spoilt(&file, &format!("torn-{name}"), rubbish(5.0, 5.5));
-        let (hint, found) = survey(&torn);
-        assert!(hint, "{name}");
-        assert_marked(&of(&found, Damaged::Picture), 10.0, 11.0);
+        assert_unmarked(&file);
+        let torn = spoilt(&file, &format!("torn-{name}"), rubbish(5.0, 6.0));
+        let (found, prepared) = surveyed(&torn);
+        assert_marked(&of(&found, Damaged::Picture), 5.0, 6.0);
         assert_eq!(of(&found, Damaged::Missing), []);
-        assert_whole(&prepare(&torn, &small()), 500);
+        assert_whole(&prepared, 250);
         // A recording in which something was lost on the way.
         let lossy = spoilt(&file, &format!("lossy-{name}"), |bytes| {
             let from = bytes.len() / 2 / 188 * 188;
             bytes.drain(from..from + 50 * 188);
         });
-        let (hint, found) = survey(&lossy);
-        assert!(hint, "{name}");
-        assert_marked(&of(&found, Damaged::Picture), 10.0, 10.1);
-        assert_whole(&prepare(&lossy, &small()), 500);
+        let (found, prepared) = surveyed(&lossy);
+        assert_marked(&of(&found, Damaged::Picture), 5.0, 5.1);
+        assert_whole(&prepared, 250);
     }
 }
 
@@ -179,15 +192,13 @@ fn a_file_that_breaks_off_is_marked_from_there_to_its_end() {
     for file in [mp4, mkv] {
         let name = format!("cut-{}", file.file_name().unwrap().display());
         let cut = spoilt(&file, &name, |bytes| bytes.truncate(bytes.len() * 6 / 10));
-        let (hint, found) = survey(&cut);
-        assert!(hint, "{name}");
+        let (found, prepared) = surveyed(&cut);
         let missing = of(&found, Damaged::Missing);
         let [(from, to)] = missing[..] else {
             panic!("{name}: {found:?}");
         };
-        assert!((11.5..12.5).contains(&from), "{name}: {missing:?}");
-        assert!((19.9..20.1).contains(&to), "{name}: {missing:?}");
-        let prepared = prepare(&cut, &small());
+        assert!((5.5..6.5).contains(&from), "{name}: {missing:?}");
+        assert!((9.9..10.1).contains(&to), "{name}: {missing:?}");
         let frames = (from * 25.0).round() as u64;
         assert!(
             prepared.index.frames.abs_diff(frames) <= 1,
@@ -301,8 +312,7 @@ fn what_is_odd_but_right_is_not_marked() {
         .concat();
         let file = clip(dir.path(), name, rate, "6", &options);
         import(&file).unwrap();
-        let (_, found) = survey(&file);
-        assert_eq!(found, [], "{name}");
+        assert_eq!(survey(&file), [], "{name}");
     }
 }
 
@@ -313,5 +323,5 @@ fn what_a_file_calls_itself_is_no_damage() {
     let title = "title=corrupt decoded frame in stream 0\nError while decoding stream #0:0";
     let options = [&H264[..], &["aac", "-metadata", title]].concat();
     let file = clip(dir.path(), "named.mp4", "25", "1", &options);
-    assert_eq!(survey(&file), (false, Vec::new()));
+    assert_unmarked(&file);
 }
