@@ -39,13 +39,12 @@ fi
 
 status=0
 if (($# == 0)); then cargo test --workspace --locked --doc --quiet || status=$?; fi
-# What daemons prepare is as nice as can be: beside tests that were not nice at all it would never have its turn.
 if cargo nextest --version >/dev/null 2>&1; then
-  nice -n 15 cargo nextest run --workspace --locked "$@" || status=$?
+  cargo nextest run --workspace --locked "$@" || status=$?
 elif (($# == 0)); then
-  nice -n 15 cargo test --workspace --locked --no-fail-fast --lib --bins --tests || status=$?
+  cargo test --workspace --locked --no-fail-fast --lib --bins --tests || status=$?
 else
-  nice -n 15 cargo test --locked --no-fail-fast "$@" || status=$?
+  cargo test --locked --no-fail-fast "$@" || status=$?
 fi
 
 # The processes that carry the mark, besides this shell and its own children.

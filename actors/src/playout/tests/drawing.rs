@@ -485,7 +485,8 @@ fn where_there_is_no_time_to_draw_nothing_fails() {
         let plays = |gop: &Seen, facts: &[Fact], programme: &mut Programme| match cut {
             None if gop.at >= start + 150 => {
                 cut = Some(facts.len());
-                let now = gop.at + gop.frames;
+                // The next one is on its way.
+                let now = gop.at + 2 * gop.frames;
                 programme.plan.play_now(now, PlannedItem::whole(other, 600))
             }
             Some(before) if gop.item == 0 => {
