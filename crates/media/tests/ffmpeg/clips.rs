@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use crate::run::make;
+use crate::run::{make, nice};
 
 /// Bars in a picture.
 const BARS: usize = 12;
@@ -76,7 +76,7 @@ pub(crate) fn samples(stream: &[u8]) -> Vec<i16> {
 
 /// Decodes a transport stream, which must go without any error.
 pub(crate) fn decode(stream: &[u8], options: &[&str]) -> Vec<u8> {
-    let mut child = Command::new("ffmpeg")
+    let mut child = nice("ffmpeg")
         .args([
             "-hide_banner",
             "-loglevel",

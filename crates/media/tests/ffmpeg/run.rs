@@ -21,12 +21,19 @@ pub(crate) struct Ran {
     pub(crate) stderr: String,
 }
 
+/// A program that takes what others leave: no clock waits for it, but for those beside it one does.
+pub(crate) fn nice(program: &str) -> Command {
+    let mut command = Command::new("nice");
+    command.args(["-n", "19", program]);
+    command
+}
+
 pub(crate) fn run(invocation: &Invocation) -> Ran {
     let program = match invocation.program {
         Tool::Ffmpeg => "ffmpeg",
         Tool::Ffprobe => "ffprobe",
     };
-    let output = Command::new(program)
+    let output = nice(program)
         .args(&invocation.args)
         .stdin(Stdio::null())
         .output()
@@ -48,7 +55,7 @@ pub(crate) fn bytes(invocation: &Invocation) -> Vec<u8> {
 
 /// `ffmpeg -y ARGS… OUT`: makes a clip.
 pub(crate) fn make<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, out: &Path) {
-    let mut command = Command::new("ffmpeg");
+    let mut command = nice("ffmpeg");
     command
         .args(["-nostdin", "-hide_banner", "-loglevel", "error", "-y"])
         .args(args)
