@@ -12,13 +12,13 @@ mark=$(date +%s)-$$
 export PLAYOUT_TEST_RUN="$mark"
 
 # Nearly every test makes a database or two: in memory, where there is plenty of it and programs may be run there, that
-# costs half of what it does on a disk. What is there at the end goes, but the logs of daemons whose tests failed.
+# costs half of what it does on a disk. Its name is short: names of sockets have an end. What is there at the end goes, but the logs of daemons whose tests failed.
 in_memory() {
   local shm=/dev/shm here
   [[ -z "${TMPDIR:-}" ]] && mountpoint -q "$shm" || return 1
   (($(df --output=avail -BG "$shm" | tail -n 1 | tr -dc '0-9') >= 6)) || return 1
   (($(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo) >= 8 << 20)) || return 1
-  here=$(mktemp -d "$shm/playoutd.XXXXXX") || return 1
+  here=$(mktemp -d "$shm/p.XXX") || return 1
   chmod 755 "$here"
   if ! { printf '#!/bin/sh\n' >"$here/try" && chmod +x "$here/try" && "$here/try"; }; then
     rm -rf "$here"
