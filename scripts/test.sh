@@ -12,7 +12,8 @@ mark=$(date +%s)-$$
 export PLAYOUT_TEST_RUN="$mark"
 
 # Nearly every test makes a database or two: in memory, where there is plenty of it and programs may be run there, that
-# costs half of what it does on a disk. Its name is short: names of sockets have an end. What is there at the end goes, but the logs of daemons whose tests failed.
+# costs half of what it does on a disk. Its name is short: names of sockets have an end. What is there at the end goes,
+# but the logs of daemons whose tests failed.
 in_memory() {
   local shm=/dev/shm here
   [[ -z "${TMPDIR:-}" ]] && mountpoint -q "$shm" || return 1
