@@ -72,16 +72,17 @@ fn a_lower_third_comes_and_goes_on_air_and_its_encoder_may_die() {
     viewer.follow("it is seen", BOUND, |viewer| {
         places(&viewer.bytes).ends_with('d')
     });
-    until("it is told as drawn", BOUND, || {
+    viewer.follow("it is told as drawn", BOUND, |_| {
         phase(&daemon, &channel) == "drawn"
     });
 
     // What draws dies: the programme goes on without, and later with it again.
     let mut events = daemon.events(&format!("?channel={channel}"));
     let mut failed = None;
-    until("drawing has failed", BOUND, || {
+    // One may have delivered all that it had.
+    viewer.follow("drawing has failed", BOUND, |viewer| {
         daemon.kill_sources(&channel);
-        until("something is told", BOUND, || {
+        viewer.follow("something is told", BOUND, |_| {
             failed = events.next();
             failed.as_ref().is_some_and(|event| {
                 ["channel.overlay_failed", "channel.segment"].contains(&&*event.kind)
@@ -99,7 +100,7 @@ fn a_lower_third_comes_and_goes_on_air_and_its_encoder_may_die() {
     viewer.follow("it is seen again", BOUND, |viewer| {
         places(&viewer.bytes).ends_with('d')
     });
-    until("that is told", BOUND, || {
+    viewer.follow("that is told", BOUND, |_| {
         events
             .next()
             .is_some_and(|event| event.kind == "channel.overlay_drawn")
