@@ -113,7 +113,8 @@ fn a_channel_in_error_shows_its_fallback_and_comes_back_by_itself_while_its_neig
     viewer.follow("the fallback is on air", BOUND, |_| {
         beside.look();
         let status = daemon.get(&status);
-        if status["status"] == "LIVE" {
+        let health = daemon.get(&format!("/channels/{channel}/health"));
+        if status["status"] == "LIVE" && health["errorCount"] == 0 {
             // One may have delivered all that it had.
             let sources = daemon.sources(&channel);
             sources.iter().for_each(|pid| signal_process(*pid, "KILL"));
