@@ -14,9 +14,9 @@ const PAGE: u32 = 51;
 
 /// Words as frequent as in titles: few are in many, many in few.
 const FILL: &str = "INSERT INTO media (id, client_id, path, title, duration_us, size, status, created_at, updated_at, damage,
-        tags, edited, version, words)
+        loudness, tags, edited, version, words)
     SELECT gen_random_uuid(), $1, convert_to('/media/' || n, 'UTF8'), title, (n % 7200) * 1000000::bigint, 1000 + n, 'ready',
-           now(), now(), '[]', jsonb_build_array('tag' || n % 500, 'all'), '{}', 1, lower(title || ' tag' || n % 500 || ' all')
+           now(), now(), '[]', '[]', jsonb_build_array('tag' || n % 500, 'all'), '{}', 1, lower(title || ' tag' || n % 500 || ' all')
     FROM (SELECT n, 'The word' || n % 3000 || ' of night' || n % 97 || ' part ' || n AS title
           FROM generate_series(1, $2::int) n) given";
 
