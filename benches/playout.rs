@@ -106,7 +106,9 @@ fn by_hand(daemon: &Daemon, media: &str) {
             let mut line = Vec::new();
             until("it is being prepared", Duration::from_secs(30), || {
                 let lines = children(daemon.pid()).into_iter().map(arguments);
-                let mut lines = lines.filter(|line| line.iter().any(|part| part == "libx264"));
+                // The slate is encoded as well; what prepares tells how far it is.
+                let parts = ["libx264", "-progress"];
+                let mut lines = lines.filter(|line| parts.iter().all(|part| line.iter().any(|p| p == part)));
                 line = lines.next().unwrap_or_default();
                 !line.is_empty()
             });
