@@ -162,6 +162,8 @@ CREATE INDEX media_client ON media (client_id, id);
 CREATE INDEX media_size ON media (client_id, size);
 CREATE INDEX media_search ON media USING gin (search);
 CREATE INDEX media_tags ON media USING gin (tags jsonb_path_ops);
+-- How frequent each tag is has to be known exactly enough that this index is asked.
+ALTER TABLE media ALTER COLUMN tags SET STATISTICS 1000;
 CREATE INDEX media_status ON media (status, id);
 CREATE INDEX media_title ON media (lower(title), id);
 CREATE INDEX media_duration ON media (duration_us, id);

@@ -38,6 +38,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0011_loudness"),
     migration!("0012_as_run"),
     migration!("0013_subtitles"),
+    migration!("0014_tags_counted"),
 ];
 
 /// The version with which channels have digests.
