@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::clips::numbered;
 use super::daemon::{BOUND, Daemon, folder, until};
-use super::viewer::{Viewer, decode};
+use super::viewer::{Viewer, filtered};
 
 /// A picture of one colour, `size` pixels each way.
 fn png(dir: &Path, colour: &str, size: u32) -> Vec<u8> {
@@ -37,23 +37,13 @@ fn colours(stream: &[u8], (x, y): (u32, u32)) -> String {
     let filter = format!(
         "crop=16:16:{x}:{y}:exact=1,scale=1:1:flags=area:in_color_matrix=bt709:in_range=tv,format=rgb24"
     );
-    let options = [
-        "-an",
-        "-fps_mode",
-        "passthrough",
-        "-vf",
-        &filter,
-        "-f",
-        "rawvideo",
-        "-",
-    ];
     let named = |pixel: &[u8]| match pixel {
         [200..=255, 0..60, 0..60] => 'r',
         [0..60, 200..=255, 0..60] => 'g',
         [16..40, 26..50, 37..61] => 's',
         _ => '-',
     };
-    decode(stream, &options)
+    filtered(stream, &filter)
         .chunks_exact(3)
         .map(named)
         .collect()

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::alerts::{as_stranger, make_stranger};
 use super::clips::numbered;
 use super::daemon::{BOUND, Daemon, folder, signal_process, until};
-use super::viewer::{Viewer, decode};
+use super::viewer::{Viewer, filtered};
 
 /// The first number of the clip: the eleventh of its bars is white on every picture.
 const FIRST: u32 = 1024;
@@ -16,25 +16,12 @@ const FRAMES: u32 = 250;
 fn places(stream: &[u8]) -> String {
     let filter =
         "crop=12:12:366:208:exact=1,scale=1:1:flags=area:in_range=tv:out_range=tv,format=gray";
-    let pixels = decode(
-        stream,
-        &[
-            "-an",
-            "-fps_mode",
-            "passthrough",
-            "-vf",
-            filter,
-            "-f",
-            "rawvideo",
-            "-",
-        ],
-    );
     let named = |luma: &u8| match luma {
         190..=255 => '-',
         60..=130 => 'd',
         _ => '?',
     };
-    pixels.iter().map(named).collect()
+    filtered(stream, filter).iter().map(named).collect()
 }
 
 /// Every picture of the clip in its turn, whatever is drawn over it.
@@ -48,6 +35,14 @@ fn assert_in_turn(viewer: &Viewer<'_>) {
     }
 }
 
+/// A channel that plays the clip again and again, which is prepared.
+fn plays_numbers(daemon: &Daemon) -> String {
+    let media = daemon.import(&numbered("overlay", FIRST, FRAMES));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    channel
+}
+
 fn phase(daemon: &Daemon, channel: &str) -> Value {
     daemon.get(&format!("/channels/{channel}/status"))["overlay"]["state"].clone()
 }
@@ -56,9 +51,7 @@ fn phase(daemon: &Daemon, channel: &str) -> Value {
 fn a_lower_third_comes_and_goes_on_air_and_its_encoder_may_die() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = daemon.import(&numbered("overlay", FIRST, FRAMES));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
+    let channel = plays_numbers(&daemon);
     let at = format!("/channels/{channel}/overlay");
     assert_eq!(daemon.ask("GET", &at, &[], b"").status, 404);
     daemon.on_air(&channel);
@@ -132,9 +125,7 @@ fn a_lower_third_comes_and_goes_on_air_and_its_encoder_may_die() {
 fn what_draws_may_hang_and_change_at_any_moment() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let media = daemon.import(&numbered("overlay", FIRST, FRAMES));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
+    let channel = plays_numbers(&daemon);
     daemon.on_air(&channel);
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(12.0);
@@ -170,9 +161,7 @@ fn what_draws_may_hang_and_change_at_any_moment() {
 fn it_is_drawn_on_the_frames_between_its_beginning_and_its_end_alone() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "[playout]\nsource = \"direct\"\n");
-    let media = daemon.import(&numbered("overlay", FIRST, FRAMES));
-    let channel = daemon.channel(&[&media]);
-    daemon.prepared(&media);
+    let channel = plays_numbers(&daemon);
     daemon.on_air(&channel);
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(4.0);

@@ -195,18 +195,23 @@ impl<'a> Viewer<'a> {
     /// other picture.
     pub fn numbers(&self) -> Vec<Option<u32>> {
         let bars = "scale=12:1:flags=area:in_range=tv:out_range=tv,format=gray";
-        let output = [
-            "-an",
-            "-vf",
-            bars,
-            "-fps_mode",
-            "passthrough",
-            "-f",
-            "rawvideo",
-            "-",
-        ];
-        numbers(&decode(&self.bytes, &output))
+        numbers(&filtered(&self.bytes, bars))
     }
+}
+
+/// The bytes of every picture of a transport stream, as `filter` makes it.
+pub fn filtered(stream: &[u8], filter: &str) -> Vec<u8> {
+    let output = [
+        "-an",
+        "-fps_mode",
+        "passthrough",
+        "-vf",
+        filter,
+        "-f",
+        "rawvideo",
+        "-",
+    ];
+    decode(stream, &output)
 }
 
 /// Decodes a transport stream; any error is a failure. Answers what it writes.

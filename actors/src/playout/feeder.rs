@@ -371,13 +371,16 @@ impl Feeder {
     /// Opens a source.
     async fn start(&mut self, wanted: &Wanted) -> Result<Playing, SourceError> {
         self.runs += 1;
-        let opening = Opening {
+        self.opening().open(wanted).await
+    }
+
+    fn opening(&self) -> Opening<'_> {
+        Opening {
             equipment: &self.equipment,
             programme: &self.plan,
             drawing: &self.drawing,
             run: self.runs,
-        };
-        opening.open(wanted).await
+        }
     }
 
     async fn await_gop(&mut self, entry: &PlanEntry) -> Awaited {
@@ -498,15 +501,10 @@ impl Feeder {
     }
 
     /// What has to be encoded of `entry` at the cursor, which lies in the prepared file of `index`.
-    fn edge(&mut self, entry: PlanEntry, index: &GopIndex) -> Option<Range<u64>> {
+    fn edge(&self, entry: PlanEntry, index: &GopIndex) -> Option<Range<u64>> {
         let wanted = self.wanted(entry, self.cursor);
-        let opening = Opening {
-            equipment: &self.equipment,
-            programme: &self.plan,
-            drawing: &self.drawing,
-            run: self.runs,
-        };
-        opening.edge(&wanted, index, entry.item_frame(self.cursor))
+        let item = entry.item_frame(self.cursor);
+        self.opening().edge(&wanted, index, item)
     }
 
     fn recovered(&mut self, entry: &PlanEntry) {

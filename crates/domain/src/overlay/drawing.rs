@@ -15,7 +15,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long nothing is drawn after the first failure; it doubles with each that follows.
+/// How long nothing is drawn after the first failure; longer after those that follow.
 pub const REST: Duration = Duration::from_secs(10);
 
 /// One overlay of a channel, told from the ones before it.
@@ -109,11 +109,7 @@ impl Drawing {
     /// The frames that are on air while it is drawn.
     fn frames(&self) -> Option<Range<Frame>> {
         let overlay = self.overlay.as_deref()?;
-        // A frame is drawn on when it is on air at the first moment or later.
-        let first = |at: Timestamp| {
-            let frame = self.timeline.frame_at(at);
-            frame + u64::from(self.timeline.wall(frame) < at)
-        };
+        let first = |at| self.timeline.first_frame_from(at);
         let start = overlay.from.map_or(Frame::default(), first);
         let end = overlay.until.map_or(Frame::new(u64::MAX), first);
         (start < end).then_some(start..end)

@@ -107,11 +107,6 @@ impl Overlay {
         }
     }
 
-    /// Whether it is drawn at `at`.
-    pub fn covers(&self, at: Timestamp) -> bool {
-        self.from.is_none_or(|from| from <= at) && !self.is_over(at)
-    }
-
     /// Whether it is not drawn any more at `at`, nor later.
     pub fn is_over(&self, at: Timestamp) -> bool {
         self.until.is_some_and(|until| until <= at)

@@ -195,15 +195,8 @@ impl Basis {
 
     /// The first frame that is due at `at` or later.
     pub(super) fn frame_from(&self, at: Timestamp) -> Frame {
-        let Some(timeline) = self.timeline else {
-            return Frame::default();
-        };
-        let frame = timeline.frame_at(at);
-        if timeline.wall(frame) < at {
-            frame + 1
-        } else {
-            frame
-        }
+        let first = |timeline: Timeline| timeline.first_frame_from(at);
+        self.timeline.map_or(Frame::default(), first)
     }
 
     /// Whether both have the same rotation, however long its items are.

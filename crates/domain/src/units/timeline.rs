@@ -53,6 +53,12 @@ impl Timeline {
         )
     }
 
+    /// The first frame that is due at `at` or later.
+    pub fn first_frame_from(&self, at: Timestamp) -> Frame {
+        let frame = self.frame_at(at);
+        frame + u64::from(self.wall(frame) < at)
+    }
+
     /// The access unit with which the audio of `frame` begins: the one whose start is nearest.
     pub const fn audio_unit(&self, frame: Frame) -> u64 {
         (self.frame_rate.ticks(frame.0).0 + AUDIO_UNIT_TICKS / 2) / AUDIO_UNIT_TICKS

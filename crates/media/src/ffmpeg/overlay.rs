@@ -66,10 +66,7 @@ fn offsets(face: &ClockFace, drawn: &Drawn<'_>, rate: FrameRate) -> Vec<(Range<u
         let at = timeline.wall(Frame::new(start));
         let change = face.time_zone.next_change(at);
         // A frame shows the time at which it begins.
-        let over = change.map_or(end, |change| {
-            let frame = timeline.frame_at(change);
-            frame.get() + u64::from(timeline.wall(frame) < change)
-        });
+        let over = change.map_or(end, |change| timeline.first_frame_from(change).get());
         let over = over.clamp(start + 1, end);
         offsets.push((start..over, face.time_zone.ahead(at)));
         start = over;

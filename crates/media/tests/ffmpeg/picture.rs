@@ -8,7 +8,7 @@ use playout_domain::treatment::{Fit, Treatment};
 use playout_domain::units::FrameRate;
 use playout_media::ffmpeg::{self, Means};
 
-use crate::clips::decode;
+use crate::pixels;
 use crate::run::{bytes, import, make, prepare, probed, profile, put, small};
 
 /// A picture of the profile, 426×240, three bytes a pixel.
@@ -35,23 +35,8 @@ impl Picture {
 
 /// The pictures of a prepared item, in RGB as a television shows them.
 fn pictures(stream: &[u8]) -> Vec<Picture> {
-    let filter =
-        "scale=in_color_matrix=bt709:in_range=tv:flags=accurate_rnd+full_chroma_int,format=rgb24";
-    let rgb = decode(
-        stream,
-        &[
-            "-an",
-            "-fps_mode",
-            "passthrough",
-            "-vf",
-            filter,
-            "-f",
-            "rawvideo",
-        ],
-    );
-    rgb.chunks_exact(3 * WIDTH * HEIGHT)
-        .map(|pixels| Picture(pixels.to_vec()))
-        .collect()
+    let all = pixels::pictures(stream, 0, Resolution::P240).into_iter();
+    all.map(Picture).collect()
 }
 
 fn first(path: &Path) -> Picture {
