@@ -162,8 +162,10 @@ CREATE INDEX media_client ON media (client_id, id);
 CREATE INDEX media_size ON media (client_id, size);
 CREATE INDEX media_search ON media USING gin (search);
 CREATE INDEX media_tags ON media USING gin (tags jsonb_path_ops);
--- How frequent each tag is has to be known exactly enough that this index is asked.
+-- How frequent each tag and each word is has to be known exactly enough that these indexes are asked where they help, and
+-- only there.
 ALTER TABLE media ALTER COLUMN tags SET STATISTICS 1000;
+ALTER TABLE media ALTER COLUMN search SET STATISTICS 1000;
 CREATE INDEX media_status ON media (status, id);
 CREATE INDEX media_title ON media (lower(title), id);
 CREATE INDEX media_duration ON media (duration_us, id);

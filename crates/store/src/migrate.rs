@@ -39,6 +39,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0012_as_run"),
     migration!("0013_subtitles"),
     migration!("0014_tags_counted"),
+    migration!("0015_words_counted"),
 ];
 
 /// The version with which channels have digests.
