@@ -4,12 +4,17 @@
 -- say so in their names. Whatever a client owns names the client, and a change to it happens under a
 -- lock of the client's row, so that limits are counted right and audit entries follow one another.
 
--- What the plans allow. Limits are those of the domain's PlanLimits; what is absent is unlimited.
+-- What the plans allow. Limits are those of the domain's PlanLimits; what is absent is unlimited. Those that every database
+-- begins with are in migrations/0017_plans.sql.
 CREATE TABLE plans (
     id          uuid PRIMARY KEY,
     name        text NOT NULL UNIQUE,
     limits      jsonb NOT NULL,
-    created_at  timestamptz NOT NULL DEFAULT now()
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    -- Who has a higher one goes first where a daemon is short.
+    tier        integer NOT NULL DEFAULT 0 CHECK (tier >= 0),
+    version     bigint NOT NULL DEFAULT 1 CHECK (version > 0),
+    updated_at  timestamptz NOT NULL DEFAULT now()
 );
 
 -- Owners of channels and media. One is the operator, on a plan without limits.
@@ -17,21 +22,51 @@ CREATE TABLE clients (
     id          uuid PRIMARY KEY,
     name        text NOT NULL UNIQUE,
     plan_id     uuid NOT NULL REFERENCES plans,
-    created_at  timestamptz NOT NULL DEFAULT now()
+    created_at  timestamptz NOT NULL DEFAULT now(),
+    version     bigint NOT NULL DEFAULT 1 CHECK (version > 0),
+    updated_at  timestamptz NOT NULL DEFAULT now()
 );
+
+-- What the operator allows a client beside, or in the place of, its plan.
+CREATE TABLE limit_overrides (
+    client_id   uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    -- A member of the plan's limits.
+    limit_name  text NOT NULL,
+    -- null: unlimited.
+    value       jsonb NOT NULL,
+    reason      text NOT NULL,
+    -- The name of the token.
+    set_by      text NOT NULL,
+    set_at      timestamptz NOT NULL,
+    -- From then on the plan counts again.
+    expires_at  timestamptz,
+    PRIMARY KEY (client_id, limit_name)
+);
+
+-- What each client is allowed now.
+CREATE VIEW client_limits AS
+    SELECT c.id AS client_id, p.name AS plan, p.tier,
+           p.limits || coalesce((SELECT jsonb_object_agg(o.limit_name, o.value) FROM limit_overrides o
+                                 WHERE o.client_id = c.id AND (o.expires_at IS NULL OR o.expires_at > now())), '{}') AS limits
+    FROM clients c JOIN plans p ON p.id = c.plan_id;
 
 -- Access tokens. The secret is shown once and kept only as its SHA-256.
 CREATE TABLE tokens (
     id          uuid PRIMARY KEY,
     client_id   uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
-    scope       text NOT NULL CHECK (scope IN ('admin', 'client')),
     name        text NOT NULL,
     digest      bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
     created_at  timestamptz NOT NULL,
     -- Of a token that is in the file of a daemon's folder: which daemon's.
-    node        uuid
+    node        uuid,
+    scopes      text[] NOT NULL CHECK (cardinality(scopes) > 0 AND scopes <@ ARRAY['read', 'operate', 'configure', 'admin']),
+    -- How the secret begins; empty where it is older than this column.
+    prefix      text NOT NULL,
+    -- From then on it is none any more; nothing: it stands until it is revoked.
+    expires_at  timestamptz
 );
 CREATE INDEX tokens_client ON tokens (client_id);
+CREATE INDEX tokens_prefix ON tokens (prefix);
 
 -- The daemons that share this database.
 CREATE TABLE nodes (

@@ -11,6 +11,7 @@ mod p04_automatic_recovery;
 mod p05_health;
 mod p06_outputs;
 mod p06_timing;
+mod p07_plans;
 mod p08_integrity;
 mod p08_pool;
 mod p08_survival;

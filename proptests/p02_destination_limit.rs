@@ -52,7 +52,9 @@ async fn add(store: Store, who: Principal, id: ChannelId, n: usize) -> bool {
         {
             Ok(_) => return true,
             Err(StoreError::VersionMismatch { .. }) => {}
-            Err(StoreError::Limit(exceeded)) if exceeded.limit == Limit::MaxDestinations => {
+            Err(StoreError::Limit(exceeded))
+                if exceeded.exceeded.limit == Limit::MaxDestinations =>
+            {
                 return false;
             }
             Err(other) => panic!("{other}"),

@@ -16,7 +16,7 @@ use playout_domain::limits::PlanLimits;
 use playout_domain::{ChannelId, DestinationConfig, MediaId};
 use playout_store::testing::{self, Manner, Proxies, TestStore, until};
 use playout_store::{
-    ExportedHeads, Inserted, NewToken, Order, Principal, Scope, Store, StoreError,
+    ExportedHeads, Inserted, NewToken, Order, Principal, Scopes, Store, StoreError,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -276,8 +276,9 @@ impl World {
             What::Token => {
                 let new = NewToken {
                     client,
-                    scope: Scope::Client,
+                    scopes: Scopes::CLIENT,
                     name: "script".to_owned(),
+                    expires_at: None,
                 };
                 let done = self.waited_for(fault, store.create_token(who, new)).await;
                 let (operation, allowed, answer) =

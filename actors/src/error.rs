@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use playout_domain::lifecycle::Refused;
-use playout_domain::limits::LimitExceeded;
+use playout_domain::plans::PlanRefusal;
 use playout_domain::violation::Violations;
 use playout_store::{NodeView, StoreError};
 
@@ -39,7 +39,7 @@ pub enum OpError {
     },
     /// The plan's limit is reached.
     #[error("{0}")]
-    Limit(LimitExceeded),
+    Limit(PlanRefusal),
     /// It is stored damaged.
     #[error("it is stored damaged, and is left as it is")]
     Quarantined {

@@ -29,6 +29,12 @@ pub(super) fn created(location: &str, body: &impl Serialize) -> Result<Response,
     Ok(response)
 }
 
+/// The version is the tag that `If-Match` takes.
+pub(super) fn tagged(mut response: Response, version: u64) -> Response {
+    set(&mut response, header::ETAG, &format!("\"{version}\""));
+    response
+}
+
 /// 204.
 pub(super) fn nothing() -> Response {
     let mut response = Response::new("".into());

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use playout_actors::channels::Looked;
+use playout_domain::labels::Selector;
 use playout_domain::lifecycle::Operation;
 use playout_domain::{Channel, ChannelId};
 use serde::Serialize;
 use serde_json::{Value, json};
-use warp::http::header;
 use warp::reply::Response;
 
 use super::answer;
@@ -37,12 +37,20 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
 }
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let page = Page::<ChannelId>::of(&call.request)?;
-    let fetched = call
-        .app
-        .channels
-        .list(&call.who, page.after, page.fetch())
-        .await?;
+    let [selector, limit, cursor] = call.request.query(["selector", "limit", "cursor"])?;
+    let selector = selector.map(|text| text.parse::<Selector>()).transpose();
+    let selector =
+        selector.map_err(|wrong| Problem::bad_request(format!("`selector`: {wrong}.")))?;
+    let page = Page::<ChannelId>::read(limit, cursor)?;
+    let (channels, who) = (&call.app.channels, &call.who);
+    let fetched = match &selector {
+        Some(selector) => {
+            channels
+                .select(who, selector, page.after, page.fetch())
+                .await?
+        }
+        None => channels.list(who, page.after, page.fetch()).await?,
+    };
     let (channels, next) = page.cut(fetched, |channel| channel.id);
     answer::page(
         channels.iter().map(|looked| shown(&call, looked)).collect(),
@@ -187,13 +195,8 @@ pub(super) fn one(call: &Call, channel: &Channel) -> Result<Response, Problem> {
 }
 
 /// The version is the tag that `If-Match` takes.
-pub(super) fn versioned(mut response: Response, channel: &Channel) -> Response {
-    answer::set(
-        &mut response,
-        header::ETAG,
-        &format!("\"{}\"", channel.version),
-    );
-    response
+pub(super) fn versioned(response: Response, channel: &Channel) -> Response {
+    answer::tagged(response, channel.version)
 }
 
 #[cfg(test)]

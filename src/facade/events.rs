@@ -4,17 +4,23 @@
 //! that is no longer possible the first event is `reset`: what was read before has to be read
 //! again.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
 use playout_actors::hub::{Filter, Published, Subscription};
-use playout_domain::{ChannelId, ClientId};
-use playout_store::{Principal, Scope};
+use playout_domain::ChannelId;
+use playout_store::{Credential, Store};
+use tokio::time::interval;
 use warp::reply::Response;
 
 use super::api::Call;
 use super::problem::Problem;
 use super::request::Request;
 use super::stream::frame;
+
+/// How often it is asked whether the token of a stream still stands.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The header that brings back the id of the last event seen.
 pub(super) const LAST_EVENT_ID: &str = "last-event-id";
@@ -27,7 +33,7 @@ pub(super) async fn subscribe(call: Call) -> Result<Response, Problem> {
         call.app.channels.get(&call.who, id).await?;
     }
     let filter = Filter {
-        client: only_client(&call.who),
+        client: call.who.only(),
         channel,
         ..Filter::default()
     };
@@ -36,7 +42,21 @@ pub(super) async fn subscribe(call: Call) -> Result<Response, Problem> {
         .hub
         .subscribe(filter, last_event_id(&call.request).as_deref());
     let frames = frames(subscription, |event| Some(told(event)));
+    let ended = ended(call.app.store.clone(), call.credential.clone());
+    let frames = frames.take_until(Box::pin(ended));
     call.facade.streams.open(&call.request, frames)
+}
+
+/// Waits until a token is none any more.
+async fn ended(store: Store, credential: Credential) {
+    let mut looks = interval(LOOK);
+    loop {
+        looks.tick().await;
+        // While that cannot be found out, what was let in stays.
+        if let Ok(None) = store.principal_of(&credential).await {
+            return;
+        }
+    }
 }
 
 /// An event's data, with the channel and the time where they are not in it: whoever follows many
@@ -55,14 +75,6 @@ fn told(event: &Published) -> String {
         Some("}") => format!("{{{}}}", members.trim_end_matches(',')),
         Some(rest) => format!("{{{members}{rest}"),
         None => event.json.clone(),
-    }
-}
-
-/// The client whose events alone are seen; nothing for the operator, who sees all.
-fn only_client(who: &Principal) -> Option<ClientId> {
-    match who.scope {
-        Scope::Admin => None,
-        Scope::Client => Some(who.client),
     }
 }
 
@@ -138,13 +150,5 @@ mod tests {
         let event = told_of(json!({ "channelId": "its own", "at": "then" })).await;
         assert_eq!(event, json!({ "channelId": "its own", "at": "then" }));
         assert_eq!(told_of(json!([1])).await, json!([1]));
-    }
-
-    #[test]
-    fn a_client_sees_its_own_and_the_operator_sees_all() {
-        let mut who = Principal::daemon();
-        assert_eq!(only_client(&who), None);
-        who.scope = Scope::Client;
-        assert_eq!(only_client(&who), Some(who.client));
     }
 }

@@ -27,7 +27,7 @@ const GROUP: &str = "TV";
 
 /// How a guide is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub(super) enum Format {
     Json,
     Xmltv,
 }

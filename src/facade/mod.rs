@@ -1,6 +1,6 @@
 //! HTTP: what the daemon answers, and in which words it refuses.
 //!
-//! Three things make an endpoint: a path with its methods ([`api::Resource`]), a plain async
+//! Three things make an endpoint: a path with its methods ([`routes`]), a plain async
 //! function that does the work, and [`problem`], the one place that maps refusals to statuses.
 //!
 //! Invariant: no work on the database is done in a future that ends with its client: handlers run
@@ -12,7 +12,9 @@ mod alerts;
 mod answer;
 pub mod api;
 mod as_run;
+mod bulk;
 mod channels;
+mod clients;
 mod csv;
 mod destinations;
 mod events;
@@ -22,13 +24,16 @@ mod hls;
 mod json;
 mod logo;
 mod media;
+mod openapi;
 mod overlay;
 mod page;
+mod plans;
 pub mod problem;
 mod queue;
 mod readiness;
 pub mod representation;
 pub mod request;
+mod routes;
 mod schedule;
 pub mod shutdown;
 mod stream;

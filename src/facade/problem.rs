@@ -11,9 +11,9 @@ mod kind;
 use std::time::Duration;
 
 use playout_actors::OpError;
-use playout_domain::limits::LimitExceeded;
+use playout_domain::plans::PlanRefusal;
 use playout_domain::violation::Violation;
-use playout_store::{NodeView, StoreError};
+use playout_store::{NodeView, Scope, StoreError};
 use serde_json::{Map, Value, json};
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, StatusCode};
@@ -23,6 +23,11 @@ use self::kind::Kind;
 
 /// The media type of every refusal.
 pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Every kind of refusal: status, last part of `type`, title.
+pub(super) fn kinds() -> impl Iterator<Item = (StatusCode, &'static str, &'static str)> {
+    Kind::ALL.into_iter().map(Kind::facts)
+}
 
 /// One refusal, ready to be sent.
 #[derive(Debug)]
@@ -97,15 +102,26 @@ impl Problem {
         )
     }
 
-    /// 403: the token is known, its role does not allow this.
-    pub fn forbidden(detail: &str) -> Self {
-        Self::new(Kind::Forbidden, detail)
+    /// 403: the token is known, and does not have the scope that this needs.
+    pub fn scope_missing(scope: Scope) -> Self {
+        Self::new(
+            Kind::Forbidden,
+            format!("The token needs the scope `{scope}` for this."),
+        )
+        .member("scope", json!(scope))
     }
 
     /// 402: the plan's limit would be passed.
-    pub fn limit_exceeded(exceeded: &LimitExceeded) -> Self {
-        let limit = serde_json::to_value(exceeded).unwrap_or_default();
-        Self::new(Kind::LimitExceeded, format!("{exceeded}.")).member("limit", limit)
+    pub fn limit_exceeded(refusal: &PlanRefusal) -> Self {
+        let problem = Self::new(Kind::LimitExceeded, format!("{refusal}."));
+        match serde_json::to_value(refusal) {
+            Ok(Value::Object(members)) => {
+                members.into_iter().fold(problem, |problem, (name, value)| {
+                    problem.member(&name, value)
+                })
+            }
+            _ => problem,
+        }
     }
 
     /// 404: `what` names the thing that is not there, as in "channel".
@@ -291,13 +307,21 @@ impl Problem {
         }
     }
 
+    /// Why the store did not do what was asked about `what`, as in "channel".
+    pub(super) fn of_stored(what: &'static str, error: StoreError) -> Self {
+        match error {
+            StoreError::NotFound => Self::not_found(what),
+            error => Self::from(OpError::from(error)),
+        }
+    }
+
     /// The status that is sent.
     pub fn status(&self) -> StatusCode {
         self.kind.facts().0
     }
 
     /// The document of RFC 9457 §3.
-    fn document(&self) -> Value {
+    pub(super) fn document(&self) -> Value {
         let (status, name, title) = self.kind.facts();
         let mut document = Map::new();
         document.insert(
@@ -398,7 +422,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use playout_domain::NodeId;
-    use playout_domain::limits::{Amount, Limit};
+    use playout_domain::limits::{Amount, Limit, LimitExceeded};
     use playout_domain::violation::Violations;
 
     #[test]
@@ -434,6 +458,7 @@ mod tests {
             requested: Amount::Count(3),
             allowed: Amount::Count(2),
         };
+        let limit = PlanRefusal::from(limit);
         let conflict = || OpError::Conflict {
             state: "LIVE".into(),
             message: "no".into(),

@@ -19,7 +19,7 @@ use super::representation::if_match;
 
 /// A part of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub(super) enum Part {
     Rotation,
     Blocks,
     Templates,

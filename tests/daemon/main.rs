@@ -43,4 +43,5 @@ mod stores;
 mod storm;
 mod subtitle_files;
 mod subtitles;
+mod tenants;
 mod uploads;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use playout_domain::channel::Channel;
 use playout_domain::ids::ChannelId;
+use playout_domain::labels::Selector;
 use playout_store::{Elsewhere, Lease, NodeView, Principal};
 use serde::Serialize;
 use serde_json::json;
@@ -19,6 +20,9 @@ use crate::hub::{Event, kind};
 
 /// How long a channel that is another's waits for who writes about it: that comes to nothing anyway.
 const WRITING: Duration = Duration::from_secs(1);
+
+/// Channels that are looked at together where some are selected.
+const PAGE: usize = 500;
 
 /// What a look at a channel shows, and which daemon holds it, where that is another.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -82,6 +86,33 @@ impl Channels {
         Ok(all)
     }
 
+    /// Those of them whose labels `selector` means.
+    ///
+    /// # Errors
+    /// As [`Channels::list`].
+    pub async fn select(
+        &self,
+        who: &Principal,
+        selector: &Selector,
+        mut after: Option<ChannelId>,
+        limit: usize,
+    ) -> Result<Vec<Looked<Channel>>, OpError> {
+        let mut selected = Vec::new();
+        loop {
+            let page = self.list(who, after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|looked| looked.id);
+            let meant = page
+                .into_iter()
+                .filter(|looked| selector.selects(&looked.config.labels));
+            selected.extend(meant);
+            if is_last || selected.len() >= limit {
+                selected.truncate(limit);
+                return Ok(selected);
+            }
+        }
+    }
+
     fn list_here(
         &self,
         who: &Principal,
@@ -122,7 +153,7 @@ impl Channels {
             return Err(refused);
         };
         let stored = stored.map_err(|damaged| OpError::Quarantined {
-            reason: (who.scope == playout_store::Scope::Admin).then_some(damaged.reason),
+            reason: who.is_operator().then_some(damaged.reason),
         })?;
         let snapshot = Snapshot {
             channel: stored.channel,

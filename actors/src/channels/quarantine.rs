@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{PoisonError, RwLock};
 
 use playout_domain::ids::ChannelId;
-use playout_store::{Principal, Quarantined, Scope};
+use playout_store::{Principal, Quarantined};
 use serde_json::json;
 
 use super::{Channels, Environment};
@@ -41,7 +41,7 @@ impl Quarantine {
     pub(super) fn refusal(&self, who: &Principal, id: ChannelId) -> Option<OpError> {
         let all = self.read();
         let damaged = all.get(&id)?;
-        let operator = who.scope == Scope::Admin;
+        let operator = who.is_operator();
         let seen = operator || damaged.client.is_some_and(|client| who.sees(client));
         seen.then(|| OpError::Quarantined {
             reason: operator.then(|| damaged.reason.clone()),
@@ -129,12 +129,13 @@ mod tests {
     use super::*;
     use crate::hub::Filter;
     use playout_domain::ids::ClientId;
+    use playout_store::Scopes;
     use uuid::Uuid;
 
-    fn client(scope: Scope, id: u128) -> Principal {
+    fn client(scopes: Scopes, id: u128) -> Principal {
         Principal {
             client: ClientId::from(Uuid::from_u128(id)),
-            scope,
+            scopes,
             token: None,
             name: "test".to_owned(),
         }
@@ -165,10 +166,10 @@ mod tests {
             })
         };
         assert_eq!(
-            refused(client(Scope::Admin, 9)),
+            refused(client(Scopes::ADMIN, 9)),
             told(Some("a bit is wrong"))
         );
-        assert_eq!(refused(client(Scope::Client, 1)), told(None));
-        assert_eq!(refused(client(Scope::Client, 2)), None);
+        assert_eq!(refused(client(Scopes::CLIENT, 1)), told(None));
+        assert_eq!(refused(client(Scopes::CLIENT, 2)), None);
     }
 }

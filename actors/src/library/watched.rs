@@ -20,7 +20,7 @@ use playout_domain::Details;
 use playout_domain::ids::WatchedFolderId;
 use playout_domain::violation::Violations;
 use playout_domain::watch::{Effect, Sight, Watch};
-use playout_store::{Principal, Scope, StoreError, WatchedFolder};
+use playout_store::{Principal, Scopes, StoreError, WatchedFolder};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_blocking};
@@ -215,7 +215,7 @@ impl Inner {
             told: Arc::clone(&told),
             who: Principal {
                 client: folder.client_id,
-                scope: Scope::Client,
+                scopes: Scopes::CLIENT,
                 token: None,
                 name: "watched folder".to_owned(),
             },

@@ -3,9 +3,11 @@
 //! Pure: the store reads the use inside the transaction that raises it, so that parallel requests
 //! cannot pass a limit by racing, and asks here.
 
+use crate::feature::Features;
 use crate::resolution::Resolution;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 
 /// What a plan allows; what is absent is unlimited.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +25,17 @@ pub struct PlanLimits {
     pub max_destinations: Option<u64>,
     /// Bytes of media.
     pub storage_bytes: Option<u64>,
+    /// Viewers of all channels at once.
+    pub max_viewers: Option<u64>,
+    /// Channels that one request may be about.
+    pub max_bulk: Option<u64>,
+    /// The engines that channels may use.
+    pub features: Option<Features>,
 }
 
 /// What a client uses now.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Channels there are.
     pub channels: u64,
@@ -34,6 +43,8 @@ pub struct Usage {
     pub live: u64,
     /// Bytes of media stored.
     pub storage_bytes: u64,
+    /// Viewers now.
+    pub viewers: u64,
 }
 
 /// What a configuration asks of a plan.
@@ -45,6 +56,8 @@ pub struct Demand {
     pub rungs: u64,
     /// How many RTMP destinations it has.
     pub destinations: u64,
+    /// The engines that it uses.
+    pub features: Features,
 }
 
 /// What is about to be done.
@@ -66,6 +79,16 @@ pub enum Raise {
         /// Bytes added.
         bytes: u64,
     },
+    /// Viewers come.
+    AddViewers {
+        /// How many.
+        viewers: u64,
+    },
+    /// One request is about many channels.
+    Bulk {
+        /// How many.
+        channels: u64,
+    },
 }
 
 /// A limit of a plan.
@@ -84,6 +107,57 @@ pub enum Limit {
     MaxDestinations,
     /// Bytes of media.
     StorageBytes,
+    /// Viewers at once.
+    MaxViewers,
+    /// Channels of one request.
+    MaxBulk,
+    /// Engines of a channel.
+    Features,
+}
+
+impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 9] = [
+        Self::MaxChannels,
+        Self::MaxResolution,
+        Self::MaxRungs,
+        Self::MaxLive,
+        Self::MaxDestinations,
+        Self::StorageBytes,
+        Self::MaxViewers,
+        Self::MaxBulk,
+        Self::Features,
+    ];
+
+    /// Its name in JSON: the member of [`PlanLimits`].
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MaxChannels => "maxChannels",
+            Self::MaxResolution => "maxResolution",
+            Self::MaxRungs => "maxRungs",
+            Self::MaxLive => "maxLive",
+            Self::MaxDestinations => "maxDestinations",
+            Self::StorageBytes => "storageBytes",
+            Self::MaxViewers => "maxViewers",
+            Self::MaxBulk => "maxBulk",
+            Self::Features => "features",
+        }
+    }
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|limit| limit.name() == text);
+        found.ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!(
+                "a limit {} is not known; there are {known}",
+                crate::violation::quoted(text)
+            )
+        })
+    }
 }
 
 /// A use or a bound, as people read it.
@@ -94,10 +168,13 @@ pub enum Amount {
     Count(u64),
     /// So large a picture.
     Resolution(Resolution),
+    /// These engines.
+    Features(Features),
 }
 
 /// An operation that would pass a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize)]
+#[serde(rename_all = "camelCase")]
 #[error("the plan allows {allowed} {limit}; this would make it {requested} (now {current})")]
 pub struct LimitExceeded {
     /// Which limit.
@@ -119,6 +196,9 @@ impl PlanLimits {
         max_live: None,
         max_destinations: None,
         storage_bytes: None,
+        max_viewers: None,
+        max_bulk: None,
+        features: None,
     };
 
     /// Whether `raise` is allowed to a client that uses `usage`.
@@ -136,7 +216,8 @@ impl PlanLimits {
                     0,
                     demand.destinations,
                     self.max_destinations,
-                )
+                )?;
+                self.check_features(Features::default(), demand.features)
             }
             Raise::UpdateChannel { from, to } => {
                 self.check_resolution(Some(from.resolution), to.resolution)?;
@@ -148,7 +229,8 @@ impl PlanLimits {
                     from.destinations,
                     more,
                     self.max_destinations,
-                )
+                )?;
+                self.check_features(from.features, to.features)
             }
             Raise::StartChannel => count(Limit::MaxLive, usage.live, 1, self.max_live),
             Raise::AddMedia { bytes } => count(
@@ -157,6 +239,69 @@ impl PlanLimits {
                 bytes,
                 self.storage_bytes,
             ),
+            Raise::AddViewers { viewers } => {
+                count(Limit::MaxViewers, usage.viewers, viewers, self.max_viewers)
+            }
+            Raise::Bulk { channels } => count(Limit::MaxBulk, 0, channels, self.max_bulk),
+        }
+    }
+
+    /// The limits that `usage`, and channels that ask `demands`, are above: after a downgrade, say.
+    pub fn passed(&self, usage: &Usage, demands: &[Demand]) -> Vec<LimitExceeded> {
+        let counted = [
+            count(Limit::MaxChannels, 0, usage.channels, self.max_channels),
+            count(Limit::MaxLive, 0, usage.live, self.max_live),
+            count(
+                Limit::StorageBytes,
+                0,
+                usage.storage_bytes,
+                self.storage_bytes,
+            ),
+            count(Limit::MaxViewers, 0, usage.viewers, self.max_viewers),
+        ];
+        let of_channels = [
+            demands
+                .iter()
+                .map(|asked| self.check_resolution(None, asked.resolution))
+                .find(Result::is_err),
+            demands
+                .iter()
+                .map(|asked| count(Limit::MaxRungs, 0, asked.rungs, self.max_rungs))
+                .find(Result::is_err),
+            demands
+                .iter()
+                .map(|asked| {
+                    count(
+                        Limit::MaxDestinations,
+                        0,
+                        asked.destinations,
+                        self.max_destinations,
+                    )
+                })
+                .find(Result::is_err),
+            demands
+                .iter()
+                .map(|asked| self.check_features(Features::default(), asked.features))
+                .find(Result::is_err),
+        ];
+        let all = counted.into_iter().chain(of_channels.into_iter().flatten());
+        all.filter_map(Result::err)
+            .map(|passed| LimitExceeded {
+                current: passed.requested,
+                ..passed
+            })
+            .collect()
+    }
+
+    fn check_features(&self, now: Features, to: Features) -> Result<(), LimitExceeded> {
+        match self.features {
+            Some(allowed) if !to.without(now).without(allowed).is_empty() => Err(LimitExceeded {
+                limit: Limit::Features,
+                current: Amount::Features(now),
+                requested: Amount::Features(to),
+                allowed: Amount::Features(allowed),
+            }),
+            _ => Ok(()),
         }
     }
 
@@ -199,6 +344,9 @@ impl fmt::Display for Limit {
             Self::MaxLive => "channels on air at once",
             Self::MaxDestinations => "RTMP destinations a channel",
             Self::StorageBytes => "bytes of media",
+            Self::MaxViewers => "viewers at once",
+            Self::MaxBulk => "channels in one request",
+            Self::Features => "as features",
         })
     }
 }
@@ -208,6 +356,7 @@ impl fmt::Display for Amount {
         match self {
             Self::Count(count) => fmt::Display::fmt(count, f),
             Self::Resolution(resolution) => fmt::Display::fmt(resolution, f),
+            Self::Features(features) => fmt::Display::fmt(features, f),
         }
     }
 }

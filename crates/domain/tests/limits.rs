@@ -1,6 +1,7 @@
 //! What a plan allows: at the limit yes, beyond it no, and nobody is punished for what he already has.
 
 use playout_domain::Resolution;
+use playout_domain::feature::{Feature, Features};
 use playout_domain::limits::{Amount, Demand, Limit, LimitExceeded, PlanLimits, Raise, Usage};
 use proptest::prelude::*;
 
@@ -9,6 +10,7 @@ fn demand(resolution: Resolution, rungs: u64, destinations: u64) -> Demand {
         resolution,
         rungs,
         destinations,
+        features: Features::default(),
     }
 }
 
@@ -31,8 +33,8 @@ proptest! {
         (from, to) in ((resolution(), 1..5_u64, small()), (resolution(), 1..5_u64, small())),
         bytes in small(),
     ) {
-        let limits = PlanLimits { max_channels, max_resolution, max_rungs, max_live, max_destinations, storage_bytes: max_storage };
-        let usage = Usage { channels, live, storage_bytes: storage };
+        let limits = PlanLimits { max_channels, max_resolution, max_rungs, max_live, max_destinations, storage_bytes: max_storage, ..PlanLimits::UNLIMITED };
+        let usage = Usage { channels, live, storage_bytes: storage, ..Usage::default() };
         let within = |now: u64, more: u64, most: Option<u64>| most.is_none_or(|most| u128::from(now) + u128::from(more) <= u128::from(most));
         let (from, to) = (demand(from.0, from.1, from.2), demand(to.0, to.1, to.2));
         let sharp_enough = max_resolution.is_none_or(|most| to.resolution <= most);
@@ -133,4 +135,73 @@ fn limits_read_as_they_are_written_and_absent_is_unlimited() {
         serde_json::from_str::<PlanLimits>(r#"{"maxChanels":2}"#).is_err(),
         "a limit that is misspelt is none"
     );
+}
+
+#[test]
+fn what_a_plan_withholds_is_not_switched_on_and_stays_where_it_is() {
+    let features = |features: &[Feature]| features.iter().copied().collect::<Features>();
+    let limits = PlanLimits {
+        features: Some(features(&[Feature::Ads])),
+        max_bulk: Some(2),
+        max_viewers: Some(10),
+        ..PlanLimits::UNLIMITED
+    };
+    let asking = |asked: &[Feature]| Demand {
+        features: features(asked),
+        ..demand(Resolution::P240, 1, 0)
+    };
+    let usage = Usage {
+        viewers: 8,
+        ..Usage::default()
+    };
+    let check = |raise| limits.check(&raise, &usage);
+    assert!(check(Raise::CreateChannel(asking(&[Feature::Ads]))).is_ok());
+    let refused = check(Raise::CreateChannel(asking(&[Feature::Ads, Feature::Ai])));
+    let refused = refused.expect_err("a refusal");
+    assert_eq!(
+        refused.to_string(),
+        "the plan allows ads as features; this would make it ads, ai (now none)"
+    );
+    let update = |from: &[Feature], to: &[Feature]| {
+        check(Raise::UpdateChannel {
+            from: asking(from),
+            to: asking(to),
+        })
+    };
+    assert!(update(&[Feature::Ai], &[Feature::Ai, Feature::Ads]).is_ok());
+    assert!(update(&[Feature::Ai], &[]).is_ok());
+    assert!(update(&[], &[Feature::Ai]).is_err());
+    assert!(check(Raise::Bulk { channels: 2 }).is_ok());
+    assert!(check(Raise::Bulk { channels: 3 }).is_err());
+    assert!(check(Raise::AddViewers { viewers: 2 }).is_ok());
+    assert!(check(Raise::AddViewers { viewers: 3 }).is_err());
+}
+
+#[test]
+fn what_is_above_a_plan_is_told_limit_by_limit() {
+    let limits = PlanLimits {
+        max_channels: Some(2),
+        max_live: Some(1),
+        max_resolution: Some(Resolution::P720),
+        storage_bytes: Some(100),
+        ..PlanLimits::UNLIMITED
+    };
+    let usage = Usage {
+        channels: 2,
+        live: 2,
+        storage_bytes: 101,
+        viewers: 0,
+    };
+    let demands = [
+        demand(Resolution::P240, 1, 0),
+        demand(Resolution::P1080, 1, 0),
+    ];
+    let passed = limits.passed(&usage, &demands);
+    let names: Vec<Limit> = passed.iter().map(|passed| passed.limit).collect();
+    assert_eq!(
+        names,
+        [Limit::MaxLive, Limit::StorageBytes, Limit::MaxResolution]
+    );
+    assert_eq!(passed[0].current, Amount::Count(2));
+    assert_eq!(PlanLimits::UNLIMITED.passed(&usage, &demands), []);
 }

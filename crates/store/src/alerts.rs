@@ -14,7 +14,7 @@ use crate::audit::{Change, record};
 use crate::columns::{bigint, count, now, parsed, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
-use crate::principal::{Principal, Scope};
+use crate::principal::Principal;
 
 /// Which alerts are asked for; the default asks for all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -155,10 +155,7 @@ impl Store {
 
 /// Whose rows alone are seen; nothing for the operator, who sees all.
 pub(crate) fn only(who: &Principal) -> Option<Uuid> {
-    match who.scope {
-        Scope::Admin => None,
-        Scope::Client => Some(who.client.uuid()),
-    }
+    who.only().map(ClientId::uuid)
 }
 
 fn kinds_of(severity: Severity) -> Vec<&'static str> {

@@ -2,7 +2,7 @@
 //! client.
 
 use jiff::Timestamp;
-use playout_domain::limits::{PlanLimits, Raise};
+use playout_domain::limits::Raise;
 use playout_domain::{ArrivalId, ClientId, Details, MediaId, TokenId};
 use serde_json::{Value, json};
 use std::str::FromStr;
@@ -12,8 +12,8 @@ use uuid::Uuid;
 use crate::Store;
 use crate::columns::{self, bigint, count, from_json, parsed, text, whole_micros};
 use crate::error::StoreError;
-use crate::limits::{ARRIVING, LockedClient, USED};
-use crate::principal::{Principal, Scope};
+use crate::limits::{ARRIVING, Allowance, LockedClient, USED};
+use crate::principal::{Principal, Scopes};
 
 /// Arrivals of a client that have not ended, at most: each has a file, and some hold a connection.
 pub const MOST_OPEN: u64 = 200;
@@ -90,7 +90,7 @@ impl Arrival {
     pub fn who(&self) -> Principal {
         Principal {
             client: self.client_id,
-            scope: Scope::Client,
+            scopes: Scopes::CLIENT,
             token: self.token,
             name: self.actor.clone(),
         }
@@ -304,22 +304,22 @@ impl Store {
                     let row = session
                         .query_opt(
                             &format!(
-                                "SELECT limits,
+                                "SELECT l.*,
                                     (SELECT count(*) FROM media WHERE client_id = $1) AS items,
                                     {USED} AS used,
                                     {ARRIVING} AS arriving
-                             FROM clients c JOIN plans p ON p.id = c.plan_id WHERE c.id = $1"
+                             FROM client_limits l WHERE l.client_id = $1"
                             ),
                             &[&client.uuid()],
                         )
                         .await?
                         .ok_or(StoreError::NotFound)?;
-                    let limits: PlanLimits = from_json(&row, "limits")?;
+                    let allowance = Allowance::of(&row)?;
                     Ok(StorageUse {
                         items: count(&row, "items")?,
                         used: count(&row, "used")?,
                         arriving: count(&row, "arriving")?,
-                        allowed: limits.storage_bytes,
+                        allowed: allowance.limits.storage_bytes,
                     })
                 })
             })

@@ -4,16 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use playout_domain::limits::PlanLimits;
 use playout_domain::{ClientId, DestinationId};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, GenericClient};
 use uuid::Uuid;
 
 use crate::channels::sealed;
-use crate::columns::from_json;
 use crate::database;
 use crate::error::StoreError;
+use crate::limits::Allowance;
 use crate::master_key::KeySource;
 use crate::migrate::{self, Version};
 use crate::standby::{DestinationKey, Kind, Standby};
@@ -31,7 +30,7 @@ pub(crate) struct Up {
 
 /// What little has to be known when the database goes away.
 pub(crate) struct Small {
-    limits: Vec<(ClientId, PlanLimits)>,
+    limits: Vec<(ClientId, Allowance)>,
     stream_keys: Vec<(DestinationId, DestinationKey)>,
 }
 
@@ -101,11 +100,11 @@ async fn bounded<T>(
 
 impl Small {
     pub(crate) async fn read(session: &impl GenericClient) -> Result<Self, StoreError> {
-        let sql = "SELECT c.id, p.limits FROM clients c JOIN plans p ON p.id = c.plan_id";
+        let sql = "SELECT * FROM client_limits";
         let rows = session.query(sql, &[]).await?;
         let limits = rows.iter().map(|row| {
-            let client = ClientId::from(row.try_get::<_, Uuid>("id")?);
-            Ok((client, from_json(row, "limits")?))
+            let client = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
+            Ok((client, Allowance::of(row)?))
         });
         Ok(Self {
             limits: limits.collect::<Result<_, StoreError>>()?,

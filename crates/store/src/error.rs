@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use playout_domain::limits::LimitExceeded;
+use playout_domain::plans::PlanRefusal;
 use tokio_postgres::error::SqlState;
 
 /// Why the store did not do what was asked.
@@ -23,7 +23,7 @@ pub enum StoreError {
     LeaseLost,
     /// A limit of the client's plan would be passed.
     #[error(transparent)]
-    Limit(#[from] LimitExceeded),
+    Limit(#[from] PlanRefusal),
     /// What is stored does not allow it: one sentence for the caller.
     #[error("{0}")]
     Conflict(String),

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::channels::reconcile;
 use crate::error::StoreError;
-use crate::principal::{Principal, Scope};
+use crate::principal::{Principal, Scopes};
 use crate::standby::Kind;
 
 /// The stream of orders.
@@ -56,14 +56,14 @@ pub struct Order {
 
 /// A principal in JSON.
 mod principal {
-    use super::{ClientId, Deserialize, Principal, Scope, Serialize, TokenId};
+    use super::{ClientId, Deserialize, Principal, Scopes, Serialize, TokenId};
     use serde::{Deserializer, Serializer};
 
     #[derive(Serialize, Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Kept {
         client: ClientId,
-        scope: Scope,
+        scopes: Scopes,
         token: Option<TokenId>,
         name: String,
     }
@@ -71,7 +71,7 @@ mod principal {
     pub(super) fn serialize<S: Serializer>(who: &Principal, s: S) -> Result<S::Ok, S::Error> {
         let kept = Kept {
             client: who.client,
-            scope: who.scope,
+            scopes: who.scopes,
             token: who.token,
             name: who.name.clone(),
         };
@@ -82,7 +82,7 @@ mod principal {
         let kept = Kept::deserialize(d)?;
         Ok(Principal {
             client: kept.client,
-            scope: kept.scope,
+            scopes: kept.scopes,
             token: kept.token,
             name: kept.name,
         })

@@ -13,6 +13,7 @@ mod as_run;
 mod audit;
 mod bring_up;
 mod channels;
+mod clients;
 mod columns;
 mod database;
 mod digest;
@@ -32,6 +33,7 @@ mod logos;
 mod master_key;
 mod media;
 mod migrate;
+mod plans;
 mod prepare_marks;
 mod principal;
 mod private_file;
@@ -54,7 +56,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use playout_domain::ClientId;
-use playout_domain::limits::PlanLimits;
 use tokio::sync::watch;
 
 pub use alert_deliveries::DeliveryFilter;
@@ -65,6 +66,7 @@ pub use audit::{
     AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
 };
 pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel, ToAir};
+pub use clients::{ClientEdit, ClientLimits, NewOverride, Override, StoredClient};
 pub use error::{Away, StoreError};
 pub use gate::{Condition, Server};
 pub use heartbeats::{Heartbeat, ProcessBeat};
@@ -72,14 +74,16 @@ pub use history::HistoryEntry;
 pub use hot::Hot;
 pub use journal::Order;
 pub use leases::{Abandoned, Elsewhere, Lease, NodeConfig, NodeView, Released, release};
+pub use limits::Allowance;
 pub use master_key::KeySource;
 pub use media::{Inserted, MediaCursor, MediaQuery, MediaSort};
+pub use plans::StoredPlan;
 pub use prepare_marks::PrepareMark;
-pub use principal::{Principal, Scope, operator};
+pub use principal::{Principal, Scope, Scopes, operator};
 pub use renditions::Rendition;
 pub use rotate::{KeyRotation, OldKey, Step};
 pub use subtitles::{MOST_SUBTITLES, Subtitle, SubtitleOrigin};
-pub use tokens::NewToken;
+pub use tokens::{Credential, NewToken, Token};
 pub use vault::KeyId;
 pub use verify::{Fault, Verification, verify};
 pub use watched::WatchedFolder;
@@ -379,7 +383,7 @@ impl Store {
     }
 
     /// What a client's plan allows, as it was known last; nothing for a client that is not known.
-    pub fn known_limits(&self, client: ClientId) -> Option<PlanLimits> {
+    pub fn known_limits(&self, client: ClientId) -> Option<Allowance> {
         self.0.standby.get(Kind::Limits, &client.to_string())
     }
 

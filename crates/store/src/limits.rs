@@ -3,10 +3,13 @@
 
 use playout_domain::ClientId;
 use playout_domain::limits::{PlanLimits, Raise, Usage};
-use tokio_postgres::Transaction;
+use playout_domain::plans::{Plan, PlanName, PlanRefusal};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::{GenericClient, Row, Transaction};
 
-use crate::columns::{count, from_json};
+use crate::columns::{count, from_json, parsed};
 use crate::error::StoreError;
+use crate::plans;
 
 /// Bytes that the library of client `$1` has.
 pub(crate) const USED: &str =
@@ -18,10 +21,48 @@ pub(crate) const USED: &str =
 pub(crate) const ARRIVING: &str = "(SELECT coalesce(sum(length), 0)::bigint FROM arrivals
                                     WHERE client_id = $1 AND state IN ('arriving', 'importing') AND expires_at > now())";
 
+/// What a client is allowed: its plan, with what is overridden.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    /// The plan's name.
+    pub plan: PlanName,
+    /// The plan's place among plans.
+    pub tier: u32,
+    /// What counts.
+    pub limits: PlanLimits,
+}
+
+impl Allowance {
+    /// From a row of `client_limits`.
+    pub(crate) fn of(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            plan: parsed(row, "plan")?,
+            tier: u32::try_from(row.try_get::<_, i32>("tier")?).map_err(StoreError::internal)?,
+            limits: from_json(row, "limits")?,
+        })
+    }
+
+    /// Whether `raise` is allowed on top of `usage`; a refusal says which of `plans` lifts it.
+    pub(crate) fn check(
+        &self,
+        raise: &Raise,
+        usage: &Usage,
+        plans: &[Plan],
+    ) -> Result<(), PlanRefusal> {
+        let plan = || Plan {
+            name: self.plan.clone(),
+            tier: self.tier,
+            limits: PlanLimits::UNLIMITED,
+        };
+        self.limits
+            .check(raise, usage)
+            .map_err(|exceeded| plan().refusal(exceeded, raise, usage, plans))
+    }
+}
+
 /// A client whose row this transaction holds until it ends.
 pub(crate) struct LockedClient {
     id: ClientId,
-    limits: PlanLimits,
 }
 
 impl LockedClient {
@@ -31,18 +72,9 @@ impl LockedClient {
         id: ClientId,
     ) -> Result<Self, StoreError> {
         // NO KEY: rows that only refer to the client may be written meanwhile.
-        let row = transaction
-            .query_opt(
-                "SELECT p.limits FROM clients c JOIN plans p ON p.id = c.plan_id
-                 WHERE c.id = $1 FOR NO KEY UPDATE OF c",
-                &[&id.uuid()],
-            )
-            .await?
-            .ok_or(StoreError::NotFound)?;
-        Ok(Self {
-            id,
-            limits: from_json(&row, "limits")?,
-        })
+        let sql = "SELECT FROM clients WHERE id = $1 FOR NO KEY UPDATE";
+        let row = transaction.query_opt(sql, &[&id.uuid()]).await?;
+        row.map(|_| Self { id }).ok_or(StoreError::NotFound)
     }
 
     /// Refuses what the client's plan does not allow on top of what the client uses now.
@@ -51,21 +83,38 @@ impl LockedClient {
         transaction: &Transaction<'_>,
         raise: &Raise,
     ) -> Result<(), StoreError> {
-        let row = transaction
-            .query_one(
-                &format!(
-                    "SELECT (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
-                        (SELECT count(*) FROM channels WHERE client_id = $1 AND desired = 'LIVE') AS live,
-                        {USED} + {ARRIVING} AS storage_bytes"
-                ),
-                &[&self.id.uuid()],
-            )
-            .await?;
-        let usage = Usage {
-            channels: count(&row, "channels")?,
-            live: count(&row, "live")?,
-            storage_bytes: count(&row, "storage_bytes")?,
-        };
-        Ok(self.limits.check(raise, &usage)?)
+        // After the lock, so that what was changed while it was waited for counts.
+        let (allowance, usage) = used(transaction, self.id).await?;
+        if allowance.limits.check(raise, &usage).is_ok() {
+            return Ok(());
+        }
+        let plans = plans::all(transaction).await?;
+        Ok(allowance.check(raise, &usage, &plans)?)
     }
+}
+
+/// What a client is allowed and what it uses.
+pub(crate) async fn used(
+    session: &impl GenericClient,
+    client: ClientId,
+) -> Result<(Allowance, Usage), StoreError> {
+    let row = session
+        .query_opt(
+            &format!(
+                "SELECT l.*, (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
+                    (SELECT count(*) FROM channels WHERE client_id = $1 AND desired = 'LIVE') AS live,
+                    {USED} + {ARRIVING} AS storage_bytes
+                 FROM client_limits l WHERE l.client_id = $1"
+            ),
+            &[&client.uuid()],
+        )
+        .await?
+        .ok_or(StoreError::NotFound)?;
+    let usage = Usage {
+        channels: count(&row, "channels")?,
+        live: count(&row, "live")?,
+        storage_bytes: count(&row, "storage_bytes")?,
+        viewers: 0,
+    };
+    Ok((Allowance::of(&row)?, usage))
 }

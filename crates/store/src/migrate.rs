@@ -40,6 +40,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0013_subtitles"),
     migration!("0014_tags_counted"),
     migration!("0015_words_counted"),
+    migration!("0016_token_scopes"),
+    migration!("0017_plans"),
 ];
 
 /// The version with which channels have digests.

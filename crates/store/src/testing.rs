@@ -29,7 +29,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::embedded::detached;
-use crate::{Airtime, Principal, Scope, Server, Store, StoreConfig, database, migrate};
+use crate::{Airtime, Principal, Scopes, Server, Store, StoreConfig, database, migrate};
 
 /// The migrated database that every test's is a copy of.
 const TEMPLATE: &str = "template_playoutd";
@@ -203,7 +203,7 @@ impl TestStore {
         let limits = serde_json::to_value(limits).expect("JSON");
         let plan = "INSERT INTO plans (id, name, limits) VALUES ($1, $2, $3)";
         session
-            .execute(plan, &[&client.uuid(), &name, &limits])
+            .execute(plan, &[&client.uuid(), &client.to_string(), &limits])
             .await
             .expect("a plan");
         let row = "INSERT INTO clients (id, name, plan_id) VALUES ($1, $2, $1)";
@@ -213,7 +213,7 @@ impl TestStore {
             .expect("a client");
         Principal {
             client,
-            scope: Scope::Client,
+            scopes: Scopes::CLIENT,
             token: None,
             name: name.to_owned(),
         }

@@ -8,7 +8,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use jiff::Timestamp;
 use playout_domain::{ClientId, NodeId, TokenId};
+use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio_postgres::{Row, Transaction};
@@ -17,14 +19,16 @@ use zeroize::Zeroizing;
 
 use crate::Store;
 use crate::audit::{Change, record};
-use crate::columns::{now, parsed, text};
+use crate::columns::{now, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
-use crate::principal::{Principal, Scope, operator};
+use crate::principal::{Principal, Scope, Scopes, operator};
 use crate::private_file::{random_hex, write_private};
 
 /// What every token begins with, so that people and scanners of leaked secrets know it.
 const PREFIX: &str = "playoutd_";
+/// Of the digits that follow, so many are shown.
+const SHOWN: usize = 8;
 /// The name of the token in the file that the first boot writes.
 const ADMIN_FILE: &str = "admin token file";
 /// A token to be made.
@@ -33,12 +37,36 @@ pub struct NewToken {
     /// Whose things it makes.
     pub client: ClientId,
     /// What it may do.
-    pub scope: Scope,
+    pub scopes: Scopes,
     /// What people call it.
     pub name: String,
+    /// From then on it is none any more; nothing: it stands until it is revoked.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A token as it is shown: never its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Token {
+    /// Which.
+    pub id: TokenId,
+    /// Whose things it makes.
+    #[serde(rename = "clientId")]
+    pub client: ClientId,
+    /// What people call it.
+    pub name: String,
+    /// How its secret begins; nothing where that is not known any more.
+    pub prefix: Option<String>,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// Since when there is this secret of it.
+    pub created_at: Timestamp,
+    /// From then on it is none any more.
+    pub expires_at: Option<Timestamp>,
 }
 
 pub(crate) use known::Tokens;
+pub use resolve::Credential;
 
 type TokenDigest = [u8; 32];
 
@@ -46,35 +74,111 @@ impl Store {
     /// Makes a token and answers its secret, which is nowhere else.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there is no such client for `who`, or `who` asks for more than
-    /// it may do itself.
+    /// [`StoreError::NotFound`] when there is no such client for `who`; [`StoreError::Conflict`] when `who` asks for
+    /// more than it may do itself.
     pub async fn create_token(
         &self,
         who: &Principal,
         new: NewToken,
-    ) -> Result<(TokenId, String), StoreError> {
-        if !who.sees(new.client) || (new.scope == Scope::Admin && who.scope != Scope::Admin) {
+    ) -> Result<(Token, Zeroizing<String>), StoreError> {
+        if !who.sees(new.client) {
             return Err(StoreError::NotFound);
         }
+        if !who.scopes.cover(new.scopes) {
+            let message = "a token gives no more than it has itself";
+            return Err(StoreError::Conflict(message.to_owned()));
+        }
         let secret = new_secret()?;
-        let (who, digest, made) = (who.clone(), digest(&secret), new.clone());
-        let id = self
+        let (who, given) = (who.clone(), secret.clone());
+        let token = self
             .database()
             .transact(move |tx| {
                 Box::pin(async move {
                     LockedClient::lock(tx, new.client).await?;
-                    insert(tx, &who, &new, digest, None).await
+                    insert(tx, &who, &new, &given, None).await
                 })
             })
             .await?;
-        let principal = Principal {
-            client: made.client,
-            scope: made.scope,
-            token: Some(id),
-            name: text(&made.name),
-        };
-        self.confirm_token(digest, &principal).await;
-        Ok((id, secret.to_string()))
+        self.confirm_token(digest(&secret), &token.principal(), token.expires_at)
+            .await;
+        Ok((token, secret))
+    }
+
+    /// The tokens that `who` may see, in the order of their ids: those after `after`, `limit` at most.
+    pub async fn tokens(
+        &self,
+        who: &Principal,
+        after: Option<TokenId>,
+        limit: usize,
+    ) -> Result<Vec<Token>, StoreError> {
+        let only = who.only().map(ClientId::uuid);
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT * FROM tokens WHERE ($1::uuid IS NULL OR client_id = $1)
+                                   AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3";
+                    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+                    let after = after.map(TokenId::uuid);
+                    let rows = session.query(sql, &[&only, &after, &limit]).await?;
+                    rows.iter().map(token).collect()
+                })
+            })
+            .await
+    }
+
+    /// One token.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none that `who` may see.
+    pub async fn token(&self, who: &Principal, id: TokenId) -> Result<Token, StoreError> {
+        let who = who.clone();
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT * FROM tokens WHERE id = $1";
+                    let row = session.query_opt(sql, &[&id.uuid()]).await?;
+                    let found = row.as_ref().map(token).transpose()?;
+                    let seen = found.filter(|token| who.sees(token.client));
+                    seen.ok_or(StoreError::NotFound)
+                })
+            })
+            .await
+    }
+
+    /// Gives a token another secret, and answers it; the one it had is none from then on.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none that `who` may see; [`StoreError::Conflict`] when it may do more
+    /// than `who`, or is in a file.
+    pub async fn rotate_token(
+        &self,
+        who: &Principal,
+        id: TokenId,
+    ) -> Result<(Token, Zeroizing<String>), StoreError> {
+        let secret = new_secret()?;
+        let (who, given) = (who.clone(), secret.clone());
+        let (token, before) = self
+            .database()
+            .transact(move |tx| Box::pin(async move { rotate(tx, &who, id, &given).await }))
+            .await?;
+        self.forget_token(&before).await;
+        self.confirm_token(digest(&secret), &token.principal(), token.expires_at)
+            .await;
+        Ok((token, secret))
+    }
+
+    /// Ends a token: from then on it is none.
+    ///
+    /// # Errors
+    /// As [`Store::rotate_token`].
+    pub async fn revoke_token(&self, who: &Principal, id: TokenId) -> Result<(), StoreError> {
+        let who = who.clone();
+        let ended = self
+            .database()
+            .transact(move |tx| Box::pin(async move { revoke(tx, &who, id).await }))
+            .await?;
+        self.forget_token(&ended).await;
+        Ok(())
     }
 
     /// Sees to it that `file` holds a valid admin token of this daemon: makes both at the first boot, keeps both
@@ -94,10 +198,10 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => (new_secret()?, true),
             Err(error) => return Err(setup("read", error)),
         };
-        let (digest, node) = (digest(&secret), self.0.leases.node());
+        let (given, node) = (secret.clone(), self.0.leases.node());
         let ended = self
             .database()
-            .transact(move |tx| Box::pin(async move { keep(tx, digest, node).await }))
+            .transact(move |tx| Box::pin(async move { keep(tx, &given, node).await }))
             .await?;
         for digest in &ended {
             self.forget_token(digest).await;
@@ -116,64 +220,147 @@ impl Store {
 /// The one token of this daemon's admin token file is this one; answers those that it was before.
 async fn keep(
     tx: &Transaction<'_>,
-    digest: TokenDigest,
+    secret: &str,
     node: NodeId,
 ) -> Result<Vec<TokenDigest>, StoreError> {
     LockedClient::lock(tx, operator()).await?;
     let node = node.uuid();
-    let sql = "UPDATE tokens SET node = coalesce(node, $2) WHERE digest = $1";
-    if tx.execute(sql, &[&digest.as_slice(), &node]).await? > 0 {
+    let (digest, prefix) = (digest(secret), prefix(secret));
+    let sql = "UPDATE tokens SET node = coalesce(node, $2), prefix = $3 WHERE digest = $1";
+    if tx
+        .execute(sql, &[&digest.as_slice(), &node, &prefix])
+        .await?
+        > 0
+    {
         return Ok(Vec::new());
     }
     let ended = tx
         .query(
             "DELETE FROM tokens WHERE client_id = $1 AND name = $2 AND (node IS NULL OR node = $3)
-             RETURNING id, name, scope, digest",
+             RETURNING *",
             &[&operator().uuid(), &ADMIN_FILE, &node],
         )
         .await?;
+    let daemon = Principal::daemon();
+    let mut digests = Vec::new();
     for row in &ended {
-        let (name, scope): (&str, &str) = (row.try_get("name")?, row.try_get("scope")?);
-        let before = json!({ "name": name, "scope": scope });
-        let change = Change::between(
-            "token.delete",
-            "token",
-            row.try_get("id")?,
-            Some(before),
-            None,
-        );
-        record(tx, operator(), &Principal::daemon(), change).await?;
+        let before = token(row)?;
+        tell(tx, &daemon, "token.delete", Some(&before), None).await?;
+        digests.push(digest_of(row)?);
     }
-    let ended = ended.iter().map(|row| row.try_get("digest"));
-    let ended: Vec<Vec<u8>> = ended.collect::<Result<_, _>>()?;
     let new = NewToken {
         client: operator(),
-        scope: Scope::Admin,
+        scopes: Scopes::ADMIN,
         name: ADMIN_FILE.to_owned(),
+        expires_at: None,
     };
-    insert(tx, &Principal::daemon(), &new, digest, Some(node)).await?;
-    let ended = ended.into_iter().map(TokenDigest::try_from);
-    Ok(ended.flatten().collect())
+    insert(tx, &daemon, &new, secret, Some(node)).await?;
+    Ok(digests)
 }
 
 async fn insert(
     tx: &Transaction<'_>,
     who: &Principal,
     new: &NewToken,
-    digest: TokenDigest,
+    secret: &str,
     node: Option<Uuid>,
-) -> Result<TokenId, StoreError> {
-    let id = TokenId::from(Uuid::now_v7());
-    let name = text(&new.name);
-    tx.execute(
-        "INSERT INTO tokens (id, client_id, scope, name, digest, created_at, node) VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        &[&id.uuid(), &new.client.uuid(), &new.scope.name(), &name, &digest.as_slice(), &now(), &node],
-    )
-    .await?;
-    let after = json!({ "name": name, "scope": new.scope });
-    let change = Change::between("token.create", "token", id.uuid(), None, Some(after));
-    record(tx, new.client, who, change).await?;
-    Ok(id)
+) -> Result<Token, StoreError> {
+    let scopes: Vec<&str> = new.scopes.into_iter().map(Scope::name).collect();
+    let row = tx
+        .query_one(
+            "INSERT INTO tokens (id, client_id, name, digest, created_at, node, scopes, prefix, expires_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *",
+            &[
+                &Uuid::now_v7(),
+                &new.client.uuid(),
+                &text(&new.name),
+                &digest(secret).as_slice(),
+                &now(),
+                &node,
+                &scopes,
+                &prefix(secret),
+                &new.expires_at.map(whole_micros),
+            ],
+        )
+        .await?;
+    let made = token(&row)?;
+    tell(tx, who, "token.create", None, Some(&made)).await?;
+    Ok(made)
+}
+
+async fn rotate(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    id: TokenId,
+    secret: &str,
+) -> Result<(Token, TokenDigest), StoreError> {
+    let (before, ended) = changeable(tx, who, id).await?;
+    let sql =
+        "UPDATE tokens SET digest = $2, prefix = $3, created_at = $4 WHERE id = $1 RETURNING *";
+    let (digest, prefix) = (digest(secret), prefix(secret));
+    let row = tx
+        .query_one(sql, &[&id.uuid(), &digest.as_slice(), &prefix, &now()])
+        .await?;
+    let after = token(&row)?;
+    tell(tx, who, "token.rotate", Some(&before), Some(&after)).await?;
+    Ok((after, ended))
+}
+
+async fn revoke(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    id: TokenId,
+) -> Result<TokenDigest, StoreError> {
+    let (before, ended) = changeable(tx, who, id).await?;
+    tx.execute("DELETE FROM tokens WHERE id = $1", &[&id.uuid()])
+        .await?;
+    tell(tx, who, "token.delete", Some(&before), None).await?;
+    Ok(ended)
+}
+
+/// A token that `who` may change, under the lock of its client.
+async fn changeable(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    id: TokenId,
+) -> Result<(Token, TokenDigest), StoreError> {
+    let sql = "SELECT client_id FROM tokens WHERE id = $1";
+    let row = tx.query_opt(sql, &[&id.uuid()]).await?;
+    let client = ClientId::from(row.ok_or(StoreError::NotFound)?.try_get::<_, Uuid>(0)?);
+    if !who.sees(client) {
+        return Err(StoreError::NotFound);
+    }
+    LockedClient::lock(tx, client).await?;
+    let sql = "SELECT * FROM tokens WHERE id = $1";
+    let row = tx.query_opt(sql, &[&id.uuid()]).await?;
+    let row = row.ok_or(StoreError::NotFound)?;
+    let found = token(&row)?;
+    let refused = |why: &str| Err(StoreError::Conflict(why.to_owned()));
+    if !who.scopes.cover(found.scopes) {
+        return refused("the token may do more than the one that asks");
+    }
+    if row.try_get::<_, Option<Uuid>>("node")?.is_some() {
+        return refused(
+            "it is the token of a daemon's file; remove the file, and the daemon's next start makes another",
+        );
+    }
+    Ok((found, digest_of(&row)?))
+}
+
+async fn tell(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    operation: &'static str,
+    before: Option<&Token>,
+    after: Option<&Token>,
+) -> Result<(), StoreError> {
+    let Some(token) = after.or(before) else {
+        return Ok(());
+    };
+    let told = |token: &Token| json!({ "name": token.name, "prefix": token.prefix, "scopes": token.scopes, "expiresAt": token.expires_at });
+    let (id, client) = (token.id.uuid(), token.client);
+    let change = Change::between(operation, "token", id, before.map(told), after.map(told));
+    record(tx, client, who, change).await
 }
 
 fn read(file: &Path) -> io::Result<Zeroizing<String>> {
@@ -204,11 +391,50 @@ fn digest(secret: &str) -> TokenDigest {
     Sha256::digest(secret).into()
 }
 
+/// What of a secret may be shown: as much as tells tokens apart, and so little that 224 bits stay unknown.
+fn prefix(secret: &str) -> String {
+    text(
+        &secret
+            .chars()
+            .take(PREFIX.len() + SHOWN)
+            .collect::<String>(),
+    )
+}
+
+fn digest_of(row: &Row) -> Result<TokenDigest, StoreError> {
+    let digest: &[u8] = row.try_get("digest")?;
+    digest.try_into().map_err(StoreError::internal)
+}
+
 fn principal(row: &Row) -> Result<Principal, StoreError> {
-    Ok(Principal {
+    token(row).map(|token| token.principal())
+}
+
+fn token(row: &Row) -> Result<Token, StoreError> {
+    let scopes: Vec<&str> = row.try_get("scopes")?;
+    let scopes = scopes.into_iter().map(str::parse::<Scope>);
+    let scopes = scopes.collect::<Result<Vec<_>, _>>();
+    let scopes = scopes.map_err(StoreError::internal)?;
+    let prefix: String = row.try_get("prefix")?;
+    Ok(Token {
+        id: TokenId::from(row.try_get::<_, Uuid>("id")?),
         client: ClientId::from(row.try_get::<_, Uuid>("client_id")?),
-        scope: parsed(row, "scope")?,
-        token: Some(TokenId::from(row.try_get::<_, Uuid>("id")?)),
         name: row.try_get("name")?,
+        prefix: (!prefix.is_empty()).then_some(prefix),
+        scopes: scopes.try_into().map_err(StoreError::internal)?,
+        created_at: row.try_get("created_at")?,
+        expires_at: row.try_get("expires_at")?,
     })
+}
+
+impl Token {
+    /// Who comes with it.
+    fn principal(&self) -> Principal {
+        Principal {
+            client: self.client,
+            scopes: self.scopes,
+            token: Some(self.id),
+            name: self.name.clone(),
+        }
+    }
 }

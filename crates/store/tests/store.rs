@@ -13,6 +13,8 @@ mod as_run;
 mod audit;
 #[path = "store/channels.rs"]
 mod channels;
+#[path = "store/clients.rs"]
+mod clients;
 #[path = "store/connections.rs"]
 mod connections;
 #[path = "store/damage.rs"]

@@ -28,6 +28,30 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 20] = [
+        Self::BadRequest,
+        Self::MalformedJson,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::LimitExceeded,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::BodyTimeout,
+        Self::Conflict,
+        Self::Quarantined,
+        Self::HeldElsewhere,
+        Self::PreconditionFailed,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::RangeNotSatisfiable,
+        Self::Invalid,
+        Self::ChecksumMismatch,
+        Self::Internal,
+        Self::Unavailable,
+        Self::NoRoom,
+    ];
+
     /// Status, last part of `type`, and `title`.
     pub(super) fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {

@@ -19,7 +19,7 @@ use playout_domain::lifecycle::LifeState;
 use playout_domain::{ChannelId, ClientId, MediaId};
 use playout_partners::smtp::Mailer;
 use playout_store::testing::{TestStore, found};
-use playout_store::{AlertFilter, Principal, Scope, operator, testing};
+use playout_store::{AlertFilter, Principal, Scopes, operator, testing};
 use uuid::Uuid;
 
 use super::{AlertsConfig, ErrorHandler, StreamError};
@@ -158,7 +158,7 @@ fn admin() -> Principal {
 fn stranger() -> Principal {
     Principal {
         client: ClientId::from(Uuid::now_v7()),
-        scope: Scope::Client,
+        scopes: Scopes::CLIENT,
         token: None,
         name: "stranger".to_owned(),
     }

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use playout_domain::channel::{Channel, Desired};
 use playout_domain::lifecycle::{Event, LifeState, Operation};
+use playout_domain::plans::PlanRefusal;
 use playout_store::{Order, Principal, StoreError};
 use ractor::ActorRef;
 
@@ -82,11 +83,17 @@ impl Room {
         let raises = order.life.desired == Desired::Live && before != Desired::Live;
         if raises {
             let limits = environment.store.known_limits(order.client);
-            let limits = limits.ok_or_else(|| {
+            let allowance = limits.ok_or_else(|| {
                 OpError::unavailable("the database is away, and what the plan allows is not known")
             })?;
-            let admitted = environment.live.admit(order.channel, order.client, &limits);
-            admitted.map_err(OpError::Limit)?;
+            let live = &environment.live;
+            let admitted = live.admit(order.channel, order.client, &allowance.limits);
+            admitted.map_err(|exceeded| {
+                OpError::Limit(PlanRefusal {
+                    plan: Some(allowance.plan),
+                    ..exceeded.into()
+                })
+            })?;
         }
         let journaled = environment.store.journal(order).await;
         if journaled.is_err() {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use playout_domain::ids::ClientId;
 use playout_domain::prepare::{Becomes, Hand, JobId, JobOrder, JobState, Rank};
-use playout_store::{PrepareMark, Principal, Scope};
+use playout_store::{PrepareMark, Principal};
 
 use super::super::catalogue::Catalogue;
 use super::super::known::{Entry, Work};
@@ -42,7 +42,7 @@ impl Catalogue {
             Ok(Becomes::Same) => return Ok(None),
             Ok(Becomes::First) => {
                 let hand = Hand {
-                    due: self.soonest(|client| who.scope == Scope::Admin || who.sees(client)),
+                    due: self.soonest(|client| who.sees(client)),
                     place: self.places.0.saturating_sub(1),
                 };
                 (before, Some(hand))

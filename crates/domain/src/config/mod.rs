@@ -24,6 +24,7 @@ pub use crate::ladder::Rung;
 
 use crate::destination::DestinationConfig;
 use crate::ids::MediaId;
+use crate::labels::Labels;
 use crate::languages::Languages;
 use crate::logo::Logo;
 use crate::loudness::Loudness;
@@ -80,6 +81,8 @@ pub struct ChannelConfig {
     pub overlay: Option<Arc<Overlay>>,
     /// The languages that viewers can read along in, at most one of them by default.
     pub subtitles: Vec<SubtitleSetting>,
+    /// What the client finds it by.
+    pub labels: Labels,
 }
 
 /// How a channel earns.
@@ -225,6 +228,7 @@ impl ChannelConfig {
             logo: None,
             overlay: None,
             subtitles: Vec::new(),
+            labels: Labels::default(),
         }
     }
 
@@ -264,6 +268,7 @@ impl ChannelConfig {
             "logo": self.logo,
             "overlay": self.overlay.as_deref(),
             "subtitles": self.subtitles,
+            "labels": self.labels,
         })
     }
 }

@@ -8,6 +8,7 @@ use crate::destination::{
     DestinationConfig, Encode, Platform, PlaybackUrl, ServerUrl, StreamKey, StreamKeySetting,
 };
 use crate::ids::{DestinationId, MediaId};
+use crate::labels::Labels;
 use crate::ladder::MAX_RUNGS;
 use crate::languages::Languages;
 use crate::logo::Logo;
@@ -144,6 +145,7 @@ fn read(
     config.logo = Logo::read(fields);
     config.overlay = Overlay::read(fields).map(Arc::new);
     config.subtitles = SubtitleSetting::read_all(fields);
+    config.labels = Labels::read(fields);
     config
 }
 

@@ -217,11 +217,12 @@ pub(super) async fn lock_owner(
     still.map(|_| client).ok_or(StoreError::NotFound)
 }
 
-fn demand(config: &ChannelConfig) -> Demand {
+pub(crate) fn demand(config: &ChannelConfig) -> Demand {
     Demand {
         resolution: config.resolution,
         rungs: config.ladder.len() as u64,
         destinations: config.rtmp_destinations.len() as u64,
+        features: config.features.into(),
     }
 }
 

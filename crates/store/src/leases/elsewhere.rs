@@ -1,6 +1,6 @@
 //! Channels that other daemons hold, as the database has them.
 
-use playout_domain::{ChannelId, NodeId};
+use playout_domain::{ChannelId, ClientId, NodeId};
 use serde::Serialize;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::channels::{Quarantined, StoredChannel, one, one_moment};
 use crate::error::StoreError;
-use crate::principal::{Principal, Scope};
+use crate::principal::Principal;
 
 /// A daemon as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -114,7 +114,7 @@ impl Store {
         after: Option<ChannelId>,
         limit: usize,
     ) -> Result<Vec<Elsewhere>, StoreError> {
-        let client = (who.scope != Scope::Admin).then_some(who.client.uuid());
+        let client = who.only().map(ClientId::uuid);
         let (only, after) = (only.map(ChannelId::uuid), after.map(ChannelId::uuid));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.database()

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::columns::{self, bigint, micros, whole_micros};
 use crate::error::StoreError;
-use crate::principal::{Principal, Scope};
+use crate::principal::Principal;
 use crate::renditions::Rendition;
 use crate::standby::{Kind, MediaRecord};
 use crate::subtitles::Subtitle;
@@ -250,7 +250,7 @@ impl Store {
         after: Option<MediaId>,
         limit: u32,
     ) -> Result<Vec<MediaItem>, StoreError> {
-        let client = (who.scope != Scope::Admin).then_some(who.client.uuid());
+        let client = who.only().map(ClientId::uuid);
         let after = after.map(MediaId::uuid);
         self.database()
             .run(move |session| {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use playout_domain::media::MediaStatus;
-use playout_domain::{MediaId, MediaItem};
+use playout_domain::{ClientId, MediaId, MediaItem};
 use serde_json::json;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 use super::rows::item;
 use crate::Store;
 use crate::error::StoreError;
-use crate::principal::{Principal, Scope};
+use crate::principal::Principal;
 
 /// Words of a search at most: what follows is not looked at.
 const MAX_WORDS: usize = 10;
@@ -204,7 +204,7 @@ impl Store {
         who: &Principal,
         query: MediaQuery,
     ) -> Result<Vec<(MediaItem, MediaCursor)>, StoreError> {
-        let client = (who.scope != Scope::Admin).then_some(who.client.uuid());
+        let client = who.only().map(ClientId::uuid);
         let statement = Statement::of(&query, client)?;
         let sort = query.sort;
         self.database()

@@ -4,13 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::TokenDigest;
 use crate::principal::Principal;
 
 /// How long a token that was confirmed is taken for known without asking.
-const FRESH: Duration = Duration::from_secs(5);
+const FRESH: Duration = Duration::from_millis(500);
 /// How long it is taken for known while the database cannot be asked.
 pub(super) const USABLE: Duration = Duration::from_secs(24 * 3600);
 /// How often what is kept of it elsewhere is renewed.
@@ -36,6 +37,8 @@ struct State {
 #[derive(Debug)]
 struct Known {
     principal: Principal,
+    /// From then on it is none.
+    expires_at: Option<Timestamp>,
     /// When the database last said so.
     confirmed: Instant,
     /// When that was written elsewhere.
@@ -53,10 +56,26 @@ pub(super) enum Looked {
     Unknown,
 }
 
+impl Looked {
+    /// Who it is, as far as is known.
+    pub(super) fn principal(self) -> Option<Principal> {
+        match self {
+            Self::Fresh(principal) | Self::Usable(principal) => Some(principal),
+            Self::Unknown => None,
+        }
+    }
+}
+
+impl Known {
+    fn stands(&self) -> bool {
+        self.expires_at.is_none_or(|at| Timestamp::now() < at)
+    }
+}
+
 impl Tokens {
     pub(super) fn look(&self, digest: &TokenDigest) -> Looked {
         let state = self.lock();
-        match state.known.get(digest) {
+        match state.known.get(digest).filter(|known| known.stands()) {
             Some(known) if known.confirmed.elapsed() < FRESH => {
                 Looked::Fresh(known.principal.clone())
             }
@@ -82,6 +101,7 @@ impl Tokens {
         &self,
         digest: TokenDigest,
         principal: &Principal,
+        expires_at: Option<Timestamp>,
         age: Duration,
     ) -> bool {
         let now = Instant::now();
@@ -96,11 +116,13 @@ impl Tokens {
             }
         }
         let before = state.known.get(&digest);
-        let same = before.filter(|known| known.principal == *principal);
+        let same =
+            before.filter(|known| known.principal == *principal && known.expires_at == expires_at);
         let kept = same.and_then(|known| known.kept);
         let keep = age.is_zero() && kept.is_none_or(|kept| kept.elapsed() >= RENEWED);
         let known = Known {
             principal: principal.clone(),
+            expires_at,
             confirmed,
             kept: if keep { Some(now) } else { kept },
         };
@@ -147,19 +169,23 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::SignedDuration;
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_is_fresh_for_seconds_and_usable_for_a_day() {
+    async fn a_token_is_fresh_for_a_moment_and_usable_for_a_day() {
         let (tokens, digest, who) = (Tokens::default(), [1; 32], Principal::daemon());
         assert_eq!(tokens.look(&digest), Looked::Unknown);
-        assert!(tokens.confirm(digest, &who, Duration::ZERO), "it is news");
-        assert!(!tokens.confirm(digest, &who, Duration::ZERO));
+        assert!(
+            tokens.confirm(digest, &who, None, Duration::ZERO),
+            "it is news"
+        );
+        assert!(!tokens.confirm(digest, &who, None, Duration::ZERO));
         assert_eq!(tokens.look(&digest), Looked::Fresh(who.clone()));
         tokio::time::advance(FRESH).await;
         assert_eq!(tokens.look(&digest), Looked::Usable(who.clone()));
         tokio::time::advance(RENEWED).await;
         assert!(
-            tokens.confirm(digest, &who, Duration::ZERO),
+            tokens.confirm(digest, &who, None, Duration::ZERO),
             "an hour later"
         );
         tokio::time::advance(USABLE).await;
@@ -167,10 +193,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_has_expired_is_not_known_any_more() {
+        let (tokens, who) = (Tokens::default(), Principal::daemon());
+        let hour = SignedDuration::from_hours(1);
+        tokens.confirm([1; 32], &who, Some(Timestamp::now() + hour), Duration::ZERO);
+        tokens.confirm([2; 32], &who, Some(Timestamp::now() - hour), Duration::ZERO);
+        assert_eq!(tokens.look(&[1; 32]), Looked::Fresh(who));
+        assert_eq!(tokens.look(&[2; 32]), Looked::Unknown);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_was_kept_elsewhere_is_as_old_as_it_was_there() {
         let (tokens, digest, who) = (Tokens::default(), [1; 32], Principal::daemon());
         tokio::time::advance(2 * USABLE).await;
-        assert!(!tokens.confirm(digest, &who, USABLE - FRESH));
+        assert!(!tokens.confirm(digest, &who, None, USABLE - FRESH));
         assert_eq!(tokens.look(&digest), Looked::Usable(who));
         tokio::time::advance(FRESH).await;
         assert_eq!(tokens.look(&digest), Looked::Unknown);
@@ -185,7 +221,7 @@ mod tests {
             digest
         };
         for n in 0..=REMEMBERED {
-            tokens.confirm(digest(n), &who, Duration::ZERO);
+            tokens.confirm(digest(n), &who, None, Duration::ZERO);
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert_eq!(tokens.look(&digest(0)), Looked::Unknown);

@@ -1,5 +1,7 @@
-//! Who comes with a token: memory knows for some seconds, then the database decides; while it cannot be asked,
-//! memory knows for a day, and after it Redis and the copy on disk.
+//! Who comes with a token: memory knows for half a second, then the database decides, so that a token that is revoked
+//! anywhere is none within a second everywhere; while it cannot be asked, memory knows for a day, and after it Redis and
+//! the copy on disk. An order of Redis before the database would make what is revoked hang on Redis
+//! (decision 30).
 //!
 //! Invariant: what the database says of a token, when it answers, is what counts; one that it does not know is
 //! forgotten everywhere.
@@ -10,13 +12,15 @@ use fred::prelude::{Expiration, KeysInterface};
 use jiff::Timestamp;
 use playout_domain::{ClientId, TokenId};
 use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
 use tokio::time::timeout;
+use tokio_postgres::Row;
 
 use super::known::{Looked, USABLE};
-use super::{TokenDigest, digest, principal};
+use super::{TokenDigest, digest, prefix, principal};
 use crate::Store;
 use crate::error::StoreError;
-use crate::principal::{Principal, Scope};
+use crate::principal::{Principal, Scopes};
 use crate::private_file::{hex, unhex};
 use crate::standby::Kind;
 
@@ -29,35 +33,55 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub(crate) struct KeptToken {
     token_id: Option<TokenId>,
     client_id: ClientId,
-    scope: Scope,
+    scopes: Scopes,
     name: String,
+    /// From then on it is none any more.
+    expires_at: Option<Timestamp>,
     /// When the database last knew it.
     confirmed_at: Timestamp,
 }
 
+/// What somebody came with, without the secret itself: enough to ask again whether it is still good.
+#[derive(Clone)]
+pub struct Credential {
+    digest: TokenDigest,
+    prefix: String,
+}
+
+impl Credential {
+    /// Of a secret.
+    pub fn of(secret: &str) -> Self {
+        Self {
+            digest: digest(secret),
+            prefix: prefix(secret),
+        }
+    }
+}
+
 impl KeptToken {
-    fn of(principal: &Principal) -> Self {
+    fn of(principal: &Principal, expires_at: Option<Timestamp>) -> Self {
         Self {
             token_id: principal.token,
             client_id: principal.client,
-            scope: principal.scope,
+            scopes: principal.scopes,
             name: principal.name.clone(),
+            expires_at,
             confirmed_at: Timestamp::now(),
         }
     }
 
-    /// Who it is, and how long ago the database knew it; nothing when that is too long.
-    fn usable(self) -> Option<(Principal, Duration)> {
+    /// Who it is, until when, and how long ago the database knew it; nothing when that is too long.
+    fn usable(self) -> Option<(Principal, Option<Timestamp>, Duration)> {
         let age = Timestamp::now().duration_since(self.confirmed_at);
         // The clock may have been set back.
         let age = Duration::try_from(age).unwrap_or_default();
         let principal = Principal {
             client: self.client_id,
-            scope: self.scope,
+            scopes: self.scopes,
             token: self.token_id,
             name: self.name,
         };
-        (age < USABLE).then_some((principal, age))
+        (age < USABLE).then_some((principal, self.expires_at, age))
     }
 }
 
@@ -67,7 +91,18 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unavailable`] when that cannot be found out now.
     pub async fn principal(&self, secret: &str) -> Result<Option<Principal>, StoreError> {
-        let digest = digest(secret);
+        self.principal_of(&Credential::of(secret)).await
+    }
+
+    /// The same, by what is kept of a secret.
+    ///
+    /// # Errors
+    /// As [`Store::principal`].
+    pub async fn principal_of(
+        &self,
+        credential: &Credential,
+    ) -> Result<Option<Principal>, StoreError> {
+        let Credential { digest, prefix } = credential.clone();
         let usable = match self.0.tokens.look(&digest) {
             Looked::Fresh(principal) => return Ok(Some(principal)),
             Looked::Usable(principal) => Some(principal),
@@ -81,7 +116,7 @@ impl Store {
         }
         let store = self.clone();
         let mut asked = tokio::spawn(async move {
-            let answer = store.ask_database(digest).await;
+            let answer = store.ask_database(digest, prefix).await;
             store.0.tokens.asked(&digest);
             answer
         });
@@ -104,30 +139,44 @@ impl Store {
         }
     }
 
-    async fn ask_database(&self, digest: TokenDigest) -> Result<Option<Principal>, StoreError> {
+    async fn ask_database(
+        &self,
+        digest: TokenDigest,
+        prefix: String,
+    ) -> Result<Option<Principal>, StoreError> {
         let found = self
             .database()
             .run(move |session| {
                 Box::pin(async move {
-                    let sql = "SELECT id, client_id, scope, name FROM tokens WHERE digest = $1";
-                    let row = session.query_opt(sql, &[&digest.as_slice()]).await?;
-                    row.as_ref().map(principal).transpose()
+                    // Those from before prefixes were kept have none.
+                    let sql = "SELECT * FROM tokens WHERE prefix IN ($1, '') AND (expires_at IS NULL OR expires_at > now())";
+                    let rows = session.query(sql, &[&prefix]).await?;
+                    let same = |row: &&Row| row.try_get("digest").is_ok_and(|known: &[u8]| known.ct_eq(&digest).into());
+                    let known = |row: &Row| Ok((principal(row)?, row.try_get("expires_at")?));
+                    rows.iter().find(same).map(known).transpose()
                 })
             })
             .await?;
-        match &found {
-            Some(principal) => self.confirm_token(digest, principal).await,
-            None => self.forget_token(&digest).await,
-        }
-        Ok(found)
+        let Some((principal, expires_at)) = found else {
+            self.forget_token(&digest).await;
+            return Ok(None);
+        };
+        self.confirm_token(digest, &principal, expires_at).await;
+        Ok(Some(principal))
     }
 
     /// The database knows this token, as of now.
-    pub(super) async fn confirm_token(&self, digest: TokenDigest, principal: &Principal) {
-        if !self.0.tokens.confirm(digest, principal, Duration::ZERO) {
+    pub(super) async fn confirm_token(
+        &self,
+        digest: TokenDigest,
+        principal: &Principal,
+        expires_at: Option<Timestamp>,
+    ) {
+        let tokens = &self.0.tokens;
+        if !tokens.confirm(digest, principal, expires_at, Duration::ZERO) {
             return;
         }
-        let kept = KeptToken::of(principal);
+        let kept = KeptToken::of(principal, expires_at);
         self.0.standby.put(Kind::Token, hex(&digest), &kept);
         let Ok(json) = serde_json::to_string(&kept) else {
             return;
@@ -142,7 +191,7 @@ impl Store {
     }
 
     /// The database does not know this token: nobody does.
-    pub(super) async fn forget_token(&self, digest: &TokenDigest) {
+    pub(crate) async fn forget_token(&self, digest: &TokenDigest) {
         self.0.tokens.forget(digest);
         self.0.standby.remove(Kind::Token, hex(digest));
         self.take_from_redis(digest).await;
@@ -176,9 +225,10 @@ impl Store {
         let key = self.token_key(digest);
         let json: Option<String> = self.hot().bounded(self.hot().now().get(key)).await.ok()?;
         let kept: KeptToken = serde_json::from_str(&json?).ok()?;
-        let (principal, age) = kept.usable()?;
-        self.0.tokens.confirm(*digest, &principal, age);
-        Some(principal)
+        let (principal, expires_at, age) = kept.usable()?;
+        let tokens = &self.0.tokens;
+        tokens.confirm(*digest, &principal, expires_at, age);
+        tokens.look(digest).principal()
     }
 
     /// Takes into memory what the copy on disk knows of tokens, and takes out of it what is too old.
@@ -187,8 +237,8 @@ impl Store {
         for (id, kept) in standby.all::<KeptToken>(Kind::Token) {
             let digest = unhex(&id).and_then(|bytes| TokenDigest::try_from(bytes).ok());
             match (digest, kept.usable()) {
-                (Some(digest), Some((principal, age))) => {
-                    self.0.tokens.confirm(digest, &principal, age);
+                (Some(digest), Some((principal, expires_at, age))) => {
+                    self.0.tokens.confirm(digest, &principal, expires_at, age);
                 }
                 _ => standby.remove(Kind::Token, id),
             }

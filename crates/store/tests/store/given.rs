@@ -108,6 +108,14 @@ macro_rules! back_to_version_5 {
     ALTER TABLE airtime RENAME COLUMN schedule TO rotation;
     ALTER TABLE media DROP COLUMN loudness;
     ALTER TABLE renditions DROP COLUMN loudness, DROP COLUMN unneeded_since;
+    DROP INDEX tokens_prefix;
+    ALTER TABLE tokens DROP COLUMN scopes, DROP COLUMN prefix, DROP COLUMN expires_at,
+        ADD COLUMN scope text NOT NULL DEFAULT 'admin' CHECK (scope IN ('admin', 'client'));
+    DROP VIEW client_limits;
+    DROP TABLE limit_overrides;
+    DELETE FROM plans WHERE tier > 0;
+    ALTER TABLE plans DROP COLUMN tier, DROP COLUMN version, DROP COLUMN updated_at;
+    ALTER TABLE clients DROP COLUMN version, DROP COLUMN updated_at;
     DELETE FROM migrations WHERE version > 5;"
     };
 }

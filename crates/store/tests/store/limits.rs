@@ -9,7 +9,7 @@ use crate::given::{airtime, channel, destination, media, stored};
 
 fn exceeded<T: std::fmt::Debug>(result: Result<T, StoreError>) -> LimitExceeded {
     match result {
-        Err(StoreError::Limit(exceeded)) => exceeded,
+        Err(StoreError::Limit(refusal)) => refusal.exceeded,
         other => panic!("{other:?}"),
     }
 }

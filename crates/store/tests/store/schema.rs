@@ -1,6 +1,6 @@
 //! schema.sql is the truth, migrations/ the path: both lead to the same database.
 
-use playout_store::{Principal, Scope, Store, StoreError, operator, testing};
+use playout_store::{Principal, Store, StoreError, operator, testing};
 
 async fn dump(store: &testing::TestStore, database: &str) -> String {
     let url = store
@@ -93,10 +93,10 @@ async fn opening_again_changes_nothing_and_opening_at_once_works() {
     let row = session.query_one(counts, &[]).await.unwrap();
     assert_eq!(
         [row.get::<_, i64>(0), row.get(1), row.get(2)],
-        [migrations, 1, 1]
+        [migrations, 1, 5]
     );
     let daemon = Principal::daemon();
-    assert!(daemon.client == operator() && daemon.scope == Scope::Admin);
+    assert!(daemon.client == operator() && daemon.is_operator());
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use playout_domain::limits::PlanLimits;
 use playout_domain::{Channel, ChannelId, ChannelStatus, Desired, Profile, RenditionId};
 use playout_store::testing::{self, Manner, Proxies, TestStore, until};
 use playout_store::{
-    Airtime, Cause, ExportedHeads, KeySource, NewToken, Order, Principal, Rendition, Scope, Server,
-    Store, StoreConfig, StoreError,
+    Airtime, Cause, ExportedHeads, KeySource, NewToken, Order, Principal, Rendition, Scopes,
+    Server, Store, StoreConfig, StoreError,
 };
 use uuid::Uuid;
 
@@ -77,8 +77,9 @@ async fn given(store: &TestStore, daemon: &Store, config: &StoreConfig) -> Given
     daemon.save_rendition(&rendition).await.unwrap();
     let new = NewToken {
         client: who.client,
-        scope: Scope::Client,
+        scopes: Scopes::CLIENT,
         name: "script".to_owned(),
+        expires_at: None,
     };
     let (_, secret) = daemon.create_token(&who, new).await.unwrap();
     until("both copies are there", async || {
@@ -99,7 +100,7 @@ async fn given(store: &TestStore, daemon: &Store, config: &StoreConfig) -> Given
         airs,
         item,
         rendition,
-        secret,
+        secret: secret.to_string(),
     }
 }
 
@@ -121,9 +122,11 @@ async fn assert_the_same(daemon: &Store, given: &Given) {
     let key = daemon.stream_key(destination).await.unwrap().unwrap();
     assert_eq!(key.reveal(), "live_sesame");
     let who = daemon.principal(&given.secret).await.unwrap().unwrap();
-    assert_eq!((who.scope, who.name.as_str()), (Scope::Client, "script"));
+    assert_eq!((who.scopes, who.name.as_str()), (Scopes::CLIENT, "script"));
     assert_eq!(
-        daemon.known_limits(given.channel.client_id),
+        daemon
+            .known_limits(given.channel.client_id)
+            .map(|known| known.limits),
         Some(PlanLimits::UNLIMITED)
     );
 }
@@ -318,8 +321,9 @@ async fn a_redis_that_lost_the_copy_unnoticed_gets_all_of_it_with_the_next_chang
     }
     let new = NewToken {
         client: given.channel.client_id,
-        scope: Scope::Client,
+        scopes: Scopes::CLIENT,
         name: "another script".to_owned(),
+        expires_at: None,
     };
     daemon
         .create_token(&Principal::daemon(), new)

@@ -2,11 +2,16 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use playout_domain::limits::PlanLimits;
 use playout_store::testing::{self, Manner};
-use playout_store::{NewToken, Principal, Scope, Server, Store, StoreError, operator};
+use playout_store::{NewToken, Principal, Scope, Scopes, Server, Store, StoreError, operator};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::given::BACK_TO_VERSION_5;
 
 #[tokio::test]
 async fn a_token_is_known_by_its_digest_alone() {
@@ -14,19 +19,21 @@ async fn a_token_is_known_by_its_digest_alone() {
     let who = Principal::daemon();
     let new = NewToken {
         client: who.client,
-        scope: Scope::Admin,
+        scopes: Scopes::ADMIN,
         name: "script".to_owned(),
+        expires_at: None,
     };
-    let (id, secret) = store.create_token(&who, new).await.unwrap();
+    let (made, secret) = store.create_token(&who, new).await.unwrap();
     assert!(
         secret.starts_with("playoutd_") && secret.len() == 9 + 64,
-        "{secret}"
+        "{}",
+        *secret
     );
     let principal = store.principal(&secret).await.unwrap().unwrap();
     let expected = Principal {
         client: operator(),
-        scope: Scope::Admin,
-        token: Some(id),
+        scopes: Scopes::ADMIN,
+        token: Some(made.id),
         name: "script".to_owned(),
     };
     assert_eq!(principal, expected);
@@ -43,12 +50,12 @@ async fn a_token_is_known_by_its_digest_alone() {
         .await
         .unwrap()
         .get(0);
-    assert_eq!(digest, Sha256::digest(&secret).to_vec());
+    assert_eq!(digest, Sha256::digest(secret.as_bytes()).to_vec());
     for wrong in [
         "",
         "playoutd_",
         &secret[..secret.len() - 1],
-        &format!("{secret}0"),
+        &format!("{}0", *secret),
     ] {
         assert_eq!(store.principal(wrong).await.unwrap(), None, "{wrong:?}");
     }
@@ -58,10 +65,12 @@ async fn token(store: &Store, name: &str) -> String {
     let who = Principal::daemon();
     let new = NewToken {
         client: who.client,
-        scope: Scope::Admin,
+        scopes: Scopes::ADMIN,
         name: name.to_owned(),
+        expires_at: None,
     };
-    store.create_token(&who, new).await.unwrap().1
+    let (_, secret) = store.create_token(&who, new).await.unwrap();
+    secret.to_string()
 }
 
 #[tokio::test]
@@ -80,7 +89,7 @@ async fn a_token_is_known_while_the_database_is_away_to_a_daemon_that_has_seen_i
         .unwrap();
     for secret in [&seen, &unseen] {
         let who = other.principal(secret).await.unwrap().unwrap();
-        assert_eq!(who.scope, Scope::Admin);
+        assert!(who.is_operator());
     }
     // What nobody knows may be good all the same.
     let unknown = other.principal("playoutd_0123").await;
@@ -165,30 +174,174 @@ async fn a_token_that_ends_while_redis_is_away_is_taken_from_it_when_it_is_back(
 async fn a_client_makes_tokens_for_itself_and_not_for_more() {
     let store = testing::fresh().await;
     let who = store.client("client", &PlanLimits::UNLIMITED).await;
-    let new = |client, scope| NewToken {
+    let new = |client, scopes| NewToken {
         client,
-        scope,
+        scopes,
         name: "mine".to_owned(),
+        expires_at: None,
     };
     let (_, secret) = store
-        .create_token(&who, new(who.client, Scope::Client))
+        .create_token(&who, new(who.client, Scopes::CLIENT))
         .await
         .unwrap();
     let principal = store.principal(&secret).await.unwrap().unwrap();
     assert!(principal.sees(who.client) && !principal.sees(operator()));
     assert_eq!(
         store
-            .create_token(&who, new(who.client, Scope::Admin))
+            .create_token(&who, new(who.client, Scopes::ADMIN))
+            .await
+            .unwrap_err(),
+        StoreError::Conflict("a token gives no more than it has itself".to_owned())
+    );
+    assert_eq!(
+        store
+            .create_token(&who, new(operator(), Scopes::CLIENT))
             .await
             .unwrap_err(),
         StoreError::NotFound
     );
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_rotated_or_expired_is_none_for_any_daemon() {
+    let store = testing::fresh().await;
+    let other = Store::connect(store.config()).await.unwrap();
+    let who = store.client("client", &PlanLimits::UNLIMITED).await;
+    let stranger = store.client("stranger", &PlanLimits::UNLIMITED).await;
+    let new = |name: &str, expires_at| NewToken {
+        client: who.client,
+        scopes: Scopes::of([Scope::Operate]).unwrap(),
+        name: name.to_owned(),
+        expires_at,
+    };
+    let (revoked, secret) = store
+        .create_token(&who, new("revoked", None))
+        .await
+        .unwrap();
+    let (rotated, before) = store
+        .create_token(&who, new("rotated", None))
+        .await
+        .unwrap();
+    let soon = Timestamp::now() + SignedDuration::from_millis(700);
+    let (expiring, ending) = store
+        .create_token(&who, new("expiring", Some(soon)))
+        .await
+        .unwrap();
+    assert_eq!(revoked.prefix.as_deref(), Some(&secret[..17]));
+    let mine: Vec<_> = store.tokens(&who, None, 10).await.unwrap();
     assert_eq!(
-        store
-            .create_token(&who, new(operator(), Scope::Client))
+        mine.iter().map(|token| token.id).collect::<Vec<_>>(),
+        [revoked.id, rotated.id, expiring.id]
+    );
+    assert_eq!(
+        store.tokens(&who, Some(revoked.id), 1).await.unwrap(),
+        [rotated.clone()]
+    );
+    assert_eq!(store.tokens(&stranger, None, 10).await.unwrap(), []);
+    for secret in [&secret, &before, &ending] {
+        assert!(other.principal(secret).await.unwrap().is_some());
+    }
+
+    for refused in [
+        store.revoke_token(&stranger, revoked.id).await.unwrap_err(),
+        store.rotate_token(&stranger, revoked.id).await.unwrap_err(),
+        store.token(&stranger, revoked.id).await.unwrap_err(),
+    ] {
+        assert_eq!(refused, StoreError::NotFound);
+    }
+    // One that may only look makes and ends none that may do more.
+    let reader = Principal {
+        scopes: Scopes::of([Scope::Read]).unwrap(),
+        ..who.clone()
+    };
+    let refused = store.revoke_token(&reader, revoked.id).await;
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
+
+    store.revoke_token(&who, revoked.id).await.unwrap();
+    let (after, again) = store.rotate_token(&who, rotated.id).await.unwrap();
+    assert_eq!(
+        (after.id, &after.name, after.scopes),
+        (rotated.id, &rotated.name, rotated.scopes)
+    );
+    assert_ne!(after.prefix, rotated.prefix);
+    for gone in [&secret, &before] {
+        assert_eq!(store.principal(gone).await.unwrap(), None);
+    }
+    assert!(store.principal(&again).await.unwrap().is_some());
+    // The other daemon has seen them a moment ago, and asks again soon; and nobody says when one expires.
+    let none = async {
+        for gone in [&secret, &before, &ending] {
+            while other.principal(gone).await.unwrap().is_some() {
+                tokio::task::yield_now().await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), none)
+        .await
+        .expect("they end");
+    assert_eq!(store.principal(&ending).await.unwrap(), None);
+    let told: Vec<String> = audited(&store, &who).await;
+    assert_eq!(
+        told,
+        [
+            "token.create",
+            "token.create",
+            "token.create",
+            "token.delete",
+            "token.rotate"
+        ]
+    );
+}
+
+async fn audited(store: &testing::TestStore, who: &Principal) -> Vec<String> {
+    let entries = store.audit(who.client, 0, 100).await.unwrap();
+    entries.into_iter().map(|entry| entry.operation).collect()
+}
+
+#[tokio::test]
+async fn the_token_of_a_daemons_file_ends_with_its_file_alone() {
+    let store = testing::fresh().await;
+    let file = store.folder().join("admin.token");
+    store.admin_token(&file).await.unwrap();
+    let operator = Principal::daemon();
+    let [token] = &store.tokens(&operator, None, 10).await.unwrap()[..] else {
+        panic!("one token")
+    };
+    for refused in [
+        store.revoke_token(&operator, token.id).await.unwrap_err(),
+        store.rotate_token(&operator, token.id).await.unwrap_err(),
+    ] {
+        assert!(refused.to_string().contains("remove the file"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_from_before_they_had_scopes_are_what_they_were() {
+    let store = testing::fresh().await;
+    let who = store.client("client", &PlanLimits::UNLIMITED).await;
+    let session = store.session().await;
+    session.batch_execute(BACK_TO_VERSION_5).await.unwrap();
+    for (id, client, scope) in [(1, operator(), "admin"), (2, who.client, "client")] {
+        let secret = format!("playoutd_{id}");
+        session
+            .execute(
+                "INSERT INTO tokens (id, client_id, scope, name, digest, created_at) VALUES ($1, $2, $3, $3, $4, now())",
+                &[&Uuid::from_u128(id), &client.uuid(), &scope, &Sha256::digest(&secret).as_slice()],
+            )
             .await
-            .unwrap_err(),
-        StoreError::NotFound
+            .unwrap();
+    }
+    let store = Store::connect(store.config()).await.unwrap();
+    let known = store.principal("playoutd_1").await.unwrap().unwrap();
+    assert_eq!(known.scopes, Scopes::ADMIN);
+    let known = store.principal("playoutd_2").await.unwrap().unwrap();
+    assert_eq!((known.scopes, known.client), (Scopes::CLIENT, who.client));
+    assert_eq!(
+        store.tokens(&known, None, 10).await.unwrap()[0].prefix,
+        None
     );
 }
 
@@ -199,10 +352,8 @@ async fn the_admin_token_is_written_once_private_and_renewed_when_its_file_goes(
     store.admin_token(&file).await.unwrap();
     let first = fs::read_to_string(&file).unwrap();
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
-    assert_eq!(
-        store.principal(first.trim()).await.unwrap().unwrap().scope,
-        Scope::Admin
-    );
+    let admin = store.principal(first.trim()).await.unwrap().unwrap();
+    assert!(admin.is_operator());
 
     let again = Store::connect(store.config()).await.unwrap();
     again.admin_token(&file).await.unwrap();

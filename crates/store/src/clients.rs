@@ -1,0 +1,538 @@
+//! Clients: who is on which plan, what the operator allows beside it, and what is used of it.
+
+use jiff::Timestamp;
+use playout_domain::limits::{Demand, Limit, LimitExceeded, PlanLimits, Raise, Usage};
+use playout_domain::plans::{PlanName, PlanRefusal};
+use playout_domain::{ChannelConfig, ClientId};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio_postgres::{GenericClient, Row, Transaction};
+use uuid::Uuid;
+
+use crate::Store;
+use crate::audit::{Change, record};
+use crate::channels;
+use crate::columns::{count, now, parsed, text, whole_micros};
+use crate::error::StoreError;
+use crate::limits::{LockedClient, used};
+use crate::plans;
+use crate::principal::{Principal, operator};
+
+/// An owner of channels and media.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredClient {
+    /// Which.
+    pub id: ClientId,
+    /// What people call it; no two have the same.
+    pub name: String,
+    /// The name of its plan.
+    pub plan: PlanName,
+    /// Since when there is it.
+    pub created_at: Timestamp,
+    /// When it was changed last.
+    pub updated_at: Timestamp,
+    /// Counts its changes: what `If-Match` compares.
+    #[serde(skip)]
+    pub version: u64,
+}
+
+/// What a client is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ClientEdit {
+    /// What people call it; nothing: as it is.
+    pub name: Option<String>,
+    /// Its plan; nothing: as it is.
+    pub plan: Option<PlanName>,
+}
+
+/// What the operator allows a client in the place of its plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Override {
+    /// Which limit.
+    pub limit: Limit,
+    /// What it is; null: there is none.
+    pub value: Value,
+    /// Why.
+    pub reason: String,
+    /// The name of the token that set it.
+    pub set_by: String,
+    /// Since when.
+    pub set_at: Timestamp,
+    /// From then on the plan counts again.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An override to be set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewOverride {
+    /// Which limit.
+    pub limit: Limit,
+    /// As a plan says it; null lifts the limit.
+    pub value: Value,
+    /// Why.
+    pub reason: String,
+    /// From then on the plan counts again.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What a client is allowed, and what it uses of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientLimits {
+    /// Its plan.
+    pub plan: PlanName,
+    /// What counts: the plan with what is overridden.
+    pub limits: PlanLimits,
+    /// What it uses.
+    pub usage: Usage,
+    /// What is overridden now.
+    pub overrides: Vec<Override>,
+    /// What it uses beyond that, after a downgrade, say.
+    pub over_limit: Vec<LimitExceeded>,
+}
+
+const SELECT: &str = "SELECT c.*, p.name AS plan FROM clients c JOIN plans p ON p.id = c.plan_id";
+
+impl Store {
+    /// Makes a client.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`]: the name is taken, or there is no such plan.
+    pub async fn create_client(
+        &self,
+        who: &Principal,
+        name: &str,
+        plan: &PlanName,
+    ) -> Result<StoredClient, StoreError> {
+        let (who, name, plan) = (who.clone(), text(name), plan.clone());
+        let made = self
+            .database()
+            .transact(move |tx| Box::pin(async move { create(tx, &who, &name, &plan).await }))
+            .await?;
+        self.0.refresh().await?;
+        Ok(made)
+    }
+
+    /// The clients that `who` may see, in the order of their ids: those after `after`, `limit` at most.
+    pub async fn clients(
+        &self,
+        who: &Principal,
+        after: Option<ClientId>,
+        limit: usize,
+    ) -> Result<Vec<StoredClient>, StoreError> {
+        let only = who.only().map(ClientId::uuid);
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = format!(
+                        "{SELECT} WHERE ($1::uuid IS NULL OR c.id = $1) AND ($2::uuid IS NULL OR c.id > $2)
+                         ORDER BY c.id LIMIT $3"
+                    );
+                    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+                    let after = after.map(ClientId::uuid);
+                    let rows = session.query(&sql, &[&only, &after, &limit]).await?;
+                    rows.iter().map(client).collect()
+                })
+            })
+            .await
+    }
+
+    /// One client.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none that `who` may see.
+    pub async fn client_of(
+        &self,
+        who: &Principal,
+        id: ClientId,
+    ) -> Result<StoredClient, StoreError> {
+        seen(who, id)?;
+        self.database()
+            .run(move |session| Box::pin(async move { found(session, id).await }))
+            .await
+    }
+
+    /// Changes a client: its name, its plan. Nothing that it has is touched, also where that is more than the plan
+    /// allows.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::VersionMismatch`]; [`StoreError::Conflict`]: the name is taken, there is
+    /// no such plan, or it is the operator.
+    pub async fn update_client(
+        &self,
+        who: &Principal,
+        id: ClientId,
+        edit: &ClientEdit,
+        version: Option<u64>,
+    ) -> Result<StoredClient, StoreError> {
+        let (who, edit) = (who.clone(), edit.clone());
+        let changed = self
+            .database()
+            .transact(move |tx| Box::pin(async move { update(tx, &who, id, &edit, version).await }))
+            .await?;
+        self.0.refresh().await?;
+        Ok(changed)
+    }
+
+    /// Deletes a client with its tokens.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::VersionMismatch`]; [`StoreError::Conflict`]: it has channels or media, or
+    /// it is the operator.
+    pub async fn delete_client(
+        &self,
+        who: &Principal,
+        id: ClientId,
+        version: Option<u64>,
+    ) -> Result<(), StoreError> {
+        let who = who.clone();
+        let ended = self
+            .database()
+            .transact(move |tx| Box::pin(async move { delete(tx, &who, id, version).await }))
+            .await?;
+        for digest in &ended {
+            self.forget_token(digest).await;
+        }
+        Ok(())
+    }
+
+    /// What a client is allowed, and what it uses of it.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none that `who` may see.
+    pub async fn client_limits(
+        &self,
+        who: &Principal,
+        id: ClientId,
+    ) -> Result<ClientLimits, StoreError> {
+        seen(who, id)?;
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let (allowance, usage) = used(&*session, id).await?;
+                    let demands = demands(&*session, id).await?;
+                    let over_limit = allowance.limits.passed(&usage, &demands);
+                    Ok(ClientLimits {
+                        plan: allowance.plan,
+                        limits: allowance.limits,
+                        usage,
+                        overrides: overrides(&*session, id).await?,
+                        over_limit,
+                    })
+                })
+            })
+            .await
+    }
+
+    /// Whether a client's plan allows `raise` now; nothing is changed.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none that `who` may see.
+    pub async fn check_limits(
+        &self,
+        who: &Principal,
+        id: ClientId,
+        raise: Raise,
+    ) -> Result<Result<(), PlanRefusal>, StoreError> {
+        seen(who, id)?;
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let (allowance, usage) = used(&*session, id).await?;
+                    let plans = plans::all(&*session).await?;
+                    Ok(allowance.check(&raise, &usage, &plans))
+                })
+            })
+            .await
+    }
+
+    /// Overrides a limit of a client, in the place of what was overridden before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn put_override(
+        &self,
+        who: &Principal,
+        id: ClientId,
+        new: &NewOverride,
+    ) -> Result<Override, StoreError> {
+        let (who, new) = (who.clone(), new.clone());
+        let put = self
+            .database()
+            .transact(move |tx| Box::pin(async move { set(tx, &who, id, &new).await }))
+            .await?;
+        self.0.refresh().await?;
+        Ok(put)
+    }
+
+    /// Lets the plan count again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]: there is no such client, or nothing is overridden.
+    pub async fn delete_override(
+        &self,
+        who: &Principal,
+        id: ClientId,
+        limit: Limit,
+    ) -> Result<(), StoreError> {
+        let who = who.clone();
+        self.database()
+            .transact(move |tx| {
+                Box::pin(async move {
+                    LockedClient::lock(tx, id).await?;
+                    let before = overridden(tx, id, limit).await?;
+                    let before = before.ok_or(StoreError::NotFound)?;
+                    let sql =
+                        "DELETE FROM limit_overrides WHERE client_id = $1 AND limit_name = $2";
+                    tx.execute(sql, &[&id.uuid(), &limit.name()]).await?;
+                    let told = Some(json!(before));
+                    tell(tx, &who, "override.delete", id, told, None).await
+                })
+            })
+            .await?;
+        self.0.refresh().await
+    }
+}
+
+/// A client is seen by the operator and by itself.
+fn seen(who: &Principal, id: ClientId) -> Result<(), StoreError> {
+    who.sees(id).then_some(()).ok_or(StoreError::NotFound)
+}
+
+async fn found(session: &impl GenericClient, id: ClientId) -> Result<StoredClient, StoreError> {
+    let sql = format!("{SELECT} WHERE c.id = $1");
+    let row = session.query_opt(&sql, &[&id.uuid()]).await?;
+    client(&row.ok_or(StoreError::NotFound)?)
+}
+
+async fn plan_id(tx: &Transaction<'_>, plan: &PlanName) -> Result<Uuid, StoreError> {
+    // It stays until the client is on it.
+    let sql = "SELECT id FROM plans WHERE name = $1 FOR SHARE";
+    let row = tx.query_opt(sql, &[&plan.as_str()]).await?;
+    let none = || StoreError::Conflict(format!("there is no plan {plan}"));
+    Ok(row.ok_or_else(none)?.try_get("id")?)
+}
+
+/// Under the lock of the operator's row names are taken one by one.
+async fn free(tx: &Transaction<'_>, name: &str) -> Result<(), StoreError> {
+    let sql = "SELECT FROM clients WHERE name = $1";
+    match tx.query_opt(sql, &[&name]).await? {
+        None => Ok(()),
+        Some(_) => Err(StoreError::Conflict(format!(
+            "there is a client of the name {name:?} already"
+        ))),
+    }
+}
+
+async fn create(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    name: &str,
+    plan: &PlanName,
+) -> Result<StoredClient, StoreError> {
+    LockedClient::lock(tx, operator()).await?;
+    free(tx, name).await?;
+    let (id, at, plan) = (Uuid::now_v7(), now(), plan_id(tx, plan).await?);
+    tx.execute(
+        "INSERT INTO clients (id, name, plan_id, created_at, updated_at) VALUES ($1, $2, $3, $4, $4)",
+        &[&id, &name, &plan, &at],
+    )
+    .await?;
+    let made = found(tx, ClientId::from(id)).await?;
+    tell(tx, who, "client.create", made.id, None, Some(told(&made))).await?;
+    Ok(made)
+}
+
+async fn update(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    id: ClientId,
+    edit: &ClientEdit,
+    version: Option<u64>,
+) -> Result<StoredClient, StoreError> {
+    let before = changeable(tx, id, version).await?;
+    if let Some(name) = edit.name.as_deref().filter(|name| *name != before.name) {
+        free(tx, name).await?;
+        let sql = "UPDATE clients SET name = $2 WHERE id = $1";
+        tx.execute(sql, &[&id.uuid(), &name]).await?;
+    }
+    if let Some(plan) = &edit.plan {
+        let sql = "UPDATE clients SET plan_id = $2 WHERE id = $1";
+        let plan = plan_id(tx, plan).await?;
+        tx.execute(sql, &[&id.uuid(), &plan]).await?;
+    }
+    let after = found(tx, id).await?;
+    if (&after.name, &after.plan) == (&before.name, &before.plan) {
+        return Ok(before);
+    }
+    let sql = "UPDATE clients SET version = version + 1, updated_at = $2 WHERE id = $1";
+    tx.execute(sql, &[&id.uuid(), &now()]).await?;
+    let (before, told_after) = (told(&before), told(&after));
+    tell(tx, who, "client.update", id, Some(before), Some(told_after)).await?;
+    found(tx, id).await
+}
+
+async fn delete(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    id: ClientId,
+    version: Option<u64>,
+) -> Result<Vec<[u8; 32]>, StoreError> {
+    let before = changeable(tx, id, version).await?;
+    let sql = "SELECT (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
+                      (SELECT count(*) FROM media WHERE client_id = $1) AS media,
+                      (SELECT count(*) FROM arrivals WHERE client_id = $1 AND state IN ('arriving', 'importing')) AS arrivals";
+    let row = tx.query_one(sql, &[&id.uuid()]).await?;
+    for (column, what) in [
+        ("channels", "channels"),
+        ("media", "media items"),
+        ("arrivals", "uploads or imports on their way"),
+    ] {
+        let left = count(&row, column)?;
+        if left > 0 {
+            let message = format!("the client has {left} {what}: delete them first");
+            return Err(StoreError::Conflict(message));
+        }
+    }
+    let sql = "SELECT digest FROM tokens WHERE client_id = $1";
+    let rows = tx.query(sql, &[&id.uuid()]).await?;
+    let digests = rows.iter().map(|row| {
+        let digest: &[u8] = row.try_get("digest")?;
+        digest.try_into().map_err(StoreError::internal)
+    });
+    let digests = digests.collect::<Result<_, StoreError>>()?;
+    tx.execute("DELETE FROM clients WHERE id = $1", &[&id.uuid()])
+        .await?;
+    tell(tx, who, "client.delete", id, Some(told(&before)), None).await?;
+    Ok(digests)
+}
+
+/// A client that may be changed, under its lock; names are given under the operator's.
+async fn changeable(
+    tx: &Transaction<'_>,
+    id: ClientId,
+    version: Option<u64>,
+) -> Result<StoredClient, StoreError> {
+    LockedClient::lock(tx, operator()).await?;
+    LockedClient::lock(tx, id).await?;
+    if id == operator() {
+        let message = "the operator's client stays as it is".to_owned();
+        return Err(StoreError::Conflict(message));
+    }
+    let before = found(tx, id).await?;
+    match version {
+        Some(version) if version != before.version => Err(StoreError::VersionMismatch {
+            current: before.version,
+        }),
+        _ => Ok(before),
+    }
+}
+
+async fn set(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    id: ClientId,
+    new: &NewOverride,
+) -> Result<Override, StoreError> {
+    LockedClient::lock(tx, id).await?;
+    let before = overridden(tx, id, new.limit).await?;
+    tx.execute(
+        "INSERT INTO limit_overrides (client_id, limit_name, value, reason, set_by, set_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (client_id, limit_name) DO UPDATE
+         SET value = $3, reason = $4, set_by = $5, set_at = $6, expires_at = $7",
+        &[
+            &id.uuid(),
+            &new.limit.name(),
+            &new.value,
+            &text(&new.reason),
+            &text(&who.name),
+            &now(),
+            &new.expires_at.map(whole_micros),
+        ],
+    )
+    .await?;
+    let after = overridden(tx, id, new.limit).await?;
+    let after = after.ok_or(StoreError::NotFound)?;
+    let before = before.map(|before| json!(before));
+    tell(tx, who, "override.set", id, before, Some(json!(after))).await?;
+    Ok(after)
+}
+
+/// What is told of a client's change is told in the client's own chain.
+async fn tell(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    operation: &'static str,
+    id: ClientId,
+    before: Option<Value>,
+    after: Option<Value>,
+) -> Result<(), StoreError> {
+    let change = Change::between(operation, "client", id.uuid(), before, after);
+    record(tx, id, who, change).await
+}
+
+fn told(client: &StoredClient) -> Value {
+    json!({ "name": client.name, "plan": client.plan })
+}
+
+async fn overridden(
+    session: &impl GenericClient,
+    id: ClientId,
+    limit: Limit,
+) -> Result<Option<Override>, StoreError> {
+    let all = overrides(session, id).await?;
+    Ok(all.into_iter().find(|found| found.limit == limit))
+}
+
+/// What is overridden now.
+async fn overrides(
+    session: &impl GenericClient,
+    id: ClientId,
+) -> Result<Vec<Override>, StoreError> {
+    let sql = "SELECT * FROM limit_overrides WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > now())
+               ORDER BY limit_name";
+    let rows = session.query(sql, &[&id.uuid()]).await?;
+    let read = |row: &Row| {
+        Ok(Override {
+            limit: parsed(row, "limit_name")?,
+            value: row.try_get("value")?,
+            reason: row.try_get("reason")?,
+            set_by: row.try_get("set_by")?,
+            set_at: row.try_get("set_at")?,
+            expires_at: row.try_get("expires_at")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}
+
+/// What the channels of a client ask of its plan. One that is stored damaged asks nothing.
+async fn demands(session: &impl GenericClient, id: ClientId) -> Result<Vec<Demand>, StoreError> {
+    let sql = "SELECT c.config, (SELECT count(*) FROM rtmp_destinations d WHERE d.channel_id = c.id) AS destinations
+               FROM channels c WHERE c.client_id = $1";
+    let rows = session.query(sql, &[&id.uuid()]).await?;
+    let read = |row: &Row| -> Result<Option<Demand>, StoreError> {
+        let config: Value = row.try_get("config")?;
+        let config = ChannelConfig::from_stored(&config, Vec::new()).ok();
+        let destinations = count(row, "destinations")?;
+        Ok(config.map(|config| Demand {
+            destinations,
+            ..channels::demand(&config)
+        }))
+    };
+    let read: Result<Vec<_>, _> = rows.iter().map(read).collect();
+    Ok(read?.into_iter().flatten().collect())
+}
+
+fn client(row: &Row) -> Result<StoredClient, StoreError> {
+    Ok(StoredClient {
+        id: ClientId::from(row.try_get::<_, Uuid>("id")?),
+        name: row.try_get("name")?,
+        plan: parsed(row, "plan")?,
+        created_at: row.try_get("created_at")?,
+        updated_at: row.try_get("updated_at")?,
+        version: count(row, "version")?,
+    })
+}

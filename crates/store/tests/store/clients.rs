@@ -1,0 +1,305 @@
+//! Clients and plans: what the operator changes counts at once, nothing that a client has is touched, and what is
+//! overridden ends by itself.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use playout_domain::limits::{Amount, Demand, Limit, Raise};
+use playout_domain::plans::{Plan, PlanName};
+use playout_domain::{Resolution, feature::Features};
+use playout_store::testing::{self, TestStore};
+use playout_store::{
+    ClientEdit, NewOverride, NewToken, Principal, Scopes, StoreError, StoredClient, operator,
+};
+use serde_json::json;
+
+use crate::given::{airtime, channel, stored};
+
+fn name(text: &str) -> PlanName {
+    text.parse().unwrap()
+}
+
+fn plan(text: &str, tier: u32, limits: serde_json::Value) -> Plan {
+    Plan::parse(name(text), &json!({ "tier": tier, "limits": limits })).unwrap()
+}
+
+async fn client(store: &TestStore, plan: &str) -> (StoredClient, Principal) {
+    let made = store
+        .create_client(&Principal::daemon(), "Canal Uno", &name(plan))
+        .await
+        .unwrap();
+    let who = Principal {
+        client: made.id,
+        scopes: Scopes::CLIENT,
+        token: None,
+        name: "script".to_owned(),
+    };
+    (made, who)
+}
+
+const CREATE: Raise = Raise::CreateChannel(Demand {
+    resolution: Resolution::P240,
+    rungs: 1,
+    destinations: 0,
+    features: Features::NONE,
+});
+
+fn conflict<T: std::fmt::Debug>(result: Result<T, StoreError>) -> String {
+    match result {
+        Err(StoreError::Conflict(message)) => message,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_database_begins_with_the_plans_of_the_trade() {
+    let store = testing::fresh().await;
+    let plans = store.plans().await.unwrap();
+    let names: Vec<_> = plans.iter().map(|kept| kept.plan.name.as_str()).collect();
+    assert_eq!(names, ["unlimited", "free", "basic", "pro", "enterprise"]);
+    let refused = store
+        .put_plan(&Principal::daemon(), &plan("unlimited", 0, json!({})), None)
+        .await;
+    assert!(conflict(refused).contains("operator's own"));
+}
+
+#[tokio::test]
+async fn a_plan_is_made_changed_and_deleted_and_counts_at_once() {
+    let (store, operator) = (testing::fresh().await, Principal::daemon());
+    let (made, is_new) = store
+        .put_plan(
+            &operator,
+            &plan("duo", 2, json!({ "maxChannels": 2 })),
+            None,
+        )
+        .await
+        .unwrap();
+    assert!(is_new && made.version == 1);
+    let (client, who) = client(&store, "duo").await;
+    stored(&store, &who, "One").await;
+    stored(&store, &who, "Two").await;
+    let refused = store
+        .insert_channel(&who, &channel(who.client, "Three"), &airtime())
+        .await;
+    let Err(StoreError::Limit(refusal)) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(refusal.plan, Some(name("duo")));
+    assert_eq!(
+        refusal.upgrade_to,
+        Some(name("pro")),
+        "the lowest above that allows it"
+    );
+
+    let wrong = store
+        .put_plan(&operator, &plan("duo", 2, json!({})), Some(7))
+        .await;
+    assert_eq!(wrong, Err(StoreError::VersionMismatch { current: 1 }));
+    let (changed, is_new) = store
+        .put_plan(
+            &operator,
+            &plan("duo", 2, json!({ "maxChannels": 3 })),
+            Some(1),
+        )
+        .await
+        .unwrap();
+    assert_eq!((changed.version, changed.clients, is_new), (2, 1, false));
+    stored(&store, &who, "Three").await;
+
+    // Less than there is: nothing is touched, and it is told.
+    store
+        .put_plan(
+            &operator,
+            &plan("duo", 2, json!({ "maxChannels": 1 })),
+            None,
+        )
+        .await
+        .unwrap();
+    let limits = store.client_limits(&who, who.client).await.unwrap();
+    assert_eq!((limits.usage.channels, limits.over_limit.len()), (3, 1));
+    let over = &limits.over_limit[0];
+    assert_eq!(
+        (over.limit, over.current, over.allowed),
+        (Limit::MaxChannels, Amount::Count(3), Amount::Count(1))
+    );
+    assert_eq!(store.all_channels().await.unwrap().channels.len(), 3);
+
+    assert!(conflict(store.delete_plan(&operator, &name("duo"), None).await).contains("1 clients"));
+    let edit = ClientEdit {
+        plan: Some(name("pro")),
+        ..ClientEdit::default()
+    };
+    let moved = store
+        .update_client(&operator, client.id, &edit, Some(1))
+        .await
+        .unwrap();
+    assert_eq!((moved.plan, moved.version), (name("pro"), 2));
+    store
+        .delete_plan(&operator, &name("duo"), Some(3))
+        .await
+        .unwrap();
+    assert_eq!(store.plan(&name("duo")).await, Err(StoreError::NotFound));
+}
+
+#[tokio::test]
+async fn an_override_counts_in_the_place_of_the_plan_until_it_ends() {
+    let (store, operator) = (testing::fresh().await, Principal::daemon());
+    let solo = plan("solo", 1, json!({ "maxChannels": 1 }));
+    store.put_plan(&operator, &solo, None).await.unwrap();
+    let (client, who) = client(&store, "solo").await;
+    let allowed = async || store.check_limits(&who, client.id, CREATE).await.unwrap();
+    assert_eq!(allowed().await, Ok(()));
+    stored(&store, &who, "One").await;
+    let refusal = allowed().await.unwrap_err();
+    assert_eq!(
+        (refusal.exceeded.limit, refusal.upgrade_to),
+        (Limit::MaxChannels, Some(name("basic")))
+    );
+
+    let new = |value, expires_at| NewOverride {
+        limit: Limit::MaxChannels,
+        value,
+        reason: "a festival".to_owned(),
+        expires_at,
+    };
+    let soon = Timestamp::now() + SignedDuration::from_secs(1);
+    let set = store
+        .put_override(&operator, client.id, &new(json!(2), Some(soon)))
+        .await
+        .unwrap();
+    assert_eq!(
+        (set.reason.as_str(), set.set_by.as_str()),
+        ("a festival", "daemon")
+    );
+    assert_eq!(allowed().await, Ok(()));
+    assert_eq!(
+        store
+            .client_limits(&who, client.id)
+            .await
+            .unwrap()
+            .overrides,
+        [set]
+    );
+    let ended = async {
+        while allowed().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended)
+        .await
+        .expect("it ends by itself");
+    assert_eq!(
+        store
+            .client_limits(&who, client.id)
+            .await
+            .unwrap()
+            .overrides,
+        []
+    );
+
+    store
+        .put_override(&operator, client.id, &new(json!(null), None))
+        .await
+        .unwrap();
+    assert_eq!(allowed().await, Ok(()));
+    assert_eq!(
+        store.known_limits(client.id).unwrap().limits.max_channels,
+        None
+    );
+    store
+        .delete_override(&operator, client.id, Limit::MaxChannels)
+        .await
+        .unwrap();
+    assert!(allowed().await.is_err());
+    let none = store
+        .delete_override(&operator, client.id, Limit::MaxChannels)
+        .await;
+    assert_eq!(none, Err(StoreError::NotFound));
+    let audit = store.audit(client.id, 0, 100).await.unwrap();
+    let told: Vec<_> = audit.iter().map(|entry| entry.operation.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "client.create",
+            "channel.create",
+            "override.set",
+            "override.set",
+            "override.delete"
+        ]
+    );
+    assert_eq!(audit[2].detail["after"]["reason"], "a festival");
+}
+
+#[tokio::test]
+async fn a_client_sees_itself_alone_and_is_deleted_when_it_has_nothing() {
+    let (store, operator_) = (testing::fresh().await, Principal::daemon());
+    let (client, who) = client(&store, "pro").await;
+    let stranger = store.client("stranger", &Default::default()).await;
+    assert_eq!(
+        store.clients(&who, None, 10).await.unwrap(),
+        [client.clone()]
+    );
+    assert_eq!(store.clients(&operator_, None, 10).await.unwrap().len(), 3);
+    assert_eq!(
+        store.client_of(&stranger, client.id).await,
+        Err(StoreError::NotFound)
+    );
+    assert_eq!(
+        store.client_limits(&stranger, client.id).await,
+        Err(StoreError::NotFound)
+    );
+    assert_eq!(
+        store.check_limits(&stranger, client.id, CREATE).await,
+        Err(StoreError::NotFound)
+    );
+
+    let taken = store
+        .create_client(&operator_, "Canal Uno", &name("free"))
+        .await;
+    assert!(conflict(taken).contains("already"));
+    let no_plan = store
+        .create_client(&operator_, "Canal Dos", &name("gold"))
+        .await;
+    assert!(conflict(no_plan).contains("no plan gold"));
+    let renamed = ClientEdit {
+        name: Some("operator".to_owned()),
+        ..ClientEdit::default()
+    };
+    assert!(
+        conflict(
+            store
+                .update_client(&operator_, client.id, &renamed, None)
+                .await
+        )
+        .contains("already")
+    );
+    assert!(conflict(store.delete_client(&operator_, operator(), None).await).contains("operator"));
+
+    let new = NewToken {
+        client: client.id,
+        scopes: Scopes::CLIENT,
+        name: "script".to_owned(),
+        expires_at: None,
+    };
+    let (_, secret) = store.create_token(&who, new).await.unwrap();
+    let made = stored(&store, &who, "One").await;
+    assert!(
+        conflict(store.delete_client(&operator_, client.id, None).await).contains("1 channels")
+    );
+    store.delete_channel(&who, made.id, None).await.unwrap();
+    let wrong = store.delete_client(&operator_, client.id, Some(9)).await;
+    assert_eq!(wrong, Err(StoreError::VersionMismatch { current: 1 }));
+    store
+        .delete_client(&operator_, client.id, Some(1))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.principal(&secret).await.unwrap(),
+        None,
+        "its tokens end with it"
+    );
+    assert_eq!(
+        store.client_of(&operator_, client.id).await,
+        Err(StoreError::NotFound)
+    );
+}

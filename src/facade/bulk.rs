@@ -1,0 +1,201 @@
+//! `POST /api/v1/channels/bulk`: one operation on many channels, each by itself, with a result for each.
+
+use futures_util::{StreamExt, stream};
+use playout_actors::App;
+use playout_domain::ChannelId;
+use playout_domain::labels::Selector;
+use playout_domain::lifecycle::Operation;
+use playout_domain::limits::Raise;
+use playout_domain::violation::{Fields, Violations};
+use playout_store::{Principal, Scope};
+use serde_json::{Value, json};
+use warp::reply::Response;
+
+use super::answer;
+use super::api::Call;
+use super::channels::JSON;
+use super::problem::Problem;
+
+/// Channels of one request at most, whatever the plan says.
+const MOST: usize = 1_000;
+/// Channels that are worked on at once.
+const AT_ONCE: usize = 8;
+
+/// What is done to each.
+#[derive(Debug, Clone, PartialEq)]
+enum Work {
+    Operate(Operation),
+    Update(Value),
+    Delete,
+}
+
+/// To which.
+#[derive(Debug, Clone, PartialEq)]
+enum Meant {
+    Ids(Vec<ChannelId>),
+    Selected(Selector),
+}
+
+pub(super) async fn bulk(mut call: Call) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let body = call.json(JSON).await?;
+    let (work, meant) = read(&body).map_err(|wrong| Problem::invalid(&wrong.0))?;
+    if !call.who.scopes.allow(work.scope()) {
+        return Err(Problem::scope_missing(work.scope()));
+    }
+    let (app, who) = (&call.app, &call.who);
+    let ids = match meant {
+        Meant::Ids(ids) => ids,
+        Meant::Selected(selector) => {
+            let found = app.channels.select(who, &selector, None, MOST + 1).await?;
+            if found.len() > MOST {
+                let many = format!("it means more than {MOST} channels");
+                return Err(Problem::invalid(&Violations::one("/selector", many).0));
+            }
+            found.into_iter().map(|looked| looked.view.id).collect()
+        }
+    };
+    let raise = Raise::Bulk {
+        channels: ids.len() as u64,
+    };
+    let checked = app.store.check_limits(who, who.client, raise).await;
+    let checked = checked.map_err(|error| Problem::of_stored("client", error))?;
+    checked.map_err(|refusal| Problem::limit_exceeded(&refusal))?;
+    let results = stream::iter(ids).map(|id| one(app.clone(), who.clone(), id, work.clone()));
+    let results: Vec<Value> = results.buffered(AT_ONCE).collect().await;
+    let failed = results.iter().filter(|one| !one["problem"].is_null());
+    let failed = failed.count();
+    answer::ok(&json!({ "succeeded": results.len() - failed, "failed": failed, "items": results }))
+}
+
+/// What became of one channel. Whoever leaves meanwhile does not stop it.
+async fn one(app: App, who: Principal, id: ChannelId, work: Work) -> Value {
+    let done = super::api::task(async move {
+        let channels = &app.channels;
+        match work {
+            Work::Operate(operation) => {
+                let channel = channels.operate(&who, id, operation).await?;
+                Ok(json!(channel.status()))
+            }
+            Work::Update(patch) => {
+                let channel = channels.update(&who, id, &patch, None).await?;
+                Ok(json!(channel.status()))
+            }
+            Work::Delete => {
+                channels.delete(&who, id, None).await?;
+                Ok(Value::Null)
+            }
+        }
+    });
+    match done.await {
+        Ok(status) => json!({ "channelId": id, "status": status, "problem": null }),
+        Err(problem) => json!({ "channelId": id, "status": null, "problem": problem.document() }),
+    }
+}
+
+impl Work {
+    fn scope(&self) -> Scope {
+        match self {
+            Self::Operate(_) => Scope::Operate,
+            Self::Update(_) | Self::Delete => Scope::Configure,
+        }
+    }
+}
+
+fn read(body: &Value) -> Result<(Work, Meant), Violations> {
+    let mut violations = Violations::default();
+    let mut fields = Fields::open(body, "", &mut violations);
+    let patch = fields.value("patch");
+    let work = fields.required_parsed("operation", |name| {
+        Ok(match name {
+            "start" => Work::Operate(Operation::Start),
+            "stop" => Work::Operate(Operation::Stop),
+            "restart" => Work::Operate(Operation::Restart),
+            "delete" => Work::Delete,
+            "update" => Work::Update(patch.cloned().unwrap_or_default()),
+            _ => return Err("has to be one of start, stop, restart, delete, update"),
+        })
+    });
+    match (&work, patch) {
+        (Some(Work::Update(_)), None) => fields.refuse("patch", "is missing; update needs it"),
+        (Some(Work::Update(_)), Some(_)) | (_, None) => {}
+        (_, Some(_)) => fields.refuse("patch", "belongs to update alone"),
+    }
+    let selector = fields.parsed("selector", str::parse::<Selector>);
+    let selects = fields.value("selector").is_some();
+    let list = fields.list("channelIds", MOST);
+    match (list.is_some(), selects) {
+        (true, true) => fields.refuse("selector", "send either channelIds or selector"),
+        (false, false) => fields.refuse("channelIds", "is missing; send it or selector"),
+        _ => {}
+    }
+    let ids = list.map(|list| ids(list, &mut fields));
+    fields.finish();
+    let meant = ids.map(Meant::Ids).or(selector.map(Meant::Selected));
+    match (work, meant) {
+        (Some(work), Some(meant)) => violations.or((work, meant)),
+        _ => Err(violations),
+    }
+}
+
+/// Each once, in the order in which they are given.
+fn ids(list: &[Value], fields: &mut Fields<'_, '_>) -> Vec<ChannelId> {
+    let mut ids = Vec::new();
+    for (n, value) in list.iter().enumerate() {
+        let wrong = match value.as_str().unwrap_or_default().parse::<ChannelId>() {
+            Ok(id) if ids.contains(&id) => "comes a second time".to_owned(),
+            Ok(id) => {
+                ids.push(id);
+                continue;
+            }
+            Err(error) => error.to_string(),
+        };
+        fields.violations().add(format!("/channelIds/{n}"), wrong);
+    }
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const ID: &str = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
+
+    #[test]
+    fn what_is_done_to_which_is_read() {
+        let (work, meant) = read(&json!({ "operation": "start", "channelIds": [ID] })).unwrap();
+        assert_eq!(
+            (work, meant),
+            (
+                Work::Operate(Operation::Start),
+                Meant::Ids(vec![ID.parse().unwrap()])
+            )
+        );
+        let (work, meant) = read(
+            &json!({ "operation": "update", "selector": "tier=gold", "patch": { "fit": "crop" } }),
+        )
+        .unwrap();
+        assert_eq!(work, Work::Update(json!({ "fit": "crop" })));
+        assert_eq!(
+            (work.scope(), meant),
+            (
+                Scope::Configure,
+                Meant::Selected("tier=gold".parse().unwrap())
+            )
+        );
+        for bad in [
+            json!({}),
+            json!({ "operation": "start" }),
+            json!({ "operation": "fly", "channelIds": [ID] }),
+            json!({ "operation": "start", "channelIds": [ID, ID] }),
+            json!({ "operation": "start", "channelIds": ["x"] }),
+            json!({ "operation": "start", "channelIds": [ID], "selector": "a" }),
+            json!({ "operation": "start", "selector": "a b" }),
+            json!({ "operation": "start", "channelIds": [ID], "patch": {} }),
+            json!({ "operation": "update", "channelIds": [ID] }),
+        ] {
+            assert!(read(&bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,847 @@
+//! Clients, their tokens and their plans, as an operator and the scripts of clients meet them.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::clips::clip;
+use super::daemon::{BOUND, Daemon, folder, until};
+use super::http::{self, Answer, EventStream};
+
+/// Somebody with a token.
+struct Caller<'a> {
+    daemon: &'a Daemon,
+    token: String,
+}
+
+impl Caller<'_> {
+    fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [
+            ("Authorization", &*bearer),
+            ("Content-Type", "application/json"),
+        ];
+        let body = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let path = format!("/api/v1{path}");
+        http::request(
+            self.daemon.address(),
+            method,
+            &path,
+            &headers,
+            body.as_bytes(),
+        )
+        .expect("an answer")
+    }
+
+    fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &Value::Null)
+    }
+}
+
+fn operator(daemon: &Daemon) -> Caller<'_> {
+    Caller {
+        daemon,
+        token: daemon.token().to_owned(),
+    }
+}
+
+/// A client on a plan, and its id; who comes with a token of it that has these scopes.
+fn client<'a>(daemon: &'a Daemon, name: &str, plan: &str, scopes: Value) -> (String, Caller<'a>) {
+    let made = daemon.post("/clients", &json!({ "name": name, "plan": plan }));
+    let id = made["id"].as_str().unwrap().to_owned();
+    let token = daemon.post(
+        "/tokens",
+        &json!({ "name": "script", "clientId": id, "scopes": scopes }),
+    );
+    let token = token["token"].as_str().unwrap().to_owned();
+    (id, Caller { daemon, token })
+}
+
+#[test]
+fn a_client_does_what_its_tokens_scopes_allow_and_a_revoked_one_nothing() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let (id, all) = client(
+        &daemon,
+        "Canal Uno",
+        "pro",
+        json!(["read", "operate", "configure"]),
+    );
+    let channel = all.ask(
+        "POST",
+        "/channels",
+        &json!({ "name": "Uno", "resolution": "240p" }),
+    );
+    assert_eq!(channel.status, 201, "{}", channel.text());
+    let path = format!("/channels/{}", channel.json()["id"].as_str().unwrap());
+
+    // Less than it has itself: more is refused, with what is wrong.
+    let wrong = all.ask(
+        "POST",
+        "/tokens",
+        &json!({ "name": "x", "scopes": ["admin"] }),
+    );
+    assert_eq!(
+        (wrong.status, &wrong.json()["violations"][0]["pointer"]),
+        (422, &json!("/scopes/0"))
+    );
+    let other = daemon.post("/clients", &json!({ "name": "Canal Dos", "plan": "free" }));
+    let wrong = all.ask(
+        "POST",
+        "/tokens",
+        &json!({ "name": "x", "clientId": other["id"] }),
+    );
+    assert_eq!(
+        (wrong.status, &wrong.json()["violations"][0]["pointer"]),
+        (422, &json!("/clientId"))
+    );
+    let token = |scopes: Value| {
+        let made = all.ask(
+            "POST",
+            "/tokens",
+            &json!({ "name": "script", "scopes": scopes }),
+        );
+        assert_eq!(made.status, 201, "{}", made.text());
+        let made = made.json();
+        let token = made["token"].as_str().unwrap().to_owned();
+        (
+            format!("/tokens/{}", made["id"].as_str().unwrap()),
+            Caller {
+                daemon: &daemon,
+                token,
+            },
+        )
+    };
+    let (reader_path, reader) = token(json!(["read"]));
+    let (starter_path, starter) = token(json!(["operate"]));
+    let (_, editor) = token(json!(["configure"]));
+    for (who, method, below, body, status, scope) in [
+        (&reader, "GET", "", Value::Null, 200, ""),
+        (&reader, "POST", "/stop", Value::Null, 403, "operate"),
+        (
+            &reader,
+            "PATCH",
+            "",
+            json!({ "name": "x" }),
+            403,
+            "configure",
+        ),
+        (&starter, "GET", "/status", Value::Null, 200, ""),
+        (&starter, "POST", "/stop", Value::Null, 200, ""),
+        (&starter, "DELETE", "", Value::Null, 403, "configure"),
+        (&editor, "PATCH", "", json!({ "name": "Una" }), 200, ""),
+        (&editor, "POST", "/stop", Value::Null, 403, "operate"),
+    ] {
+        let answer = who.ask(method, &format!("{path}{below}"), &body);
+        assert_eq!(answer.status, status, "{method} {below}: {}", answer.text());
+        if status == 403 {
+            assert_eq!(answer.json()["scope"], scope);
+        }
+    }
+    for (method, below) in [
+        ("POST", "/media/queue/pause"),
+        ("POST", "/clients"),
+        ("PUT", "/plans/free"),
+        ("DELETE", "/plans/free"),
+    ] {
+        let refused = all.ask(method, below, &json!({}));
+        assert_eq!(
+            (refused.status, &refused.json()["scope"]),
+            (403, &json!("admin")),
+            "{method} {below}"
+        );
+    }
+
+    // Listed without their secrets, to their client alone.
+    let listed = all.get("/tokens");
+    let text = listed.text();
+    assert_eq!(
+        listed.json()["items"].as_array().unwrap().len(),
+        4,
+        "{text}"
+    );
+    for caller in [&all, &reader, &starter, &editor] {
+        assert!(!text.contains(&caller.token), "a secret is told");
+        assert!(text.contains(&caller.token[..17]), "how it begins is not");
+    }
+    assert!(!text.contains("admin"), "{text}");
+    assert_eq!(reader.get("/tokens").status, 403);
+
+    // What is revoked ends, and with it the streams that were opened with it.
+    let bearer = format!("Bearer {}", reader.token);
+    let mut stream = EventStream::open(
+        daemon.address(),
+        "/api/v1/events",
+        &[("Authorization", &bearer)],
+    );
+    assert_eq!(all.ask("DELETE", &reader_path, &Value::Null).status, 204);
+    assert_eq!(reader.get(&path).status, 401);
+    while stream.next().is_some() {}
+    let rotated = all.ask("POST", &format!("{reader_path}/rotate"), &Value::Null);
+    assert_eq!(rotated.status, 404);
+    let rotated = all.ask("POST", &format!("{starter_path}/rotate"), &Value::Null);
+    assert_eq!(rotated.status, 200, "{}", rotated.text());
+    assert_eq!(starter.get(&path).status, 401);
+    let again = Caller {
+        daemon: &daemon,
+        token: rotated.json()["token"].as_str().unwrap().to_owned(),
+    };
+    assert_eq!(
+        again
+            .ask("POST", &format!("{path}/stop"), &Value::Null)
+            .status,
+        200
+    );
+
+    // The operator's own stays while its file is there; a client goes when it has nothing.
+    let admin = operator(&daemon).get("/tokens").json();
+    let file = admin["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|token| token["name"] == "admin token file")
+        .unwrap();
+    let refused = operator(&daemon).ask(
+        "DELETE",
+        &format!("/tokens/{}", file["id"].as_str().unwrap()),
+        &Value::Null,
+    );
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    let client_path = format!("/clients/{id}");
+    assert_eq!(
+        operator(&daemon)
+            .ask("DELETE", &client_path, &Value::Null)
+            .status,
+        409
+    );
+    assert_eq!(all.ask("DELETE", &path, &Value::Null).status, 204);
+    assert_eq!(
+        operator(&daemon)
+            .ask("DELETE", &client_path, &Value::Null)
+            .status,
+        204
+    );
+    assert_eq!(all.get("/channels").status, 401);
+    let log = daemon.log();
+    for caller in [&all, &editor, &again] {
+        assert!(!log.contains(&caller.token), "a secret is in the log");
+    }
+}
+
+#[test]
+fn many_channels_are_worked_on_at_once_with_a_result_for_each() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let (_, one) = client(
+        &daemon,
+        "Canal Uno",
+        "pro",
+        json!(["read", "operate", "configure"]),
+    );
+    let (_, other) = client(
+        &daemon,
+        "Canal Dos",
+        "pro",
+        json!(["read", "operate", "configure"]),
+    );
+    let create = |who: &Caller, name: &str, labels: Value| {
+        let made = who.ask(
+            "POST",
+            "/channels",
+            &json!({ "name": name, "resolution": "240p", "labels": labels }),
+        );
+        assert_eq!(made.status, 201, "{}", made.text());
+        made.json()["id"].as_str().unwrap().to_owned()
+    };
+    let gold: Vec<String> = (0..10)
+        .map(|n| create(&one, &format!("Gold {n}"), json!({ "tier": "gold" })))
+        .collect();
+    let spare = create(&one, "Spare", json!({}));
+    let theirs = create(&other, "Theirs", json!({ "tier": "gold" }));
+    let bulk = |body: Value| {
+        let answer = one.ask("POST", "/channels/bulk", &body);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let ids = |answer: &Value| -> Vec<String> {
+        let items = answer["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["channelId"].as_str().unwrap().to_owned())
+            .collect()
+    };
+
+    let listed = one.get("/channels?selector=tier=gold&limit=4").json();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 4);
+    let rest = one
+        .get(&format!(
+            "/channels?selector=tier=gold&cursor={}",
+            listed["nextCursor"].as_str().unwrap()
+        ))
+        .json();
+    assert_eq!(
+        (rest["items"].as_array().unwrap().len(), &rest["nextCursor"]),
+        (6, &Value::Null)
+    );
+    assert_eq!(one.get("/channels?selector=a%20b").status, 400);
+
+    // All that are meant, the client's own alone; each with what became of it.
+    let changed = bulk(
+        json!({ "operation": "update", "selector": "tier=gold", "patch": { "labels": { "region": "north" } } }),
+    );
+    assert_eq!(
+        (&changed["succeeded"], ids(&changed)),
+        (&json!(10), gold.clone())
+    );
+    let meant = one.get("/channels?selector=region=north,tier").json();
+    assert_eq!(meant["items"].as_array().unwrap().len(), 10);
+    let asked = [&gold[0], &theirs, &spare];
+    let stopped = bulk(json!({ "operation": "stop", "channelIds": asked }));
+    assert_eq!(
+        (&stopped["succeeded"], &stopped["failed"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(
+        ids(&stopped),
+        asked.map(String::clone),
+        "in the order in which they were given"
+    );
+    assert_eq!(stopped["items"][1]["problem"]["status"], 404);
+    assert_eq!(stopped["items"][0]["status"], "STOPPED");
+    // The plan allows ten on air: as many of eleven as that are started, and one is told why not.
+    let mut all = gold.clone();
+    all.push(spare.clone());
+    let started = bulk(json!({ "operation": "start", "channelIds": all }));
+    assert_eq!(
+        (&started["succeeded"], &started["failed"]),
+        (&json!(10), &json!(1)),
+        "{started}"
+    );
+    let refused = started["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|item| !item["problem"].is_null())
+        .unwrap();
+    assert_eq!(
+        (&refused["problem"]["limit"], &refused["problem"]["status"]),
+        (&json!("maxLive"), &json!(402))
+    );
+
+    let reader = one
+        .ask(
+            "POST",
+            "/tokens",
+            &json!({ "name": "reader", "scopes": ["read"] }),
+        )
+        .json();
+    let reader = Caller {
+        daemon: &daemon,
+        token: reader["token"].as_str().unwrap().to_owned(),
+    };
+    let refused = reader.ask(
+        "POST",
+        "/channels/bulk",
+        &json!({ "operation": "stop", "channelIds": [spare] }),
+    );
+    assert_eq!(
+        (refused.status, &refused.json()["scope"]),
+        (403, &json!("operate"))
+    );
+    let too_many: Vec<String> = (0..101)
+        .map(|n| format!("0195d1a4-7c1e-7a52-b6a4-{n:012}"))
+        .collect();
+    let refused = one.ask(
+        "POST",
+        "/channels/bulk",
+        &json!({ "operation": "stop", "channelIds": too_many }),
+    );
+    assert_eq!(
+        (refused.status, &refused.json()["limit"]),
+        (402, &json!("maxBulk")),
+        "{}",
+        refused.text()
+    );
+    let wrong = one.ask("POST", "/channels/bulk", &json!({ "operation": "fly" }));
+    assert_eq!(wrong.status, 422);
+
+    let refused = bulk(json!({ "operation": "delete", "selector": "region=north" }));
+    assert_eq!(
+        refused["items"][0]["problem"]["status"], 409,
+        "what is on air is not deleted"
+    );
+    bulk(json!({ "operation": "stop", "selector": "region=north" }));
+    let deleted = bulk(json!({ "operation": "delete", "selector": "region=north" }));
+    assert_eq!(deleted["succeeded"], 10, "{deleted}");
+    assert_eq!(
+        one.get("/channels").json()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(
+        other.get("/channels").json()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+/// A path of the document with its values filled in.
+fn filled(template: &str, values: &HashMap<&str, String>) -> String {
+    let segments = template.split('/').map(|segment| {
+        let name = segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        match name {
+            Some(name) => values
+                .get(name)
+                .unwrap_or_else(|| panic!("{name} of {template}"))
+                .clone(),
+            None => segment.to_owned(),
+        }
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_to_nobody() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let operator = operator(&daemon);
+    let document = daemon.get("/openapi.json");
+    let (owner_id, owner) = client(
+        &daemon,
+        "Zebra Broadcasting",
+        "enterprise",
+        json!(["read", "operate", "configure"]),
+    );
+    let (_, other) = client(
+        &daemon,
+        "Canal Dos",
+        "enterprise",
+        json!(["read", "operate", "configure"]),
+    );
+    let small = |scopes: Value| {
+        let made = owner
+            .ask(
+                "POST",
+                "/tokens",
+                &json!({ "name": "zebra wall", "scopes": scopes }),
+            )
+            .json();
+        let token = made["token"].as_str().unwrap().to_owned();
+        (
+            made["id"].as_str().unwrap().to_owned(),
+            Caller {
+                daemon: &daemon,
+                token,
+            },
+        )
+    };
+    let (token_id, reader) = small(json!(["read"]));
+    let (revoked_id, revoked) = small(json!(["read", "operate", "configure"]));
+    assert_eq!(
+        owner
+            .ask("DELETE", &format!("/tokens/{revoked_id}"), &Value::Null)
+            .status,
+        204
+    );
+
+    // What the owner has.
+    let made = |path: &str, body: Value| {
+        let answer = owner.ask("POST", path, &body);
+        assert!(answer.status < 300, "{path}: {}", answer.text());
+        answer.json()
+    };
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let channel = made(
+        "/channels",
+        json!({ "name": "Zebra One", "resolution": "240p", "labels": { "zebra": "yes" },
+        "rtmpDestinations": [{ "serverUrl": "rtmp://zebra.example.com/app", "streamKey": "zebra-key", "platform": "custom" }] }),
+    );
+    let channel_id = text(&channel["id"]);
+    let route = made(
+        "/alert-routes",
+        json!({ "type": "webhook", "url": "https://zebra.example.com/hook" }),
+    );
+    let film = std::fs::read(clip(3, 50)).unwrap();
+    let begin = |bytes: &[u8]| {
+        let (bearer, length) = (format!("Bearer {}", owner.token), film.len().to_string());
+        let headers = [
+            ("Authorization", &*bearer),
+            ("Tus-Resumable", "1.0.0"),
+            ("Upload-Length", &length),
+            // zebra.mp4
+            ("Upload-Metadata", "filename emVicmEubXA0"),
+            ("Content-Type", "application/offset+octet-stream"),
+        ];
+        let answer = http::request(
+            daemon.address(),
+            "POST",
+            "/api/v1/media/uploads",
+            &headers,
+            bytes,
+        )
+        .unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.headers["location"]
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let (upload, sent) = (begin(&film[..1]), begin(&film));
+    let mut media = Value::Null;
+    until("the film is in the library", BOUND, || {
+        media = owner.get(&format!("/media/uploads/{sent}")).json()["mediaId"].clone();
+        media.is_string()
+    });
+    let slot = made(
+        &format!("/channels/{channel_id}/slots"),
+        json!({ "at": "2030-01-31T20:15:00Z", "items": [{ "mediaId": media }] }),
+    );
+    let unknown = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11".to_owned();
+    let mut theirs: HashMap<&str, String> = HashMap::new();
+    let mut nobodys: HashMap<&str, String> = HashMap::new();
+    for (name, id) in [
+        ("channelId", channel_id.clone()),
+        ("destinationId", text(&channel["rtmpDestinations"][0]["id"])),
+        ("slotId", slot_id(&slot)),
+        ("alertRouteId", text(&route["id"])),
+        ("uploadId", upload),
+        ("tokenId", token_id),
+        ("clientId", owner_id.clone()),
+        ("alertId", unknown.clone()),
+        ("deliveryId", unknown.clone()),
+        ("importId", unknown.clone()),
+        ("watchedFolderId", unknown.clone()),
+        ("mediaId", text(&media)),
+    ] {
+        nobodys.insert(name, unknown.clone());
+        theirs.insert(name, id);
+    }
+    for (name, value) in [
+        ("language", "en"),
+        ("profileKey", "p"),
+        ("order", "pause"),
+        ("limit", "maxLive"),
+        ("plan", "free"),
+    ] {
+        theirs.insert(name, value.to_owned());
+        nobodys.insert(name, value.to_owned());
+    }
+    let theirs_only: Vec<&String> = theirs
+        .values()
+        .filter(|value| value.len() == 36 && **value != unknown)
+        .collect();
+    let bearer = format!("Bearer {}", other.token);
+    let mut stream = EventStream::open(
+        daemon.address(),
+        "/api/v1/events",
+        &[("Authorization", &bearer)],
+    );
+
+    let mut asked = 0;
+    for (template, path) in document["paths"].as_object().unwrap() {
+        for (method, operation) in path
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(method, _)| *method != "parameters")
+        {
+            let method = method.to_uppercase();
+            let scope = operation["x-scope"].as_str().unwrap();
+            let (at, elsewhere) = (filled(template, &theirs), filled(template, &nobodys));
+            let what = format!("{method} {template}");
+            let body = if method == "GET" || method == "DELETE" {
+                Value::Null
+            } else {
+                json!({})
+            };
+            let nobody = Caller {
+                daemon: &daemon,
+                token: "playoutd_none".to_owned(),
+            };
+            for refused in [&nobody, &revoked] {
+                assert_eq!(refused.ask(&method, &at, &body).status, 401, "{what}");
+            }
+            let without =
+                http::request(daemon.address(), &method, &format!("/api/v1{at}"), &[], b"")
+                    .unwrap();
+            assert_eq!(without.status, 401, "{what}");
+            if scope != "read" {
+                let refused = reader.ask(&method, &at, &body);
+                assert_eq!(
+                    (refused.status, &refused.json()["scope"]),
+                    (403, &json!(scope)),
+                    "{what}"
+                );
+            }
+            // An event stream does not end; what comes by it is looked at below.
+            if template == "/events" {
+                continue;
+            }
+            let answer = other.ask(&method, &at, &body);
+            if scope == "admin" {
+                assert_eq!(answer.status, 403, "{what}");
+            } else if at != elsewhere {
+                let same = other.ask(&method, &elsewhere, &body);
+                assert!(
+                    answer.status == 404 || answer.status == same.status,
+                    "{what}: {} {}",
+                    answer.status,
+                    answer.text()
+                );
+                assert!(answer.status >= 400, "{what}: {}", answer.text());
+                assert_eq!(
+                    answer.text().replace(char::is_numeric, ""),
+                    same.text().replace(char::is_numeric, ""),
+                    "{what}"
+                );
+            } else {
+                assert!(answer.status < 500, "{what}: {}", answer.text());
+            }
+            let told = format!("{:?} {}", answer.headers, answer.text());
+            let told = told.to_lowercase();
+            assert!(!told.contains("zebra"), "{what}: {told}");
+            for id in &theirs_only {
+                assert!(!told.contains(*id), "{what} tells {id}: {told}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 80, "{asked} operations");
+    // Nothing of the owner's was touched, and nobody else heard of it.
+    let now = owner.get(&format!("/channels/{channel_id}")).json();
+    assert_eq!(
+        (&now["name"], &now["config"]["labels"]),
+        (&json!("Zebra One"), &json!({ "zebra": "yes" }))
+    );
+    assert_eq!(
+        owner.get(&format!("/media/{}", theirs["mediaId"])).status,
+        200
+    );
+    made(&format!("/channels/{channel_id}/stop"), Value::Null);
+    let seen = other.ask("POST", "/channels", &json!({ "name": "The last" }));
+    assert_eq!(seen.status, 201, "{}", seen.text());
+    loop {
+        let event = stream.next().expect("the stream goes on");
+        let told = event.data.to_string().to_lowercase();
+        assert!(
+            !told.contains("zebra") && !told.contains(&channel_id),
+            "{told}"
+        );
+        if event.kind == "channel.created" && event.data["name"] == "The last" {
+            break;
+        }
+    }
+    assert_eq!(operator.get(&format!("/clients/{owner_id}")).status, 200);
+}
+
+fn slot_id(answer: &Value) -> String {
+    let slot = answer["items"].get(0).unwrap_or(answer);
+    slot["id"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{answer}"))
+        .to_owned()
+}
+
+#[test]
+fn a_plan_refuses_with_what_would_lift_it_and_an_override_lifts_it_for_a_while() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let operator = operator(&daemon);
+    let (id, one) = client(
+        &daemon,
+        "Canal Uno",
+        "free",
+        json!(["configure", "operate"]),
+    );
+    let (_, other) = client(&daemon, "Canal Dos", "free", json!(["configure"]));
+    let create = |resolution: &str| {
+        one.ask(
+            "POST",
+            "/channels",
+            &json!({ "name": "Uno", "resolution": resolution }),
+        )
+    };
+    let limits = format!("/clients/{id}/limits");
+    let allowed = |operation: Value| {
+        let answer = one.ask("POST", &format!("{limits}/check"), &operation);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+
+    let refused = create("1080p");
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    let problem = refused.json();
+    assert_eq!(
+        [
+            &problem["limit"],
+            &problem["allowed"],
+            &problem["requested"],
+            &problem["plan"],
+            &problem["upgradeTo"]
+        ],
+        [
+            &json!("maxResolution"),
+            &json!("480p"),
+            &json!("1080p"),
+            &json!("free"),
+            &json!("pro")
+        ]
+    );
+    let dear = json!({ "operation": "createChannel", "resolution": "1080p" });
+    assert_eq!(allowed(dear.clone())["refusal"]["upgradeTo"], "pro");
+    assert_eq!(create("480p").status, 201);
+    let refused = create("480p").json();
+    assert_eq!(
+        (&refused["limit"], &refused["upgradeTo"]),
+        (&json!("maxChannels"), &json!("basic"))
+    );
+    let told = allowed(json!({ "operation": "addViewers", "viewers": 51 }));
+    assert_eq!(
+        (&told["allowed"], &told["refusal"]["limit"]),
+        (&json!(false), &json!("maxViewers"))
+    );
+    assert_eq!(
+        allowed(json!({ "operation": "addViewers", "viewers": 50 })),
+        json!({ "allowed": true, "refusal": null })
+    );
+    let wrong = one.ask(
+        "POST",
+        &format!("{limits}/check"),
+        &json!({ "operation": "fly" }),
+    );
+    assert_eq!(wrong.status, 422);
+    // Engines of a dearer plan are not switched on.
+    let channel = one.get("/channels").json()["items"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let refused = one.ask(
+        "PATCH",
+        &format!("/channels/{channel}"),
+        &json!({ "aiOptimizationEnabled": true }),
+    );
+    assert_eq!(
+        (refused.status, &refused.json()["limit"]),
+        (402, &json!("features")),
+        "{}",
+        refused.text()
+    );
+
+    // The operator lifts a limit, with a reason; nobody else does, nor sees it.
+    let path = format!("/clients/{id}/overrides/maxChannels");
+    let lift = json!({ "value": 2, "reason": "festival", "expiresAt": "2090-01-01T00:00:00Z" });
+    assert_eq!(one.ask("PUT", &path, &lift).status, 403);
+    let no_reason = operator.ask("PUT", &path, &json!({ "value": 2 }));
+    assert_eq!(
+        (
+            no_reason.status,
+            &no_reason.json()["violations"][0]["pointer"]
+        ),
+        (422, &json!("/reason"))
+    );
+    let lifted = operator.ask("PUT", &path, &lift);
+    assert_eq!(lifted.status, 200, "{}", lifted.text());
+    assert_eq!(create("480p").status, 201);
+    assert_eq!(create("480p").status, 402);
+    let seen = one.get(&limits).json();
+    assert_eq!(
+        (
+            &seen["limits"]["maxChannels"],
+            &seen["overrides"][0]["reason"]
+        ),
+        (&json!(2), &json!("festival"))
+    );
+    assert_eq!(other.get(&limits).status, 404);
+    assert_eq!(
+        other.ask("POST", &format!("{limits}/check"), &dear).status,
+        404
+    );
+    assert_eq!(operator.ask("DELETE", &path, &Value::Null).status, 204);
+    assert_eq!(operator.ask("DELETE", &path, &Value::Null).status, 404);
+    let seen = one.get(&limits).json();
+    assert_eq!(
+        (
+            &seen["overLimit"][0]["limit"],
+            &seen["overLimit"][0]["current"]
+        ),
+        (&json!("maxChannels"), &json!(2))
+    );
+    assert_eq!(
+        one.get("/channels").json()["items"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2,
+        "nothing is taken away"
+    );
+
+    // Plans are data.
+    let plan = operator.ask(
+        "PUT",
+        "/plans/duo",
+        &json!({ "tier": 2, "limits": { "maxChannels": 3 } }),
+    );
+    assert_eq!(plan.status, 201, "{}", plan.text());
+    let stale = http_if_match(
+        &operator,
+        "PUT",
+        "/plans/duo",
+        "\"9\"",
+        &json!({ "tier": 2 }),
+    );
+    assert_eq!(stale.status, 412, "{}", stale.text());
+    let moved = operator.ask(
+        "PATCH",
+        &format!("/clients/{id}"),
+        &json!({ "plan": "duo" }),
+    );
+    assert_eq!(
+        (moved.status, &moved.json()["plan"]),
+        (200, &json!("duo")),
+        "{}",
+        moved.text()
+    );
+    assert_eq!(create("1080p").status, 201);
+    assert_eq!(
+        operator.ask("DELETE", "/plans/duo", &Value::Null).status,
+        409
+    );
+    assert_eq!(
+        operator.ask("PUT", "/plans/unlimited", &json!({})).status,
+        409
+    );
+    assert_eq!(operator.ask("PUT", "/plans/Duo", &json!({})).status, 404);
+    let wrong = operator.ask("PUT", "/plans/trio", &json!({ "limits": { "maxFun": 1 } }));
+    assert_eq!(
+        (wrong.status, &wrong.json()["violations"][0]["pointer"]),
+        (422, &json!("/limits/maxFun"))
+    );
+}
+
+fn http_if_match(who: &Caller<'_>, method: &str, path: &str, tag: &str, body: &Value) -> Answer {
+    let bearer = format!("Bearer {}", who.token);
+    let headers = [
+        ("Authorization", &*bearer),
+        ("Content-Type", "application/json"),
+        ("If-Match", tag),
+    ];
+    let path = format!("/api/v1{path}");
+    http::request(
+        who.daemon.address(),
+        method,
+        &path,
+        &headers,
+        body.to_string().as_bytes(),
+    )
+    .expect("an answer")
+}
