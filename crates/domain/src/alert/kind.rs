@@ -109,6 +109,8 @@ pub enum AlertKind {
     RedisDown,
     /// What channels report about themselves did not fit any more and was dropped.
     TelemetryLost,
+    /// Nothing is prepared or taken in, for want of room on the disk of the data folder.
+    PreparingPaused,
     /// The disk of the data folder is nearly full.
     DiskFull,
     /// The receiver of an alert route takes nothing.
@@ -145,7 +147,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
@@ -160,6 +162,7 @@ impl AlertKind {
         Self::PostgresDown,
         Self::RedisDown,
         Self::TelemetryLost,
+        Self::PreparingPaused,
         Self::DiskFull,
         Self::RouteFailing,
         Self::UncleanStop,
@@ -184,6 +187,7 @@ impl AlertKind {
             Self::PostgresDown => settled("store.postgres_down", Critical, Operator, 3, "PostgreSQL does not answer; changes are refused"),
             Self::RedisDown => settled("store.redis_down", Warning, Operator, 3, "Redis does not answer; the daemon works without it"),
             Self::TelemetryLost => settled("store.telemetry_lost", Warning, Operator, 1, "Reports of channels were dropped"),
+            Self::PreparingPaused => settled("disk.preparing_paused", Warning, Operator, 1, "Nothing is prepared or taken in until there is room on the disk"),
             Self::DiskFull => settled("disk.full", Critical, Operator, 1, "The disk of the data folder is nearly full"),
             Self::RouteFailing => settled("alerts.route_failing", Warning, Both, 3, "The receiver of an alert route takes nothing"),
             Self::UncleanStop => settled("daemon.unclean_stop", Warning, Operator, 1, "The daemon's last run did not end by itself"),
