@@ -330,7 +330,7 @@ fn installed(program: &Path) -> bool {
 /// nobody off the air: nothing can be imported from it, and that is all.
 fn resolved(root: &Path) -> PathBuf {
     root.canonicalize().unwrap_or_else(|error| {
-        tracing::warn!(root = %root.display(), %error, "this root of media.roots is not there");
+        tracing::warn!(root = %root.display(), %error, "this root of media.roots or media.client_roots is not there");
         root.to_owned()
     })
 }
