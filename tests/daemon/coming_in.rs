@@ -160,6 +160,7 @@ fn a_download_that_takes_too_long_as_a_whole_fails() {
         (&view["state"], &view["reason"]),
         (&json!("failed"), &json!("it did not come within 1 s."))
     );
+    assert_eq!(view["received"], 0);
     let left = std::fs::read_dir(data.path().join("media/uploads")).unwrap();
     assert_eq!(left.count(), 0);
     let storage = daemon.get("/media/storage");

@@ -171,7 +171,9 @@ impl Inner {
             ArrivalState::Arriving => tokio::fs::metadata(self.files.upload(arrival.id))
                 .await
                 .map_or(0, |file| file.len()),
-            _ => arrival.length.unwrap_or(0),
+            ArrivalState::Importing | ArrivalState::Done => arrival.length.unwrap_or(0),
+            // Its bytes are gone.
+            ArrivalState::Failed => 0,
         };
         UploadView { arrival, offset }
     }

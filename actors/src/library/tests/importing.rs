@@ -335,8 +335,8 @@ fn one_clip(folder: &Path) -> u64 {
 
 #[tokio::test]
 async fn a_client_without_a_folder_of_its_own_imports_and_watches_none() {
-    let house = House::new().await;
-    one_clip(&house.input());
+    let mut house = House::new().await;
+    let size = one_clip(&house.input());
     let stranger = house.store.client("stranger", &PlanLimits::UNLIMITED).await;
     let by_path = house.library.import(&stranger, &house.input()).await;
     let watched = house.library.watch(&stranger, &house.input()).await;
@@ -348,6 +348,17 @@ async fn a_client_without_a_folder_of_its_own_imports_and_watches_none() {
         let sentence = &violations.0[0].message;
         assert!(sentence.contains("media.client_roots"), "{sentence}");
     }
+    // What it sends is its own, and is prepared.
+    let (library, said) = (&house.library, Default::default());
+    let upload = library.create_upload(&stranger, "film.mp4", said, "", size);
+    let id = upload.await.unwrap().arrival.id;
+    let writer = library.write_upload(&stranger, id, 0, None).await;
+    let mut writer = writer.unwrap();
+    let bytes = fs::read(house.input().join("clip.mp4")).unwrap();
+    writer.write(&bytes.into()).await.unwrap();
+    let (_, media) = writer.finish(true).await.unwrap();
+    let item = library.get(&stranger, media.unwrap()).await.unwrap().item;
+    house.ready(&[item]).await;
     house.queue.stop().await;
 }
 
