@@ -63,7 +63,7 @@ pub fn try_font(font: &Path) -> Invocation {
     Invocation::ffmpeg()
         .with(["-f", "lavfi", "-i"])
         .with([format!(
-            "color=s=64x64,drawtext=fontfile={font}:expansion=none:text=Ag"
+            "color=black:s=64x64,drawtext=fontfile={font}:fontcolor=white:expansion=none:text=Ag"
         )])
         .with(["-frames:v", "1", "-flush_packets", "0"])
         .with(["-f", "framemd5", "pipe:1"])
