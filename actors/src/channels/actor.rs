@@ -396,7 +396,7 @@ impl Room {
         });
         let setup = Setup {
             label: channel.id.to_string(),
-            profile: Profile::of(&channel.config),
+            profile: Profile::of(&channel.config, self.args.environment.studio.library.font()),
             timeline: snapshot.airtime.timeline,
             programme: programme(&snapshot),
             output: output.clone(),

@@ -9,6 +9,7 @@ use playout_domain::channel::Channel;
 use playout_domain::ids::ChannelId;
 use playout_domain::lifecycle::Desired;
 use playout_domain::media::Profile;
+use playout_domain::overlay::Font;
 use playout_domain::plan::PlanEntry;
 use playout_domain::units::Frame;
 use playout_media::guide::now_and_next;
@@ -192,8 +193,13 @@ impl Handle {
         let snapshot = self.snapshot();
         let overlay = snapshot.channel.config.overlay.as_ref()?;
         let failure = state.overlay.failure.as_ref();
+        // What stands is told of where nothing passes.
+        let is_drawn = match overlay.passing() {
+            Some(_) => state.overlay.drawn,
+            None => state.overlay.stands,
+        };
         let (state, failure) = match failure {
-            _ if state.overlay.drawn => (OverlayPhase::Drawn, None),
+            _ if is_drawn => (OverlayPhase::Drawn, None),
             _ if overlay.is_over(now) => (OverlayPhase::Over, None),
             Some(failure) => (OverlayPhase::Failing, Some(failure)),
             None => (OverlayPhase::Waiting, None),
@@ -387,7 +393,7 @@ impl Handle {
         self.snapshot().airtime.timeline.frame_at(now)
     }
 
-    pub(super) fn profile(&self) -> Profile {
-        Profile::of(&self.snapshot().channel.config)
+    pub(super) fn profile(&self, font: Font) -> Profile {
+        Profile::of(&self.snapshot().channel.config, font)
     }
 }

@@ -33,7 +33,7 @@ use playout_domain::config::{ChannelConfig, DestinationEdit};
 use playout_domain::ids::{AsRunId, ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::logo::Logo;
-use playout_domain::overlay::Overlay;
+use playout_domain::overlay::{Font, Overlay};
 use playout_domain::plan::Plan;
 use playout_domain::schedule::{Edit, Schedule};
 use playout_store::{Airtime, Principal, ToAir};
@@ -186,7 +186,7 @@ impl Channels {
         });
         // The slate is ready before the first start wants it.
         let studio = Arc::clone(studio);
-        let profile = playout_domain::media::Profile::of(&channel.config);
+        let profile = playout_domain::media::Profile::of(&channel.config, studio.library.font());
         tokio::spawn(async move { drop(studio.slates.get(&profile).await) });
         Ok(channel)
     }
@@ -362,7 +362,7 @@ impl Channels {
             true => store.stream_key(destination).await?,
             false => None,
         };
-        let profile = playout_domain::Profile::of(&snapshot.channel.config);
+        let profile = playout_domain::Profile::of(&snapshot.channel.config, Font::default());
         Ok(validate(rtmp, named, &profile, key.as_ref(), publish).await)
     }
 

@@ -131,6 +131,7 @@ impl Inner {
         may_read.map_err(|error| Failure(unread(&error)))?;
         let logo = self.logo_file(&order.profile).await.map_err(Failure)?;
         let means = Means {
+            font: self.font_file(&order.profile).await.map_err(Failure)?,
             logo: logo.as_deref(),
             gain: self.gain(order, &item.path, &findings).await,
             overlay: None,

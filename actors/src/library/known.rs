@@ -71,7 +71,8 @@ pub(super) struct Pace {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) profile: Profile,
+    /// Shared, for it is large, and there is one for every item.
+    pub(super) profile: Arc<Profile>,
     pub(super) work: Work,
     /// Failures in a row.
     pub(super) failures: u32,
@@ -82,9 +83,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(profile: Profile, work: Work) -> Self {
+    pub(super) fn new(profile: impl Into<Arc<Profile>>, work: Work) -> Self {
         Self {
-            profile,
+            profile: profile.into(),
             work,
             failures: 0,
             hand: None,

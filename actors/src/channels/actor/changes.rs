@@ -73,7 +73,8 @@ impl Room {
         if config == old.config {
             return Ok(old);
         }
-        let (profile, old_profile) = (Profile::of(&config), Profile::of(&old.config));
+        let font = environment.studio.library.font();
+        let (profile, old_profile) = (Profile::of(&config, font), Profile::of(&old.config, font));
         let other_stream = profile.spliced() != old_profile.spliced();
         if other_stream && old.life.status != ChannelStatus::Stopped {
             return Err(OpError::Conflict {

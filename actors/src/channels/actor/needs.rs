@@ -23,7 +23,8 @@ impl Room {
     pub(super) fn tell_needs(&mut self) {
         let snapshot = self.args.handle.snapshot();
         let library = &self.args.environment.studio.library;
-        let (profile, now) = (Profile::of(&snapshot.channel.config), Timestamp::now());
+        let profile = Profile::of(&snapshot.channel.config, library.font());
+        let now = Timestamp::now();
         let (timeline, plan) = (&snapshot.airtime.timeline, &snapshot.airtime.plan);
         let due_now = timeline.frame_at(now);
         // Off air no time says when something is shown.

@@ -1,10 +1,13 @@
 //! What a channel shows: its schedule made into a plan, and the plan kept true to what is known of its items.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use playout_domain::as_run::{Order, Reason};
 use playout_domain::config::ChannelConfig;
 use playout_domain::ids::{MediaId, SlotId};
 use playout_domain::media::Profile;
+use playout_domain::overlay::Overlay;
 use playout_domain::plan::{Basis, MOST_WAITING, Origin, Plan, PlanEntry, PlannedItem};
 use playout_domain::schedule::{Edit, Facts, Known, Refused, Schedule};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
@@ -32,7 +35,7 @@ impl Room {
             return Err(OpError::VersionMismatch { current });
         }
         let library = &self.args.environment.studio.library;
-        let profile = Profile::of(&snapshot.channel.config);
+        let profile = Profile::of(&snapshot.channel.config, library.font());
         let client = snapshot.channel.client_id;
         let known = |media| {
             // An administrator sees more, but a channel plays what its own client has.
@@ -186,8 +189,9 @@ impl Room {
             LibraryFact::Changed { media } | LibraryFact::Removed { media } => (*media, None),
         };
         let snapshot = self.args.handle.snapshot();
+        let font = self.args.environment.studio.library.font();
         let mine = snapshot.airtime.schedule.names(media);
-        let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile());
+        let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile(font));
         if mine && fits {
             self.faulty.remove(&media);
             self.replan().await;
@@ -245,8 +249,8 @@ impl Room {
 
     /// What a plan has to know of an item.
     fn facts(&self, snapshot: &Snapshot, media: MediaId) -> Facts {
-        let profile = Profile::of(&snapshot.channel.config);
         let library = &self.args.environment.studio.library;
+        let profile = Profile::of(&snapshot.channel.config, library.font());
         Facts {
             frames: library.frames(media, &profile),
             series: library.series(media),
@@ -293,12 +297,15 @@ fn asked_for(plan: &Plan, from: Frame, media: MediaId) -> Option<PlanEntry> {
 }
 
 pub(super) fn programme(snapshot: &Snapshot) -> Programme {
+    let overlay = snapshot.channel.config.overlay.as_deref();
+    // What stands is in the profile.
+    let passing = overlay.and_then(Overlay::passing);
     Programme {
         plan: snapshot.airtime.plan.clone(),
         fallback: snapshot.channel.config.fallback_video,
         recovery: snapshot.channel.config.recovery,
         resources: snapshot.channel.config.resources,
-        overlay: snapshot.channel.config.overlay.clone(),
+        overlay: passing.map(Arc::new),
     }
 }
 

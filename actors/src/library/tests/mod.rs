@@ -162,6 +162,7 @@ impl House {
                 ..Intake::default()
             },
             downloader: Downloader::new(&TrustRoots::nobody(), Reach::Anywhere),
+            font: "/nowhere".into(),
         };
         let hub = Arc::new(Hub::default());
         let events = hub.subscribe(Filter::default(), None);
