@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use playout_domain::as_run::{Order, Reason};
 use playout_domain::config::ChannelConfig;
-use playout_domain::ids::{MediaId, SlotId};
+use playout_domain::ids::{ClientId, MediaId, SlotId};
 use playout_domain::media::Profile;
 use playout_domain::plan::{Basis, MOST_WAITING, Origin, Plan, PlanEntry, PlannedItem};
 use playout_domain::schedule::{Edit, Facts, Known, Refused, Schedule};
@@ -15,7 +15,7 @@ use super::Room;
 use crate::channels::PlannedView;
 use crate::channels::handle::Snapshot;
 use crate::error::OpError;
-use crate::library::LibraryFact;
+use crate::library::{Library, LibraryFact};
 use crate::playout::{BURST_SEGMENTS, Programme};
 
 impl Room {
@@ -35,9 +35,7 @@ impl Room {
         let profile = Profile::of(&snapshot.channel.config);
         let client = snapshot.channel.client_id;
         let known = |media| {
-            // An administrator sees more, but a channel plays what its own client has.
-            let its = library.owner(media) == Some(client);
-            its.then(|| Known {
+            has(library, client, media).then(|| Known {
                 frames: library.frames(media, &profile),
             })
         };
@@ -102,11 +100,11 @@ impl Room {
         at_once: bool,
     ) -> Result<PlannedView, OpError> {
         let library = &self.args.environment.studio.library;
-        if !library.owner(media).is_some_and(|owner| who.sees(owner)) {
+        let mut snapshot = self.snapshot();
+        if !has(library, snapshot.channel.client_id, media) {
             let message = format!("there is no media {media}");
             return Err(Violations::one("/mediaId", message).into());
         }
-        let mut snapshot = self.snapshot();
         let status = snapshot.channel.life.status;
         if self.playout.is_none() {
             return Err(OpError::Conflict {
@@ -284,6 +282,11 @@ impl Room {
             .before(BURST_SEGMENTS * segment);
         Plan::starting(starts, self.basis(snapshot))
     }
+}
+
+/// Whether a client's channels may play an item. An administrator sees more, but a channel plays what its own client has.
+pub(super) fn has(library: &Library, client: ClientId, media: MediaId) -> bool {
+    library.owner(media) == Some(client)
 }
 
 /// The entry of `plan` that shows `media` because somebody asked for it, the first one from `from` on.

@@ -7,6 +7,7 @@
 //! Invariants (P-plan): entries do not overlap, and leave no hole while there is something to show; what a change
 //! finds on air stays on air to its end, or to the next slot; the same schedule gives the same entries.
 
+mod apart;
 mod basis;
 mod calendar;
 mod change;
