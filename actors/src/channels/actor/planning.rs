@@ -229,6 +229,7 @@ impl Room {
         }
         self.args.handle.replace(snapshot);
         self.tell_needs();
+        self.tell_points();
     }
 
     /// The schedule with the lengths known now; what is faulty or not playable is passed over.

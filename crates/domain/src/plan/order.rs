@@ -1,7 +1,8 @@
 //! Which unit of the rotation is next: rounds of a sequence, and what is put off so that things stay apart.
 //!
 //! A round is a pure function of the basis and its number. What would come too soon again is put off, not left
-//! out: it goes before everything else as soon as it may. Where nothing may, what was away longest comes.
+//! out, unless it waits already: it goes before everything else as soon as it may. Where nothing may, what was away longest
+//! comes.
 
 use super::apart::KnownUnits;
 use super::basis::{Basis, PlannedItem, Sequence};
@@ -141,7 +142,8 @@ impl Rounds {
         best.map(|(_, pick)| pick)
     }
 
-    /// Goes on after `pick`: what was passed over for it is put off, unless it cannot be played at all.
+    /// Goes on after `pick`: what was passed over for it is put off, unless it cannot be played at all. A unit waits once: what
+    /// comes more often than it may would fill all that is looked at.
     pub(super) fn take(&mut self, basis: &Basis, place: &mut Place, pick: Pick) {
         let step = match pick.from {
             Source::PutOff(n) => {
@@ -154,7 +156,11 @@ impl Rounds {
         let passed = coming(this, next, place).take_while(|(n, _)| *n < step);
         let passed: Vec<u32> = passed.map(|(_, unit)| unit).collect();
         let length = this.length;
-        place.put_off.extend(passed);
+        for unit in passed {
+            if !place.put_off.contains(&unit) {
+                place.put_off.push(unit);
+            }
+        }
         place.next += step + 1;
         for _ in 0..2 {
             if place.next < length {

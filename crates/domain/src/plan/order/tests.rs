@@ -54,7 +54,11 @@ fn slowly(basis: &Basis, count: usize) -> Vec<usize> {
         };
         let unit = all[n] as usize;
         if let Some(step) = n.checked_sub(put_off.len()) {
-            put_off.extend(coming[..step].iter().filter(|unit| plays(unit)));
+            for unit in coming[..step].iter().filter(|unit| plays(unit)) {
+                if !put_off.contains(unit) {
+                    put_off.push(*unit);
+                }
+            }
             let gone = step + 1;
             if gone >= rest.len() {
                 number += 1;
