@@ -18,6 +18,9 @@ use crate::error::OpError;
 use crate::library::{Library, LibraryFact};
 use crate::playout::{BURST_SEGMENTS, Programme};
 
+/// Entries that are looked at for one that was asked for, at most: the channel waits meanwhile.
+const MOST_LOOKED: usize = 50_000;
+
 impl Room {
     /// Edits the schedule: checked whole, committed with its audit entry, then performed. What is on air stays.
     pub(super) async fn edit_schedule(
@@ -133,7 +136,7 @@ impl Room {
         };
         if asked_for(&snapshot.airtime.plan, from, media).is_none() {
             return Err(refuse(
-                "slots leave it no time within 31 days; play it now, or change the slots".into(),
+                "slots leave it no time within 31 days and the next 50000 entries; play it now, or change the slots".into(),
             ));
         }
         let saved = self
@@ -292,7 +295,8 @@ pub(super) fn has(library: &Library, client: ClientId, media: MediaId) -> bool {
 
 /// The entry of `plan` that shows `media` because somebody asked for it, the first one from `from` on.
 fn asked_for(plan: &Plan, from: Frame, media: MediaId) -> Option<PlanEntry> {
-    let mut entries = plan.entries_from(from, plan.horizon(from));
+    let entries = plan.entries_from(from, plan.horizon(from));
+    let mut entries = entries.at_most(MOST_LOOKED);
     entries.find(|entry| entry.origin == Origin::Play && entry.media_id == media)
 }
 

@@ -205,6 +205,14 @@ pub struct Entries<'a> {
 }
 
 impl Entries<'_> {
+    /// The same, walking over so many entries at most, those before the first that is wanted among them.
+    pub const fn at_most(mut self, most: usize) -> Self {
+        if most < self.left {
+            self.left = most;
+        }
+        self
+    }
+
     /// Whether it ended because the walk was too long, not because nothing follows.
     pub const fn is_cut_short(&self) -> bool {
         self.left == 0
