@@ -39,6 +39,38 @@ pub(crate) struct Snapshot {
     pub(crate) airtime: Airtime,
 }
 
+impl Snapshot {
+    /// The plan between two times: whole entries, and what lies between them.
+    pub(crate) fn plan(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        title: impl Fn(playout_domain::ids::MediaId) -> Option<String>,
+    ) -> Vec<PlannedView> {
+        let Airtime { timeline, plan, .. } = &self.airtime;
+        let (mut cursor, mut last) = (timeline.frame_at(from), timeline.frame_at(until));
+        let mut entries = plan.entries_from(cursor, last);
+        let found: Vec<_> = entries.by_ref().take(MAX_PLANNED).collect();
+        if found.len() == MAX_PLANNED || entries.is_cut_short() {
+            // What follows is not known to be nothing.
+            last = found.last().map_or(cursor, |entry| entry.end);
+        }
+        let mut planned = Vec::new();
+        for entry in found {
+            if cursor < entry.start {
+                planned.push(PlannedView::nothing(cursor..entry.start, timeline));
+            }
+            planned.push(PlannedView::of(&entry, timeline, title(entry.media_id)));
+            cursor = entry.end;
+        }
+        if cursor < last {
+            planned.push(PlannedView::nothing(cursor..last, timeline));
+        }
+        planned.truncate(MAX_PLANNED);
+        planned
+    }
+}
+
 /// What there is while a channel is on air.
 #[derive(Debug, Clone)]
 pub(crate) struct OnAirNow {
@@ -355,37 +387,6 @@ impl Handle {
         ids.filter_map(|destination| destination.id)
             .map(of)
             .collect()
-    }
-
-    /// The plan between two times: whole entries, and what lies between them.
-    pub(crate) fn plan(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        title: impl Fn(playout_domain::ids::MediaId) -> Option<String>,
-    ) -> Vec<PlannedView> {
-        let snapshot = self.snapshot();
-        let Airtime { timeline, plan, .. } = &snapshot.airtime;
-        let (mut cursor, mut last) = (timeline.frame_at(from), timeline.frame_at(until));
-        let mut entries = plan.entries_from(cursor, last);
-        let found: Vec<_> = entries.by_ref().take(MAX_PLANNED).collect();
-        if found.len() == MAX_PLANNED || entries.is_cut_short() {
-            // What follows is not known to be nothing.
-            last = found.last().map_or(cursor, |entry| entry.end);
-        }
-        let mut planned = Vec::new();
-        for entry in found {
-            if cursor < entry.start {
-                planned.push(PlannedView::nothing(cursor..entry.start, timeline));
-            }
-            planned.push(PlannedView::of(&entry, timeline, title(entry.media_id)));
-            cursor = entry.end;
-        }
-        if cursor < last {
-            planned.push(PlannedView::nothing(cursor..last, timeline));
-        }
-        planned.truncate(MAX_PLANNED);
-        planned
     }
 
     /// The frame that is due now.

@@ -155,7 +155,7 @@ impl Channels {
             ..
         } = &*self.inner.environment;
         let config = ChannelConfig::parse(config, policy)?;
-        actor::check_fallback(&studio.library, who, &config)?;
+        actor::check_fallback(&studio.library, who.client, &config, None)?;
         actor::check_logo(&studio.library, who.client, &config, None).await?;
         let now = Timestamp::now();
         let airtime = Airtime {
@@ -503,9 +503,11 @@ impl Channels {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Looked<Vec<PlannedView>>, OpError> {
-        let library = &self.inner.environment.studio.library;
-        let plan = |handle: &Handle| handle.plan(from, until, |media| library.title(media));
-        self.look_at(who, id, plan).await
+        let Looked { view, held_by } = self.look_at(who, id, Handle::snapshot).await?;
+        let library = self.inner.environment.studio.library.clone();
+        let plan = move || view.plan(from, until, |media| library.title(media));
+        let view = guide::walked(plan).await?;
+        Ok(Looked { view, held_by })
     }
 
     /// What it has aired between two times, and what it has not: in order, what comes after `after`, `limit` entries at most.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use playout_domain::as_run::{Order, Reason};
 use playout_domain::config::ChannelConfig;
-use playout_domain::ids::{MediaId, SlotId};
+use playout_domain::ids::{ClientId, MediaId, SlotId};
 use playout_domain::media::Profile;
 use playout_domain::overlay::Overlay;
 use playout_domain::plan::{Basis, MOST_WAITING, Origin, Plan, PlanEntry, PlannedItem};
@@ -18,8 +18,11 @@ use super::Room;
 use crate::channels::PlannedView;
 use crate::channels::handle::Snapshot;
 use crate::error::OpError;
-use crate::library::LibraryFact;
+use crate::library::{Library, LibraryFact};
 use crate::playout::{BURST_SEGMENTS, Programme};
+
+/// Entries that are looked at for one that was asked for, at most: the channel waits meanwhile.
+const MOST_LOOKED: usize = 50_000;
 
 impl Room {
     /// Edits the schedule: checked whole, committed with its audit entry, then performed. What is on air stays.
@@ -38,9 +41,7 @@ impl Room {
         let profile = Profile::of(&snapshot.channel.config, library.font());
         let client = snapshot.channel.client_id;
         let known = |media| {
-            // An administrator sees more, but a channel plays what its own client has.
-            let its = library.owner(media) == Some(client);
-            its.then(|| Known {
+            has(library, client, media).then(|| Known {
                 frames: library.frames(media, &profile),
             })
         };
@@ -105,11 +106,11 @@ impl Room {
         at_once: bool,
     ) -> Result<PlannedView, OpError> {
         let library = &self.args.environment.studio.library;
-        if !library.owner(media).is_some_and(|owner| who.sees(owner)) {
+        let mut snapshot = self.snapshot();
+        if !has(library, snapshot.channel.client_id, media) {
             let message = format!("there is no media {media}");
             return Err(Violations::one("/mediaId", message).into());
         }
-        let mut snapshot = self.snapshot();
         let status = snapshot.channel.life.status;
         if self.playout.is_none() {
             return Err(OpError::Conflict {
@@ -138,7 +139,7 @@ impl Room {
         };
         if asked_for(&snapshot.airtime.plan, from, media).is_none() {
             return Err(refuse(
-                "slots leave it no time within 31 days; play it now, or change the slots".into(),
+                "slots leave it no time within 31 days and the next 50000 entries; play it now, or change the slots".into(),
             ));
         }
         let saved = self
@@ -235,6 +236,7 @@ impl Room {
         }
         self.args.handle.replace(snapshot);
         self.tell_needs();
+        self.tell_points();
     }
 
     /// The schedule with the lengths known now; what is faulty or not playable is passed over.
@@ -290,9 +292,15 @@ impl Room {
     }
 }
 
+/// Whether a client's channels may play an item. An administrator sees more, but a channel plays what its own client has.
+pub(super) fn has(library: &Library, client: ClientId, media: MediaId) -> bool {
+    library.owner(media) == Some(client)
+}
+
 /// The entry of `plan` that shows `media` because somebody asked for it, the first one from `from` on.
 fn asked_for(plan: &Plan, from: Frame, media: MediaId) -> Option<PlanEntry> {
-    let mut entries = plan.entries_from(from, plan.horizon(from));
+    let entries = plan.entries_from(from, plan.horizon(from));
+    let mut entries = entries.at_most(MOST_LOOKED);
     entries.find(|entry| entry.origin == Origin::Play && entry.media_id == media)
 }
 

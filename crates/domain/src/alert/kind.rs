@@ -87,6 +87,8 @@ pub enum AlertKind {
     ChannelError,
     /// An item cannot be played on; the channel passes over it.
     ItemBroken,
+    /// Entries of a channel's schedule begin where their items are over, and show nothing.
+    PointsBeyond,
     /// Viewers have seen nothing of the plan for a while: it is empty, or nothing in it can be played.
     NothingPlayable,
     /// Viewers have seen nothing but the slate for a while.
@@ -151,6 +153,7 @@ impl AlertKind {
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
+        Self::PointsBeyond,
         Self::NothingPlayable,
         Self::DeadAir,
         Self::Quarantined,
@@ -176,6 +179,7 @@ impl AlertKind {
             Self::SourceFailing => settled("channel.source_failing", Warning, Client, 3, "Sources of the channel fail again and again"),
             Self::ChannelError => settled("channel.error", Critical, Both, 1, "The channel is in ERROR: recovery has spent its budget"),
             Self::ItemBroken => settled("channel.item_broken", Warning, Client, 1, "An item cannot be played on and is passed over"),
+            Self::PointsBeyond => settled("channel.points_beyond", Warning, Client, 1, "Entries of the schedule begin where their items are over"),
             Self::NothingPlayable => settled("channel.nothing_playable", Warning, Client, 1, "The channel shows nothing of its plan"),
             Self::DeadAir => settled("channel.dead_air", Critical, Client, 1, "The channel shows nothing but the slate"),
             Self::Quarantined => settled("channel.quarantined", Critical, Operator, 1, "The stored channel is damaged and was left alone"),
