@@ -109,7 +109,7 @@ impl Room {
         let snapshot = self.args.handle.snapshot();
         let environment = &self.args.environment;
         let (library, channel) = (&environment.studio.library, &snapshot.channel);
-        let profile = Profile::of(&channel.config);
+        let profile = Profile::of(&channel.config, library.font());
         let schedule = &snapshot.airtime.schedule;
         let frames = |media| library.frames(media, &profile);
         let beyond = schedule.beyond(snapshot.airtime.timeline.frame_rate, frames);

@@ -149,7 +149,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
