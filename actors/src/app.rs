@@ -122,6 +122,7 @@ impl App {
             roots: config.media_roots,
             downloader: Downloader::new(&config.rtmp.roots, config.intake.reach()),
             intake: config.intake,
+            font: config.playout.font.clone(),
         };
         let (library, facts) =
             Library::start(library, store.clone(), Arc::clone(&hub), launcher.clone())

@@ -12,6 +12,7 @@ use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
 use playout_domain::alert::route::RoutePolicy;
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::media::Profile;
+use playout_domain::overlay::Font;
 use playout_partners::smtp::{Mailer, SmtpConfig, SmtpTls};
 use playout_store::embedded::{Embedded, EmbeddedConfig, Which};
 use playout_store::{KeySource, StoreConfig};
@@ -153,7 +154,7 @@ pub(super) fn app(
         default_profile: config
             .media
             .prepare_on_import
-            .then(|| Profile::of(&ordinary(&policy))),
+            .then(|| Profile::of(&ordinary(&policy), Font::default())),
         collect_after: config.media.collect_after.duration(),
         allowances: config.limits.allowances(),
         cgroups: None,
@@ -330,7 +331,7 @@ fn installed(program: &Path) -> bool {
 /// nobody off the air: nothing can be imported from it, and that is all.
 fn resolved(root: &Path) -> PathBuf {
     root.canonicalize().unwrap_or_else(|error| {
-        tracing::warn!(root = %root.display(), %error, "this root of media.roots is not there");
+        tracing::warn!(root = %root.display(), %error, "this root of media.roots or media.client_roots is not there");
         root.to_owned()
     })
 }

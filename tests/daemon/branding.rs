@@ -1,4 +1,5 @@
-//! A channel's logo: what is taken, and what of it is seen in the published pictures, also when it changes on air.
+//! A channel's logo, and a lower third that always stands: what is taken, and what of it is seen in the published pictures,
+//! also when it changes on air.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,6 +8,7 @@ use serde_json::json;
 
 use super::clips::numbered;
 use super::daemon::{BOUND, Daemon, folder, until};
+use super::overlay::{FIRST, phase, places};
 use super::viewer::{Viewer, filtered};
 
 /// A picture of one colour, `size` pixels each way.
@@ -54,11 +56,11 @@ const TOP_RIGHT: (u32, u32) = (376, 28);
 const BOTTOM_LEFT: (u32, u32) = (34, 196);
 
 #[test]
-fn a_logo_is_seen_on_air_and_changes_there_without_a_seam() {
+fn a_logo_and_a_standing_text_are_seen_on_air_and_change_there_without_a_seam() {
     let data = folder();
-    let daemon = Daemon::start(data.path(), "");
+    let daemon = Daemon::start(data.path(), "[playout]\nsource = \"direct\"\n");
     // Black and white all over.
-    let media = daemon.import(&numbered("logo", 0, 250));
+    let media = daemon.import(&numbered("logo", FIRST, 250));
     let channel = daemon.channel(&[&media]);
     let at = format!("/channels/{channel}/logo");
     let put = |bytes: &[u8]| daemon.ask("PUT", &at, &[("Content-Type", "image/png")], bytes);
@@ -116,6 +118,35 @@ fn a_logo_is_seen_on_air_and_changes_there_without_a_seam() {
         colours(&viewer.bytes, BOTTOM_LEFT).ends_with('-')
     });
     assert_eq!(daemon.ask("DELETE", &at, &[], b"").status, 404);
+
+    // A text that always stands is drawn while preparing, too: then nothing is encoded on air. What is copied directly
+    // has no process.
+    let at = format!("/channels/{channel}/overlay");
+    let third = json!({ "lowerThird": { "title": "It's %{pts}", "subtitle": "[a];'b'" } });
+    daemon.api("PUT", &at, &third);
+    viewer.follow("the text is seen", 3 * BOUND, |viewer| {
+        places(&viewer.bytes).ends_with('d')
+    });
+    prepared("text.");
+    viewer.follow("nothing is encoded", BOUND, |_| {
+        daemon.sources(&channel).is_empty()
+    });
+    let seen = viewer.seconds;
+    viewer.follow("a whole turn of the item", BOUND, |viewer| {
+        assert_eq!(daemon.sources(&channel), [0; 0], "nothing is encoded");
+        viewer.seconds > seen + 10.0
+    });
+    let since = places(&viewer.bytes);
+    assert!(
+        since[since.len() - 250..].chars().all(|place| place == 'd'),
+        "{since}"
+    );
+    assert_eq!(phase(&daemon, &channel), "drawn");
+    assert_eq!(daemon.ask("DELETE", &at, &[], b"").status, 204);
+    viewer.follow("no text", 3 * BOUND, |viewer| {
+        places(&viewer.bytes).ends_with('-')
+    });
+    assert_eq!(phase(&daemon, &channel), serde_json::Value::Null);
     daemon.operate(&channel, "stop");
 
     viewer.judge();
@@ -131,6 +162,9 @@ fn a_logo_is_seen_on_air_and_changes_there_without_a_seam() {
         seen.dedup();
         seen.into_iter().collect::<String>()
     };
+    // (Its place is behind the logo that was at the bottom, which is not as wide.)
+    let text: String = places(&viewer.bytes).replace('?', "s");
+    assert_eq!(once(&text), "-d-", "{text}");
     assert_eq!(once(&first), "r-", "{first}");
     assert_eq!(once(&second), "-rg-", "{second}");
 }

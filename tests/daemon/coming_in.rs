@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::alerts::{as_stranger, make_stranger};
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, until};
 
@@ -110,6 +112,65 @@ fn a_file_is_fetched_by_url_and_a_daemon_that_was_killed_begins_it_again() {
 }
 
 #[test]
+fn an_import_by_url_does_not_expire_while_it_waits_or_runs() {
+    let data = folder();
+    let bytes = std::fs::read(clip(1, 50)).unwrap();
+    let server = Server::start("200 OK", bytes, 5_000);
+    let daemon = Daemon::start(data.path(), &format!("{OPEN}upload_expiry = 2\n"));
+    let ids: Vec<_> = (0..6)
+        .map(|n| fetch(&daemon, &server.url(&format!("/{n}.mp4"))))
+        .collect();
+    let view = |id: &String| daemon.get(&format!("/media/imports/{id}"));
+    let expires = |id: &String| -> Timestamp {
+        let at = view(id)["expiresAt"].as_str().unwrap().to_owned();
+        at.parse().unwrap()
+    };
+    let first: Vec<_> = ids.iter().map(expires).collect();
+    // Kept beyond when they would be gone.
+    until("all of them are kept on", BOUND, || {
+        let mut both = ids.iter().map(expires).zip(&first);
+        both.all(|(now, first)| now.duration_since(*first) > SignedDuration::from_secs(3))
+    });
+    assert_eq!(server.asked.load(Ordering::SeqCst), 5, "one waits");
+    assert!(daemon.get("/media/storage")["arrivingBytes"].as_u64() > Some(0));
+    daemon.api(
+        "DELETE",
+        &format!("/media/imports/{}", ids[5]),
+        &Value::Null,
+    );
+    server.go.store(true, Ordering::SeqCst);
+    let done = |id: &String| {
+        let view = daemon.ask("GET", &format!("/media/imports/{id}"), &[], b"");
+        // What has ended is told for so long.
+        view.status == 404 || view.json()["state"] == "done"
+    };
+    until("the others are items", BOUND, || ids[..5].iter().all(done));
+    assert_eq!(daemon.get("/media/storage")["items"], 1, "all are one film");
+}
+
+#[test]
+fn a_download_that_takes_too_long_as_a_whole_fails() {
+    let data = folder();
+    let bytes = std::fs::read(clip(1, 50)).unwrap();
+    let server = Server::start("200 OK", bytes, 5_000);
+    let daemon = Daemon::start(data.path(), &format!("{OPEN}fetch_time = 1\n"));
+    let id = fetch(&daemon, &server.url("/slow.mp4"));
+    let view = ended(&daemon, &id);
+    assert_eq!(
+        (&view["state"], &view["reason"]),
+        (&json!("failed"), &json!("it did not come within 1 s."))
+    );
+    assert_eq!(view["received"], 0);
+    let left = std::fs::read_dir(data.path().join("media/uploads")).unwrap();
+    assert_eq!(left.count(), 0);
+    let storage = daemon.get("/media/storage");
+    assert_eq!(
+        (&storage["items"], &storage["arrivingBytes"]),
+        (&json!(0), &json!(0))
+    );
+}
+
+#[test]
 fn playlists_packed_files_and_private_addresses_are_refused() {
     let data = folder();
     let daemon = Daemon::start(data.path(), OPEN);
@@ -200,16 +261,12 @@ fn a_watched_folder_gives_its_files_when_they_are_whole_and_loses_nothing_when_i
             .to_owned()
     };
     let bytes = std::fs::read(clip(3, 100)).unwrap();
-    // It grows: half of it is no video, and is not looked at.
-    let mut growing = std::fs::File::create(watched.join("a.mp4")).unwrap();
-    growing.write_all(&bytes[..bytes.len() / 2]).unwrap();
+    std::fs::write(watched.join("a.mp4"), &bytes).unwrap();
     std::fs::write(
         watched.join("letter.mp4"),
         "Dear Sir or Madam, this is a letter.",
     )
     .unwrap();
-    growing.write_all(&bytes[bytes.len() / 2..]).unwrap();
-    drop(growing);
     std::fs::copy(clip(4, 50), watched.join("b.mp4")).unwrap();
     until("both are items", BOUND, || {
         titles(&daemon, "sort=title") == ["a", "b"]
@@ -289,6 +346,40 @@ fn a_watched_folder_gives_its_files_when_they_are_whole_and_loses_nothing_when_i
 }
 
 #[test]
+fn a_file_in_a_watched_folder_is_not_looked_into_while_it_grows() {
+    let (data, watched) = (folder(), folder());
+    let settings = "[media]\nprepare_on_import = false\nwatch_settle = 10\n";
+    let daemon = Daemon::start(data.path(), settings);
+    let view = daemon.post("/media/watched", &json!({ "path": watched.path() }));
+    let path = format!("/media/watched/{}", view["id"].as_str().unwrap());
+    let mut events = daemon.events("");
+    let bytes = std::fs::read(clip(3, 100)).unwrap();
+    let (half, rest) = bytes.split_at(bytes.len() / 2);
+    let mut growing = std::fs::File::create(watched.path().join("a.mp4")).unwrap();
+    growing.write_all(half).unwrap();
+    until("it has been seen", BOUND, || {
+        daemon.get(&path)["settling"] == true
+    });
+    // Something else happens, and the folder is looked at again.
+    let before = daemon.get(&path)["lookedAt"].clone();
+    std::fs::write(watched.path().join("b.mp4"), "another that grows").unwrap();
+    until("it has been seen again", BOUND, || {
+        daemon.get(&path)["lookedAt"] != before
+    });
+    std::fs::remove_file(watched.path().join("b.mp4")).unwrap();
+    growing.write_all(rest).unwrap();
+    drop(growing);
+    until("it is an item", BOUND, || {
+        let told = events.next().map(|event| event.kind);
+        // Half of it is no video.
+        assert_ne!(told.as_deref(), Some("media.refused"));
+        told.as_deref() == Some("media.imported")
+    });
+    let item = &daemon.get("/media")["items"][0];
+    assert_eq!(item["size"], bytes.len());
+}
+
+#[test]
 fn items_are_described_by_patches_of_their_version_and_found_by_what_is_said() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
@@ -364,6 +455,15 @@ fn a_client_that_is_named_imports_from_its_own_folders_alone() {
     );
     let daemon = Daemon::start(data.path(), &settings);
     daemon.import(&own.path().join("film.mp4"));
+    // Another client has none.
+    make_stranger(data.path());
+    let body = json!({ "path": own.path().join("film.mp4") }).to_string();
+    for route in ["/media", "/media/watched"] {
+        let refused = as_stranger(&daemon, "POST", route, body.as_bytes());
+        assert_eq!(refused.status, 422, "{}", refused.text());
+        let text = refused.text();
+        assert!(text.contains("media.client_roots"), "{text}");
+    }
     for (route, path) in [
         ("/media", other.path().join("film.mp4")),
         ("/media", link),

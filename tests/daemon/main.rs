@@ -35,6 +35,7 @@ mod on_air;
 mod output_encode;
 mod overlay;
 mod preparing;
+mod programme;
 mod recovery;
 mod resources;
 mod rtmp;

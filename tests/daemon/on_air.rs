@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, until};
 use super::viewer::Viewer;
@@ -57,6 +59,36 @@ fn ffmpeg_sources_play_a_rotation_without_a_fault() {
 #[test]
 fn direct_sources_play_a_rotation_without_a_fault() {
     plays_a_rotation_without_a_fault("direct");
+}
+
+#[test]
+fn what_is_on_air_only_because_it_was_asked_for_is_not_deleted_before_it_is_over() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let media = daemon.import(&clip(4, 200));
+    let played = daemon.import(&clip(5, 300));
+    let channel = daemon.channel(&[&media]);
+    daemon.prepared(&media);
+    daemon.on_air(&channel);
+    let mut viewer = Viewer::of(&daemon, &channel);
+    viewer.watch(4.0);
+    let asked = json!({ "mediaId": played, "when": "now" });
+    daemon.post(&format!("/channels/{channel}/play"), &asked);
+    let on_air = || {
+        let status = daemon.get(&format!("/channels/{channel}/status"));
+        status["onAir"]["mediaId"].clone()
+    };
+    viewer.follow("it is on air", BOUND, |_| on_air() == json!(played));
+    let delete = || daemon.ask("DELETE", &format!("/media/{played}"), &[], b"");
+    let refused = delete();
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    assert!(refused.text().contains("Test"), "{}", refused.text());
+    viewer.follow("it is over", BOUND, |_| on_air() == json!(media));
+    viewer.follow("it is deleted", BOUND, |_| delete().status == 204);
+    let seen = viewer.seconds;
+    viewer.watch(seen + 8.0);
+    viewer.judge();
+    assert_eq!(viewer.discontinuities, 0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a channel draws over its programme for a while: judged on the published pictures.
+//! What a channel draws over its programme for a while (what it always draws: `branding.rs`): judged on the published pictures.
 
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
@@ -9,11 +9,14 @@ use super::daemon::{BOUND, Daemon, folder, signal_process, until};
 use super::viewer::{Viewer, filtered};
 
 /// The first number of the clip: the eleventh of its bars is white on every picture.
-const FIRST: u32 = 1024;
+pub const FIRST: u32 = 1024;
 const FRAMES: u32 = 250;
 
+/// With an end it passes, however late that is.
+const LATE: &str = "2099-12-31T00:00:00Z";
+
 /// Of each frame of 240p, what a place at the right of a lower third shows: white, white with a bar over it, the slate.
-fn places(stream: &[u8]) -> String {
+pub fn places(stream: &[u8]) -> String {
     let filter =
         "crop=12:12:366:208:exact=1,scale=1:1:flags=area:in_range=tv:out_range=tv,format=gray";
     let named = |luma: &u8| match luma {
@@ -43,7 +46,7 @@ fn plays_numbers(daemon: &Daemon) -> String {
     channel
 }
 
-fn phase(daemon: &Daemon, channel: &str) -> Value {
+pub fn phase(daemon: &Daemon, channel: &str) -> Value {
     daemon.get(&format!("/channels/{channel}/status"))["overlay"]["state"].clone()
 }
 
@@ -59,7 +62,7 @@ fn a_lower_third_comes_and_goes_on_air_and_its_encoder_may_die() {
     viewer.watch(12.0);
     assert_eq!(phase(&daemon, &channel), Value::Null);
 
-    let third = json!({ "lowerThird": { "title": "It's %{pts}: [a];'b'\\", "subtitle": "100 %" } });
+    let third = json!({ "until": LATE, "lowerThird": { "title": "It's %{pts}: [a];'b'\\", "subtitle": "100 %" } });
     daemon.api("PUT", &at, &third);
     assert_eq!(daemon.get(&at)["lowerThird"], third["lowerThird"]);
     viewer.follow("it is seen", BOUND, |viewer| {
@@ -130,7 +133,7 @@ fn what_draws_may_hang_and_change_at_any_moment() {
     let mut viewer = Viewer::of(&daemon, &channel);
     viewer.watch(12.0);
     let put = |title: &str| {
-        let third = json!({ "lowerThird": { "title": title }, "clock": {} });
+        let third = json!({ "lowerThird": { "title": title }, "clock": {}, "until": LATE });
         daemon.api("PUT", &format!("/channels/{channel}/overlay"), &third);
     };
     put("first");

@@ -163,11 +163,15 @@ fn a_disk_that_fills_up_costs_spool_then_preparing_then_an_alert_and_never_a_seg
     });
     let reason = rendition()["reason"].to_string();
     assert!(reason.contains("waits for room"), "{reason}");
-    let alerts = |state: &str| {
-        let all = daemon.get(&format!("/alerts?state={state}"));
-        all.to_string().contains("disk.full")
+    let alerts = |state: &str, kind: &str| {
+        let all = daemon.get(&format!("/alerts?state={state}"))["items"].clone();
+        let mut all = all.as_array().unwrap().iter();
+        all.any(|alert| alert["kind"] == kind)
     };
-    assert!(!alerts("open"));
+    until("that is told", BOUND, || {
+        alerts("open", "disk.preparing_paused")
+    });
+    assert!(!alerts("open", "disk.full"));
     let waits = daemon.get("/media/queue");
     assert_eq!(
         (&waits["waitsForRoom"], &waits["paused"]),
@@ -176,7 +180,7 @@ fn a_disk_that_fills_up_costs_spool_then_preparing_then_an_alert_and_never_a_seg
 
     leave_free(data.path(), 60);
     viewer.follow("it is an alert", BOUND, |_| {
-        stage(&daemon) == "alert" && alerts("open")
+        stage(&daemon) == "alert" && alerts("open", "disk.full")
     });
     viewer.follow("spool goes down to what a start begins with", BOUND, |_| {
         spooled(data.path(), &channel) <= 5
@@ -189,7 +193,11 @@ fn a_disk_that_fills_up_costs_spool_then_preparing_then_an_alert_and_never_a_seg
         fs::remove_file(data.path().join(format!("filler-{filler}"))).unwrap();
     }
     viewer.follow("there is room, and all goes on", BOUND * 2, |_| {
-        stage(&daemon) == "roomy" && alerts("closed") && rendition()["status"] == "ready"
+        let told = ["disk.preparing_paused", "disk.full"];
+        let is_over = |kind| alerts("closed", kind) && !alerts("open", kind);
+        stage(&daemon) == "roomy"
+            && told.into_iter().all(is_over)
+            && rendition()["status"] == "ready"
     });
     viewer.follow("the spool is whole again", BOUND, |_| {
         spooled(data.path(), &channel) > 9

@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::alerts::{as_stranger, make_stranger};
 use super::clips::numbered;
 use super::daemon::{BOUND, Daemon, folder, until};
 use super::viewer::Viewer;
@@ -56,7 +57,7 @@ impl Stage {
 }
 
 /// The numbers without those that follow their predecessor: where something begins.
-fn begins(numbers: &[Option<u32>]) -> Vec<(usize, u32)> {
+pub fn begins(numbers: &[Option<u32>]) -> Vec<(usize, u32)> {
     let numbers: Vec<u32> = numbers
         .iter()
         .map(|number| number.expect("every picture carries a number"))
@@ -323,6 +324,31 @@ fn a_bad_schedule_is_refused_whole_and_the_channel_stays_on_air() {
             .as_array()
             .map(Vec::len),
         Some(2)
+    );
+
+    // The operator sees what every client has, but a channel plays what its own client has.
+    make_stranger(data.path());
+    let theirs = as_stranger(
+        &daemon,
+        "POST",
+        "/channels",
+        br#"{"name":"Theirs","resolution":"240p"}"#,
+    );
+    let theirs = format!("/channels/{}", theirs.json()["id"].as_str().expect("an id"));
+    let other = |method: &str, rest: &str, body: Value| {
+        refused(&daemon, method, &format!("{theirs}{rest}"), &body)
+    };
+    assert_eq!(
+        other("PUT", "/rotation", json!({ "items": [{ "mediaId": one }] })),
+        ["/items/0/mediaId"]
+    );
+    assert_eq!(
+        other("POST", "/play", json!({ "mediaId": one, "when": "now" })),
+        ["/mediaId"]
+    );
+    assert_eq!(
+        other("PATCH", "", json!({ "fallbackVideo": one })),
+        ["/fallbackVideo"]
     );
 
     // Blocks that are played cannot go; what is scheduled cannot be deleted.

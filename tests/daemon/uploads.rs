@@ -131,6 +131,17 @@ fn titles_and_tags_come_with_an_upload_and_what_is_no_video_is_refused() {
     let told = daemon.get(&path);
     assert_eq!(told["state"], "failed");
     assert!(told["reason"].as_str().unwrap().contains("text"), "{told}");
+    // Resumed, it is refused again: no client takes it for complete.
+    assert_eq!((offset(&daemon, &path), &told["received"]), (0, &json!(0)));
+    let url = refused["url"].as_str().unwrap();
+    let resumed = send(&daemon, &text, &["--from", url]);
+    assert_eq!(resumed["status"], 422, "{resumed}");
+    let length = std::fs::metadata(&text).unwrap().len() as usize;
+    for at in [0, length] {
+        let again = piece(&daemon, &path, at, &[], b"");
+        assert_eq!(again.status, 422, "{}", again.text());
+        assert!(again.text().contains("text"), "{}", again.text());
+    }
     assert_eq!(daemon.get("/media/storage")["arrivingBytes"], 0);
 }
 

@@ -12,6 +12,9 @@ use super::{ErrorHandler, desk};
 use crate::channels::OnAirKind;
 use crate::hub::{Event, kind};
 
+/// Entries of a schedule that an alert tells of at most.
+const MOST_ENTRIES: usize = 5;
+
 /// A failure on a channel: the seed's `StreamError`.
 #[derive(Debug, Clone, Copy)]
 pub struct StreamError<'a> {
@@ -129,6 +132,18 @@ impl ErrorHandler {
     /// It is drawn, or nobody wants it any more.
     pub fn overlay_well(&self, channel: ChannelId) {
         self.recovered(of_channel(AlertKind::OverlayFailing, channel));
+    }
+
+    /// Entries of a channel's schedule show nothing, each for a reason; none: all is well.
+    pub fn points_beyond(&self, channel: &Channel, entries: &[String]) {
+        let key = of_channel(AlertKind::PointsBeyond, channel.id);
+        let told = &entries[..entries.len().min(MOST_ENTRIES)];
+        let error = match entries.len() - told.len() {
+            _ if told.is_empty() => return self.recovered(key),
+            0 => told.join("; "),
+            more => format!("{}; and {more} more", told.join("; ")),
+        };
+        self.fail(key, channel, &error);
     }
 
     /// Viewers of a channel see something else now.

@@ -145,6 +145,8 @@ pub(crate) struct Room {
     orderer: Option<String>,
     /// The frame from which the library is to be told anew what is needed.
     needs_until: Option<Frame>,
+    /// Entries of the schedule that show nothing, as they were told last.
+    beyond: Option<Vec<String>>,
 }
 
 impl Drop for Room {
@@ -185,6 +187,7 @@ impl Actor for ChannelActor {
             recorder: None,
             orderer: None,
             needs_until: None,
+            beyond: None,
         };
         room.life.recover_by(room.recovery());
         room.tell_needs();
@@ -396,7 +399,7 @@ impl Room {
         });
         let setup = Setup {
             label: channel.id.to_string(),
-            profile: Profile::of(&channel.config),
+            profile: Profile::of(&channel.config, self.args.environment.studio.library.font()),
             timeline: snapshot.airtime.timeline,
             programme: programme(&snapshot),
             output: output.clone(),

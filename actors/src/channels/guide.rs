@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use playout_domain::channel::Channel;
 use playout_domain::ids::{ChannelId, MediaId};
+use playout_domain::plan::{Entries, Plan};
 use playout_domain::units::Frame;
 use playout_media::guide::{Guide, Listing, Programme, programmes};
 use playout_store::Principal;
@@ -99,17 +100,22 @@ impl Channels {
         all
     }
 
-    /// To walk over plans takes time, which the channels on air have no part in.
     async fn collected(
         &self,
         channels: Vec<Arc<Snapshot>>,
         window: Window,
     ) -> Result<Guide, OpError> {
         let library = self.inner.environment.studio.library.clone();
-        let collecting = move || collect(&channels, &library, &window);
-        let collected = tokio::task::spawn_blocking(collecting).await;
-        collected.map_err(OpError::internal)
+        walked(move || collect(&channels, &library, &window)).await
     }
+}
+
+/// What a walk over plans finds. It takes time, which the channels on air and other requests have no part in.
+pub(super) async fn walked<T: Send + 'static>(
+    walk: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, OpError> {
+    let walking = tokio::task::spawn_blocking(walk);
+    walking.await.map_err(OpError::internal)
 }
 
 fn collect(channels: &[Arc<Snapshot>], library: &Library, window: &Window) -> Guide {
@@ -119,9 +125,7 @@ fn collect(channels: &[Arc<Snapshot>], library: &Library, window: &Window) -> Gu
         let Range { start, end } = window.times;
         let timeline = &snapshot.airtime.timeline;
         let (first, until) = (timeline.frame_at(start), timeline.frame_at(end));
-        // Of the whole plan: the first and the last may have been cut, and so be longer than their entries.
-        let plan = &snapshot.airtime.plan;
-        let entries = plan.entries_from(Frame::new(0), Frame::new(u64::MAX));
+        let entries = up_to(&snapshot.airtime.plan, until);
         let shown = programmes(entries).skip_while(|entry| entry.end <= first);
         let shown = shown.take_while(|entry| entry.start < until);
         let shown = shown.take(left).map(|entry| Programme {
@@ -143,10 +147,69 @@ fn collect(channels: &[Arc<Snapshot>], library: &Library, window: &Window) -> Gu
     guide
 }
 
+/// From the beginning of a plan on, and beyond `until`: the first and the last may have been cut, and so be longer than their
+/// entries. No farther than anybody looks ahead: where nothing can be played, slot after slot would be passed over to
+/// the end of time.
+fn up_to(plan: &Plan, until: Frame) -> Entries<'_> {
+    plan.entries_from(Frame::new(0), plan.horizon(until))
+}
+
 fn note(guide: &mut Guide, library: &Library, media: MediaId) {
     if !guide.about.contains_key(&media)
         && let Some(about) = library.about(media)
     {
         guide.about.insert(media, about);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::civil::Time;
+    use playout_domain::plan::{Basis, PlannedItem, PlannedSlot, Rule};
+    use playout_domain::schedule::Zone;
+    use playout_domain::units::{FrameRate, Ticks90k, Timeline};
+
+    const DAY: u64 = 86_400 * 25;
+
+    fn slot(rule: Rule, frames: u64) -> PlannedSlot {
+        PlannedSlot {
+            id: None,
+            rule,
+            items: vec![PlannedItem::whole(uuid::Uuid::from_u128(1).into(), frames)],
+            frames: None,
+        }
+    }
+
+    /// An empty rotation, a daily slot whose item has nothing to show, and something in many years.
+    #[test]
+    fn a_guide_is_not_looked_for_beyond_what_is_asked_for() {
+        let epoch = "2027-01-01T00:00:00Z".parse().unwrap();
+        let far = "2127-01-01T00:00:00Z".parse().unwrap();
+        let utc: Zone = "UTC".parse().unwrap();
+        let noon = Rule::Daily(Time::constant(12, 0, 0, 0), utc);
+        let with = |slots| {
+            let basis = Basis {
+                timeline: Some(Timeline {
+                    epoch,
+                    frame_rate: FrameRate::F25,
+                    clock_origin: Ticks90k::new(0),
+                }),
+                slots,
+                ..Basis::default()
+            };
+            Plan::starting(Frame::new(0), basis)
+        };
+        let until = Frame::new(DAY);
+        let plan = with(vec![slot(noon.clone(), 0), slot(Rule::Once(far), 250)]);
+        assert_eq!(
+            up_to(&plan, until).count(),
+            0,
+            "the walk went on for a century"
+        );
+        // What is planned soon after is seen.
+        let plan = with(vec![slot(noon, 250)]);
+        let last = up_to(&plan, until).last().unwrap();
+        assert!(last.start > Frame::new(20 * DAY) && last.start < Frame::new(40 * DAY));
     }
 }

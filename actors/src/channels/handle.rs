@@ -9,6 +9,7 @@ use playout_domain::channel::Channel;
 use playout_domain::ids::ChannelId;
 use playout_domain::lifecycle::Desired;
 use playout_domain::media::Profile;
+use playout_domain::overlay::Font;
 use playout_domain::plan::PlanEntry;
 use playout_domain::units::Frame;
 use playout_media::guide::now_and_next;
@@ -36,6 +37,38 @@ const WAITING_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_secs(3);
 pub(crate) struct Snapshot {
     pub(crate) channel: Channel,
     pub(crate) airtime: Airtime,
+}
+
+impl Snapshot {
+    /// The plan between two times: whole entries, and what lies between them.
+    pub(crate) fn plan(
+        &self,
+        from: Timestamp,
+        until: Timestamp,
+        title: impl Fn(playout_domain::ids::MediaId) -> Option<String>,
+    ) -> Vec<PlannedView> {
+        let Airtime { timeline, plan, .. } = &self.airtime;
+        let (mut cursor, mut last) = (timeline.frame_at(from), timeline.frame_at(until));
+        let mut entries = plan.entries_from(cursor, last);
+        let found: Vec<_> = entries.by_ref().take(MAX_PLANNED).collect();
+        if found.len() == MAX_PLANNED || entries.is_cut_short() {
+            // What follows is not known to be nothing.
+            last = found.last().map_or(cursor, |entry| entry.end);
+        }
+        let mut planned = Vec::new();
+        for entry in found {
+            if cursor < entry.start {
+                planned.push(PlannedView::nothing(cursor..entry.start, timeline));
+            }
+            planned.push(PlannedView::of(&entry, timeline, title(entry.media_id)));
+            cursor = entry.end;
+        }
+        if cursor < last {
+            planned.push(PlannedView::nothing(cursor..last, timeline));
+        }
+        planned.truncate(MAX_PLANNED);
+        planned
+    }
 }
 
 /// What there is while a channel is on air.
@@ -192,8 +225,13 @@ impl Handle {
         let snapshot = self.snapshot();
         let overlay = snapshot.channel.config.overlay.as_ref()?;
         let failure = state.overlay.failure.as_ref();
+        // What stands is told of where nothing passes.
+        let is_drawn = match overlay.passing() {
+            Some(_) => state.overlay.drawn,
+            None => state.overlay.stands,
+        };
         let (state, failure) = match failure {
-            _ if state.overlay.drawn => (OverlayPhase::Drawn, None),
+            _ if is_drawn => (OverlayPhase::Drawn, None),
             _ if overlay.is_over(now) => (OverlayPhase::Over, None),
             Some(failure) => (OverlayPhase::Failing, Some(failure)),
             None => (OverlayPhase::Waiting, None),
@@ -351,43 +389,12 @@ impl Handle {
             .collect()
     }
 
-    /// The plan between two times: whole entries, and what lies between them.
-    pub(crate) fn plan(
-        &self,
-        from: Timestamp,
-        until: Timestamp,
-        title: impl Fn(playout_domain::ids::MediaId) -> Option<String>,
-    ) -> Vec<PlannedView> {
-        let snapshot = self.snapshot();
-        let Airtime { timeline, plan, .. } = &snapshot.airtime;
-        let (mut cursor, mut last) = (timeline.frame_at(from), timeline.frame_at(until));
-        let mut entries = plan.entries_from(cursor, last);
-        let found: Vec<_> = entries.by_ref().take(MAX_PLANNED).collect();
-        if found.len() == MAX_PLANNED || entries.is_cut_short() {
-            // What follows is not known to be nothing.
-            last = found.last().map_or(cursor, |entry| entry.end);
-        }
-        let mut planned = Vec::new();
-        for entry in found {
-            if cursor < entry.start {
-                planned.push(PlannedView::nothing(cursor..entry.start, timeline));
-            }
-            planned.push(PlannedView::of(&entry, timeline, title(entry.media_id)));
-            cursor = entry.end;
-        }
-        if cursor < last {
-            planned.push(PlannedView::nothing(cursor..last, timeline));
-        }
-        planned.truncate(MAX_PLANNED);
-        planned
-    }
-
     /// The frame that is due now.
     pub(super) fn due(&self, now: Timestamp) -> Frame {
         self.snapshot().airtime.timeline.frame_at(now)
     }
 
-    pub(super) fn profile(&self) -> Profile {
-        Profile::of(&self.snapshot().channel.config)
+    pub(super) fn profile(&self, font: Font) -> Profile {
+        Profile::of(&self.snapshot().channel.config, font)
     }
 }

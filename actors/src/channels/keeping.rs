@@ -129,7 +129,7 @@ impl Channels {
             let client = handle.snapshot().channel.client_id;
             self.inner.environment.live.set(id, client, false);
             let library = &self.inner.environment.studio.library;
-            library.need(id, &handle.profile(), &BTreeMap::new());
+            library.need(id, &handle.profile(library.font()), &BTreeMap::new());
         }
         match self.inner.supervisor.terminate_child(id.to_string()).await {
             Ok(()) | Err(ChildError::Unknown(_)) => {}

@@ -33,7 +33,7 @@ use playout_domain::config::{ChannelConfig, DestinationEdit};
 use playout_domain::ids::{AsRunId, ChannelId, DestinationId, MediaId};
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::logo::Logo;
-use playout_domain::overlay::Overlay;
+use playout_domain::overlay::{Font, Overlay};
 use playout_domain::plan::Plan;
 use playout_domain::schedule::{Edit, Schedule};
 use playout_store::{Airtime, Principal, ToAir};
@@ -155,7 +155,7 @@ impl Channels {
             ..
         } = &*self.inner.environment;
         let config = ChannelConfig::parse(config, policy)?;
-        actor::check_fallback(&studio.library, who, &config)?;
+        actor::check_fallback(&studio.library, who.client, &config, None)?;
         actor::check_logo(&studio.library, who.client, &config, None).await?;
         let now = Timestamp::now();
         let airtime = Airtime {
@@ -186,7 +186,7 @@ impl Channels {
         });
         // The slate is ready before the first start wants it.
         let studio = Arc::clone(studio);
-        let profile = playout_domain::media::Profile::of(&channel.config);
+        let profile = playout_domain::media::Profile::of(&channel.config, studio.library.font());
         tokio::spawn(async move { drop(studio.slates.get(&profile).await) });
         Ok(channel)
     }
@@ -362,7 +362,7 @@ impl Channels {
             true => store.stream_key(destination).await?,
             false => None,
         };
-        let profile = playout_domain::Profile::of(&snapshot.channel.config);
+        let profile = playout_domain::Profile::of(&snapshot.channel.config, Font::default());
         Ok(validate(rtmp, named, &profile, key.as_ref(), publish).await)
     }
 
@@ -503,9 +503,11 @@ impl Channels {
         from: Timestamp,
         until: Timestamp,
     ) -> Result<Looked<Vec<PlannedView>>, OpError> {
-        let library = &self.inner.environment.studio.library;
-        let plan = |handle: &Handle| handle.plan(from, until, |media| library.title(media));
-        self.look_at(who, id, plan).await
+        let Looked { view, held_by } = self.look_at(who, id, Handle::snapshot).await?;
+        let library = self.inner.environment.studio.library.clone();
+        let plan = move || view.plan(from, until, |media| library.title(media));
+        let view = guide::walked(plan).await?;
+        Ok(Looked { view, held_by })
     }
 
     /// What it has aired between two times, and what it has not: in order, what comes after `after`, `limit` entries at most.

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use nix::sys::statvfs::statvfs;
-use playout_domain::alert::Service;
+use playout_domain::alert::{AlertKind, Key, Report, Service, Subject};
 use playout_domain::disk::{Effect, Keep, Pressure, Stage, Thresholds};
+use playout_store::operator;
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -25,6 +26,8 @@ use crate::supervise::{ChildSpec, Stopping};
 use crate::tree;
 use trim::{Trim, trim};
 
+/// That nothing is prepared or taken in.
+const PAUSED: Key = Key::new(AlertKind::PreparingPaused, Subject::Daemon);
 /// How often the disk is looked at.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -152,8 +155,12 @@ impl Inner {
             paused: stage >= Stage::Prepare,
             spare: free.saturating_sub(self.config.thresholds.prepare),
         });
-        if stage != Stage::Alert {
-            // Also one that an earlier run has left open.
+        let thresholds = self.config.thresholds;
+        // Also what an earlier run has left open; a run that has just begun climbs the ladder anew.
+        if stage < Stage::Prepare && free >= thresholds.prepare {
+            self.alerts.recovered(PAUSED);
+        }
+        if stage < Stage::Alert && free >= thresholds.alert {
             self.alerts.service_recovered(Service::Disk);
         }
         if stage != before {
@@ -177,7 +184,17 @@ impl Inner {
                 self.alerts.handle_service_failure(Service::Disk, &error);
             }
             Effect::PausePreparing => {
-                tracing::warn!(free, "preparing is paused: the disk fills up")
+                let least = self.config.thresholds.prepare;
+                let error = format!(
+                    "{free} bytes are free; with fewer than {least} nothing is prepared, and uploads and imports by URL are refused, until there is a tenth more"
+                );
+                tracing::warn!(free, "preparing is paused: the disk fills up");
+                self.alerts.raise(Report {
+                    key: PAUSED,
+                    client: operator(),
+                    name: None,
+                    error,
+                });
             }
             Effect::ResumePreparing => tracing::info!(free, "preparing goes on: there is room"),
             // Told below with the stage, and done before.

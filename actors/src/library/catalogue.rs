@@ -312,7 +312,7 @@ impl Catalogue {
             {
                 *saved = true;
                 let (frames, bytes) = (prepared.index.frames, prepared.index.bytes);
-                let (profile, created_at) = (entry.profile, *created_at);
+                let (profile, created_at) = (*entry.profile, *created_at);
                 let unneeded_since = *unneeded_since;
                 renditions.push(Rendition {
                     id: *id,

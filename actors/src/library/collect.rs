@@ -122,7 +122,7 @@ impl Catalogue {
                 };
                 let job = JobId::new(*media, key.as_str());
                 let default = self.default_profile.as_ref();
-                let is_default = default.is_some_and(|profile| *profile == entry.profile);
+                let is_default = default.is_some_and(|profile| *profile == *entry.profile);
                 let since = match is_default || self.demands.is_needed(&job) {
                     true => None,
                     false => unneeded_since.or(Some(now)),
@@ -164,7 +164,7 @@ impl Catalogue {
                     unneeded.push(Unneeded {
                         since: *since,
                         media: *media,
-                        profile: entry.profile,
+                        profile: *entry.profile,
                         bytes: prepared.index.bytes,
                     });
                 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use playout_domain::Details;
 use playout_domain::ids::MediaId;
 use playout_domain::media::MediaItem;
 use playout_store::{MediaCursor, MediaQuery, Principal, StoreError};
 use serde_json::Value;
 
 use super::view::MediaView;
-use super::{Inner, Library, LibraryFact};
+use super::{Inner, Library, LibraryFact, import};
 use crate::error::OpError;
 use crate::hub::kind;
 
@@ -81,7 +82,7 @@ impl Inner {
     ) -> Result<(), OpError> {
         // One after the other: each begins with what the one before has made.
         let _turn = self.editing.lock().await;
-        let mut item = self.latest(id).await?;
+        let item = self.latest(id).await?;
         if let Some(asked) = version.filter(|asked| *asked != item.version) {
             tracing::debug!(asked, "an edit of another version");
             return Err(OpError::VersionMismatch {
@@ -89,6 +90,49 @@ impl Inner {
             });
         }
         let (details, named) = item.details.patched(patch)?;
+        self.describe(who, item, details, named).await.map(drop)
+    }
+
+    /// Has more said about an item that is there already, by whoever has brought its file again: where nobody said
+    /// anything yet, and its title is the name of its file. Answers the item.
+    ///
+    /// # Errors
+    /// It is gone; the database does not answer.
+    pub(super) async fn say_more(
+        &self,
+        who: &Principal,
+        item: MediaItem,
+        said: Details,
+    ) -> Result<MediaItem, OpError> {
+        if said == Details::default() {
+            return Ok(item);
+        }
+        let _turn = self.editing.lock().await;
+        let item = self.latest(item.id).await?;
+        let mut kept = item.details.named();
+        if item.title == import::title(&item.path) {
+            kept.retain(|name| name != "title");
+        }
+        // What was taken away was said, too.
+        kept.extend_from_slice(&item.edited);
+        let mut named = said.named();
+        named.retain(|name| !kept.contains(name));
+        if named.is_empty() {
+            return Ok(item);
+        }
+        let details = said.refreshed(item.details.clone(), &named);
+        self.describe(who, item, details, named).await
+    }
+
+    /// Has `details` said about an item, of which `named` stay when its file says something else.
+    async fn describe(
+        &self,
+        who: &Principal,
+        mut item: MediaItem,
+        details: Details,
+        named: Vec<String>,
+    ) -> Result<MediaItem, OpError> {
+        let id = item.id;
         for name in named {
             if !item.edited.contains(&name) {
                 item.edited.push(name);
@@ -114,7 +158,7 @@ impl Inner {
             self.tell(LibraryFact::Changed { media: id });
         }
         self.publish(kind::MEDIA_CHANGED, item.client_id, item.to_json());
-        Ok(())
+        Ok(item)
     }
 }
 

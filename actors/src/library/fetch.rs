@@ -1,6 +1,7 @@
 //! Imports by URL: jobs that download a file and take it into the library. One that a restart breaks off begins again.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::uploads::{UploadError, UploadView, unwritten};
 use super::{Inner, Library};
@@ -27,6 +28,8 @@ use crate::hub::kind;
 const PARALLEL: usize = 4;
 /// How long nothing may come.
 const IDLE: Duration = Duration::from_secs(30);
+/// The longest time between two renewals of an import that waits or runs.
+const RENEWAL: Duration = Duration::from_secs(600);
 /// A file without a length counts against the plan by steps of so many bytes.
 const STEP: u64 = 64 << 20;
 /// Parts that wait to be written.
@@ -168,7 +171,9 @@ impl Inner {
             ArrivalState::Arriving => tokio::fs::metadata(self.files.upload(arrival.id))
                 .await
                 .map_or(0, |file| file.len()),
-            _ => arrival.length.unwrap_or(0),
+            ArrivalState::Importing | ArrivalState::Done => arrival.length.unwrap_or(0),
+            // Its bytes are gone.
+            ArrivalState::Failed => 0,
         };
         UploadView { arrival, offset }
     }
@@ -182,10 +187,24 @@ impl Inner {
         }
         let inner = Arc::clone(self);
         let job = tokio::spawn(async move {
-            inner.fetch(arrival).await;
+            tokio::select! {
+                () = inner.fetch(arrival) => {}
+                never = inner.keep_fetch(id) => match never {},
+            }
             inner.fetches.lock().remove(&id);
         });
         running.insert(id, job.abort_handle());
+    }
+
+    /// Keeps an import from expiring as long as its job waits for its turn, and runs.
+    async fn keep_fetch(&self, id: ArrivalId) -> Infallible {
+        let every = (self.intake.expiry / 4).min(RENEWAL);
+        loop {
+            sleep(every).await;
+            if let Err(error) = self.store.renew_arrival(id, self.expiry()).await {
+                tracing::debug!(import = %id, %error, "an import is renewed later");
+            }
+        }
     }
 
     async fn fetch(self: &Arc<Self>, mut arrival: Arrival) {

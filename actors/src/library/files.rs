@@ -49,6 +49,13 @@ pub(super) struct Stamp {
     inode: u64,
 }
 
+impl Stamp {
+    /// How many bytes the file has.
+    pub(super) const fn size(self) -> u64 {
+        self.size
+    }
+}
+
 impl From<&Metadata> for Stamp {
     fn from(file: &Metadata) -> Self {
         Self {

@@ -185,6 +185,7 @@ impl Inner {
                 sha256 = Some(self.digest(&path).await.map_err(OpError::unavailable)?);
             }
             if let Some(twin) = self.twin(&same_size, &findings, sha256).await {
+                let twin = self.say_more(who, twin, said).await?;
                 return Ok(Taken::Known(Box::new(
                     self.found_again(twin, path, &findings).await?,
                 )));
@@ -328,7 +329,7 @@ pub(super) fn described(
 }
 
 /// What a file without a title is called: its name.
-fn title(path: &Path) -> String {
+pub(super) fn title(path: &Path) -> String {
     let name = path
         .file_stem()
         .unwrap_or(path.as_os_str())

@@ -21,7 +21,7 @@ use super::files::{Partial, Stamp, write_whole};
 use super::import::described;
 use super::known::{Findings, Pace};
 use super::listening::Listener;
-use super::meter::Meter;
+use super::meter::{Meter, Telling};
 use super::orders::{Fate, Order};
 use super::{Inner, LibraryFact, Prepared};
 use crate::hub::kind;
@@ -131,6 +131,7 @@ impl Inner {
         may_read.map_err(|error| Failure(unread(&error)))?;
         let logo = self.logo_file(&order.profile).await.map_err(Failure)?;
         let means = Means {
+            font: self.font_file(&order.profile).await.map_err(Failure)?,
             logo: logo.as_deref(),
             gain: self.gain(order, &item.path, &findings).await,
             overlay: None,
@@ -239,6 +240,7 @@ impl Inner {
         let path = self.files.prepared(*media, profile);
         let mut writer = Writer::begin(Preparer::new(profile), path, order.fate.clone()).await?;
         let mut meter = Meter::new(findings.probed.frames(profile.frame_rate));
+        let mut telling = Telling::default();
         let mut chunk = Vec::with_capacity(CHUNK);
         let mut alive = Instant::now();
         let mut said = Listener::default();
@@ -257,7 +259,7 @@ impl Inner {
                     said.line(&line);
                     if meter.line(&line) {
                         alive = Instant::now();
-                        self.report(order, &mut meter);
+                        self.report(order, pace(order, &meter), &mut telling);
                     }
                 }
                 () = sleep_until(alive + self.hung) => {
@@ -280,17 +282,9 @@ impl Inner {
         Ok((writer.write(chunk).await?.finish().await?, said))
     }
 
-    fn report(&self, order: &Order, meter: &mut Meter) {
-        let rate = order.profile.frame_rate;
-        let pace = Pace {
-            percent: meter.percent(),
-            eta: meter.eta(),
-            speed: meter
-                .speed()
-                .map(|frames| frames * rate.duration(1).as_secs_f64()),
-        };
-        let Pace { percent, eta, .. } = pace;
-        if !self.write(|catalogue| catalogue.progress(order, pace)) || !meter.is_time_to_tell() {
+    /// Notes how far an order is, and tells it now and then.
+    pub(super) fn report(&self, order: &Order, pace: Pace, telling: &mut Telling) {
+        if !self.write(|catalogue| catalogue.progress(order, pace)) || !telling.is_time() {
             return;
         }
         let Some(client) =
@@ -301,11 +295,23 @@ impl Inner {
         let data = json!({
             "id": order.media,
             "profile": order.profile.key(),
-            "percent": percent,
+            "percent": pace.percent,
+            "measuredPercent": pace.measured,
             "speed": pace.speed,
-            "etaSeconds": eta.map(|eta| eta.as_secs_f64().ceil() as u64),
+            "etaSeconds": pace.eta.map(|eta| eta.as_secs_f64().ceil() as u64),
         });
         self.publish(kind::MEDIA_PROGRESS, client, data);
+    }
+}
+
+/// How fast the encoder of an order comes on.
+fn pace(order: &Order, meter: &Meter) -> Pace {
+    let frame = order.profile.frame_rate.duration(1).as_secs_f64();
+    Pace {
+        percent: meter.percent(),
+        measured: None,
+        eta: meter.eta(),
+        speed: meter.speed().map(|frames| frames * frame),
     }
 }
 

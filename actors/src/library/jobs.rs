@@ -45,6 +45,8 @@ pub struct JobView {
     pub by_hand: bool,
     /// How far it is, in percent.
     pub percent: f64,
+    /// While it is measured how loud the item is: how much of it was listened to, in percent.
+    pub measured_percent: Option<f64>,
     /// Seconds of media a second, while it runs.
     pub speed: Option<f64>,
     /// Seconds until it is ready, as far as can be told.
@@ -193,6 +195,7 @@ impl Catalogue {
         let soonest = self.demands.soonest(job);
         let Pace {
             percent,
+            measured,
             eta,
             speed,
         } = match entry.work {
@@ -216,6 +219,7 @@ impl Catalogue {
             channel_id: soonest.map(|soonest| soonest.channel),
             by_hand: entry.hand.is_some(),
             percent,
+            measured_percent: measured,
             speed,
             eta_seconds: eta.map(|eta| eta.as_secs_f64().ceil() as u64),
             attempts: entry.failures,

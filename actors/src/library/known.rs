@@ -62,6 +62,8 @@ pub(super) enum Work {
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(super) struct Pace {
     pub(super) percent: f64,
+    /// While it is measured how loud the item is: how much of it was listened to, in percent.
+    pub(super) measured: Option<f64>,
     pub(super) eta: Option<Duration>,
     /// Seconds of media a second.
     pub(super) speed: Option<f64>,
@@ -69,7 +71,8 @@ pub(super) struct Pace {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) profile: Profile,
+    /// Shared, for it is large, and there is one for every item.
+    pub(super) profile: Arc<Profile>,
     pub(super) work: Work,
     /// Failures in a row.
     pub(super) failures: u32,
@@ -80,9 +83,9 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn new(profile: Profile, work: Work) -> Self {
+    pub(super) fn new(profile: impl Into<Arc<Profile>>, work: Work) -> Self {
         Self {
-            profile,
+            profile: profile.into(),
             work,
             failures: 0,
             hand: None,
@@ -206,6 +209,7 @@ impl Known {
                 profile: key.clone(),
                 status: entry.state(),
                 percent: 0.0,
+                measured_percent: None,
                 eta_seconds: None,
                 frames: None,
                 bytes: None,
@@ -219,8 +223,14 @@ impl Known {
                     let waits = room.paused || self.expected(&entry.profile) > room.spare;
                     view.reason = waits.then(|| NO_ROOM.to_owned());
                 }
-                Work::Running(Pace { percent, eta, .. }) => {
+                Work::Running(Pace {
+                    percent,
+                    measured,
+                    eta,
+                    ..
+                }) => {
                     view.percent = *percent;
+                    view.measured_percent = *measured;
                     view.eta_seconds = eta.map(|eta| eta.as_secs_f64().ceil() as u64);
                 }
                 Work::Ready { prepared, .. } => {

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use playout_domain::Treatment;
 use playout_domain::loudness::{Found, Gain, Heard, Loudness, Measured};
-use playout_media::ffmpeg;
+use playout_media::ffmpeg::{self, Progress};
 
-use super::known::Findings;
+use super::known::{Findings, Pace};
 use super::listening::{Listener, Unheard};
+use super::meter::{Telling, percent};
 use super::orders::Order;
 use super::{Inner, Original};
 
@@ -130,9 +131,20 @@ impl Inner {
         let mut listener = Listener::default();
         let label = format!("measuring {}", order.media);
         let allowance = self.allowances.prepare;
-        let exit = self
-            .listen(invocation, label, allowance, |line| listener.line(line))
-            .await?;
+        let length = findings.probed.length().map(|length| length.as_secs_f64());
+        let (mut progress, mut telling) = (Progress::default(), Telling::default());
+        let heard = |line: &str| {
+            listener.line(line);
+            let time = progress.line(line).and_then(|report| report.time);
+            if let (Some(time), Some(length)) = (time, length.filter(|length| *length > 0.0)) {
+                let pace = Pace {
+                    measured: Some(percent(time.as_secs_f64() / length)),
+                    ..Pace::default()
+                };
+                self.report(order, pace, &mut telling);
+            }
+        };
+        let exit = self.listen(invocation, label, allowance, heard).await?;
         let reason = listener.reason().unwrap_or_default().to_owned();
         listener
             .heard()

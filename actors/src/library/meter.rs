@@ -14,7 +14,21 @@ pub(super) struct Meter {
     expected: Option<u64>,
     frames: u64,
     began: Instant,
-    told: Option<Instant>,
+}
+
+/// When progress was told last.
+#[derive(Default)]
+pub(super) struct Telling(Option<Instant>);
+
+impl Telling {
+    /// Whether it is worth telling again.
+    pub(super) fn is_time(&mut self) -> bool {
+        let due = self.0.is_none_or(|told| told.elapsed() >= EVERY);
+        if due {
+            self.0 = Some(Instant::now());
+        }
+        due
+    }
 }
 
 impl Meter {
@@ -24,7 +38,6 @@ impl Meter {
             expected,
             frames: 0,
             began: Instant::now(),
-            told: None,
         }
     }
 
@@ -44,8 +57,7 @@ impl Meter {
         let Some(expected) = self.expected.filter(|expected| *expected > 0) else {
             return 0.0;
         };
-        let percent = self.frames as f64 * 100.0 / expected as f64;
-        (percent * 10.0).round().min(999.0) / 10.0
+        percent(self.frames as f64 / expected as f64)
     }
 
     pub(super) fn eta(&self) -> Option<Duration> {
@@ -59,12 +71,9 @@ impl Meter {
         let elapsed = self.began.elapsed().as_secs_f64();
         (self.frames > 0 && elapsed > 0.0).then(|| self.frames as f64 / elapsed)
     }
+}
 
-    pub(super) fn is_time_to_tell(&mut self) -> bool {
-        let due = self.told.is_none_or(|told| told.elapsed() >= EVERY);
-        if due {
-            self.told = Some(Instant::now());
-        }
-        due
-    }
+/// A share in percent, to a tenth, and below 100: it is not done yet.
+pub(super) fn percent(share: f64) -> f64 {
+    (share * 1000.0).round().min(999.0) / 10.0
 }

@@ -22,6 +22,7 @@ mod describing;
 mod examine;
 mod fetch;
 mod files;
+mod font;
 mod import;
 mod job;
 mod jobs;
@@ -105,6 +106,8 @@ pub struct LibraryConfig {
     pub intake: Intake,
     /// Who fetches what clients name by URL.
     pub downloader: Downloader,
+    /// The file of the font that texts are drawn in.
+    pub font: PathBuf,
 }
 
 /// A prepared item, ready to be read.
@@ -184,6 +187,7 @@ struct Inner {
     files: Files,
     parallel_prepares: usize,
     default_profile: Option<Profile>,
+    font: font::FontFile,
     allowances: Allowances,
     roots: ClientRoots,
     intake: Intake,
@@ -269,6 +273,7 @@ impl Library {
             files,
             parallel_prepares: config.parallel_prepares.max(1),
             default_profile: config.default_profile,
+            font: font::FontFile::open(config.font).await,
             allowances: config.allowances,
             roots: config.roots,
             intake: config.intake,

@@ -229,7 +229,7 @@ impl Catalogue {
         entry.work = Work::Running(Pace::default());
         let order = Order {
             media: job.media,
-            profile: entry.profile,
+            profile: *entry.profile,
             edition: known.edition,
             fate: Fate::default(),
         };

@@ -128,6 +128,34 @@ impl Inner {
         moved.ok_or(OpError::NotFound("media"))
     }
 
+    /// Makes the first of `files` that has the content of an item, and is no item's own, its file; its own is gone.
+    /// Answers whether there is one.
+    pub(super) async fn replaced_by_copy(&self, item: &MediaItem, files: Vec<PathBuf>) -> bool {
+        // Where a copy was taken, the digests of both were.
+        if item.sha256.is_none() {
+            return false;
+        }
+        for file in files {
+            let _turn = self.sizes.turn(item.client_id, item.size).await;
+            let is_another =
+                self.read(|catalogue| catalogue.by_path(item.client_id, &file).is_some());
+            if is_another || self.digest(&file).await.ok() != item.sha256 {
+                continue;
+            }
+            let Some(_permit) = self.permit().await else {
+                return false;
+            };
+            let Ok((findings, _)) = self.examine(&file, item.client_id).await else {
+                continue;
+            };
+            let known = item.clone();
+            if self.found_again(known, file, &findings).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The file of an item is now at `path`.
     pub(super) fn moved(&self, item: &MediaItem, path: PathBuf) {
         self.write(|catalogue| catalogue.relocate(item.id, path));

@@ -13,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use playout_domain::ids::ArrivalId;
+use playout_domain::violation::Violations;
 use playout_domain::{Details, MediaId};
 use playout_partners::address::Reach;
 use playout_store::{Arrival, ArrivalState, Principal, StoreError};
@@ -162,7 +163,9 @@ impl Library {
         let arrival = self.arrival(who, id, false).await?;
         let offset = match arrival.state {
             ArrivalState::Arriving => self.inner.offset(id).await,
-            _ => arrival.length.unwrap_or(0),
+            ArrivalState::Importing | ArrivalState::Done => arrival.length.unwrap_or(0),
+            // Its bytes are gone: nobody is to take it for complete.
+            ArrivalState::Failed => 0,
         };
         Ok(UploadView { arrival, offset })
     }
@@ -192,6 +195,11 @@ impl Library {
             return Err(UploadError::Displaced);
         }
         let length = arrival.length.unwrap_or(0);
+        if arrival.state == ArrivalState::Failed {
+            // As it was refused with its last piece.
+            let reason = arrival.reason.unwrap_or_default();
+            return Err(OpError::from(Violations::one("", reason)).into());
+        }
         if arrival.state != ArrivalState::Arriving {
             let current = length;
             return Err(match offset == current {
@@ -255,7 +263,7 @@ impl Library {
             Err(StoreError::NotFound) => return Err(OpError::NotFound(what)),
             other => other?,
         };
-        let live = found.expires_at > Timestamp::now();
+        let live = found.expires_at > Timestamp::now() || self.inner.fetches.runs(id);
         (live && found.url.is_some() == by_url)
             .then_some(found)
             .ok_or(OpError::NotFound(what))

@@ -17,6 +17,8 @@ pub struct RenditionView {
     pub status: JobState,
     /// The same in percent.
     pub percent: f64,
+    /// While it is measured how loud the item is: how much of it was listened to, in percent.
+    pub measured_percent: Option<f64>,
     /// Seconds until it is ready, as far as can be told.
     pub eta_seconds: Option<u64>,
     /// Its length in frames, once ready.

@@ -46,17 +46,19 @@ pub(super) fn find(path: &Path, roots: &Roots, own: &Path) -> Result<Found, Stri
             "{shown} is not an absolute path; it has to begin with a slash"
         ));
     }
+    if roots.folders().is_some_and(<[PathBuf]>::is_empty) {
+        return Err(format!(
+            "{shown} may not be imported: the operator's setting media.client_roots names no folder for this client"
+        ));
+    }
     let real = fs::canonicalize(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => format!("there is no file or folder {shown}"),
         io::ErrorKind::PermissionDenied => format!("reading {shown} is not allowed to the daemon"),
         _ => format!("{shown} cannot be read: {error}"),
     })?;
     if !roots.hold(&real) {
-        let roots: Vec<_> = roots
-            .folders()
-            .iter()
-            .map(|root| root.display().to_string())
-            .collect();
+        let folders = roots.folders().unwrap_or_default().iter();
+        let roots: Vec<_> = folders.map(|root| root.display().to_string()).collect();
         return Err(format!(
             "{shown} is not in a folder that media may be imported from ({})",
             roots.join(", ")

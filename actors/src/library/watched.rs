@@ -63,6 +63,8 @@ struct Told {
     incomplete: Option<String>,
     files: usize,
     waits: bool,
+    /// When the last look at it was over.
+    looked_at: Option<Timestamp>,
     refused: BTreeMap<PathBuf, String>,
 }
 
@@ -178,6 +180,7 @@ impl Watched {
             "reason": told.missing.as_ref().or(told.incomplete.as_ref()),
             "files": told.files,
             "settling": told.waits,
+            "lookedAt": told.looked_at,
             "refused": refused.collect::<Vec<_>>(),
             "createdAt": self.folder.created_at,
         });
@@ -280,6 +283,7 @@ impl FolderWatcher {
             {
                 let mut told = self.lock();
                 (told.files, told.waits) = (watch.taken(), waits);
+                told.looked_at = Some(Timestamp::now());
             }
             let next = if waits { settle.min(RESCAN) } else { RESCAN };
             if let Ok(Some(())) = timeout(next, happens.recv()).await {
@@ -327,7 +331,7 @@ impl FolderWatcher {
                 self.folder.identity = known;
             }
         }
-        for effect in watch.looked(self.began.elapsed(), files, sight) {
+        for effect in watch.looked(self.began.elapsed(), files.clone(), sight) {
             match effect {
                 Effect::Take(path) => match self.take(&path).await {
                     Ok(()) => drop(taken.insert(path)),
@@ -336,7 +340,7 @@ impl FolderWatcher {
                         watch.again(&path, self.began.elapsed());
                     }
                 },
-                Effect::Lost(path) => self.lost(&path),
+                Effect::Lost(path) => self.lost(&path, &files).await,
             }
         }
         taken
@@ -431,14 +435,25 @@ impl FolderWatcher {
         }
     }
 
-    /// A file is gone; it was not moved, or its item would have another.
-    fn lost(&self, path: &Path) {
+    /// A file is gone; it was not moved, or its item would have another. A copy of it among the files that are `there`
+    /// takes its place.
+    async fn lost(&self, path: &Path, there: &[(PathBuf, Stamp)]) {
         self.lock().refused.remove(path);
         let item = self.inner.read(|catalogue| {
             let known = catalogue.by_path(self.who.client, path)?;
             Some(known.item.clone())
         });
         if let Some(item) = item {
+            let same_size = there.iter().filter(|(_, stamp)| stamp.size() == item.size);
+            let same_size: Vec<_> = same_size.map(|(file, _)| file.clone()).collect();
+            if self.inner.replaced_by_copy(&item, same_size).await {
+                tracing::info!(media = %item.id, file = %path.display(), "the file of an item is gone; a copy takes its place");
+                return;
+            }
+            if *self.inner.closing.borrow() {
+                // Nothing was looked into: the next start misses it, or finds a copy.
+                return;
+            }
             tracing::warn!(media = %item.id, file = %path.display(), "the file of an item is gone");
             self.inner.missing(&item, Some(Timestamp::now()));
             let data =

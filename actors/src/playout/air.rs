@@ -117,8 +117,11 @@ impl Air {
             _ => 0,
         };
         let drawn = fed.drawn.is_some();
+        let is_treated = !fed.bare && fed.shows.kind != OnAirKind::Slate;
+        let stands = is_treated && self.profile.treatment.caption.is_some();
         self.view.update(|view| {
             view.overlay.drawn = drawn;
+            view.overlay.stands = stands;
             view.silent_units += u64::from(spliced.silent_units);
             view.dead_frames += dead;
         });

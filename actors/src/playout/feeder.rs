@@ -466,7 +466,7 @@ impl Feeder {
             entry: Some((entry.start, entry.end)),
             until: Some(self.equipment.timeline.wall(entry.end)),
         };
-        let (id, drawn) = (playing.id, playing.drawn);
+        let (id, drawn, bare) = (playing.id, playing.drawn, playing.bare);
         let over = playing.until.is_some_and(|until| playing.next >= until);
         let about = About {
             planned: Some(entry),
@@ -481,6 +481,7 @@ impl Feeder {
             source: id,
             shows,
             drawn,
+            bare,
             about,
         });
         self.cursor += frames;

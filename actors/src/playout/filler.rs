@@ -137,6 +137,7 @@ fn fed(
             until: None,
         },
         drawn: None,
+        bare: false,
         about,
     }
 }

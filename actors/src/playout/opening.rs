@@ -59,6 +59,8 @@ pub(super) struct Playing {
     pub(super) until: Option<u64>,
     /// What is drawn over its pictures.
     pub(super) drawn: Option<Version>,
+    /// Whether the text of the profile is missing on them, for it could not be drawn.
+    pub(super) bare: bool,
 }
 
 impl Playing {
@@ -118,6 +120,7 @@ impl Opening<'_> {
             (None, None) => None,
         };
         let until = part.as_ref().map(|part| part.end);
+        let mut bare = false;
         let (source, next, index) = match prepared.filter(|_| part.is_none()) {
             Some(prepared) => {
                 let place = prepared.index.gop_from(item).ok_or(SourceError::Over)?;
@@ -142,7 +145,9 @@ impl Opening<'_> {
                     .ok_or(SourceError::Missing)?;
                 library.want(entry.media_id, profile);
                 let end = until.unwrap_or(entry.in_frame + entry.frames());
-                let source = self.live(wanted, &original, item..end).await;
+                let captioned = library.font_file(profile).await;
+                bare = captioned.is_none() && profile.treatment.caption.is_some();
+                let source = self.live(wanted, &original, item..end, captioned).await;
                 (source, item, None)
             }
         };
@@ -157,11 +162,18 @@ impl Opening<'_> {
             index,
             until,
             drawn,
+            bare,
         })
     }
 
-    /// Transcodes these frames of the item while they play.
-    async fn live(&self, wanted: &Wanted, original: &Original, frames: Range<u64>) -> Source {
+    /// Transcodes these frames of the item while they play, with the text of the profile where its font is at hand.
+    async fn live(
+        &self,
+        wanted: &Wanted,
+        original: &Original,
+        frames: Range<u64>,
+        captioned: Option<&Path>,
+    ) -> Source {
         let Equipment {
             library,
             profile,
@@ -183,6 +195,7 @@ impl Opening<'_> {
         let means = Means {
             logo: logo.as_deref(),
             gain: original.gain(&profile.treatment),
+            font: captioned,
             overlay: overlay.as_ref(),
         };
         let from = GopIndex::time_of(frames.start, profile.frame_rate);

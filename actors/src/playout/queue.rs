@@ -32,6 +32,8 @@ pub(super) struct Fed {
     pub(super) shows: Shows,
     /// What is drawn over it.
     pub(super) drawn: Option<Version>,
+    /// Whether the text of the profile is missing on it, for it could not be drawn.
+    pub(super) bare: bool,
     /// The same, for the as-run log.
     pub(super) about: About,
 }

@@ -42,8 +42,10 @@ pub(crate) struct State {
 /// How drawing goes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OverlayState {
-    /// Whether viewers see it.
+    /// Whether viewers see what is drawn while it plays.
     pub(crate) drawn: bool,
+    /// Whether they see the text of the profile.
+    pub(crate) stands: bool,
     /// Why it is not drawn, where it should be.
     pub(crate) failure: Option<OverlayFailure>,
 }

@@ -6,19 +6,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The folders that strangers' files may be read from; none: all. Cheap to clone.
+/// The folders that strangers' files may be read from; by default everywhere. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Roots(Arc<Vec<PathBuf>>);
+pub struct Roots(Option<Arc<Vec<PathBuf>>>);
 
 impl Roots {
-    /// These folders and everything in them.
+    /// These folders and everything in them; none: nothing.
     pub fn new(folders: Vec<PathBuf>) -> Self {
-        Self(Arc::new(folders))
+        Self(Some(Arc::new(folders)))
     }
 
-    /// The folders as they were given.
-    pub fn folders(&self) -> &[PathBuf] {
-        &self.0
+    /// The folders as they were given; `None`: everywhere.
+    pub fn folders(&self) -> Option<&[PathBuf]> {
+        self.0.as_deref().map(Vec::as_slice)
     }
 
     /// Whether `real`, a path without symbolic links, lies in one of them. Blocks. One that is not there
@@ -26,7 +26,8 @@ impl Roots {
     pub fn hold(&self, real: &Path) -> bool {
         let holds =
             |root: &PathBuf| fs::canonicalize(root).is_ok_and(|root| real.starts_with(root));
-        self.0.is_empty() || self.0.iter().any(holds)
+        self.folders()
+            .is_none_or(|folders| folders.iter().any(holds))
     }
 
     /// Whether `path` leads to something in one of them now. Blocks.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use playout_domain::Profile;
 use playout_domain::config::ChannelConfig;
 use playout_domain::ids::DestinationId;
+use playout_domain::overlay::Font;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -43,7 +44,8 @@ impl Outputs {
         rekeyed: &HashSet<DestinationId>,
     ) {
         self.key_version += u64::from(!rekeyed.is_empty());
-        let profile = Profile::of(config);
+        // Whatever is drawn is there by now.
+        let profile = Profile::of(config, Font::default()).spliced();
         let mut wanted = HashMap::new();
         for destination in &config.rtmp_destinations {
             let Some(id) = destination.id.filter(|_| on_air && destination.enabled) else {

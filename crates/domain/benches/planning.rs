@@ -55,6 +55,8 @@ fn main() {
     let items: Vec<Value> = (0..ITEMS).map(|n| json!({ "mediaId": media(n) })).collect();
     let fillers = json!([{ "mediaId": media(1) }, { "mediaId": media(2), "out": 5 }]);
     let hour = json!({ "item": 3_600 });
+    // A round of a thousand items takes eight hours and a third.
+    let day = json!({ "item": 86_400 });
     for (what, rotation, slots) in [
         ("a rotation in order", json!({ "items": items }), 0),
         (
@@ -66,6 +68,11 @@ fn main() {
             "the same, with fillers and 1 000 slots a day",
             json!({ "items": items, "order": "shuffled", "separation": hour, "fillers": fillers }),
             1_000,
+        ),
+        (
+            "shuffled, a day apart, which a round of eight hours cannot keep",
+            json!({ "items": items, "order": "shuffled", "separation": day }),
+            0,
         ),
     ] {
         let basis = schedule(rotation, slots);

@@ -1,5 +1,5 @@
 //! What is done while the disk of the data folder fills up: oldest spool goes first, then nothing more is prepared,
-//! then somebody is told.
+//! which is a warning, then it is an alert that somebody has to act on.
 //!
 //! ```text
 //!          below `spool`          below `prepare`, trimmed      below `alert`, and paused
@@ -30,9 +30,9 @@ pub enum Stage {
     Roomy,
     /// Spool is removed.
     Spool,
-    /// Nothing is prepared besides.
+    /// Nothing is prepared besides, and somebody is warned.
     Prepare,
-    /// And somebody is told.
+    /// And somebody has to act.
     Alert,
 }
 
@@ -67,9 +67,9 @@ pub enum Effect {
         /// Bytes that are missing.
         missing: u64,
     },
-    /// Begin nothing more, and stop what is being prepared.
+    /// Begin nothing more, stop what is being prepared, and warn.
     PausePreparing,
-    /// Go on preparing.
+    /// Go on preparing; the warning is over.
     ResumePreparing,
     /// Tell.
     Raise,

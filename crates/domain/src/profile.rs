@@ -5,6 +5,7 @@
 
 use crate::config::ChannelConfig;
 use crate::ladder::{LowerRungs, MAX_RUNGS, Rung};
+use crate::overlay::Font;
 use crate::resolution::Resolution;
 use crate::treatment::Treatment;
 use crate::units::{BitsPerSecond, FrameRate};
@@ -37,8 +38,8 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile of a channel.
-    pub fn of(config: &ChannelConfig) -> Self {
+    /// The profile of a channel, whose texts are drawn in `font`. Nothing but those depends on it.
+    pub fn of(config: &ChannelConfig, font: Font) -> Self {
         Self {
             resolution: config.resolution,
             frame_rate: config.frame_rate,
@@ -48,7 +49,7 @@ impl Profile {
                 let lower = config.ladder.iter().skip(1).take(MAX_RUNGS - 1);
                 LowerRungs::new(&lower.copied().collect::<Vec<_>>()).unwrap_or_default()
             },
-            treatment: Treatment::of(config),
+            treatment: Treatment::of(config, font),
         }
     }
 
@@ -123,6 +124,7 @@ mod tests {
     use crate::languages::Languages;
     use crate::logo::Logo;
     use crate::loudness::{Loudness, Target};
+    use crate::overlay::{Caption, LowerThird};
     use crate::treatment::Fit;
 
     #[test]
@@ -160,6 +162,10 @@ mod tests {
         };
         assert_eq!(treated.key(), "720p25-2500k-23lufs-v2");
         assert_eq!(treated.spliced(), profile);
+        let third = LowerThird {
+            title: "ab".to_owned(),
+            subtitle: None,
+        };
         let target = Target::new(-16.5, -2.0).unwrap();
         let louder = Profile {
             treatment: Treatment {
@@ -168,12 +174,13 @@ mod tests {
                     .unwrap(),
                 fit: Fit::Crop,
                 logo: Some(Logo::new([0xab; 32])),
+                caption: Caption::new(&third, Font([0xcd; 8])),
             },
             ..profile
         };
         assert_eq!(
             louder.key(),
-            "720p25-2500k-16.5lufs-2dbtp-de.en-crop-logo.abababababababab.tr.40.120.100-v2"
+            "720p25-2500k-16.5lufs-2dbtp-de.en-crop-logo.abababababababab.tr.40.120.100-text.a68d622d538b5822836dbc7977affdf8.cdcdcdcdcdcdcdcd-v2"
         );
         let ladder = laddered(profile);
         assert_eq!(ladder.key(), "720p25-2500k-480p-1200k-240p-400k-v2");
@@ -209,7 +216,13 @@ mod tests {
             sizes,
             [Resolution::P720, Resolution::P480, Resolution::P240]
         );
-        for profile in [one, ladder] {
+        let third = LowerThird {
+            title: "It's".to_owned(),
+            subtitle: Some("ünicode".to_owned()),
+        };
+        let mut captioned = ladder;
+        captioned.treatment.caption = Caption::new(&third, Font([1; 8]));
+        for profile in [one, ladder, captioned] {
             let written = serde_json::to_value(profile).unwrap();
             assert_eq!(serde_json::from_value::<Profile>(written).unwrap(), profile);
         }

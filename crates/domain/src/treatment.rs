@@ -6,6 +6,7 @@ use crate::config::ChannelConfig;
 use crate::languages::Languages;
 use crate::logo::Logo;
 use crate::loudness::Loudness;
+use crate::overlay::{Caption, Font};
 use crate::violation::quoted;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -60,6 +61,9 @@ pub struct Treatment {
     /// What is drawn over all pictures.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logo: Option<Logo>,
+    /// What is written over them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub caption: Option<Caption>,
 }
 
 impl Treatment {
@@ -69,15 +73,21 @@ impl Treatment {
         languages: Languages::NONE,
         fit: Fit::Letterbox,
         logo: None,
+        caption: None,
     };
 
-    /// That of a channel.
-    pub fn of(config: &ChannelConfig) -> Self {
+    /// That of a channel, whose texts are drawn in `font`.
+    pub fn of(config: &ChannelConfig, font: Font) -> Self {
+        let standing = config
+            .overlay
+            .as_ref()
+            .and_then(|overlay| overlay.standing());
         Self {
             loudness: config.loudness,
             languages: config.audio_languages,
             fit: config.fit,
             logo: config.logo,
+            caption: standing.and_then(|third| Caption::new(third, font)),
         }
     }
 
@@ -89,11 +99,13 @@ impl Treatment {
     /// Its part of a profile's key, a dash before everything that is done.
     pub(crate) fn key(&self) -> String {
         let logo = self.logo.map(|logo| logo.key()).unwrap_or_default();
+        let caption = self.caption.map(|caption| caption.key());
         [
             self.loudness.key(),
             self.languages.key(),
             self.fit.key(),
             logo,
+            caption.unwrap_or_default(),
         ]
         .into_iter()
         .filter(|part| !part.is_empty())

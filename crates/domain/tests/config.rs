@@ -248,7 +248,12 @@ fn a_ladder_falls_rung_by_rung_and_every_violation_is_told() {
         let config = ladder(&four[..rungs]).expect("a ladder");
         assert_eq!(config.ladder.len(), rungs);
         assert_eq!(config.to_json_public()["ladder"], json!(four[..rungs]));
-        assert_eq!(playout_domain::Profile::of(&config).rungs().count(), rungs);
+        assert_eq!(
+            playout_domain::Profile::of(&config, Default::default())
+                .rungs()
+                .count(),
+            rungs
+        );
         // What has nothing to do with it leaves it alone.
         let renamed = config.patched(&json!({ "name": "y" }), &POLICY);
         assert_eq!(renamed.expect("a valid change").ladder, config.ladder);

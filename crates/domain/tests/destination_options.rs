@@ -275,7 +275,7 @@ fn a_destination_takes_a_rung_of_the_ladder() {
     assert_eq!(encode, Encode::Rung(Resolution::P480));
     assert_eq!(encode.to_json(), json!({ "rung": "480p" }));
     assert_eq!(Encode::from_stored(&encode.to_json()), Ok(encode));
-    let profile = Profile::of(&config);
+    let profile = Profile::of(&config, Default::default());
     let feed = encode.feed(&profile);
     assert_eq!((feed.rung, feed.encode), (1, None));
     assert_eq!(feed.profile(&profile).video_bitrate.0, 1_200_000);

@@ -204,6 +204,22 @@ fn no_frames_are_shown_by_no_entry() {
 }
 
 #[test]
+fn a_walk_ends_after_so_many_entries_and_says_so() {
+    let plan = Plan::looping(Frame::new(0), vec![item(0, 10)]);
+    let from = |frame, most| {
+        plan.entries_from(Frame::new(frame), Frame::new(1_000))
+            .at_most(most)
+    };
+    for (frame, most, seen, cut) in [(0, 7, 7, true), (50, 7, 2, true), (50, 200, 95, false)] {
+        let mut entries = from(frame, most);
+        assert_eq!(entries.by_ref().count(), seen, "{most} from {frame} on");
+        assert_eq!(entries.is_cut_short(), cut, "{most} from {frame} on");
+    }
+    // More than a look may walk over it does not become.
+    assert!(from(0, usize::MAX).count() == 100);
+}
+
+#[test]
 fn settling_what_was_long_ago_changes_nothing_that_is_shown() {
     let mut plan = Plan::looping(Frame::new(0), (0..7).map(|n| item(n, 25)).collect());
     let before = plan.clone();

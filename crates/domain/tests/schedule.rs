@@ -245,6 +245,56 @@ fn blocks_in_a_circle_are_refused_and_so_is_what_unfolds_without_end() {
     );
 }
 
+/// Counted: how often an item is looked up.
+#[test]
+fn a_block_is_unfolded_once_however_often_and_however_deep_it_is_named() {
+    // Each of a thousand blocks holds the next one alone.
+    let chain = (0..1_000).map(|n| match n {
+        999 => json!({ "name": "999", "items": [item(1), item(2)] }),
+        n => json!({ "name": n.to_string(), "items": [{ "block": (n + 1).to_string() }] }),
+    });
+    let blocks = Edit::Blocks(json!({ "items": chain.collect::<Vec<_>>() }));
+    let schedule = edit(&rotation(&[]), blocks);
+    let named: Vec<Value> = (0..10_000).map(|_| json!({ "block": "0" })).collect();
+    let all = edit(&schedule, Edit::Rotation(json!({ "items": named })));
+    let looked = std::cell::Cell::new(0);
+    let count = |_| {
+        looked.set(looked.get() + 1);
+        Facts {
+            frames: Some(FRAMES),
+            series: None,
+        }
+    };
+    let timeline = basis(&schedule, "2027-01-01T00:00:00Z").timeline;
+    let unfolded = all.resolve(timeline.expect("one"), count);
+    assert_eq!(looked.get(), 2);
+    let shown = |n: usize| unfolded.units[n].items.iter().map(|one| one.media_id);
+    for n in [0, 9_999] {
+        assert!(shown(n).eq([media(1), media(2)]));
+    }
+    // A block within a block that was unfolded before, and after.
+    let blocks = json!({ "items": [
+        { "name": "outer", "items": [item(1), { "block": "inner" }, item(2), { "block": "inner" }] },
+        { "name": "inner", "items": [item(3), item(4)] },
+    ] });
+    let schedule = edit(&schedule, Edit::Rotation(json!({ "items": [item(0)] })));
+    let schedule = edit(&schedule, Edit::Blocks(blocks));
+    for names in [["outer", "inner"], ["inner", "outer"]] {
+        let named = names.map(|name| json!({ "block": name }));
+        let both = edit(&schedule, Edit::Rotation(json!({ "items": named })));
+        let units = basis(&both, "2027-01-01T00:00:00Z").units;
+        for (unit, name) in units.iter().zip(names) {
+            let shown: Vec<_> = unit.items.iter().map(|one| one.media_id).collect();
+            let expected: &[u128] = match name {
+                "outer" => &[1, 3, 4, 2, 3, 4],
+                _ => &[3, 4],
+            };
+            let expected: Vec<_> = expected.iter().map(|n| media(*n)).collect();
+            assert_eq!(shown, expected, "{name} of {names:?}");
+        }
+    }
+}
+
 #[test]
 fn a_slot_that_is_wrong_is_told_in_full() {
     let schedule = rotation(&[0]);

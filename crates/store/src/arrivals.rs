@@ -228,6 +228,29 @@ impl Store {
             .await
     }
 
+    /// An arrival that is under way is kept until then.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn renew_arrival(
+        &self,
+        id: ArrivalId,
+        expires_at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "UPDATE arrivals SET expires_at = $2 WHERE id = $1";
+                    let until = whole_micros(expires_at);
+                    match session.execute(sql, &[&id.uuid(), &until]).await? {
+                        0 => Err(StoreError::NotFound),
+                        _ => Ok(()),
+                    }
+                })
+            })
+            .await
+    }
+
     /// Forgets an arrival.
     ///
     /// # Errors

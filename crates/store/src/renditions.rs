@@ -165,11 +165,14 @@ impl Store {
                         WHERE c.client_id = (SELECT client_id FROM media WHERE id = $1) AND c.id <> ALL ($3)
                             AND (strpos(c.config::text, $2) > 0 OR strpos(a.schedule::text, $2) > 0
                                  OR strpos(a.plan::text, $2) > 0)";
+                    // Another daemon's font is not known here: it counts as the same.
+                    let font = profile.treatment.caption.map(|caption| caption.font());
+                    let font = font.unwrap_or_default();
                     let rows = session.query(sql, &[&media.uuid(), &named, &apart]).await?;
                     let plays = |row: &Row| {
                         let config: Option<serde_json::Value> = row.try_get("config").ok();
                         let config = config.and_then(|config| ChannelConfig::from_stored(&config, Vec::new()).ok());
-                        config.is_none_or(|config| Profile::of(&config) == profile)
+                        config.is_none_or(|config| Profile::of(&config, font) == profile)
                     };
                     Ok(rows.iter().any(plays))
                 })

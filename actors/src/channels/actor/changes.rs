@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use playout_domain::as_run::Reason;
 use playout_domain::channel::{Channel, ChannelStatus};
 use playout_domain::config::{ChannelConfig, DestinationEdit};
-use playout_domain::ids::{ClientId, DestinationId};
+use playout_domain::ids::{ClientId, DestinationId, MediaId};
 use playout_domain::logo::Logo;
 use playout_domain::media::Profile;
 use playout_domain::violation::Violations;
 use playout_store::Principal;
 use serde_json::{Value, json};
 
-use super::planning::{new_timeline, programme};
+use super::planning::{has, new_timeline, programme};
 use super::{Args, Room};
 use crate::error::OpError;
 
@@ -67,13 +67,15 @@ impl Room {
             ..
         } = self.args.clone();
         let mut snapshot = self.snapshot();
-        check_fallback(&environment.studio.library, who, &config)?;
+        let had = old.config.fallback_video;
+        check_fallback(&environment.studio.library, old.client_id, &config, had)?;
         let had = old.config.logo;
         check_logo(&environment.studio.library, old.client_id, &config, had).await?;
         if config == old.config {
             return Ok(old);
         }
-        let (profile, old_profile) = (Profile::of(&config), Profile::of(&old.config));
+        let font = environment.studio.library.font();
+        let (profile, old_profile) = (Profile::of(&config, font), Profile::of(&old.config, font));
         let other_stream = profile.spliced() != old_profile.spliced();
         if other_stream && old.life.status != ChannelStatus::Stopped {
             return Err(OpError::Conflict {
@@ -196,14 +198,15 @@ fn rekeyed(config: &ChannelConfig) -> HashSet<DestinationId> {
         .collect()
 }
 
-/// The fallback video must be there, and the client's.
+/// The fallback video must be there, and of the channel's client; it may keep the one that it `had`.
 pub(in crate::channels) fn check_fallback(
     library: &crate::library::Library,
-    who: &Principal,
+    client: ClientId,
     config: &ChannelConfig,
+    had: Option<MediaId>,
 ) -> Result<(), OpError> {
     match config.fallback_video {
-        Some(media) if !library.owner(media).is_some_and(|owner| who.sees(owner)) => {
+        Some(media) if had != Some(media) && !has(library, client, media) => {
             Err(Violations::one("/fallbackVideo", format!("there is no media {media}")).into())
         }
         _ => Ok(()),

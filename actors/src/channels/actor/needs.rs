@@ -14,6 +14,9 @@ use super::Room;
 /// How far ahead it is told when something is due.
 const AHEAD: SignedDuration = SignedDuration::from_hours(48);
 
+/// Entries that are looked at for that, at most: items may be short, and the channel waits meanwhile.
+const MOST_LOOKED: usize = 20_000;
+
 /// GOPs behind what is on air that are needed still: a source that is replaced, and a daemon that comes back, go on from
 /// what was published last. A minute.
 const BEHIND: u64 = 30;
@@ -23,7 +26,8 @@ impl Room {
     pub(super) fn tell_needs(&mut self) {
         let snapshot = self.args.handle.snapshot();
         let library = &self.args.environment.studio.library;
-        let (profile, now) = (Profile::of(&snapshot.channel.config), Timestamp::now());
+        let profile = Profile::of(&snapshot.channel.config, library.font());
+        let now = Timestamp::now();
         let (timeline, plan) = (&snapshot.airtime.timeline, &snapshot.airtime.plan);
         let due_now = timeline.frame_at(now);
         // Off air no time says when something is shown.
@@ -64,15 +68,25 @@ impl Room {
             Some(_) => due_now,
         };
         let ahead = timeline.wall(begins).saturating_add(AHEAD);
-        let mut entries = plan.entries_from(begins, timeline.frame_at(ahead.unwrap_or(now)));
+        let entries = plan.entries_from(begins, timeline.frame_at(ahead.unwrap_or(now)));
+        let mut entries = entries.at_most(MOST_LOOKED);
+        let (mut looked, mut halfway) = (0, begins);
         while !missing.is_empty()
             && let Some(entry) = entries.next()
         {
+            looked += 1;
+            if looked <= MOST_LOOKED / 2 {
+                halfway = entry.start;
+            }
             // What has begun is transcoded already.
             if (entry.start >= due_now || !is_live) && missing.remove(&entry.media_id) {
                 need(entry.media_id, Some(timeline.wall(entry.start)));
                 until = [until, Some(entry.start)].into_iter().flatten().min();
             }
+        }
+        if entries.is_cut_short() {
+            // What lies beyond is told before it is due.
+            until = [until, Some(halfway)].into_iter().flatten().min();
         }
         let mut rest: Vec<MediaId> = missing.into_iter().collect();
         rest.sort_unstable();

@@ -1,10 +1,13 @@
 //! What a channel shows: its schedule made into a plan, and the plan kept true to what is known of its items.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use playout_domain::as_run::{Order, Reason};
 use playout_domain::config::ChannelConfig;
-use playout_domain::ids::{MediaId, SlotId};
+use playout_domain::ids::{ClientId, MediaId, SlotId};
 use playout_domain::media::Profile;
+use playout_domain::overlay::Overlay;
 use playout_domain::plan::{Basis, MOST_WAITING, Origin, Plan, PlanEntry, PlannedItem};
 use playout_domain::schedule::{Edit, Facts, Known, Refused, Schedule};
 use playout_domain::units::{Frame, Ticks90k, Timeline};
@@ -15,8 +18,11 @@ use super::Room;
 use crate::channels::PlannedView;
 use crate::channels::handle::Snapshot;
 use crate::error::OpError;
-use crate::library::LibraryFact;
+use crate::library::{Library, LibraryFact};
 use crate::playout::{BURST_SEGMENTS, Programme};
+
+/// Entries that are looked at for one that was asked for, at most: the channel waits meanwhile.
+const MOST_LOOKED: usize = 50_000;
 
 impl Room {
     /// Edits the schedule: checked whole, committed with its audit entry, then performed. What is on air stays.
@@ -32,12 +38,10 @@ impl Room {
             return Err(OpError::VersionMismatch { current });
         }
         let library = &self.args.environment.studio.library;
-        let profile = Profile::of(&snapshot.channel.config);
+        let profile = Profile::of(&snapshot.channel.config, library.font());
         let client = snapshot.channel.client_id;
         let known = |media| {
-            // An administrator sees more, but a channel plays what its own client has.
-            let its = library.owner(media) == Some(client);
-            its.then(|| Known {
+            has(library, client, media).then(|| Known {
                 frames: library.frames(media, &profile),
             })
         };
@@ -102,11 +106,11 @@ impl Room {
         at_once: bool,
     ) -> Result<PlannedView, OpError> {
         let library = &self.args.environment.studio.library;
-        if !library.owner(media).is_some_and(|owner| who.sees(owner)) {
+        let mut snapshot = self.snapshot();
+        if !has(library, snapshot.channel.client_id, media) {
             let message = format!("there is no media {media}");
             return Err(Violations::one("/mediaId", message).into());
         }
-        let mut snapshot = self.snapshot();
         let status = snapshot.channel.life.status;
         if self.playout.is_none() {
             return Err(OpError::Conflict {
@@ -135,7 +139,7 @@ impl Room {
         };
         if asked_for(&snapshot.airtime.plan, from, media).is_none() {
             return Err(refuse(
-                "slots leave it no time within 31 days; play it now, or change the slots".into(),
+                "slots leave it no time within 31 days and the next 50000 entries; play it now, or change the slots".into(),
             ));
         }
         let saved = self
@@ -186,8 +190,9 @@ impl Room {
             LibraryFact::Changed { media } | LibraryFact::Removed { media } => (*media, None),
         };
         let snapshot = self.args.handle.snapshot();
+        let font = self.args.environment.studio.library.font();
         let mine = snapshot.airtime.schedule.names(media);
-        let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile());
+        let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile(font));
         if mine && fits {
             self.faulty.remove(&media);
             self.replan().await;
@@ -231,6 +236,7 @@ impl Room {
         }
         self.args.handle.replace(snapshot);
         self.tell_needs();
+        self.tell_points();
     }
 
     /// The schedule with the lengths known now; what is faulty or not playable is passed over.
@@ -245,8 +251,8 @@ impl Room {
 
     /// What a plan has to know of an item.
     fn facts(&self, snapshot: &Snapshot, media: MediaId) -> Facts {
-        let profile = Profile::of(&snapshot.channel.config);
         let library = &self.args.environment.studio.library;
+        let profile = Profile::of(&snapshot.channel.config, library.font());
         Facts {
             frames: library.frames(media, &profile),
             series: library.series(media),
@@ -286,19 +292,28 @@ impl Room {
     }
 }
 
+/// Whether a client's channels may play an item. An administrator sees more, but a channel plays what its own client has.
+pub(super) fn has(library: &Library, client: ClientId, media: MediaId) -> bool {
+    library.owner(media) == Some(client)
+}
+
 /// The entry of `plan` that shows `media` because somebody asked for it, the first one from `from` on.
 fn asked_for(plan: &Plan, from: Frame, media: MediaId) -> Option<PlanEntry> {
-    let mut entries = plan.entries_from(from, plan.horizon(from));
+    let entries = plan.entries_from(from, plan.horizon(from));
+    let mut entries = entries.at_most(MOST_LOOKED);
     entries.find(|entry| entry.origin == Origin::Play && entry.media_id == media)
 }
 
 pub(super) fn programme(snapshot: &Snapshot) -> Programme {
+    let overlay = snapshot.channel.config.overlay.as_deref();
+    // What stands is in the profile.
+    let passing = overlay.and_then(Overlay::passing);
     Programme {
         plan: snapshot.airtime.plan.clone(),
         fallback: snapshot.channel.config.fallback_video,
         recovery: snapshot.channel.config.recovery,
         resources: snapshot.channel.config.resources,
-        overlay: snapshot.channel.config.overlay.clone(),
+        overlay: passing.map(Arc::new),
     }
 }
 

@@ -7,6 +7,7 @@ use playout_domain::alert::recovery::StreamFailure;
 use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{ChannelStatus, Desired};
 use playout_domain::ids::MediaId;
+use playout_domain::media::Profile;
 
 use super::Room;
 use crate::alerts::StreamError;
@@ -76,7 +77,7 @@ impl Room {
     }
 
     /// What the channel does, or should do, has changed.
-    pub(super) fn tell_status(&self) {
+    pub(super) fn tell_status(&mut self) {
         let alerts = &self.args.environment.alerts;
         let id = self.args.handle.id;
         let life = self.life.state();
@@ -94,6 +95,27 @@ impl Room {
             // Off air with the daemon it is still wanted, and what failed fails on.
             ChannelStatus::Stopped if life.desired == Desired::Stopped => alerts.channel_gone(id),
             ChannelStatus::Stopped | ChannelStatus::Starting => {}
+        }
+        self.tell_points();
+    }
+
+    /// Which entries of the schedule begin where their items are over: told where that has changed.
+    pub(super) fn tell_points(&mut self) {
+        // Off air nothing is missed.
+        if self.life.state().desired == Desired::Stopped {
+            self.beyond = None;
+            return;
+        }
+        let snapshot = self.args.handle.snapshot();
+        let environment = &self.args.environment;
+        let (library, channel) = (&environment.studio.library, &snapshot.channel);
+        let profile = Profile::of(&channel.config, library.font());
+        let schedule = &snapshot.airtime.schedule;
+        let frames = |media| library.frames(media, &profile);
+        let beyond = schedule.beyond(snapshot.airtime.timeline.frame_rate, frames);
+        if self.beyond.as_ref() != Some(&beyond) {
+            environment.alerts.points_beyond(channel, &beyond);
+            self.beyond = Some(beyond);
         }
     }
 

@@ -13,6 +13,7 @@ use playout_domain::config::ChannelConfig;
 use playout_domain::ids::DestinationId;
 use playout_domain::lifecycle::{Event, LifeState, Operation};
 use playout_domain::media::Profile;
+use playout_domain::overlay::Font;
 use playout_store::StoredChannel;
 use ractor::ActorRef;
 
@@ -82,7 +83,9 @@ impl Room {
 
 /// Whether a playout of one configuration is one of the other, too.
 fn is_played_alike(one: &ChannelConfig, other: &ChannelConfig) -> bool {
-    Profile::of(one) == Profile::of(other) && one.hls_enabled == other.hls_enabled
+    // It is one and the same for both.
+    let font = Font::default();
+    Profile::of(one, font) == Profile::of(other, font) && one.hls_enabled == other.hls_enabled
 }
 
 /// When a life was last changed by an order, as exactly as the database keeps it.

@@ -64,7 +64,7 @@ impl Catalogue {
             client: known.item.client_id,
             mark: PrepareMark {
                 media_id: job.media,
-                profile: entry.profile,
+                profile: *entry.profile,
                 held: is_held.then_some(after),
                 hand,
             },

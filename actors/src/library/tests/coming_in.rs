@@ -3,7 +3,7 @@
 use super::*;
 use playout_domain::Details;
 use playout_store::MediaQuery;
-use serde_json::json;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn one_content_in_two_places_is_one_item_and_a_file_that_moved_stays_its_item() {
@@ -93,6 +93,51 @@ async fn a_sidecar_goes_before_the_files_tags_and_an_edit_before_both() {
     let other = house.input().join("other.mp4");
     clip(&other, 90);
     assert_eq!(house.import_one(&other).await.title, "other");
+}
+
+#[tokio::test]
+async fn what_is_said_with_a_file_that_is_there_already_fills_what_nobody_has_said() {
+    let house = House::new().await;
+    let film = house.input().join("film.mp4");
+    clip(&film, 30);
+    let bytes = std::fs::read(&film).unwrap();
+    let item = house.import_one(&film).await;
+    for patch in [
+        json!({ "rating": "PG", "genre": "Drama" }),
+        json!({ "genre": null }),
+    ] {
+        let edited = house.library.edit(&house.who, item.id, &patch, None).await;
+        edited.unwrap();
+    }
+    let send = |said: Value| {
+        let (library, who, bytes) = (&house.library, &house.who, &bytes);
+        async move {
+            let (said, length) = (Details::parse(&said).unwrap(), bytes.len() as u64);
+            let upload = library.create_upload(who, "again.mp4", said, "", length);
+            let id = upload.await.unwrap().arrival.id;
+            let mut writer = library.write_upload(who, id, 0, None).await.unwrap();
+            writer.write(&bytes.clone().into()).await.unwrap();
+            let (_, media) = writer.finish(true).await.unwrap();
+            assert_eq!(media, Some(item.id));
+            library.get(who, item.id).await.unwrap().item
+        }
+    };
+    let said = json!({ "title": "Night", "tags": ["city"], "rating": "R", "genre": "Horror" });
+    let told = send(said).await;
+    let expected = Details {
+        title: Some("Night".into()),
+        tags: vec!["city".into()],
+        rating: Some("PG".into()),
+        ..Details::default()
+    };
+    assert_eq!((told.title.as_str(), &told.details), ("Night", &expected));
+    let stored = house.store.media(item.id).await.unwrap().unwrap();
+    assert_eq!((&stored.details, stored.version), (&expected, told.version));
+    // What was said once is not said again otherwise, nor by a file that says nothing.
+    let again = send(json!({ "title": "Day", "tags": ["country"] })).await;
+    assert_eq!((again.version, &again.details), (told.version, &expected));
+    assert_eq!(send(json!({})).await.version, told.version);
+    assert_eq!(again.path, film);
 }
 
 #[tokio::test]

@@ -326,41 +326,72 @@ async fn a_file_is_one_item_however_often_it_is_imported() {
     house.queue.stop().await;
 }
 
+/// Puts a clip into a folder; answers how long it is.
+fn one_clip(folder: &Path) -> u64 {
+    let path = folder.join("clip.mp4");
+    clip(&path, 5);
+    fs::metadata(&path).unwrap().len()
+}
+
+#[tokio::test]
+async fn a_client_without_a_folder_of_its_own_imports_and_watches_none() {
+    let mut house = House::new().await;
+    let size = one_clip(&house.input());
+    let stranger = house.store.client("stranger", &PlanLimits::UNLIMITED).await;
+    let by_path = house.library.import(&stranger, &house.input()).await;
+    let watched = house.library.watch(&stranger, &house.input()).await;
+    for refused in [by_path.map(drop), watched.map(drop)] {
+        let Err(OpError::Invalid(violations)) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(violations.0[0].pointer, "/path");
+        let sentence = &violations.0[0].message;
+        assert!(sentence.contains("media.client_roots"), "{sentence}");
+    }
+    // What it sends is its own, and is prepared.
+    let (library, said) = (&house.library, Default::default());
+    let upload = library.create_upload(&stranger, "film.mp4", said, "", size);
+    let id = upload.await.unwrap().arrival.id;
+    let writer = library.write_upload(&stranger, id, 0, None).await;
+    let mut writer = writer.unwrap();
+    let bytes = fs::read(house.input().join("clip.mp4")).unwrap();
+    writer.write(&bytes.into()).await.unwrap();
+    let (_, media) = writer.finish(true).await.unwrap();
+    let item = library.get(&stranger, media.unwrap()).await.unwrap().item;
+    house.ready(&[item]).await;
+    house.queue.stop().await;
+}
+
 #[tokio::test]
 async fn clients_see_their_own_and_keep_to_their_plan() {
-    let house = House::new().await;
-    let path = house.input().join("clip.mp4");
-    clip(&path, 5);
-    let size = fs::metadata(&path).unwrap().len();
-    let limits = PlanLimits {
-        storage_bytes: Some(size + 1),
+    let of_one = |input: &Path| PlanLimits {
+        storage_bytes: Some(one_clip(input) + 1),
         ..PlanLimits::UNLIMITED
     };
-    let (one, other) = tokio::join!(
-        house.store.client("one", &limits),
-        house.store.client("other", &limits)
-    );
+    let (house, clients) = House::of_clients(&["one", "other"], of_one).await;
+    let [one, other] = [&clients[0], &clients[1]];
+    let path = house.input().join("clip.mp4");
     let import = |who: &Principal, path: &Path| {
         let (library, who, path) = (house.library.clone(), who.clone(), path.to_owned());
         async move { library.import(&who, &path).await }
     };
-    let mine = import(&one, &path).await.unwrap().accepted.remove(0);
-    let theirs = import(&other, &path).await.unwrap().accepted.remove(0);
+    let mine = import(one, &path).await.unwrap().accepted.remove(0);
+    let theirs = import(other, &path).await.unwrap().accepted.remove(0);
     assert_ne!(mine.id, theirs.id);
-    assert!(house.library.get(&one, mine.id).await.is_ok());
+    assert!(house.library.get(one, mine.id).await.is_ok());
     assert_eq!(
-        house.library.get(&one, theirs.id).await,
+        house.library.get(one, theirs.id).await,
         Err(OpError::NotFound("media"))
     );
     assert_eq!(
-        house.library.delete(&one, theirs.id).await,
+        house.library.delete(one, theirs.id).await,
         Err(OpError::NotFound("media"))
     );
     assert_eq!(
-        house.library.thumbnail(&one, theirs.id).await,
+        house.library.thumbnail(one, theirs.id).await,
         Err(OpError::NotFound("media"))
     );
-    let list = house.library.list(&one, None, 10).await.unwrap();
+    let list = house.library.list(one, None, 10).await.unwrap();
     assert_eq!(
         list.iter().map(|view| view.item.id).collect::<Vec<_>>(),
         [mine.id]
@@ -368,25 +399,21 @@ async fn clients_see_their_own_and_keep_to_their_plan() {
 
     let second = house.input().join("second.mp4");
     clip(&second, 5);
-    assert!(matches!(
-        import(&one, &second).await,
-        Err(OpError::Limit(_))
-    ));
+    assert!(matches!(import(one, &second).await, Err(OpError::Limit(_))));
     house.queue.stop().await;
 }
 
 #[tokio::test]
 async fn a_file_that_has_grown_past_the_plan_is_not_taken_and_its_item_stays() {
-    let house = House::new().await;
-    let path = house.input().join("clip.mp4");
-    clip(&path, 5);
-    let size = fs::metadata(&path).unwrap().len();
-    let limits = PlanLimits {
-        storage_bytes: Some(size + 100),
+    let of_little_more = |input: &Path| PlanLimits {
+        storage_bytes: Some(one_clip(input) + 100),
         ..PlanLimits::UNLIMITED
     };
-    let who = house.store.client("small", &limits).await;
-    let import = || house.library.import(&who, &path);
+    let (house, clients) = House::of_clients(&["small"], of_little_more).await;
+    let who = &clients[0];
+    let path = house.input().join("clip.mp4");
+    let size = fs::metadata(&path).unwrap().len();
+    let import = || house.library.import(who, &path);
     let item = import().await.unwrap().accepted.remove(0);
     clip(&path, 80);
     assert!(fs::metadata(&path).unwrap().len() > size + 100);
@@ -394,12 +421,12 @@ async fn a_file_that_has_grown_past_the_plan_is_not_taken_and_its_item_stays() {
     assert!(matches!(refused, Err(OpError::Limit(_))), "{refused:?}");
     let stored = house.store.media(item.id).await.unwrap().unwrap();
     assert_eq!((stored.size, stored.version), (size, 1));
-    let used = house.library.storage(&who).await.unwrap().used;
+    let used = house.library.storage(who).await.unwrap().used;
     assert_eq!(used, size);
     // The same size and smaller ones are.
     clip(&path, 4);
     assert_eq!(import().await.unwrap().accepted[0].id, item.id);
-    let used = house.library.storage(&who).await.unwrap().used;
+    let used = house.library.storage(who).await.unwrap().used;
     assert_eq!(used, fs::metadata(&path).unwrap().len());
     house.queue.stop().await;
 }

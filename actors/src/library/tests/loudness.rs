@@ -4,6 +4,7 @@ use std::fs;
 
 use playout_domain::Treatment;
 use playout_domain::loudness::{Gain, Loudness, Target};
+use playout_domain::prepare::JobId;
 
 use super::*;
 
@@ -192,5 +193,46 @@ async fn what_cannot_be_measured_is_prepared_as_it_is() {
     let (rendition, _) = house.prepare(silent.id, &treated(-23.0)).await;
     assert_eq!((rendition.loudness, rendition.warning), (None, None));
     fs::remove_file(path).unwrap();
+    house.queue.stop().await;
+}
+
+#[tokio::test]
+async fn how_far_measuring_has_come_is_told() {
+    let tools = tempfile::tempdir().unwrap();
+    let go = tools.path().join("go");
+    let script = format!(
+        "case \"$*\" in *ebur128*' -f null -') printf 'out_time_us=1500000\\nprogress=continue\\n' >&2
+         while [ ! -e {} ]; do sleep 0.05; done;; esac\nexec ffmpeg \"$@\"",
+        go.display()
+    );
+    let mut house = House::with(stand_in(tools.path(), &script), 1).await;
+    let path = house.input().join("quiet.mp4");
+    sounding(&path, "0.03*sin(2*PI*400*t)", 75);
+    let item = house.import_one(&path).await;
+    let profile = treated(-23.0);
+    house.library.want(item.id, &profile);
+    let told = loop {
+        let told = house.event(kind::MEDIA_PROGRESS).await;
+        if told.data["profile"] == profile.key() {
+            break told;
+        }
+    };
+    let (measured, percent) = (&told.data["measuredPercent"], &told.data["percent"]);
+    assert!(
+        (49.0..51.0).contains(&measured.as_f64().unwrap()),
+        "{told:?}"
+    );
+    assert_eq!(percent, 0.0);
+    let rendition = house.rendition(item.id, &profile).await;
+    assert_eq!(json!(rendition.measured_percent), *measured);
+    let job = JobId::new(item.id, profile.key());
+    let job = house.library.job(&house.who, &job).unwrap();
+    assert_eq!(job.measured_percent, rendition.measured_percent);
+    fs::write(&go, "").unwrap();
+    let (rendition, _) = house.prepare(item.id, &profile).await;
+    assert_eq!(
+        (rendition.percent, rendition.measured_percent),
+        (100.0, None)
+    );
     house.queue.stop().await;
 }

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use playout_domain::LowerRungs;
 use playout_domain::ids::MediaId;
+use playout_domain::limits::PlanLimits;
 use playout_domain::media::{DEFAULT_AUDIO_BITRATE, MediaItem, MediaStatus, Profile};
 use playout_domain::prepare::JobState;
 use playout_domain::resolution::Resolution;
@@ -110,7 +111,27 @@ impl House {
         let store = testing::fresh().await;
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("in")).unwrap();
-        Self::open(store, dir, tools, parallel, HUNG).await
+        Self::open(store, dir, tools, parallel, HUNG, &[]).await
+    }
+
+    /// A house with clients of these names that import from its input folder, as the operator does. What they may use is
+    /// said by `limits`, which fills that folder.
+    async fn of_clients(
+        names: &[&str],
+        limits: impl FnOnce(&Path) -> PlanLimits,
+    ) -> (Self, Vec<Principal>) {
+        let store = testing::fresh().await;
+        let dir = tempfile::tempdir().unwrap();
+        let input = dir.path().join("in");
+        std::fs::create_dir(&input).unwrap();
+        let limits = limits(&input);
+        let mut clients = Vec::new();
+        for name in names {
+            clients.push(store.client(name, &limits).await);
+        }
+        let ids: Vec<_> = clients.iter().map(|who| who.client).collect();
+        let house = Self::open(store, dir, Tools::default(), 2, HUNG, &ids).await;
+        (house, clients)
     }
 
     async fn open(
@@ -119,6 +140,7 @@ impl House {
         tools: Tools,
         parallel: usize,
         hung: Duration,
+        clients: &[ClientId],
     ) -> Self {
         let who = Principal::daemon();
         let (input, elsewhere) = (dir.path().join("in"), dir.path().join("elsewhere"));
@@ -128,12 +150,19 @@ impl House {
             default_profile: Some(PROFILE),
             collect_after: Duration::from_secs(3600),
             allowances: Default::default(),
-            roots: ClientRoots::new(vec![input.clone(), elsewhere], [(who.client, vec![input])]),
+            roots: ClientRoots::new(
+                vec![input.clone(), elsewhere],
+                [&who.client]
+                    .into_iter()
+                    .chain(clients)
+                    .map(|client| (*client, vec![input.clone()])),
+            ),
             intake: Intake {
                 settle: Duration::from_millis(100),
                 ..Intake::default()
             },
             downloader: Downloader::new(&TrustRoots::nobody(), Reach::Anywhere),
+            font: "/nowhere".into(),
         };
         let hub = Arc::new(Hub::default());
         let events = hub.subscribe(Filter::default(), None);
@@ -173,7 +202,7 @@ impl House {
         } = self;
         queue.stop().await;
         meanwhile(&dir.path().join("media"));
-        Self::open(store, dir, tools, parallel, hung).await
+        Self::open(store, dir, tools, parallel, hung, &[]).await
     }
 
     fn input(&self) -> PathBuf {

@@ -28,6 +28,7 @@ async fn a_prepared_item_is_complete_exact_and_announced() {
         item.id.to_string()
     );
     let progress = house.event(kind::MEDIA_PROGRESS).await;
+    assert!(progress.data["measuredPercent"].is_null());
     assert!(
         progress.data["percent"].as_f64().unwrap() > 0.0,
         "{progress:?}"

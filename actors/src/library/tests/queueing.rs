@@ -319,7 +319,7 @@ async fn what_nobody_needs_is_removed_after_its_grace_or_for_room_and_never_what
     let mut house = House::new().await;
     let item = house.clips(1).await.remove(0);
     let config = ChannelConfig::named("Films");
-    let (profile, one) = (Profile::of(&config), channel());
+    let (profile, one) = (Profile::of(&config, Default::default()), channel());
     let library = house.library.clone();
     let is_there = || library.prepared(item.id, &profile).is_some();
     library.need(one, &profile, &needs(&[(&item, 5)]));

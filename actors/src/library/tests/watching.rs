@@ -25,6 +25,43 @@ async fn a_folder_that_nobody_has_looked_at_is_not_taken_for_another() {
     inner.watchers.stop();
 }
 
+#[tokio::test]
+async fn where_a_copy_is_in_the_folder_it_takes_the_place_of_a_file_that_is_gone() {
+    let mut house = House::new().await;
+    let (first, copy) = (house.input().join("a.mp4"), house.input().join("b.mp4"));
+    clip(&first, 30);
+    let watched = house.library.watch(&house.who, &house.input()).await;
+    let id = watched.unwrap().folder.id;
+    let imported = house.event(kind::MEDIA_IMPORTED).await;
+    std::fs::copy(&first, &copy).unwrap();
+    // Another film of its size is none.
+    let mut bytes = std::fs::read(&first).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(house.input().join("aa.mp4"), bytes).unwrap();
+    let other = house.event(kind::MEDIA_IMPORTED).await;
+    assert_ne!(other.data["id"], imported.data["id"]);
+    let files = || house.library.watched(&house.who, id).unwrap().to_json()["files"].clone();
+    until("all are taken", || files() == 3).await;
+    let inner = Arc::clone(&house.library.inner);
+    let item = || {
+        inner.read(|catalogue| {
+            let mut items = catalogue.items.values().map(|known| known.item.clone());
+            items.find(|item| imported.data["id"] == json!(item.id))
+        })
+    };
+    assert_eq!(item().unwrap().path, first);
+    std::fs::remove_file(&first).unwrap();
+    until("the copy is its file", || item().unwrap().path == copy).await;
+    assert_eq!(item().unwrap().missing_since, None);
+    // Without a copy it is missed, and nothing was before.
+    std::fs::remove_file(&copy).unwrap();
+    let missed = house.event(kind::MEDIA_MISSING).await;
+    assert_eq!(missed.data["path"], json!(copy.to_string_lossy()));
+    assert_eq!(missed.data["id"], imported.data["id"]);
+    inner.watchers.stop();
+    house.queue.stop().await;
+}
+
 #[test]
 fn a_folder_that_cannot_be_read_to_its_end_is_told_from_one_that_can() {
     let folder = tempfile::tempdir().unwrap();

@@ -219,6 +219,7 @@ impl World {
             roots: Default::default(),
             intake: Default::default(),
             downloader: Downloader::new(&TrustRoots::nobody(), Reach::Anywhere),
+            font: "/nowhere".into(),
         };
         let (hub, launcher) = (Arc::new(Hub::default()), self.launcher.clone());
         let opened = Library::start(config, (*self.store).clone(), hub, launcher).await;

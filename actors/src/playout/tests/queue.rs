@@ -42,6 +42,7 @@ fn fed(at: u64, frames: u32) -> Fed {
         source,
         shows,
         drawn: None,
+        bare: false,
         about,
     }
 }

@@ -87,6 +87,8 @@ pub enum AlertKind {
     ChannelError,
     /// An item cannot be played on; the channel passes over it.
     ItemBroken,
+    /// Entries of a channel's schedule begin where their items are over, and show nothing.
+    PointsBeyond,
     /// Viewers have seen nothing of the plan for a while: it is empty, or nothing in it can be played.
     NothingPlayable,
     /// Viewers have seen nothing but the slate for a while.
@@ -109,6 +111,8 @@ pub enum AlertKind {
     RedisDown,
     /// What channels report about themselves did not fit any more and was dropped.
     TelemetryLost,
+    /// Nothing is prepared or taken in, for want of room on the disk of the data folder.
+    PreparingPaused,
     /// The disk of the data folder is nearly full.
     DiskFull,
     /// The receiver of an alert route takes nothing.
@@ -145,10 +149,11 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
+        Self::PointsBeyond,
         Self::NothingPlayable,
         Self::DeadAir,
         Self::Quarantined,
@@ -160,6 +165,7 @@ impl AlertKind {
         Self::PostgresDown,
         Self::RedisDown,
         Self::TelemetryLost,
+        Self::PreparingPaused,
         Self::DiskFull,
         Self::RouteFailing,
         Self::UncleanStop,
@@ -173,6 +179,7 @@ impl AlertKind {
             Self::SourceFailing => settled("channel.source_failing", Warning, Client, 3, "Sources of the channel fail again and again"),
             Self::ChannelError => settled("channel.error", Critical, Both, 1, "The channel is in ERROR: recovery has spent its budget"),
             Self::ItemBroken => settled("channel.item_broken", Warning, Client, 1, "An item cannot be played on and is passed over"),
+            Self::PointsBeyond => settled("channel.points_beyond", Warning, Client, 1, "Entries of the schedule begin where their items are over"),
             Self::NothingPlayable => settled("channel.nothing_playable", Warning, Client, 1, "The channel shows nothing of its plan"),
             Self::DeadAir => settled("channel.dead_air", Critical, Client, 1, "The channel shows nothing but the slate"),
             Self::Quarantined => settled("channel.quarantined", Critical, Operator, 1, "The stored channel is damaged and was left alone"),
@@ -184,6 +191,7 @@ impl AlertKind {
             Self::PostgresDown => settled("store.postgres_down", Critical, Operator, 3, "PostgreSQL does not answer; changes are refused"),
             Self::RedisDown => settled("store.redis_down", Warning, Operator, 3, "Redis does not answer; the daemon works without it"),
             Self::TelemetryLost => settled("store.telemetry_lost", Warning, Operator, 1, "Reports of channels were dropped"),
+            Self::PreparingPaused => settled("disk.preparing_paused", Warning, Operator, 1, "Nothing is prepared or taken in until there is room on the disk"),
             Self::DiskFull => settled("disk.full", Critical, Operator, 1, "The disk of the data folder is nearly full"),
             Self::RouteFailing => settled("alerts.route_failing", Warning, Both, 3, "The receiver of an alert route takes nothing"),
             Self::UncleanStop => settled("daemon.unclean_stop", Warning, Operator, 1, "The daemon's last run did not end by itself"),

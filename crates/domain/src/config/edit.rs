@@ -4,6 +4,7 @@ use super::parse::{Context, read_destination};
 use super::{ChannelConfig, MAX_DESTINATIONS, Policy, merge_patch};
 use crate::destination::DestinationConfig;
 use crate::ids::DestinationId;
+use crate::overlay::Font;
 use crate::profile::Profile;
 use crate::violation::{Fields, Violations};
 use serde_json::Value;
@@ -68,7 +69,7 @@ impl ChannelConfig {
         let context = Context {
             policy,
             known: &self.rtmp_destinations,
-            bounds: Some(Profile::of(self)),
+            bounds: Some(Profile::of(self, Font::default())),
         };
         let destination = read_destination(&mut fields, &context);
         fields.finish();

@@ -13,7 +13,7 @@ use crate::ladder::MAX_RUNGS;
 use crate::languages::Languages;
 use crate::logo::Logo;
 use crate::loudness::{Loudness, Target};
-use crate::overlay::Overlay;
+use crate::overlay::{Font, Overlay};
 use crate::profile::Profile;
 use crate::resolution::Resolution;
 use crate::units::{BitsPerSecond, FrameRate};
@@ -376,7 +376,7 @@ fn picture(config: &ChannelConfig, violations: &Violations) -> Option<Profile> {
     let mut pointers = violations.0.iter().map(|wrong| wrong.pointer.as_str());
     let refused =
         pointers.any(|pointer| made_of.contains(&pointer) || pointer.starts_with("/ladder"));
-    (!refused).then(|| Profile::of(config))
+    (!refused).then(|| Profile::of(config, Font::default()))
 }
 
 fn read_destinations(

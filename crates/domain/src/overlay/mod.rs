@@ -1,10 +1,13 @@
-//! What a channel draws over its programme for a while: a lower third, a clock.
+//! What a channel draws over its programme: a lower third, a clock.
 //!
-//! It changes too often to be prepared, so the stretch of the programme that it covers is transcoded while it plays.
+//! A lower third without a beginning and an end stands: it is drawn while preparing ([`Caption`]). Everything else passes: it
+//! changes too often to be prepared, so the stretch of the programme that it covers is transcoded while it plays.
 //! Times are the channel's own: what is drawn at a frame is decided by when that frame is on air.
 
+mod caption;
 mod drawing;
 
+pub use caption::{Caption, Font};
 pub use drawing::{Drawing, REST, Version};
 
 use crate::logo::Corner;
@@ -105,6 +108,24 @@ impl Overlay {
             from,
             until,
         }
+    }
+
+    /// The part of it that always stands, which is drawn while preparing.
+    pub fn standing(&self) -> Option<&LowerThird> {
+        let ever = self.from.is_none() && self.until.is_none();
+        self.lower_third.as_ref().filter(|_| ever)
+    }
+
+    /// The rest of it, if there is any, which is drawn while it plays.
+    pub fn passing(&self) -> Option<Self> {
+        let rest = Self {
+            lower_third: match self.standing() {
+                Some(_) => None,
+                None => self.lower_third.clone(),
+            },
+            ..self.clone()
+        };
+        (rest.lower_third.is_some() || rest.clock.is_some()).then_some(rest)
     }
 
     /// Whether it is not drawn any more at `at`, nor later.

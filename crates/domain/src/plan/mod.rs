@@ -7,6 +7,7 @@
 //! Invariants (P-plan): entries do not overlap, and leave no hole while there is something to show; what a change
 //! finds on air stays on air to its end, or to the next slot; the same schedule gives the same entries.
 
+mod apart;
 mod basis;
 mod calendar;
 mod change;
@@ -204,6 +205,14 @@ pub struct Entries<'a> {
 }
 
 impl Entries<'_> {
+    /// The same, walking over so many entries at most, those before the first that is wanted among them.
+    pub const fn at_most(mut self, most: usize) -> Self {
+        if most < self.left {
+            self.left = most;
+        }
+        self
+    }
+
     /// Whether it ended because the walk was too long, not because nothing follows.
     pub const fn is_cut_short(&self) -> bool {
         self.left == 0

@@ -1,9 +1,11 @@
 //! Which unit of the rotation is next: rounds of a sequence, and what is put off so that things stay apart.
 //!
 //! A round is a pure function of the basis and its number. What would come too soon again is put off, not left
-//! out: it goes before everything else as soon as it may. Where nothing may, what was away longest comes.
+//! out, unless it waits already: it goes before everything else as soon as it may. Where nothing may, what was away longest
+//! comes.
 
-use super::basis::{Basis, PlannedItem, Sequence, Unit};
+use super::apart::KnownUnits;
+use super::basis::{Basis, PlannedItem, Sequence};
 use crate::ids::MediaId;
 use crate::units::Frame;
 use serde::{Deserialize, Serialize};
@@ -35,7 +37,7 @@ pub(super) struct Place {
 
 impl Place {
     /// That `item` was shown up to `end`.
-    pub(super) fn shown(&mut self, basis: &Basis, item: &PlannedItem, end: Frame) {
+    fn shown(&mut self, basis: &Basis, item: &PlannedItem, end: Frame) {
         if apart(basis) > 0 {
             self.items.insert(item.media_id, end);
         }
@@ -58,20 +60,47 @@ impl Place {
 }
 
 /// What the same item stays apart: shuffled, it never follows itself.
-fn apart(basis: &Basis) -> u64 {
+pub(super) fn apart(basis: &Basis) -> u64 {
     match basis.sequence {
         Sequence::Shuffled(_) => basis.apart.max(1),
         _ => basis.apart,
     }
 }
 
-/// Answers which unit is next; keeps the rounds that it works on.
+/// Answers which unit is next. What it keeps follows from one basis, and from the place that it is asked for each time.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rounds {
     /// A round by its number, and the one after it.
-    kept: Option<(u64, Vec<u32>, Vec<u32>)>,
-    /// Whether any unit can be played; nothing: not looked at yet.
-    playable: Option<bool>,
+    kept: Option<(u64, Round, Round)>,
+    /// What is known of the units; nothing: not looked at yet.
+    known: Option<KnownUnits>,
+}
+
+/// The units of a round that can be played, each with its place in the round.
+#[derive(Debug, Clone)]
+struct Round {
+    playable: Vec<(usize, u32)>,
+    /// All of its places.
+    length: usize,
+}
+
+impl Round {
+    fn of(basis: &Basis, known: &KnownUnits, number: u64) -> Self {
+        let all = round(basis, number);
+        let length = all.len();
+        let playable = all.into_iter().enumerate();
+        Self {
+            playable: playable
+                .filter(|(_, unit)| known.plays(*unit as usize))
+                .collect(),
+            length,
+        }
+    }
+
+    fn from(&self, place: usize) -> &[(usize, u32)] {
+        let n = self.playable.partition_point(|(at, _)| *at < place);
+        &self.playable[n..]
+    }
 }
 
 /// A unit that is next, and where it comes from.
@@ -92,36 +121,19 @@ enum Source {
 impl Rounds {
     /// The unit that is next at `at`; nothing when none can be played.
     pub(super) fn pick(&mut self, basis: &Basis, place: &Place, at: Frame) -> Option<Pick> {
-        let units = &basis.units;
-        let plays = |unit: &Unit| unit.frames() > 0;
-        if !*self.playable.get_or_insert_with(|| units.iter().any(plays)) {
-            return None;
-        }
+        let (known, this, next) = self.look(basis, place);
+        let put_off = place.put_off.iter().enumerate().map(|(n, unit)| Pick {
+            unit: *unit as usize,
+            from: Source::PutOff(n),
+        });
+        let put_off = put_off.filter(|pick| known.plays(pick.unit));
+        let coming = coming(this, next, place).map(|(step, unit)| Pick {
+            unit: unit as usize,
+            from: Source::Round(step),
+        });
         let mut best: Option<(Frame, Pick)> = None;
-        let mut looked = 0;
-        // At most what is put off, the rest of this round and the next one.
-        let (mut put_off, mut step) = (0, 0);
-        while looked < LOOKS {
-            let pick = if let Some(unit) = place.put_off.get(put_off) {
-                put_off += 1;
-                Pick {
-                    unit: *unit as usize,
-                    from: Source::PutOff(put_off - 1),
-                }
-            } else if let Some(unit) = self.unit_after(basis, place, step) {
-                step += 1;
-                Pick {
-                    unit,
-                    from: Source::Round(step - 1),
-                }
-            } else {
-                break;
-            };
-            if !plays(&units[pick.unit]) {
-                continue;
-            }
-            looked += 1;
-            match too_soon(basis, place, &units[pick.unit], at) {
+        for pick in put_off.chain(coming).take(LOOKS) {
+            match known.too_soon(pick.unit, at) {
                 None => return Some(pick),
                 Some(last) if best.is_none_or(|(best, _)| last < best) => best = Some((last, pick)),
                 Some(_) => {}
@@ -130,7 +142,8 @@ impl Rounds {
         best.map(|(_, pick)| pick)
     }
 
-    /// Goes on after `pick`: what was passed over for it is put off, unless it cannot be played at all.
+    /// Goes on after `pick`: what was passed over for it is put off, unless it cannot be played at all. A unit waits once: what
+    /// comes more often than it may would fill all that is looked at.
     pub(super) fn take(&mut self, basis: &Basis, place: &mut Place, pick: Pick) {
         let step = match pick.from {
             Source::PutOff(n) => {
@@ -139,62 +152,67 @@ impl Rounds {
             }
             Source::Round(step) => step,
         };
-        for passed in 0..step {
-            let unit = self.unit_after(basis, place, passed);
-            let plays = |unit: &usize| basis.units[*unit].frames() > 0;
-            place
-                .put_off
-                .extend(unit.filter(plays).map(|unit| unit as u32));
+        let (_, this, next) = self.look(basis, place);
+        let passed = coming(this, next, place).take_while(|(n, _)| *n < step);
+        let passed: Vec<u32> = passed.map(|(_, unit)| unit).collect();
+        let length = this.length;
+        for unit in passed {
+            if !place.put_off.contains(&unit) {
+                place.put_off.push(unit);
+            }
         }
         place.next += step + 1;
         for _ in 0..2 {
-            let (this, _) = self.rounds(basis, place.round);
-            if place.next < this.len() {
+            if place.next < length {
                 return;
             }
-            place.next -= this.len();
+            place.next -= length;
             place.round += 1;
         }
     }
 
-    /// The unit `step` after the next one of the round, as far as the end of the round after it.
-    fn unit_after(&mut self, basis: &Basis, place: &Place, step: usize) -> Option<usize> {
-        let (this, next) = self.rounds(basis, place.round);
-        let at = place.next + step;
-        let unit = this.get(at).or_else(|| next.get(at - this.len()))?;
-        Some(*unit as usize)
+    /// That `item` was shown up to `end`.
+    pub(super) fn shown(
+        &mut self,
+        basis: &Basis,
+        place: &mut Place,
+        item: &PlannedItem,
+        end: Frame,
+    ) {
+        place.shown(basis, item, end);
+        if let Some(known) = &mut self.known {
+            known.shown(item, end);
+        }
     }
 
-    fn rounds(&mut self, basis: &Basis, number: u64) -> (&[u32], &[u32]) {
+    /// What is known of the units, the round that one is in, and the one after it.
+    fn look(&mut self, basis: &Basis, place: &Place) -> (&KnownUnits, &Round, &Round) {
+        let known: &KnownUnits = self
+            .known
+            .get_or_insert_with(|| KnownUnits::of(basis, place));
+        let number = place.round;
+        let is_steady = !matches!(basis.sequence, Sequence::Shuffled(_));
+        let of = |number| Round::of(basis, known, number);
         let kept = match self.kept.take() {
-            Some(kept) if kept.0 == number => kept,
-            Some((before, _, this)) if before + 1 == number => {
-                let next = round(basis, number + 1);
-                (number, this, next)
-            }
-            _ => (number, round(basis, number), round(basis, number + 1)),
+            Some((kept, this, next)) if kept == number || is_steady => (number, this, next),
+            Some((before, _, this)) if before + 1 == number => (number, this, of(number + 1)),
+            _ => (number, of(number), of(number + 1)),
         };
         let (_, this, next) = self.kept.insert(kept);
-        (this, next)
+        (known, this, next)
     }
 }
 
-/// When the item or series of `unit` that would come too soon ended; nothing when all may be played at `at`.
-fn too_soon(basis: &Basis, place: &Place, unit: &Unit, at: Frame) -> Option<Frame> {
-    let mut latest = None;
-    for item in &unit.items {
-        let ended = place.items.get(&item.media_id);
-        let series = item
-            .series
-            .as_ref()
-            .and_then(|series| place.series.get(series));
-        for (ended, apart) in [(ended, apart(basis)), (series, basis.series_apart)] {
-            if let Some(ended) = ended.filter(|ended| at.since(**ended) < apart) {
-                latest = latest.max(Some(*ended));
-            }
-        }
-    }
-    latest
+/// What follows in the round that one is in and in the one after it: each with how many places away it is.
+fn coming<'a>(
+    this: &'a Round,
+    next: &'a Round,
+    place: &Place,
+) -> impl Iterator<Item = (usize, u32)> + use<'a> {
+    let (at, length) = (place.next, this.length);
+    let here = this.from(at).iter().map(move |(n, unit)| (n - at, *unit));
+    let later = next.from(at.saturating_sub(length)).iter();
+    here.chain(later.map(move |(n, unit)| (n + length - at, *unit)))
 }
 
 /// The units of one round, in their order.
@@ -235,3 +253,6 @@ fn draw(state: &mut u64, bound: u64) -> u64 {
     mixed ^= mixed >> 31;
     ((u128::from(mixed) * u128::from(bound)) >> 64) as u64
 }
+
+#[cfg(test)]
+mod tests;

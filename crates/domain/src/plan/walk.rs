@@ -172,7 +172,8 @@ impl Walker {
             });
             let end = at.0.checked_add(frames).map(Frame)?;
             self.state.at = end;
-            self.state.place.shown(&self.basis, &item, end);
+            let place = &mut self.state.place;
+            self.rounds.shown(&self.basis, place, &item, end);
             return Some(PlanEntry {
                 start: at,
                 end,

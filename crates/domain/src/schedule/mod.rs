@@ -3,6 +3,7 @@
 //! A schedule is checked whole before it is taken ([`edit`]), so whatever is stored plays. [`Schedule::resolve`]
 //! makes it into what a plan is expanded from, with the lengths that are known.
 
+mod beyond;
 mod check;
 mod edit;
 mod element;

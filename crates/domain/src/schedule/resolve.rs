@@ -7,6 +7,7 @@ use crate::ids::MediaId;
 use crate::plan::{Basis, PlannedDay, PlannedItem, PlannedSlot, Rule, Sequence, Unit};
 use crate::units::{FrameRate, Ticks90k, Timeline};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// What is known of an item when a plan is made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,12 +22,14 @@ impl Schedule {
     /// The basis of a plan on `timeline`. Items of unknown length are passed over on air and keep their places.
     pub fn resolve(&self, timeline: Timeline, facts: impl Fn(MediaId) -> Facts) -> Basis {
         let blocks = self.blocks.iter();
-        let resolver = Resolver {
+        let mut resolver = Resolver {
             blocks: blocks
                 .map(|block| (block.name.as_str(), block.items.as_slice()))
                 .collect(),
             rate: timeline.frame_rate,
             facts,
+            unfolded: Vec::new(),
+            known: BTreeMap::new(),
         };
         let rotation = &self.rotation;
         let frames = |ticks: Ticks90k| timeline.frame_rate.nearest(ticks);
@@ -34,6 +37,7 @@ impl Schedule {
             items: resolver.items(std::slice::from_ref(&item.element)),
             weight: item.weight,
         });
+        let units = units.collect();
         let mut slots: Vec<PlannedSlot> = Vec::new();
         for slot in &self.slots {
             slots.push(PlannedSlot {
@@ -68,7 +72,7 @@ impl Schedule {
         }
         Basis {
             timeline: Some(timeline),
-            units: units.collect(),
+            units,
             sequence: match rotation.order {
                 Order::Ordered => Sequence::Ordered,
                 Order::Shuffled { seed } => Sequence::Shuffled(seed),
@@ -83,35 +87,65 @@ impl Schedule {
     }
 }
 
+/// Unfolds each block once, however often and however deep it is named: the work is bounded by what is written in the
+/// schedule and by the items that it unfolds into.
 struct Resolver<'a, F> {
     blocks: BTreeMap<&'a str, &'a [Element]>,
     rate: FrameRate,
     facts: F,
+    /// The items of blocks that were unfolded; those of a block within a block are a part of its items.
+    unfolded: Vec<PlannedItem>,
+    /// Where among them the items of each are.
+    known: BTreeMap<&'a str, Range<usize>>,
 }
 
-impl<F: Fn(MediaId) -> Facts> Resolver<'_, F> {
-    /// The items that `elements` unfold into. Schedules that were checked have no circle.
-    fn items(&self, elements: &[Element]) -> Vec<PlannedItem> {
+impl<'a, F: Fn(MediaId) -> Facts> Resolver<'a, F> {
+    /// The items that `elements` unfold into.
+    fn items(&mut self, elements: &'a [Element]) -> Vec<PlannedItem> {
         let mut items = Vec::new();
-        self.unfold(elements, &mut items);
-        items
-    }
-
-    fn unfold(&self, elements: &[Element], into: &mut Vec<PlannedItem>) {
         for element in elements {
             match element {
                 Element::Media {
                     media_id,
                     begins,
                     ends,
-                } => into.push(self.item(*media_id, *begins, *ends)),
+                } => items.push(self.item(*media_id, *begins, *ends)),
                 Element::Block(name) => {
-                    if let Some(inner) = self.blocks.get(name.as_str()) {
-                        self.unfold(inner, into);
-                    }
+                    let its = self.block(name);
+                    items.extend_from_slice(&self.unfolded[its]);
                 }
             }
         }
+        items
+    }
+
+    /// Where the items of a block are; what was not unfolded yet is now, at the end of all.
+    fn block(&mut self, name: &'a str) -> Range<usize> {
+        if let Some(its) = self.known.get(name) {
+            return its.clone();
+        }
+        let begins = self.unfolded.len();
+        // Schedules that were checked have no circle; one would show nothing.
+        self.known.insert(name, begins..begins);
+        for element in self.blocks.get(name).copied().unwrap_or_default() {
+            match element {
+                Element::Media {
+                    media_id,
+                    begins,
+                    ends,
+                } => {
+                    let item = self.item(*media_id, *begins, *ends);
+                    self.unfolded.push(item);
+                }
+                Element::Block(inner) => match self.known.get(inner.as_str()) {
+                    Some(its) => self.unfolded.extend_from_within(its.clone()),
+                    None => drop(self.block(inner)),
+                },
+            }
+        }
+        let its = begins..self.unfolded.len();
+        self.known.insert(name, its.clone());
+        its
     }
 
     /// As much of an item as there is between its points.

@@ -38,7 +38,7 @@ pub use encode::VBV_SECONDS;
 pub use input::probe;
 pub use logo::decode_logo;
 pub use measure::measure;
-pub use overlay::Drawn;
+pub use overlay::{Drawn, try_font};
 pub use progress::{Progress, Report};
 pub use rtmp::{Publish, publish};
 pub use rtmp_failure::rtmp_failure;
@@ -63,6 +63,8 @@ pub struct Means<'a> {
     pub gain: Gain,
     /// The picture of the profile's logo, a PNG that was decoded once before; without it none is drawn.
     pub logo: Option<&'a Path>,
+    /// The file of the font of the profile's text, which was drawn in once before; without it none is drawn.
+    pub font: Option<&'a Path>,
     /// What is drawn over it for a while.
     pub overlay: Option<&'a Drawn<'a>>,
 }
@@ -72,6 +74,7 @@ impl Means<'_> {
     pub const NONE: Self = Self {
         gain: Gain::NONE,
         logo: None,
+        font: None,
         overlay: None,
     };
 }

@@ -1,4 +1,4 @@
-//! What is drawn over an item for a while: a lower third and a clock, at each rung's scale.
+//! What is written over an item: a lower third, always or for a while, and a clock, at each rung's scale.
 //!
 //! Texts are strangers' words: they reach FFmpeg's `drawtext` escaped for each of the readers that they pass, and are
 //! expanded only where this module says so.
@@ -7,10 +7,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use jiff::Timestamp;
-use playout_domain::overlay::{ClockFace, LowerThird, Overlay};
+use playout_domain::overlay::{Caption, ClockFace, LowerThird, Overlay};
 use playout_domain::resolution::Resolution;
 use playout_domain::units::{Frame, FrameRate, Ticks90k, Timeline};
 
+use super::Invocation;
 use super::filter::Chain;
 
 /// The part of the picture's width and height at its edges that is kept free: what EBU R 95 calls safe for graphics
@@ -36,14 +37,11 @@ pub struct Drawn<'a> {
 
 /// The filters that draw it on pictures of `size`, at `rate`, that are counted from the item's beginning.
 pub(super) fn drawn(drawn: &Drawn<'_>, size: Resolution, rate: FrameRate) -> Chain {
-    let brush = Brush {
-        font: escaped(&drawn.font.to_string_lossy()),
-        size,
-        rate,
-    };
+    let brush = Brush::new(drawn.font, size, rate);
     let mut chain = Chain::default();
-    if let Some(third) = &drawn.overlay.lower_third {
-        chain = brush.lower_third(chain, third, &drawn.frames);
+    if let Some(LowerThird { title, subtitle }) = &drawn.overlay.lower_third {
+        let enable = format!(":{}", brush.enable(&drawn.frames));
+        chain = brush.lower_third(chain, title, subtitle.as_deref(), &enable);
     }
     if let Some(face) = &drawn.overlay.clock {
         for (frames, ahead) in offsets(face, drawn, rate) {
@@ -51,6 +49,24 @@ pub(super) fn drawn(drawn: &Drawn<'_>, size: Resolution, rate: FrameRate) -> Cha
         }
     }
     chain
+}
+
+/// The filters that draw the text of a profile on all pictures of `size`.
+pub(super) fn standing(text: &Caption, font: &Path, size: Resolution, rate: FrameRate) -> Chain {
+    let brush = Brush::new(font, size, rate);
+    brush.lower_third(Chain::default(), text.title(), text.subtitle(), "")
+}
+
+/// Draws in a font, and tells on standard output that there was a picture; any fault in it is a failure or a message.
+pub fn try_font(font: &Path) -> Invocation {
+    let font = escaped(&font.to_string_lossy());
+    Invocation::ffmpeg()
+        .with(["-f", "lavfi", "-i"])
+        .with([format!(
+            "color=black:s=64x64,drawtext=fontfile={font}:fontcolor=white:expansion=none:text=Ag"
+        )])
+        .with(["-frames:v", "1", "-flush_packets", "0"])
+        .with(["-f", "framemd5", "pipe:1"])
 }
 
 /// The frames of each stretch in which the face's clocks are so many seconds ahead of UTC.
@@ -83,33 +99,44 @@ struct Brush {
 }
 
 impl Brush {
-    fn lower_third(&self, chain: Chain, third: &LowerThird, frames: &Range<u64>) -> Chain {
+    fn new(font: &Path, size: Resolution, rate: FrameRate) -> Self {
+        Self {
+            font: escaped(&font.to_string_lossy()),
+            size,
+            rate,
+        }
+    }
+
+    /// One or two lines on a bar; `enable` is behind each filter's options.
+    fn lower_third(
+        &self,
+        chain: Chain,
+        title: &str,
+        subtitle: Option<&str>,
+        enable: &str,
+    ) -> Chain {
         let (width, height) = self.pixels();
         let (title_size, subtitle_size, pad) = (0.055 * height, 0.037 * height, 0.022 * height);
-        let second = third
-            .subtitle
-            .as_deref()
-            .map(|text| (text, 1.4 * subtitle_size));
+        let second = subtitle.map(|text| (text, 1.4 * subtitle_size));
         let tall = 2.0 * pad + title_size + second.map_or(0.0, |(_, line)| line);
         let (left, bottom) = (width * SAFE, height * (1.0 - SAFE));
         let (top, wide) = (bottom - tall, width - 2.0 * left);
         let room = wide - 2.0 * pad;
-        let enable = self.enable(frames);
         let bar = format!(
-            "drawbox=x={left:.0}:y={top:.0}:w={wide:.0}:h={tall:.0}:color={BAR}:t=fill:{enable}"
+            "drawbox=x={left:.0}:y={top:.0}:w={wide:.0}:h={tall:.0}:color={BAR}:t=fill{enable}"
         );
         let line = |text: &str, size: f64, baseline: f64| {
             let size = size.min(room / breadth(text)).floor().max(1.0);
             let x = left + pad;
             format!(
-                "{}:expansion=none:text={}:fontsize={size:.0}:x={x:.0}:y={baseline:.0}-ascent:{enable}",
+                "{}:expansion=none:text={}:fontsize={size:.0}:x={x:.0}:y={baseline:.0}-ascent{enable}",
                 self.text(),
                 escaped(text),
             )
         };
         chain
             .then(bar)
-            .then(line(&third.title, title_size, top + pad + 0.9 * title_size))
+            .then(line(title, title_size, top + pad + 0.9 * title_size))
             .maybe(
                 second
                     .map(|(text, _)| line(text, subtitle_size, bottom - pad - 0.2 * subtitle_size)),

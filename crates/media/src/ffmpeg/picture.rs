@@ -5,6 +5,7 @@
 //! rounds each picture's own time to the grid, wherever in the file it began to read.
 
 use std::ops::Range;
+use std::path::Path;
 
 use playout_domain::media::Profile;
 use playout_domain::resolution::Resolution;
@@ -61,13 +62,15 @@ pub(super) fn chain(video: &VideoStream, profile: &Profile, take: &Take) -> Chai
 pub(super) struct Over<'a> {
     /// The number of the input that is the profile's logo, where it has one.
     pub(super) logo: Option<usize>,
-    /// What is drawn over that.
+    /// The font of the profile's text, where it has one.
+    pub(super) font: Option<&'a Path>,
+    /// What is drawn over these.
     pub(super) overlay: Option<&'a Drawn<'a>>,
 }
 
 impl Over<'_> {
     pub(super) fn is_nothing(&self) -> bool {
-        self.logo.is_none() && self.overlay.is_none()
+        self.logo.is_none() && self.font.is_none() && self.overlay.is_none()
     }
 }
 
@@ -77,6 +80,7 @@ impl Over<'_> {
 pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile, over: Over<'_>) -> String {
     let count = profile.rungs().count();
     let logo = profile.treatment.logo.zip(over.logo);
+    let caption = profile.treatment.caption.zip(over.font);
     // What is a rung, but for what is drawn over it.
     let bare = if over.is_nothing() { "r" } else { "b" };
     let taps: String = (1..count).map(|n| format!("[t{n}]")).collect();
@@ -105,6 +109,8 @@ pub(super) fn ladder(input: &str, chain: &Chain, profile: &Profile, over: Over<'
             onto += &format!("[l{n}]");
             draw = draw.then(logo::drawn(&logo, size));
         }
+        let caption = caption.as_ref();
+        draw = draw.maybe(caption.map(|(text, font)| overlay::standing(text, font, size, rate)));
         draw = draw.maybe(over.overlay.map(|drawn| overlay::drawn(drawn, size, rate)));
         graph += &format!(";{onto}{draw}[r{n}]");
     }

@@ -156,6 +156,10 @@ impl Invocation {
             let input = format!("0:{}", video.index);
             let over = Over {
                 logo: logo.map(|_| number),
+                font: source
+                    .means
+                    .font
+                    .filter(|_| profile.treatment.caption.is_some()),
                 overlay: source.means.overlay,
             };
             line = line.pictures(&input, &chain, profile, over);

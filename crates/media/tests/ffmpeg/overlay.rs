@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use playout_domain::media::Profile;
-use playout_domain::overlay::Overlay;
+use playout_domain::overlay::{Caption, Font, Overlay};
 use playout_domain::units::{BitsPerSecond, FrameRate};
 use playout_domain::{LowerRungs, Resolution, Rung};
 use playout_media::ffmpeg::{self, Drawn, Invocation, Means};
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::clips::{clip, numbers};
 use crate::logo::{logo, square, with};
 use crate::pixels::{at, grey, pictures};
-use crate::run::{bytes, frames, gops, prepare, probed, profile, small};
+use crate::run::{bytes, frames, gops, prepare, probed, profile, put, run, small};
 use playout_media::prepare::hex;
 
 const FONT: &str = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
@@ -253,4 +253,163 @@ fn an_overlay_shifts_no_picture_and_changes_no_parameter_set() {
         let (seen, all) = (numbers(&drawn), numbers(&without.bytes));
         assert_eq!(seen, all[20..50], "{rate:?}");
     }
+}
+
+/// `profile` with `third` drawn while preparing.
+fn captioned(third: &Overlay, profile: Profile) -> Profile {
+    let standing = third.standing().unwrap();
+    let mut profile = profile;
+    profile.treatment.caption = Caption::new(standing, Font([1; 8]));
+    assert!(profile.treatment.caption.is_some());
+    profile
+}
+
+/// A bar over grey, drawn once.
+fn is_bar(pixel: [i32; 3]) -> bool {
+    pixel.iter().all(|channel| (channel - 51).abs() <= 14)
+}
+
+#[test]
+fn what_stands_is_prepared_on_every_rung_and_a_live_transcode_draws_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (png, path) = (square(dir.path()), grey(dir.path()));
+    let lower = LowerRungs::new(&[Rung {
+        resolution: Resolution::P240,
+        bitrate: BitsPerSecond(400_000),
+    }]);
+    let ladder = Profile {
+        lower: lower.unwrap(),
+        ..profile(Resolution::P480, FrameRate::F25)
+    };
+    let said = "It's %{pts}: [a];'b'\\";
+    let third = overlay(&json!({ "lowerThird": { "title": said, "subtitle": "100 %" } }));
+    let clock = overlay(&json!({ "lowerThird": { "title": said }, "clock": {} }));
+    let passing = clock.passing().unwrap();
+    let drawn = Drawn {
+        overlay: &passing,
+        font: Path::new(FONT),
+        frames: 0..25,
+        zero: NOON.parse::<Timestamp>().unwrap(),
+    };
+    let logo = logo("top-right", 10.0, 20.0, 1.0);
+    for (plain, has_logo) in [
+        (ladder, false),
+        (with(logo, ladder), true),
+        (small(), false),
+    ] {
+        let profile = captioned(&third, plain);
+        let means = Means {
+            logo: has_logo.then_some(&*png),
+            font: Some(Path::new(FONT)),
+            ..Means::NONE
+        };
+        let with_clock = Means {
+            overlay: Some(&drawn),
+            ..means
+        };
+        let line = ffmpeg::prepare(&path, &probed(&path), &profile, means);
+        let prepared = bytes(&line);
+        let ways = [
+            (
+                ffmpeg::live(&path, &probed(&path), &profile, means, 5..20),
+                false,
+            ),
+            (
+                ffmpeg::live(&path, &probed(&path), &profile, with_clock, 5..20),
+                true,
+            ),
+        ];
+        for (n, rung) in profile.rungs().enumerate() {
+            let size = rung.resolution;
+            let whole = pictures(&prepared, n, size);
+            assert_eq!(whole.len(), 25);
+            let places = |picture: &[u8], ticks: bool, what: &str| {
+                // On the bar, once; around it; the logo; the box of the clock.
+                let bar = at(picture, size, (0.9, 0.92));
+                assert!(is_bar(bar), "{what}: {bar:?}");
+                for free in [(0.9, 0.75), (0.8, 0.97), (0.02, 0.92), (0.98, 0.92)] {
+                    let pixel = at(picture, size, free);
+                    assert!(is_grey(pixel), "{what} {free:?}: {pixel:?}");
+                }
+                let red = at(picture, size, (0.75, 0.25));
+                assert_eq!(red[0] > 200 && red[1] < 50, has_logo, "{what}: {red:?}");
+                let clock = at(picture, size, (0.054, 0.08));
+                assert_eq!(is_bar(clock), ticks, "{what}: {clock:?}");
+            };
+            for picture in &whole {
+                places(picture, false, &format!("prepared {size}"));
+            }
+            for (line, ticks) in &ways {
+                let live = pictures(&bytes(line), n, size);
+                assert_eq!(live.len(), 15);
+                for (picture, prepared) in live.iter().zip(&whole[5..]) {
+                    places(picture, *ticks, &format!("live {size}, a clock: {ticks}"));
+                    // Below the clock, letters and all, it is the same picture to the eye.
+                    let from = picture.len() / 2;
+                    let pairs = picture[from..].iter().zip(&prepared[from..]);
+                    let apart: u64 = pairs.map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+                    let mean = apart as f64 / from as f64;
+                    assert!(mean < 1.5, "{size}: {mean}");
+                }
+            }
+        }
+        // Its words are those of a file, where nothing is read into them.
+        let wanted = bytes(&with_text(&line, 0, dir.path(), said));
+        assert!(prepared == wanted);
+        assert!(prepared != bytes(&with_text(&line, 0, dir.path(), "It")));
+        // Without the font at hand there is none, and the item plays.
+        let bare = ffmpeg::prepare(
+            &path,
+            &probed(&path),
+            &profile,
+            Means {
+                font: None,
+                ..means
+            },
+        );
+        let picture = pictures(&bytes(&bare), 0, profile.resolution).swap_remove(0);
+        assert!(is_grey(at(&picture, profile.resolution, (0.9, 0.92))));
+    }
+}
+
+#[test]
+fn what_stands_shifts_no_picture_and_changes_no_parameter_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let coded = ["-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac"];
+    let third = overlay(&json!({ "lowerThird": { "title": "Title" } }));
+    let means = Means {
+        font: Some(Path::new(FONT)),
+        ..Means::NONE
+    };
+    for rate in [FrameRate::F25, FrameRate::F23_976, FrameRate::F59_94] {
+        let path = clip(dir.path(), "numbered.mp4", "25", "3", &coded);
+        let plain = profile(Resolution::P240, rate);
+        let drawn = captioned(&third, plain);
+        let without = prepare(&path, &plain);
+        let line = ffmpeg::prepare(&path, &probed(&path), &drawn, means);
+        let prepared = put(&bytes(&line), &drawn);
+        assert_eq!(prepared.index.parameter_sets, without.index.parameter_sets);
+        assert_eq!(prepared.index.gops.len(), without.index.gops.len());
+        let all = numbers(&without.bytes);
+        assert_eq!(numbers(&prepared.bytes), all, "{rate:?}");
+        let live = bytes(&ffmpeg::live(&path, &probed(&path), &drawn, means, 20..50));
+        let from = playout_media::index::GopIndex::time_of(20, rate);
+        let gops = gops(&live, from);
+        let sets = &without.index.parameter_sets;
+        assert_eq!(&[hex(&gops[0].rungs[0].parameter_sets)][..], &sets[..]);
+        assert_eq!(numbers(&live), all[20..50], "{rate:?}");
+    }
+}
+
+#[test]
+fn a_font_is_tried_by_drawing_in_it_whatever_its_file_is_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = run(&ffmpeg::try_font(Path::new(FONT)));
+    assert!(good.ok && good.stderr.is_empty() && !good.stdout.is_empty());
+    // Where FFmpeg cannot read one it takes any of the system's, if there is one.
+    let odd = dir.path().join("it's: [a], font;");
+    std::fs::copy("/usr/share/fonts/truetype/dejavu/DejaVuSansMono.ttf", &odd).unwrap();
+    let other = run(&ffmpeg::try_font(&odd));
+    assert!(other.ok && other.stderr.is_empty());
+    assert_ne!(good.stdout, other.stdout, "it is drawn in that font");
 }

@@ -67,7 +67,7 @@ async fn given(store: &TestStore, daemon: &Store, config: &StoreConfig) -> Given
     let rendition = Rendition {
         id: RenditionId::from(Uuid::now_v7()),
         media_id: item.id,
-        profile: Profile::of(&made.config),
+        profile: Profile::of(&made.config, Default::default()),
         frames: 250,
         bytes: 1_000,
         created_at: item.created_at,
