@@ -147,7 +147,7 @@ impl Channels {
         let ids: Vec<ChannelId> = self.handles().keys().copied().collect();
         for actor in ids.into_iter().filter_map(|id| self.actor(id)) {
             // One that is being restarted reads the library anew.
-            let _ = actor.cast(Msg::Library(*fact));
+            let _ = actor.cast(Msg::Library(fact.clone()));
         }
     }
 

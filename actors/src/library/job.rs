@@ -97,7 +97,7 @@ impl Inner {
                 data["damage"] = item.damage.iter().map(Damage::to_json).collect();
                 self.tell(LibraryFact::Prepared {
                     media: *media,
-                    profile: *profile,
+                    profile: Box::new(*profile),
                 });
                 self.publish(kind::MEDIA_READY, item.client_id, data);
             }

@@ -133,14 +133,14 @@ pub struct Original {
 }
 
 /// What channels need to know of the library.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LibraryFact {
     /// An item is prepared: its exact length is known, and it plays by copying.
     Prepared {
         /// The item.
         media: MediaId,
         /// The profile.
-        profile: Profile,
+        profile: Box<Profile>,
     },
     /// An item is gone.
     Removed {

@@ -192,7 +192,7 @@ impl Room {
         let snapshot = self.args.handle.snapshot();
         let font = self.args.environment.studio.library.font();
         let mine = snapshot.airtime.schedule.names(media);
-        let fits = profile.is_none_or(|profile| *profile == self.args.handle.profile(font));
+        let fits = profile.is_none_or(|profile| **profile == self.args.handle.profile(font));
         if mine && fits {
             self.faulty.remove(&media);
             self.replan().await;

@@ -43,7 +43,7 @@ async fn a_prepared_item_is_complete_exact_and_announced() {
         fact,
         LibraryFact::Prepared {
             media: item.id,
-            profile: PROFILE
+            profile: Box::new(PROFILE)
         }
     );
 
@@ -336,7 +336,7 @@ async fn what_is_in_use_stays_and_what_is_deleted_is_gone_with_all_that_was_made
     let facts = [
         LibraryFact::Prepared {
             media: item.id,
-            profile: PROFILE,
+            profile: Box::new(PROFILE),
         },
         LibraryFact::Removed { media: item.id },
     ];

@@ -235,7 +235,7 @@ async fn a_token_that_is_revoked_rotated_or_expired_is_none_for_any_daemon() {
     );
     assert_eq!(
         store.tokens(&who, Some(revoked.id), 1).await.unwrap(),
-        [rotated.clone()]
+        std::slice::from_ref(&rotated)
     );
     assert_eq!(store.tokens(&stranger, None, 10).await.unwrap(), []);
     for secret in [&secret, &before, &ending] {
