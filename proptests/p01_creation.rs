@@ -207,8 +207,13 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
         any::<bool>(),
         prop::option::of(any::<prop::sample::Index>()),
     ));
-    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery, resources, treatment(), subtitles)).prop_map(
-        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery, resources, treatment, subtitles))| {
+    let labels = prop::option::of(prop::collection::btree_map(
+        "[a-zA-Z0-9][a-z0-9._/-]{0,20}",
+        "([a-zA-Z0-9][a-z0-9._/-]{0,20})?",
+        0..4,
+    ));
+    (name(), picture, flags, money, (features, on), fallback, (destinations, recovery, resources, treatment(), (subtitles, labels))).prop_map(
+        |(name, (resolution, rate, bitrate, ladder), flags, money, (features, on), fallback, (destinations, recovery, resources, treatment, (subtitles, labels)))| {
             let mut written = Map::new();
             let mut read = Map::new();
             let mut set = |key: &str, given: Option<Value>, default: Value| {
@@ -267,6 +272,7 @@ fn valid() -> impl Strategy<Value = (Value, Value)> {
                 tags.map(|(n, tag)| json!({ "language": tag, "name": name(tag), "default": default == Some(n) })).collect()
             });
             set("subtitles", chosen, json!([]));
+            set("labels", labels.map(|labels| json!(labels)), json!({}));
             let (enabled, currency) = money.clone().unwrap_or_default();
             let reads = json!({ "enabled": enabled.unwrap_or(false), "currency": currency.clone().unwrap_or("USD".into()) });
             read.insert("monetizationSettings".into(), reads);

@@ -1,21 +1,19 @@
 //! What fails is told to whom it concerns: on the event stream, by webhook, in the API; and over when it is.
 
-use std::path::Path;
 use std::time::Duration;
 
 use playout_partners::testing::{Behaviour, Fault, MailServer, Received, Receiver};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
+use super::caller::Caller;
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, signal_process, until};
-use super::http::{self, Answer, Event, EventStream};
+use super::http::{Event, EventStream};
 use super::output_encode::on_air_with;
 
 /// Webhooks of a test's own.
 const SETTINGS: &str = "[alerts]\nallow_private_webhooks = true\n";
-const STRANGER: &str = "playoutd_0123456789012345678901234567890123456789";
 
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -74,42 +72,6 @@ fn awaited(events: &mut EventStream, event: &str, alert: &str) -> Value {
     found.unwrap().data
 }
 
-/// Makes a client with a token of its own, as its database allows nobody else to do yet.
-pub fn make_stranger(data: &Path) {
-    let digest = Sha256::digest(STRANGER);
-    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let id = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
-    let sql = format!(
-        "INSERT INTO clients (id, name, plan_id) SELECT '{id}', 'stranger', id FROM plans;
-         INSERT INTO tokens VALUES ('{id}', '{id}', 'client', 'stranger', decode('{hex}', 'hex'), now())"
-    );
-    let psql = std::process::Command::new("psql")
-        .arg("-h")
-        .arg(data.join("run/postgres"))
-        .args([
-            "-U",
-            "playoutd",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-c",
-            &sql,
-            "playoutd",
-        ])
-        .output()
-        .expect("psql runs");
-    assert!(psql.status.success(), "{psql:?}");
-}
-
-pub fn as_stranger(daemon: &Daemon, method: &str, path: &str, body: &[u8]) -> Answer {
-    let bearer = format!("Bearer {STRANGER}");
-    let headers = [
-        ("Authorization", bearer.as_str()),
-        ("Content-Type", "application/json"),
-    ];
-    let path = format!("/api/v1{path}");
-    http::request(daemon.address(), method, &path, &headers, body).unwrap()
-}
-
 fn items(list: &Value) -> &[Value] {
     list["items"].as_array().map_or(&[], Vec::as_slice)
 }
@@ -148,19 +110,14 @@ fn told<'e>(events: &'e [Event], kind: &str) -> Vec<&'e Value> {
 fn three_failures_of_a_channels_source_are_one_alert_that_recovery_closes() {
     let data = folder();
     let daemon = Daemon::start(data.path(), SETTINGS);
-    make_stranger(data.path());
+    let stranger = Caller::stranger(&daemon);
     // So many bits that a pipe holds a few seconds, and a killed source is soon missed.
     let much = json!({ "name": "Test", "resolution": "240p", "bitrate": 1_600_000 });
     let (media, channel) = on_air_with(&daemon, &much, 700);
     let mut hook = Hook::answering("204 No Content");
     let (route, secret) = hook.route(&daemon, "channel.source_failing");
     let mut events = daemon.events(&format!("?channel={channel}"));
-    let bearer = format!("Bearer {STRANGER}");
-    let mut theirs = EventStream::open(
-        daemon.address(),
-        "/api/v1/events",
-        &[("Authorization", &bearer)],
-    );
+    let mut theirs = stranger.events();
     let mut seen = Vec::new();
     while told(&seen, "channel.recovery").len() < 3 {
         assert!(told(&seen, "alert.opened").is_empty(), "{seen:?}");
@@ -252,15 +209,15 @@ fn three_failures_of_a_channels_source_are_one_alert_that_recovery_closes() {
         ("DELETE", format!("/alert-routes/{route}")),
         ("POST", format!("/alert-routes/{route}/test")),
     ] {
-        let answer = as_stranger(&daemon, method, &path, b"");
+        let answer = stranger.ask(method, &path, &Value::Null);
         assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text());
     }
     for path in ["/alerts", "/alert-routes", "/alert-deliveries"] {
-        let answer = as_stranger(&daemon, "GET", path, b"");
+        let answer = stranger.get(path);
         assert_eq!(answer.status, 200);
         assert!(items(&answer.json()).is_empty(), "{}", answer.text());
     }
-    let made = as_stranger(&daemon, "POST", "/channels", br#"{"name":"Theirs"}"#);
+    let made = stranger.ask("POST", "/channels", &json!({ "name": "Theirs" }));
     assert_eq!(made.status, 201, "{}", made.text());
     let first = theirs.next().expect("an event");
     assert_eq!(

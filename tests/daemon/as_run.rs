@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::alerts::{as_stranger, make_stranger};
+use super::caller::Caller;
 use super::clips::numbered;
 use super::daemon::{BOUND, Daemon, folder, until};
 use super::viewer::Viewer;
@@ -379,9 +379,9 @@ fn a_time_away_is_told_as_what_it_was() {
     );
 
     // What is asked for in vain.
-    make_stranger(data.path());
+    let stranger = Caller::stranger(&daemon);
     let path = format!("/channels/{channel}/as-run");
-    assert_eq!(as_stranger(&daemon, "GET", &path, b"").status, 404);
+    assert_eq!(stranger.get(&path).status, 404);
     let refused = daemon.ask(
         "GET",
         &format!("{path}?from=soon&to=2030-01-31&format=xml&limit=0"),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::alerts::{as_stranger, make_stranger};
+use super::caller::Caller;
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, until};
 
@@ -456,10 +456,10 @@ fn a_client_that_is_named_imports_from_its_own_folders_alone() {
     let daemon = Daemon::start(data.path(), &settings);
     daemon.import(&own.path().join("film.mp4"));
     // Another client has none.
-    make_stranger(data.path());
-    let body = json!({ "path": own.path().join("film.mp4") }).to_string();
+    let stranger = Caller::stranger(&daemon);
+    let body = json!({ "path": own.path().join("film.mp4") });
     for route in ["/media", "/media/watched"] {
-        let refused = as_stranger(&daemon, "POST", route, body.as_bytes());
+        let refused = stranger.ask("POST", route, &body);
         assert_eq!(refused.status, 422, "{}", refused.text());
         let text = refused.text();
         assert!(text.contains("media.client_roots"), "{text}");

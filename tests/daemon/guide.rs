@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::alerts::{as_stranger, make_stranger};
+use super::caller::Caller;
 use super::clips::numbered;
 use super::daemon::{BOUND, Daemon, folder, until};
 use super::http::Answer;
@@ -210,8 +210,8 @@ fn the_guide_and_the_playlist_tell_what_is_planned() {
     assert!(!text.contains(&other) && text.contains(&channel), "{text}");
 
     // Another client has neither.
-    make_stranger(data.path());
-    let strange = |path: &str| as_stranger(&daemon, "GET", path, b"");
+    let stranger = Caller::stranger(&daemon);
+    let strange = |path: &str| stranger.get(path);
     for path in [path("/epg.xml"), path("/epg.json")] {
         assert_eq!(strange(&path).status, 404, "{path}");
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(unreachable_pub)]
 
+mod caller;
 mod clips;
 mod daemon;
 mod http;

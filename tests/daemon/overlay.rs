@@ -3,7 +3,7 @@
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use super::alerts::{as_stranger, make_stranger};
+use super::caller::Caller;
 use super::clips::numbered;
 use super::daemon::{BOUND, Daemon, folder, signal_process, until};
 use super::viewer::{Viewer, filtered};
@@ -203,7 +203,7 @@ fn it_is_drawn_on_the_frames_between_its_beginning_and_its_end_alone() {
 fn what_cannot_be_drawn_is_refused_and_nobody_else_sees_it() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    make_stranger(data.path());
+    let stranger = Caller::stranger(&daemon);
     let channel = daemon.post("/channels", &json!({ "name": "Plain" }));
     let channel = channel["id"].as_str().unwrap();
     let at = format!("/channels/{channel}/overlay");
@@ -252,7 +252,7 @@ fn what_cannot_be_drawn_is_refused_and_nobody_else_sees_it() {
         (&json!("bottom-left"), &json!(false))
     );
     for method in ["GET", "PUT", "DELETE"] {
-        let answer = as_stranger(&daemon, method, &at, whole.as_bytes());
+        let answer = stranger.ask(method, &at, &serde_json::from_str(whole).unwrap());
         assert_eq!(answer.status, 404, "{method} {}", answer.text());
     }
     assert_eq!(daemon.get(&at), now);

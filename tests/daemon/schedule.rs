@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::alerts::{as_stranger, make_stranger};
+use super::caller::Caller;
 use super::clips::numbered;
 use super::daemon::{BOUND, Daemon, folder, until};
 use super::viewer::Viewer;
@@ -327,13 +327,8 @@ fn a_bad_schedule_is_refused_whole_and_the_channel_stays_on_air() {
     );
 
     // The operator sees what every client has, but a channel plays what its own client has.
-    make_stranger(data.path());
-    let theirs = as_stranger(
-        &daemon,
-        "POST",
-        "/channels",
-        br#"{"name":"Theirs","resolution":"240p"}"#,
-    );
+    let config = json!({ "name": "Theirs", "resolution": "240p" });
+    let theirs = Caller::stranger(&daemon).ask("POST", "/channels", &config);
     let theirs = format!("/channels/{}", theirs.json()["id"].as_str().expect("an id"));
     let other = |method: &str, rest: &str, body: Value| {
         refused(&daemon, method, &format!("{theirs}{rest}"), &body)

@@ -4,68 +4,16 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
+use super::caller::Caller;
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, until};
-use super::http::{self, Answer, EventStream};
-
-/// Somebody with a token.
-struct Caller<'a> {
-    daemon: &'a Daemon,
-    token: String,
-}
-
-impl Caller<'_> {
-    fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
-        let bearer = format!("Bearer {}", self.token);
-        let headers = [
-            ("Authorization", &*bearer),
-            ("Content-Type", "application/json"),
-        ];
-        let body = if body.is_null() {
-            String::new()
-        } else {
-            body.to_string()
-        };
-        let path = format!("/api/v1{path}");
-        http::request(
-            self.daemon.address(),
-            method,
-            &path,
-            &headers,
-            body.as_bytes(),
-        )
-        .expect("an answer")
-    }
-
-    fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path, &Value::Null)
-    }
-}
-
-fn operator(daemon: &Daemon) -> Caller<'_> {
-    Caller {
-        daemon,
-        token: daemon.token().to_owned(),
-    }
-}
-
-/// A client on a plan, and its id; who comes with a token of it that has these scopes.
-fn client<'a>(daemon: &'a Daemon, name: &str, plan: &str, scopes: Value) -> (String, Caller<'a>) {
-    let made = daemon.post("/clients", &json!({ "name": name, "plan": plan }));
-    let id = made["id"].as_str().unwrap().to_owned();
-    let token = daemon.post(
-        "/tokens",
-        &json!({ "name": "script", "clientId": id, "scopes": scopes }),
-    );
-    let token = token["token"].as_str().unwrap().to_owned();
-    (id, Caller { daemon, token })
-}
+use super::http;
 
 #[test]
 fn a_client_does_what_its_tokens_scopes_allow_and_a_revoked_one_nothing() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let (id, all) = client(
+    let (id, all) = Caller::of_client(
         &daemon,
         "Canal Uno",
         "pro",
@@ -107,13 +55,9 @@ fn a_client_does_what_its_tokens_scopes_allow_and_a_revoked_one_nothing() {
         );
         assert_eq!(made.status, 201, "{}", made.text());
         let made = made.json();
-        let token = made["token"].as_str().unwrap().to_owned();
         (
             format!("/tokens/{}", made["id"].as_str().unwrap()),
-            Caller {
-                daemon: &daemon,
-                token,
-            },
+            Caller::with(&daemon, &made["token"]),
         )
     };
     let (reader_path, reader) = token(json!(["read"]));
@@ -172,12 +116,7 @@ fn a_client_does_what_its_tokens_scopes_allow_and_a_revoked_one_nothing() {
     assert_eq!(reader.get("/tokens").status, 403);
 
     // What is revoked ends, and with it the streams that were opened with it.
-    let bearer = format!("Bearer {}", reader.token);
-    let mut stream = EventStream::open(
-        daemon.address(),
-        "/api/v1/events",
-        &[("Authorization", &bearer)],
-    );
+    let mut stream = reader.events();
     assert_eq!(all.ask("DELETE", &reader_path, &Value::Null).status, 204);
     assert_eq!(reader.get(&path).status, 401);
     while stream.next().is_some() {}
@@ -186,10 +125,7 @@ fn a_client_does_what_its_tokens_scopes_allow_and_a_revoked_one_nothing() {
     let rotated = all.ask("POST", &format!("{starter_path}/rotate"), &Value::Null);
     assert_eq!(rotated.status, 200, "{}", rotated.text());
     assert_eq!(starter.get(&path).status, 401);
-    let again = Caller {
-        daemon: &daemon,
-        token: rotated.json()["token"].as_str().unwrap().to_owned(),
-    };
+    let again = Caller::with(&daemon, &rotated.json()["token"]);
     assert_eq!(
         again
             .ask("POST", &format!("{path}/stop"), &Value::Null)
@@ -198,14 +134,15 @@ fn a_client_does_what_its_tokens_scopes_allow_and_a_revoked_one_nothing() {
     );
 
     // The operator's own stays while its file is there; a client goes when it has nothing.
-    let admin = operator(&daemon).get("/tokens").json();
+    let operator = Caller::with(&daemon, &json!(daemon.token()));
+    let admin = operator.get("/tokens").json();
     let file = admin["items"]
         .as_array()
         .unwrap()
         .iter()
         .find(|token| token["name"] == "admin token file")
         .unwrap();
-    let refused = operator(&daemon).ask(
+    let refused = operator.ask(
         "DELETE",
         &format!("/tokens/{}", file["id"].as_str().unwrap()),
         &Value::Null,
@@ -213,16 +150,12 @@ fn a_client_does_what_its_tokens_scopes_allow_and_a_revoked_one_nothing() {
     assert_eq!(refused.status, 409, "{}", refused.text());
     let client_path = format!("/clients/{id}");
     assert_eq!(
-        operator(&daemon)
-            .ask("DELETE", &client_path, &Value::Null)
-            .status,
+        operator.ask("DELETE", &client_path, &Value::Null).status,
         409
     );
     assert_eq!(all.ask("DELETE", &path, &Value::Null).status, 204);
     assert_eq!(
-        operator(&daemon)
-            .ask("DELETE", &client_path, &Value::Null)
-            .status,
+        operator.ask("DELETE", &client_path, &Value::Null).status,
         204
     );
     assert_eq!(all.get("/channels").status, 401);
@@ -236,13 +169,13 @@ fn a_client_does_what_its_tokens_scopes_allow_and_a_revoked_one_nothing() {
 fn many_channels_are_worked_on_at_once_with_a_result_for_each() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let (_, one) = client(
+    let (_, one) = Caller::of_client(
         &daemon,
         "Canal Uno",
         "pro",
         json!(["read", "operate", "configure"]),
     );
-    let (_, other) = client(
+    let (_, other) = Caller::of_client(
         &daemon,
         "Canal Dos",
         "pro",
@@ -338,10 +271,7 @@ fn many_channels_are_worked_on_at_once_with_a_result_for_each() {
             &json!({ "name": "reader", "scopes": ["read"] }),
         )
         .json();
-    let reader = Caller {
-        daemon: &daemon,
-        token: reader["token"].as_str().unwrap().to_owned(),
-    };
+    let reader = Caller::with(&daemon, &reader["token"]);
     let refused = reader.ask(
         "POST",
         "/channels/bulk",
@@ -413,15 +343,15 @@ fn filled(template: &str, values: &HashMap<&str, String>) -> String {
 fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_to_nobody() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let operator = operator(&daemon);
+    let operator = Caller::with(&daemon, &json!(daemon.token()));
     let document = daemon.get("/openapi.json");
-    let (owner_id, owner) = client(
+    let (owner_id, owner) = Caller::of_client(
         &daemon,
         "Zebra Broadcasting",
         "enterprise",
         json!(["read", "operate", "configure"]),
     );
-    let (_, other) = client(
+    let (_, other) = Caller::of_client(
         &daemon,
         "Canal Dos",
         "enterprise",
@@ -435,13 +365,9 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
                 &json!({ "name": "zebra wall", "scopes": scopes }),
             )
             .json();
-        let token = made["token"].as_str().unwrap().to_owned();
         (
             made["id"].as_str().unwrap().to_owned(),
-            Caller {
-                daemon: &daemon,
-                token,
-            },
+            Caller::with(&daemon, &made["token"]),
         )
     };
     let (token_id, reader) = small(json!(["read"]));
@@ -512,7 +438,7 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
     for (name, id) in [
         ("channelId", channel_id.clone()),
         ("destinationId", text(&channel["rtmpDestinations"][0]["id"])),
-        ("slotId", slot_id(&slot)),
+        ("slotId", text(&slot["id"])),
         ("alertRouteId", text(&route["id"])),
         ("uploadId", upload),
         ("tokenId", token_id),
@@ -540,12 +466,7 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         .values()
         .filter(|value| value.len() == 36 && **value != unknown)
         .collect();
-    let bearer = format!("Bearer {}", other.token);
-    let mut stream = EventStream::open(
-        daemon.address(),
-        "/api/v1/events",
-        &[("Authorization", &bearer)],
-    );
+    let mut stream = other.events();
 
     let mut asked = 0;
     for (template, path) in document["paths"].as_object().unwrap() {
@@ -564,10 +485,7 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
             } else {
                 json!({})
             };
-            let nobody = Caller {
-                daemon: &daemon,
-                token: "playoutd_none".to_owned(),
-            };
+            let nobody = Caller::with(&daemon, &json!("playoutd_none"));
             for refused in [&nobody, &revoked] {
                 assert_eq!(refused.ask(&method, &at, &body).status, 401, "{what}");
             }
@@ -644,26 +562,18 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
     assert_eq!(operator.get(&format!("/clients/{owner_id}")).status, 200);
 }
 
-fn slot_id(answer: &Value) -> String {
-    let slot = answer["items"].get(0).unwrap_or(answer);
-    slot["id"]
-        .as_str()
-        .unwrap_or_else(|| panic!("{answer}"))
-        .to_owned()
-}
-
 #[test]
 fn a_plan_refuses_with_what_would_lift_it_and_an_override_lifts_it_for_a_while() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "");
-    let operator = operator(&daemon);
-    let (id, one) = client(
+    let operator = Caller::with(&daemon, &json!(daemon.token()));
+    let (id, one) = Caller::of_client(
         &daemon,
         "Canal Uno",
         "free",
         json!(["configure", "operate"]),
     );
-    let (_, other) = client(&daemon, "Canal Dos", "free", json!(["configure"]));
+    let (_, other) = Caller::of_client(&daemon, "Canal Dos", "free", json!(["configure"]));
     let create = |resolution: &str| {
         one.ask(
             "POST",
@@ -792,12 +702,11 @@ fn a_plan_refuses_with_what_would_lift_it_and_an_override_lifts_it_for_a_while()
         &json!({ "tier": 2, "limits": { "maxChannels": 3 } }),
     );
     assert_eq!(plan.status, 201, "{}", plan.text());
-    let stale = http_if_match(
-        &operator,
+    let stale = operator.ask_with(
         "PUT",
         "/plans/duo",
-        "\"9\"",
         &json!({ "tier": 2 }),
+        &[("If-Match", "\"9\"")],
     );
     assert_eq!(stale.status, 412, "{}", stale.text());
     let moved = operator.ask(
@@ -826,22 +735,4 @@ fn a_plan_refuses_with_what_would_lift_it_and_an_override_lifts_it_for_a_while()
         (wrong.status, &wrong.json()["violations"][0]["pointer"]),
         (422, &json!("/limits/maxFun"))
     );
-}
-
-fn http_if_match(who: &Caller<'_>, method: &str, path: &str, tag: &str, body: &Value) -> Answer {
-    let bearer = format!("Bearer {}", who.token);
-    let headers = [
-        ("Authorization", &*bearer),
-        ("Content-Type", "application/json"),
-        ("If-Match", tag),
-    ];
-    let path = format!("/api/v1{path}");
-    http::request(
-        who.daemon.address(),
-        method,
-        &path,
-        &headers,
-        body.to_string().as_bytes(),
-    )
-    .expect("an answer")
 }

@@ -18,7 +18,7 @@ use playout_domain::ids::MediaId;
 use playout_domain::overlay::{Drawing, Version};
 use playout_domain::plan::{Plan, PlanEntry};
 use playout_domain::source::{self, Cause, SourceFailures, Then};
-use playout_domain::units::Frame;
+use playout_domain::units::{Frame, FrameRate, Ticks90k};
 use playout_media::gop::Gop;
 use playout_media::index::{GopIndex, ITEM_START};
 use tokio::sync::watch;
@@ -446,7 +446,7 @@ impl Feeder {
         if came > wanted {
             return self.fail(&entry, &SourceError::Misplaced { wanted, got: came });
         }
-        if playing.is_torn(came, frames) {
+        if playing.is_torn(came, frames) || last_frame(&gop, rate) >= came + frames {
             let error = playing.broke_off(came);
             return self.fail(&entry, &error);
         }
@@ -675,8 +675,21 @@ fn stays(plan: &Plan, fed: &Fed) -> bool {
 }
 
 /// The frame of the item with which a GOP begins, read off its time stamp.
-pub(super) fn frame_of(gop: &Gop, rate: playout_domain::units::FrameRate) -> u64 {
-    let ticks = gop.pts.saturating_sub(ITEM_START);
+pub(super) fn frame_of(gop: &Gop, rate: FrameRate) -> u64 {
+    number_of(gop.pts, rate)
+}
+
+/// The last frame of the item that a GOP has. Pictures are not decoded in the order in which they are shown: of an encoder
+/// that broke off within a GOP one may be missing before the last.
+fn last_frame(gop: &Gop, rate: FrameRate) -> u64 {
+    let frames = gop.rungs.iter().flat_map(|rung| &rung.frames);
+    let numbers = frames.map(|frame| number_of(frame.pts, rate));
+    numbers.max().unwrap_or_default()
+}
+
+/// The frame of the item that a time stamp means.
+fn number_of(pts: Ticks90k, rate: FrameRate) -> u64 {
+    let ticks = pts.saturating_sub(ITEM_START);
     // Half a frame is added, so that rounding in the stamps does not matter.
     let half = rate.ticks(1).get() / 2;
     let (num, den) = (u128::from(rate.num()), u128::from(rate.den()));

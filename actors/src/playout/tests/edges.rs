@@ -181,6 +181,18 @@ fn whatever_becomes_of_the_encoders_of_its_edges_the_rest_of_an_entry_comes_out(
 }
 
 #[test]
+fn an_encoder_that_breaks_off_between_pictures_that_are_not_in_order_leaves_no_gap() {
+    let part = Part {
+        gops: vec![50, 5],
+        shown: 0..53,
+        faults: [None, Some((1_880, How::BreaksOff))],
+    };
+    let runtime = runtime();
+    let world = runtime.block_on(World::new());
+    part.judge(&runtime.block_on(part.airs(&world))).unwrap();
+}
+
+#[test]
 fn an_edge_that_comes_after_its_time_is_filled_and_the_rest_is_copied() {
     let part = Part {
         gops: vec![RATE.gop_frames(); 4],

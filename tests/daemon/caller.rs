@@ -1,0 +1,71 @@
+//! Somebody beside the operator: a client with a token of its own.
+
+use serde_json::{Value, json};
+
+use super::daemon::Daemon;
+use super::http::{self, Answer, EventStream};
+
+/// Who comes with a token.
+pub struct Caller<'a> {
+    daemon: &'a Daemon,
+    pub token: String,
+}
+
+impl<'a> Caller<'a> {
+    pub fn with(daemon: &'a Daemon, token: &Value) -> Self {
+        let token = token.as_str().expect("a token").to_owned();
+        Self { daemon, token }
+    }
+
+    /// A new client on a plan, and its id; who comes with a token of it that has these scopes.
+    pub fn of_client(daemon: &'a Daemon, name: &str, plan: &str, scopes: Value) -> (String, Self) {
+        let made = daemon.post("/clients", &json!({ "name": name, "plan": plan }));
+        let token = json!({ "name": "script", "clientId": made["id"], "scopes": scopes });
+        let token = daemon.post("/tokens", &token);
+        let id = made["id"].as_str().expect("an id").to_owned();
+        (id, Self::with(daemon, &token["token"]))
+    }
+
+    /// Another client, which may do everything with what is its own.
+    pub fn stranger(daemon: &'a Daemon) -> Self {
+        let all = json!(["read", "operate", "configure"]);
+        Self::of_client(daemon, "stranger", "enterprise", all).1
+    }
+
+    /// A request whose body, where it is not null, is JSON.
+    pub fn ask(&self, method: &str, path: &str, body: &Value) -> Answer {
+        self.ask_with(method, path, body, &[])
+    }
+
+    pub fn ask_with(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let bearer = format!("Bearer {}", self.token);
+        let mut all = vec![
+            ("Authorization", &*bearer),
+            ("Content-Type", "application/json"),
+        ];
+        all.extend_from_slice(headers);
+        let body = match body {
+            Value::Null => String::new(),
+            body => body.to_string(),
+        };
+        let path = format!("/api/v1{path}");
+        http::request(self.daemon.address(), method, &path, &all, body.as_bytes())
+            .expect("an answer")
+    }
+
+    pub fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &Value::Null)
+    }
+
+    pub fn events(&self) -> EventStream {
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [("Authorization", &*bearer)];
+        EventStream::open(self.daemon.address(), "/api/v1/events", &headers)
+    }
+}
