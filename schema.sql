@@ -8,7 +8,7 @@
 -- begins with are in migrations/0017_plans.sql.
 CREATE TABLE plans (
     id          uuid PRIMARY KEY,
-    name        text NOT NULL UNIQUE,
+    name        text NOT NULL UNIQUE CHECK (name ~ '^[a-z0-9-]{1,40}$'),
     limits      jsonb NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT now(),
     -- Who has a higher one goes first where a daemon is short.

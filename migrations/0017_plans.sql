@@ -2,6 +2,11 @@
 -- client for a while.
 ALTER TABLE plans ADD COLUMN tier integer NOT NULL DEFAULT 0 CHECK (tier >= 0),
     ADD COLUMN version bigint NOT NULL DEFAULT 1 CHECK (version > 0), ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
+-- Names stand in paths now.
+UPDATE plans SET name = left(trim(both '-' from regexp_replace(lower(name), '[^a-z0-9]+', '-', 'g')), 31) || '-' || right(id::text, 8)
+    WHERE name !~ '^[a-z0-9-]{1,40}$';
+ALTER TABLE plans ADD CHECK (name ~ '^[a-z0-9-]{1,40}$');
+UPDATE plans SET tier = 1000 WHERE id = '00000000-0000-7000-8000-000000000001';
 ALTER TABLE clients ADD COLUMN version bigint NOT NULL DEFAULT 1 CHECK (version > 0),
     ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now();
 CREATE TABLE limit_overrides (

@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt, stream};
 use playout_actors::hub::{Filter, Published, Subscription};
 use playout_domain::ChannelId;
 use playout_store::{Credential, Store};
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 use warp::reply::Response;
 
 use super::api::Call;
@@ -50,6 +50,7 @@ pub(super) async fn subscribe(call: Call) -> Result<Response, Problem> {
 /// Waits until a token is none any more.
 async fn ended(store: Store, credential: Credential) {
     let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
         // While that cannot be found out, what was let in stays.

@@ -86,10 +86,12 @@ fn one(route: &Route, operation: &Operation) -> Value {
         "x-scope": operation.scope,
         "responses": responses,
     });
-    let sends = operation.method != Method::GET && operation.method != Method::DELETE;
-    if sends && route.protocol == Protocol::Tus {
-        let content = json!({ "application/offset+octet-stream": {} });
-        one["requestBody"] = json!({ "content": content });
+    if operation.method != Method::GET && operation.method != Method::DELETE {
+        let media_type = match route.protocol {
+            Protocol::Http => "application/json",
+            Protocol::Tus => "application/offset+octet-stream",
+        };
+        one["requestBody"] = json!({ "content": { media_type: {} } });
     }
     one
 }

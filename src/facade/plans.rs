@@ -2,7 +2,7 @@
 
 use playout_domain::plans::{Plan, PlanName};
 use playout_store::StoredPlan;
-use serde_json::json;
+use serde_json::{Value, json};
 use warp::http::StatusCode;
 use warp::reply::Response;
 
@@ -16,13 +16,15 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let plans = call.app.store.plans().await;
     let plans = plans.map_err(|error| Problem::of_stored("plan", error))?;
-    answer::ok(&json!({ "items": plans }))
+    let plans: Vec<Value> = plans.iter().map(|plan| shown(&call, plan)).collect();
+    answer::page(plans, None)
 }
 
 pub(super) async fn get(call: Call, name: PlanName) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let plan = call.app.store.plan(&name).await;
-    one(&plan.map_err(|error| Problem::of_stored("plan", error))?)
+    let plan = plan.map_err(|error| Problem::of_stored("plan", error))?;
+    one(&call, &plan)
 }
 
 /// `PUT`: makes it, or puts this in its place; 201 where it was made.
@@ -33,7 +35,7 @@ pub(super) async fn put(mut call: Call, name: PlanName) -> Result<Response, Prob
     let plan = Plan::parse(name, &body).map_err(|wrong| Problem::invalid(&wrong.0))?;
     let put = call.app.store.put_plan(&call.who, &plan, version).await;
     let (plan, is_new) = put.map_err(|error| Problem::of_stored("plan", error))?;
-    let mut response = one(&plan)?;
+    let mut response = one(&call, &plan)?;
     if is_new {
         *response.status_mut() = StatusCode::CREATED;
     }
@@ -48,6 +50,16 @@ pub(super) async fn delete(call: Call, name: PlanName) -> Result<Response, Probl
     Ok(answer::nothing())
 }
 
-fn one(plan: &StoredPlan) -> Result<Response, Problem> {
-    Ok(answer::tagged(answer::ok(plan)?, plan.version))
+fn one(call: &Call, plan: &StoredPlan) -> Result<Response, Problem> {
+    let response = answer::ok(&shown(call, plan))?;
+    Ok(answer::tagged(response, plan.version))
+}
+
+/// How many clients are on a plan is for the operator alone.
+fn shown(call: &Call, plan: &StoredPlan) -> Value {
+    let mut shown = json!(plan);
+    if let Some(members) = shown.as_object_mut().filter(|_| !call.who.is_operator()) {
+        members.remove("clients");
+    }
+    shown
 }

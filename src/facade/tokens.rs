@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use playout_domain::violation::{Fields, Violations, quoted};
 use playout_domain::{ClientId, TokenId};
-use playout_store::{NewToken, Principal, Scope, Scopes, StoreError, Token};
+use playout_store::{NewToken, Principal, Scope, Scopes, StoreError, Token, operator};
 use serde_json::{Value, json};
 use warp::reply::Response;
 use zeroize::Zeroizing;
@@ -84,12 +84,15 @@ fn read(body: &Value, who: &Principal, now: Timestamp) -> Result<NewToken, Viola
     let expires_at = fields.parsed("expiresAt", |text| expiry_of(text, now));
     let scopes = fields.value("scopes");
     fields.finish();
+    let client = client.unwrap_or(who.client);
     let scopes = match scopes {
+        // What the operator may do is not for others.
+        None | Some(Value::Null) if client != who.client => Scopes::CLIENT,
         None | Some(Value::Null) => who.scopes,
-        Some(given) => scopes_of(given, who, &mut violations),
+        Some(given) => scopes_of(given, who, client, &mut violations),
     };
     violations.or(NewToken {
-        client: client.unwrap_or(who.client),
+        client,
         scopes,
         name: name.unwrap_or_default(),
         expires_at,
@@ -121,9 +124,14 @@ pub(super) fn expiry_of(text: &str, now: Timestamp) -> Result<Timestamp, String>
 }
 
 /// The scopes that are given; a token gives no more than it has.
-fn scopes_of(given: &Value, who: &Principal, violations: &mut Violations) -> Scopes {
+fn scopes_of(
+    given: &Value,
+    who: &Principal,
+    client: ClientId,
+    violations: &mut Violations,
+) -> Scopes {
     let items = given.as_array().map(Vec::as_slice).unwrap_or_default();
-    if items.is_empty() {
+    if items.is_empty() || items.len() > Scope::ALL.len() {
         let known = Scope::ALL.map(Scope::name).join(", ");
         violations.add(
             "/scopes",
@@ -131,12 +139,15 @@ fn scopes_of(given: &Value, who: &Principal, violations: &mut Violations) -> Sco
         );
     }
     let mut scopes = Vec::new();
-    for (n, item) in items.iter().enumerate() {
+    for (n, item) in items.iter().take(Scope::ALL.len()).enumerate() {
         let place = format!("/scopes/{n}");
         match item.as_str().unwrap_or_default().parse::<Scope>() {
             Err(wrong) => violations.add(place, wrong),
             Ok(scope) if !who.scopes.allow(scope) => {
                 violations.add(place, format!("a token without {scope} does not give it"));
+            }
+            Ok(Scope::Admin) if client != operator() => {
+                violations.add(place, "a token of a client is not the operator's");
             }
             Ok(scope) => scopes.push(scope),
         }
@@ -161,6 +172,15 @@ mod tests {
     fn a_token_has_what_is_asked_for_and_else_what_the_one_has_that_asks() {
         let new = read_by(Scopes::CLIENT, json!({ "name": "ci" })).unwrap();
         assert_eq!((new.scopes, new.expires_at), (Scopes::CLIENT, None));
+        // What the operator makes for a client is not the operator's.
+        let client = json!({ "name": "ci", "clientId": "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11" });
+        assert_eq!(
+            read_by(Scopes::ADMIN, client.clone()).unwrap().scopes,
+            Scopes::CLIENT
+        );
+        let mut more = client;
+        more["scopes"] = json!(["admin"]);
+        assert!(read_by(Scopes::ADMIN, more).is_err());
         let body =
             json!({ "name": "ci", "scopes": ["read"], "expiresAt": "2030-02-01T00:00:00+01:00" });
         let new = read_by(Scopes::ADMIN, body).unwrap();

@@ -705,7 +705,7 @@ fn a_plan_refuses_with_what_would_lift_it_and_an_override_lifts_it_for_a_while()
     let stale = operator.ask_with(
         "PUT",
         "/plans/duo",
-        &json!({ "tier": 2 }),
+        &json!({ "tier": 2, "limits": {} }),
         &[("If-Match", "\"9\"")],
     );
     assert_eq!(stale.status, 412, "{}", stale.text());
@@ -726,7 +726,9 @@ fn a_plan_refuses_with_what_would_lift_it_and_an_override_lifts_it_for_a_while()
         409
     );
     assert_eq!(
-        operator.ask("PUT", "/plans/unlimited", &json!({})).status,
+        operator
+            .ask("PUT", "/plans/unlimited", &json!({ "limits": {} }))
+            .status,
         409
     );
     assert_eq!(operator.ask("PUT", "/plans/Duo", &json!({})).status, 404);

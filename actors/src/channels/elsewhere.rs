@@ -100,7 +100,8 @@ impl Channels {
         let mut selected = Vec::new();
         loop {
             let page = self.list(who, after, PAGE).await?;
-            let is_last = page.len() < PAGE;
+            // One that is stored damaged is left out, so a page may be short.
+            let is_last = page.is_empty();
             after = page.last().map(|looked| looked.id);
             let meant = page
                 .into_iter()

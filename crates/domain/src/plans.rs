@@ -136,7 +136,7 @@ impl Plan {
         if tier.is_none() {
             fields.refuse("tier", "has to be 0 to 1000");
         }
-        let limits = fields.value("limits");
+        let limits = fields.required("limits");
         fields.finish();
         let limits = limits.map_or(PlanLimits::UNLIMITED, |given| {
             limits_of(given, &mut violations)

@@ -169,6 +169,8 @@ impl Inner {
 
     /// Reads anew what little has to be known when the database goes away.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<(), StoreError> {
+        // One at a time: what was written meanwhile is noted for one reader.
+        let _alone = self.refreshing.lock().await;
         self.standby.begin_reading();
         let small = self
             .database

@@ -106,12 +106,13 @@ impl Store {
         name: &str,
         plan: &PlanName,
     ) -> Result<StoredClient, StoreError> {
+        who.is_the_operator()?;
         let (who, name, plan) = (who.clone(), text(name), plan.clone());
         let made = self
             .database()
             .transact(move |tx| Box::pin(async move { create(tx, &who, &name, &plan).await }))
             .await?;
-        self.0.refresh().await?;
+        self.limits_changed().await;
         Ok(made)
     }
 
@@ -167,12 +168,13 @@ impl Store {
         edit: &ClientEdit,
         version: Option<u64>,
     ) -> Result<StoredClient, StoreError> {
+        who.is_the_operator()?;
         let (who, edit) = (who.clone(), edit.clone());
         let changed = self
             .database()
             .transact(move |tx| Box::pin(async move { update(tx, &who, id, &edit, version).await }))
             .await?;
-        self.0.refresh().await?;
+        self.limits_changed().await;
         Ok(changed)
     }
 
@@ -187,14 +189,16 @@ impl Store {
         id: ClientId,
         version: Option<u64>,
     ) -> Result<(), StoreError> {
+        who.is_the_operator()?;
         let who = who.clone();
         let ended = self
             .database()
             .transact(move |tx| Box::pin(async move { delete(tx, &who, id, version).await }))
             .await?;
         for digest in &ended {
-            self.forget_token(digest).await;
+            self.end_token(digest).await;
         }
+        self.limits_changed().await;
         Ok(())
     }
 
@@ -258,12 +262,13 @@ impl Store {
         id: ClientId,
         new: &NewOverride,
     ) -> Result<Override, StoreError> {
+        who.is_the_operator()?;
         let (who, new) = (who.clone(), new.clone());
         let put = self
             .database()
             .transact(move |tx| Box::pin(async move { set(tx, &who, id, &new).await }))
             .await?;
-        self.0.refresh().await?;
+        self.limits_changed().await;
         Ok(put)
     }
 
@@ -277,6 +282,7 @@ impl Store {
         id: ClientId,
         limit: Limit,
     ) -> Result<(), StoreError> {
+        who.is_the_operator()?;
         let who = who.clone();
         self.database()
             .transact(move |tx| {
@@ -292,7 +298,18 @@ impl Store {
                 })
             })
             .await?;
-        self.0.refresh().await
+        self.limits_changed().await;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// What clients may do is known anew for when the database is away. What was changed is changed, also where that cannot
+    /// be read now: it is read once a minute.
+    pub(crate) async fn limits_changed(&self) {
+        if let Err(error) = self.0.refresh().await {
+            tracing::debug!(%error, "limits are known as they were");
+        }
     }
 }
 
@@ -383,11 +400,15 @@ async fn delete(
     let before = changeable(tx, id, version).await?;
     let sql = "SELECT (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
                       (SELECT count(*) FROM media WHERE client_id = $1) AS media,
+                      (SELECT count(*) FROM watched_folders WHERE client_id = $1) AS watched,
+                      (SELECT count(*) FROM alert_routes WHERE client_id = $1) AS routes,
                       (SELECT count(*) FROM arrivals WHERE client_id = $1 AND state IN ('arriving', 'importing')) AS arrivals";
     let row = tx.query_one(sql, &[&id.uuid()]).await?;
     for (column, what) in [
         ("channels", "channels"),
         ("media", "media items"),
+        ("watched", "watched folders"),
+        ("routes", "routes of alerts"),
         ("arrivals", "uploads or imports on their way"),
     ] {
         let left = count(&row, column)?;
@@ -437,6 +458,10 @@ async fn set(
     new: &NewOverride,
 ) -> Result<Override, StoreError> {
     LockedClient::lock(tx, id).await?;
+    if id == operator() {
+        let message = "the operator has no limits".to_owned();
+        return Err(StoreError::Conflict(message));
+    }
     let before = overridden(tx, id, new.limit).await?;
     tx.execute(
         "INSERT INTO limit_overrides (client_id, limit_name, value, reason, set_by, set_at, expires_at)

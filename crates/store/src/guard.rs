@@ -14,15 +14,25 @@ const EVERY: Duration = Duration::from_secs(1);
 /// How often what has to be known when the database goes away is read anew.
 const REFRESH: Duration = Duration::from_secs(60);
 
+/// How often it is asked which of the tokens that are known still are some.
+const CONFIRM: Duration = Duration::from_secs(5);
+
 /// Begins to watch over both.
 pub(crate) fn watch_over(store: &Arc<Inner>) {
     let mut refreshed = Instant::now();
+    let mut confirmed = refreshed;
     let postgres = async move |store: &Arc<Inner>| {
         ask_postgres(store).await;
         if refreshed.elapsed() >= REFRESH && store.database.gate().check().is_ok() {
             refreshed = Instant::now();
             if let Err(error) = store.refresh().await {
                 tracing::debug!(%error, "limits and keys are as they were a minute ago");
+            }
+        }
+        if confirmed.elapsed() >= CONFIRM && store.database.gate().check().is_ok() {
+            confirmed = Instant::now();
+            if let Err(error) = Store(Arc::clone(store)).confirm_known_tokens().await {
+                tracing::debug!(%error, "tokens that were revoked elsewhere may be known still");
             }
         }
     };

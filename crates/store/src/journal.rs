@@ -63,6 +63,7 @@ mod principal {
     #[serde(rename_all = "camelCase")]
     struct Kept {
         client: ClientId,
+        #[serde(alias = "scope")]
         scopes: Scopes,
         token: Option<TokenId>,
         name: String,

@@ -184,6 +184,8 @@ struct Inner {
     vault: OnceLock<Vault>,
     /// Tokens that are known.
     tokens: Tokens,
+    /// Held by whoever reads anew what little has to be known when the database goes away.
+    refreshing: tokio::sync::Mutex<()>,
     /// What is kept outside the database.
     standby: Arc<Standby>,
     disk: Option<Disk>,
@@ -243,6 +245,7 @@ impl Store {
             hot,
             vault: OnceLock::new(),
             tokens: Tokens::default(),
+            refreshing: tokio::sync::Mutex::default(),
             standby: Arc::new(Standby::new()),
             disk: disk.clone(),
             journal: Journal::default(),

@@ -141,7 +141,7 @@ pub(crate) async fn apply(client: &mut Client) -> Result<(), StoreError> {
     }
     let operator = operator().uuid();
     for sql in [
-        "INSERT INTO plans (id, name, limits) VALUES ($1, 'unlimited', '{}') ON CONFLICT DO NOTHING",
+        "INSERT INTO plans (id, name, tier, limits) VALUES ($1, 'unlimited', 1000, '{}') ON CONFLICT DO NOTHING",
         "INSERT INTO clients (id, name, plan_id) VALUES ($1, 'operator', $1) ON CONFLICT DO NOTHING",
     ] {
         transaction.execute(sql, &[&operator]).await?;

@@ -70,13 +70,13 @@ impl Store {
         plan: &Plan,
         version: Option<u64>,
     ) -> Result<(StoredPlan, bool), StoreError> {
+        who.is_the_operator()?;
         let (who, plan) = (who.clone(), plan.clone());
         let put = self
             .database()
             .transact(move |tx| Box::pin(async move { put(tx, &who, &plan, version).await }))
             .await?;
-        // What clients may do is known while the database is away, too.
-        self.0.refresh().await?;
+        self.limits_changed().await;
         Ok(put)
     }
 
@@ -90,6 +90,7 @@ impl Store {
         name: &PlanName,
         version: Option<u64>,
     ) -> Result<(), StoreError> {
+        who.is_the_operator()?;
         let (who, name) = (who.clone(), name.clone());
         self.database()
             .transact(move |tx| {
@@ -116,7 +117,9 @@ impl Store {
 pub(crate) async fn all(session: &impl GenericClient) -> Result<Vec<Plan>, StoreError> {
     let sql = "SELECT * FROM plans WHERE id <> $1";
     let rows = session.query(sql, &[&operator().uuid()]).await?;
-    rows.iter().map(plan).collect()
+    // One that cannot be read is no reason to refuse without advice.
+    let read = rows.iter().map(plan);
+    Ok(read.filter_map(Result::ok).collect())
 }
 
 async fn found(

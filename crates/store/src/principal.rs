@@ -7,6 +7,8 @@ use playout_domain::{ClientId, TokenId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::error::StoreError;
+
 /// One thing that a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,8 +60,35 @@ impl FromStr for Scope {
 ///
 /// Invariant: whoever may do something may look at what it does it to, and who has `admin` has all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "Vec<Scope>", into = "Vec<Scope>")]
+#[serde(try_from = "Written", into = "Vec<Scope>")]
 pub struct Scopes(u8);
+
+/// Scopes as they are written, and as they were when there were two.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Scopes(Vec<Scope>),
+    Role(Role),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    Admin,
+    Client,
+}
+
+impl TryFrom<Written> for Scopes {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        match written {
+            Written::Scopes(scopes) => scopes.try_into(),
+            Written::Role(Role::Admin) => Ok(Self::ADMIN),
+            Written::Role(Role::Client) => Ok(Self::CLIENT),
+        }
+    }
+}
 
 impl Scopes {
     /// Everything of everybody: the operator's.
@@ -139,6 +168,12 @@ impl Principal {
         self.scopes.allow(Scope::Admin)
     }
 
+    /// # Errors
+    /// [`StoreError::NotFound`] for anybody else: what is the operator's is not there for them.
+    pub(crate) fn is_the_operator(&self) -> Result<(), StoreError> {
+        self.is_operator().then_some(()).ok_or(StoreError::NotFound)
+    }
+
     /// The client whose things alone it may know of; nothing for the operator, who sees all.
     pub fn only(&self) -> Option<ClientId> {
         (!self.is_operator()).then_some(self.client)
@@ -204,7 +239,16 @@ mod tests {
             serde_json::from_str::<Scopes>(&json).unwrap(),
             Scopes::CLIENT
         );
-        for wrong in ["[]", r#"["all"]"#, r#""admin""#] {
+        // As copies and journals have it that a daemon of before has written.
+        assert_eq!(
+            serde_json::from_str::<Scopes>(r#""client""#).unwrap(),
+            Scopes::CLIENT
+        );
+        assert_eq!(
+            serde_json::from_str::<Scopes>(r#""admin""#).unwrap(),
+            Scopes::ADMIN
+        );
+        for wrong in ["[]", r#"["all"]"#, r#""read""#] {
             assert!(serde_json::from_str::<Scopes>(wrong).is_err(), "{wrong}");
         }
     }

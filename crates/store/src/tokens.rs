@@ -13,6 +13,7 @@ use playout_domain::{ClientId, NodeId, TokenId};
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -88,18 +89,29 @@ impl Store {
             let message = "a token gives no more than it has itself";
             return Err(StoreError::Conflict(message.to_owned()));
         }
+        if new.client != operator() && new.scopes.allow(Scope::Admin) {
+            let message = "a token of a client is not the operator's";
+            return Err(StoreError::Conflict(message.to_owned()));
+        }
         let secret = new_secret()?;
-        let (who, given) = (who.clone(), secret.clone());
+        let (who, given, begun) = (who.clone(), secret.clone(), Instant::now());
         let token = self
             .database()
             .transact(move |tx| {
                 Box::pin(async move {
                     LockedClient::lock(tx, new.client).await?;
+                    let until = standing(tx, &who).await?;
+                    if outlives(new.expires_at, until) && new.expires_at.is_some() {
+                        let message = "a token gives no more time than it has itself";
+                        return Err(StoreError::Conflict(message.to_owned()));
+                    }
+                    let expires_at = new.expires_at.or(until);
+                    let new = NewToken { expires_at, ..new };
                     insert(tx, &who, &new, &given, None).await
                 })
             })
             .await?;
-        self.confirm_token(digest(&secret), &token.principal(), token.expires_at)
+        self.confirm_token(digest(&secret), &token.principal(), token.expires_at, begun)
             .await;
         Ok((token, secret))
     }
@@ -156,13 +168,13 @@ impl Store {
         id: TokenId,
     ) -> Result<(Token, Zeroizing<String>), StoreError> {
         let secret = new_secret()?;
-        let (who, given) = (who.clone(), secret.clone());
+        let (who, given, begun) = (who.clone(), secret.clone(), Instant::now());
         let (token, before) = self
             .database()
             .transact(move |tx| Box::pin(async move { rotate(tx, &who, id, &given).await }))
             .await?;
-        self.forget_token(&before).await;
-        self.confirm_token(digest(&secret), &token.principal(), token.expires_at)
+        self.end_token(&before).await;
+        self.confirm_token(digest(&secret), &token.principal(), token.expires_at, begun)
             .await;
         Ok((token, secret))
     }
@@ -177,7 +189,7 @@ impl Store {
             .database()
             .transact(move |tx| Box::pin(async move { revoke(tx, &who, id).await }))
             .await?;
-        self.forget_token(&ended).await;
+        self.end_token(&ended).await;
         Ok(())
     }
 
@@ -204,7 +216,7 @@ impl Store {
             .transact(move |tx| Box::pin(async move { keep(tx, &given, node).await }))
             .await?;
         for digest in &ended {
-            self.forget_token(digest).await;
+            self.end_token(digest).await;
         }
         // While the database is away later, it is known that this one is good.
         self.principal(&secret).await?;
@@ -295,6 +307,9 @@ async fn rotate(
     secret: &str,
 ) -> Result<(Token, TokenDigest), StoreError> {
     let (before, ended) = changeable(tx, who, id).await?;
+    if before.expires_at.is_some_and(|at| at <= now()) {
+        return Err(StoreError::Conflict("the token has expired".to_owned()));
+    }
     let sql =
         "UPDATE tokens SET digest = $2, prefix = $3, created_at = $4 WHERE id = $1 RETURNING *";
     let (digest, prefix) = (digest(secret), prefix(secret));
@@ -339,12 +354,31 @@ async fn changeable(
     if !who.scopes.cover(found.scopes) {
         return refused("the token may do more than the one that asks");
     }
+    if outlives(found.expires_at, standing(tx, who).await?) {
+        return refused("the token stands longer than the one that asks");
+    }
     if row.try_get::<_, Option<Uuid>>("node")?.is_some() {
         return refused(
             "it is the token of a daemon's file; remove the file, and the daemon's next start makes another",
         );
     }
     Ok((found, digest_of(&row)?))
+}
+
+/// Until when the token that asks stands; it is there, and stays until the transaction ends.
+async fn standing(tx: &Transaction<'_>, who: &Principal) -> Result<Option<Timestamp>, StoreError> {
+    let Some(id) = who.token else {
+        return Ok(None);
+    };
+    let sql = "SELECT expires_at FROM tokens WHERE id = $1 AND (expires_at IS NULL OR expires_at > now()) FOR SHARE";
+    let row = tx.query_opt(sql, &[&id.uuid()]).await?;
+    let ended = || StoreError::Conflict("the token that asks has ended".to_owned());
+    Ok(row.ok_or_else(ended)?.try_get("expires_at")?)
+}
+
+/// Whether what ends then stands longer than what ends at `until`; nothing: without an end.
+fn outlives(then: Option<Timestamp>, until: Option<Timestamp>) -> bool {
+    until.is_some_and(|until| then.is_none_or(|then| then > until))
 }
 
 async fn tell(

@@ -5,9 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::TokenDigest;
+use crate::error::StoreError;
 use crate::principal::Principal;
 
 /// How long a token that was confirmed is taken for known without asking.
@@ -21,6 +23,12 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// Tokens remembered at most.
 const REMEMBERED: usize = 10_000;
 
+/// What the database says of a token, or why it says nothing.
+pub(super) type Answer = Result<Option<Principal>, StoreError>;
+
+/// How long a query may have been under way: it ends earlier.
+const LONGEST_QUERY: Duration = Duration::from_secs(600);
+
 /// The tokens that are known.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens(Mutex<State>);
@@ -28,8 +36,10 @@ pub(crate) struct Tokens(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     known: HashMap<TokenDigest, Known>,
-    /// Those that the database is being asked for.
-    asked: HashSet<TokenDigest>,
+    /// Those that the database is being asked for, and where its answer will be.
+    asked: HashMap<TokenDigest, watch::Receiver<Option<Answer>>>,
+    /// Those that were revoked a moment ago: what a query that began before says of them does not count.
+    fallen: HashMap<TokenDigest, Instant>,
     /// Those that are none any more, and that Redis may still have.
     ended: HashSet<TokenDigest>,
 }
@@ -52,6 +62,8 @@ pub(super) enum Looked {
     Fresh(Principal),
     /// It was confirmed within a day: good while the database cannot be asked.
     Usable(Principal),
+    /// Its time is over.
+    Expired,
     /// Nothing.
     Unknown,
 }
@@ -61,7 +73,7 @@ impl Looked {
     pub(super) fn principal(self) -> Option<Principal> {
         match self {
             Self::Fresh(principal) | Self::Usable(principal) => Some(principal),
-            Self::Unknown => None,
+            Self::Expired | Self::Unknown => None,
         }
     }
 }
@@ -75,7 +87,8 @@ impl Known {
 impl Tokens {
     pub(super) fn look(&self, digest: &TokenDigest) -> Looked {
         let state = self.lock();
-        match state.known.get(digest).filter(|known| known.stands()) {
+        match state.known.get(digest) {
+            Some(known) if !known.stands() => Looked::Expired,
             Some(known) if known.confirmed.elapsed() < FRESH => {
                 Looked::Fresh(known.principal.clone())
             }
@@ -86,14 +99,44 @@ impl Tokens {
         }
     }
 
-    /// Notes that the database is asked for a token; `false` when it is already.
-    pub(super) fn ask(&self, digest: TokenDigest) -> bool {
-        self.lock().asked.insert(digest)
+    /// Where the database's answer about a token will be; with it, for the first one, where to put it.
+    pub(super) fn ask(
+        &self,
+        digest: TokenDigest,
+    ) -> (
+        watch::Receiver<Option<Answer>>,
+        Option<watch::Sender<Option<Answer>>>,
+    ) {
+        let mut state = self.lock();
+        // Whoever asked and went without an answer is not waited for.
+        let under_way = state.asked.get(&digest);
+        if let Some(answer) = under_way.filter(|answer| answer.has_changed().is_ok()) {
+            return (answer.clone(), None);
+        }
+        let (sender, answer) = watch::channel(None);
+        state.asked.insert(digest, answer.clone());
+        (answer, Some(sender))
     }
 
     /// The database has answered, or not.
     pub(super) fn asked(&self, digest: &TokenDigest) {
         self.lock().asked.remove(digest);
+    }
+
+    /// All that were confirmed within a day.
+    pub(super) fn known(&self) -> Vec<TokenDigest> {
+        self.lock().known.keys().copied().collect()
+    }
+
+    /// It was revoked now: what was asked before, and says otherwise, does not count.
+    pub(super) fn fell(&self, digest: &TokenDigest) {
+        let (now, mut state) = (Instant::now(), self.lock());
+        state
+            .fallen
+            .retain(|_, fell| fell.elapsed() < LONGEST_QUERY);
+        state.fallen.insert(*digest, now);
+        state.known.remove(digest);
+        state.ended.insert(*digest);
     }
 
     /// A token that was confirmed `age` ago. Answers whether that should be kept elsewhere.
@@ -109,6 +152,13 @@ impl Tokens {
             return false;
         };
         let mut state = self.lock();
+        if state
+            .fallen
+            .get(&digest)
+            .is_some_and(|fell| *fell >= confirmed)
+        {
+            return false;
+        }
         if state.known.len() >= REMEMBERED && !state.known.contains_key(&digest) {
             let oldest = state.known.iter().min_by_key(|(_, known)| known.confirmed);
             if let Some(oldest) = oldest.map(|(digest, _)| *digest) {
@@ -119,7 +169,7 @@ impl Tokens {
         let same =
             before.filter(|known| known.principal == *principal && known.expires_at == expires_at);
         let kept = same.and_then(|known| known.kept);
-        let keep = age.is_zero() && kept.is_none_or(|kept| kept.elapsed() >= RENEWED);
+        let keep = age < FRESH && kept.is_none_or(|kept| kept.elapsed() >= RENEWED);
         let known = Known {
             principal: principal.clone(),
             expires_at,
@@ -168,6 +218,7 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use jiff::SignedDuration;
 
@@ -193,13 +244,46 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_was_asked_before_a_token_was_revoked_does_not_bring_it_back() {
+        let (tokens, who) = (Tokens::default(), Principal::daemon());
+        tokens.confirm([1; 32], &who, None, Duration::ZERO);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokens.fell(&[1; 32]);
+        tokio::time::advance(Duration::from_millis(100)).await;
+        let before = Duration::from_millis(200);
+        assert!(!tokens.confirm([1; 32], &who, None, before));
+        assert_eq!(tokens.look(&[1; 32]), Looked::Unknown);
+        assert!(tokens.has_ended(&[1; 32]));
+        tokens.confirm([1; 32], &who, None, Duration::ZERO);
+        assert_eq!(tokens.look(&[1; 32]), Looked::Fresh(who));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_asks_for_the_same_waits_for_the_same_answer() {
+        let tokens = Tokens::default();
+        let (_, first) = tokens.ask([1; 32]);
+        let (mut answer, second) = tokens.ask([1; 32]);
+        assert!(second.is_none());
+        let (_, other) = tokens.ask([2; 32]);
+        assert!(other.is_some());
+        first.unwrap().send_replace(Some(Ok(None)));
+        assert_eq!(
+            *answer.wait_for(Option::is_some).await.unwrap(),
+            Some(Ok(None))
+        );
+        // One that goes without an answer is not waited for.
+        drop(other);
+        assert!(tokens.ask([2; 32]).1.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_has_expired_is_not_known_any_more() {
         let (tokens, who) = (Tokens::default(), Principal::daemon());
         let hour = SignedDuration::from_hours(1);
         tokens.confirm([1; 32], &who, Some(Timestamp::now() + hour), Duration::ZERO);
         tokens.confirm([2; 32], &who, Some(Timestamp::now() - hour), Duration::ZERO);
         assert_eq!(tokens.look(&[1; 32]), Looked::Fresh(who));
-        assert_eq!(tokens.look(&[2; 32]), Looked::Unknown);
+        assert_eq!(tokens.look(&[2; 32]), Looked::Expired);
     }
 
     #[tokio::test(start_paused = true)]

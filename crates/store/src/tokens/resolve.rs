@@ -6,6 +6,7 @@
 //! Invariant: what the database says of a token, when it answers, is what counts; one that it does not know is
 //! forgotten everywhere.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use fred::prelude::{Expiration, KeysInterface};
@@ -13,10 +14,11 @@ use jiff::Timestamp;
 use playout_domain::{ClientId, TokenId};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use tokio::time::timeout;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
 
-use super::known::{Looked, USABLE};
+use super::known::{Answer, Looked, USABLE};
 use super::{TokenDigest, digest, prefix, principal};
 use crate::Store;
 use crate::error::StoreError;
@@ -33,6 +35,7 @@ const MOMENT: Duration = Duration::from_millis(500);
 pub(crate) struct KeptToken {
     token_id: Option<TokenId>,
     client_id: ClientId,
+    #[serde(alias = "scope")]
     scopes: Scopes,
     name: String,
     /// From then on it is none any more.
@@ -55,6 +58,14 @@ impl Credential {
             digest: digest(secret),
             prefix: prefix(secret),
         }
+    }
+}
+
+/// The answer, when it is there.
+async fn told(answer: &mut watch::Receiver<Option<Answer>>) -> Answer {
+    match answer.wait_for(Option::is_some).await {
+        Ok(told) => told.clone().unwrap_or(Ok(None)),
+        Err(_) => Err(StoreError::busy("a question about a token was given up")),
     }
 }
 
@@ -106,27 +117,22 @@ impl Store {
         let usable = match self.0.tokens.look(&digest) {
             Looked::Fresh(principal) => return Ok(Some(principal)),
             Looked::Usable(principal) => Some(principal),
+            Looked::Expired => return Ok(None),
             Looked::Unknown => None,
         };
-        if !self.0.tokens.ask(digest)
-            && let Some(principal) = usable
-        {
-            // Somebody asks already, and the answer will count for all.
-            return Ok(Some(principal));
+        // Whoever asks for the same waits for the same answer.
+        let (mut answer, asks) = self.0.tokens.ask(digest);
+        if let Some(sender) = asks {
+            let store = self.clone();
+            tokio::spawn(async move {
+                let answer = store.ask_database(digest, prefix).await;
+                store.0.tokens.asked(&digest);
+                sender.send_replace(Some(answer));
+            });
         }
-        let store = self.clone();
-        let mut asked = tokio::spawn(async move {
-            let answer = store.ask_database(digest, prefix).await;
-            store.0.tokens.asked(&digest);
-            answer
-        });
-        let answer = match timeout(MOMENT, &mut asked).await {
-            Ok(answer) => answer.map_err(StoreError::internal)?,
-            Err(_) => Err(StoreError::busy("PostgreSQL thinks for long")),
-        };
-        match answer {
-            Err(StoreError::Unavailable(_)) => {}
-            answered => return answered,
+        match timeout(MOMENT, told(&mut answer)).await {
+            Ok(Err(StoreError::Unavailable(_))) | Err(_) => {}
+            Ok(answered) => return answered,
         }
         let elsewhere = match usable {
             Some(principal) => Some(principal),
@@ -134,9 +140,34 @@ impl Store {
         };
         match elsewhere {
             Some(principal) => Ok(Some(principal)),
-            None if asked.is_finished() => answer,
-            None => asked.await.map_err(StoreError::internal)?,
+            None => told(&mut answer).await,
         }
+    }
+
+    /// Asks the database for every token that is known: what was revoked elsewhere is none here, also should the database
+    /// go away before anybody comes with it.
+    pub(crate) async fn confirm_known_tokens(&self) -> Result<(), StoreError> {
+        let known = self.0.tokens.known();
+        if known.is_empty() {
+            return Ok(());
+        }
+        let digests: Vec<Vec<u8>> = known.iter().map(|digest| digest.to_vec()).collect();
+        let there = self
+            .database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT digest FROM tokens WHERE digest = ANY($1)
+                                   AND (expires_at IS NULL OR expires_at > now())";
+                    let rows = session.query(sql, &[&digests]).await?;
+                    let digest = |row: &Row| row.try_get::<_, Vec<u8>>("digest");
+                    Ok(rows.iter().map(digest).collect::<Result<HashSet<_>, _>>()?)
+                })
+            })
+            .await?;
+        for digest in known.iter().filter(|digest| !there.contains(&digest[..])) {
+            self.forget_token(digest).await;
+        }
+        Ok(())
     }
 
     async fn ask_database(
@@ -144,6 +175,7 @@ impl Store {
         digest: TokenDigest,
         prefix: String,
     ) -> Result<Option<Principal>, StoreError> {
+        let begun = Instant::now();
         let found = self
             .database()
             .run(move |session| {
@@ -161,19 +193,21 @@ impl Store {
             self.forget_token(&digest).await;
             return Ok(None);
         };
-        self.confirm_token(digest, &principal, expires_at).await;
+        self.confirm_token(digest, &principal, expires_at, begun)
+            .await;
         Ok(Some(principal))
     }
 
-    /// The database knows this token, as of now.
+    /// The database knows this token, as of when it was asked.
     pub(super) async fn confirm_token(
         &self,
         digest: TokenDigest,
         principal: &Principal,
         expires_at: Option<Timestamp>,
+        asked: Instant,
     ) {
         let tokens = &self.0.tokens;
-        if !tokens.confirm(digest, principal, expires_at, Duration::ZERO) {
+        if !tokens.confirm(digest, principal, expires_at, asked.elapsed()) {
             return;
         }
         let kept = KeptToken::of(principal, expires_at);
@@ -193,6 +227,16 @@ impl Store {
     /// The database does not know this token: nobody does.
     pub(crate) async fn forget_token(&self, digest: &TokenDigest) {
         self.0.tokens.forget(digest);
+        self.standby_and_redis_forget(digest).await;
+    }
+
+    /// This token was revoked just now, by this daemon.
+    pub(crate) async fn end_token(&self, digest: &TokenDigest) {
+        self.0.tokens.fell(digest);
+        self.standby_and_redis_forget(digest).await;
+    }
+
+    async fn standby_and_redis_forget(&self, digest: &TokenDigest) {
         self.0.standby.remove(Kind::Token, hex(digest));
         self.take_from_redis(digest).await;
     }

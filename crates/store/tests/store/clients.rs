@@ -56,7 +56,7 @@ async fn every_database_begins_with_the_plans_of_the_trade() {
     let store = testing::fresh().await;
     let plans = store.plans().await.unwrap();
     let names: Vec<_> = plans.iter().map(|kept| kept.plan.name.as_str()).collect();
-    assert_eq!(names, ["unlimited", "free", "basic", "pro", "enterprise"]);
+    assert_eq!(names, ["free", "basic", "pro", "enterprise", "unlimited"]);
     let refused = store
         .put_plan(&Principal::daemon(), &plan("unlimited", 0, json!({})), None)
         .await;

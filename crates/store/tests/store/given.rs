@@ -113,8 +113,8 @@ macro_rules! back_to_version_5 {
         ADD COLUMN scope text NOT NULL DEFAULT 'admin' CHECK (scope IN ('admin', 'client'));
     DROP VIEW client_limits;
     DROP TABLE limit_overrides;
-    DELETE FROM plans WHERE tier > 0;
-    ALTER TABLE plans DROP COLUMN tier, DROP COLUMN version, DROP COLUMN updated_at;
+    DELETE FROM plans WHERE tier BETWEEN 1 AND 999;
+    ALTER TABLE plans DROP CONSTRAINT plans_name_check, DROP COLUMN tier, DROP COLUMN version, DROP COLUMN updated_at;
     ALTER TABLE clients DROP COLUMN version, DROP COLUMN updated_at;
     DELETE FROM migrations WHERE version > 5;"
     };

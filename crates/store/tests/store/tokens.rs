@@ -296,6 +296,63 @@ async fn a_token_that_is_revoked_rotated_or_expired_is_none_for_any_daemon() {
     );
 }
 
+#[tokio::test]
+async fn a_token_gives_no_more_than_it_has_and_none_is_the_operators_that_is_a_clients() {
+    let store = testing::fresh().await;
+    let who = store.client("client", &PlanLimits::UNLIMITED).await;
+    let new = |name: &str, scopes, expires_at| NewToken {
+        client: who.client,
+        scopes,
+        name: name.to_owned(),
+        expires_at,
+    };
+    let refused = store
+        .create_token(&Principal::daemon(), new("admin", Scopes::ADMIN, None))
+        .await;
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
+    let tonight = Timestamp::now() + SignedDuration::from_hours(5);
+    let later = tonight + SignedDuration::from_secs(1);
+    let (forever, _) = store
+        .create_token(&who, new("forever", Scopes::CLIENT, None))
+        .await
+        .unwrap();
+    let (made, secret) = store
+        .create_token(&who, new("guest", Scopes::CLIENT, Some(tonight)))
+        .await
+        .unwrap();
+    let guest = store.principal(&secret).await.unwrap().unwrap();
+    let (child, _) = store
+        .create_token(&guest, new("child", Scopes::CLIENT, None))
+        .await
+        .unwrap();
+    assert_eq!(child.expires_at, made.expires_at);
+    for refused in [
+        store
+            .create_token(&guest, new("late", Scopes::CLIENT, Some(later)))
+            .await
+            .map(drop),
+        store.rotate_token(&guest, forever.id).await.map(drop),
+        store.revoke_token(&guest, forever.id).await,
+    ] {
+        assert!(
+            matches!(refused, Err(StoreError::Conflict(_))),
+            "{refused:?}"
+        );
+    }
+    // What was let in a moment ago makes nothing any more once its token is revoked.
+    store.revoke_token(&who, made.id).await.unwrap();
+    let refused = store
+        .create_token(&guest, new("too late", Scopes::CLIENT, None))
+        .await;
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
+}
+
 async fn audited(store: &testing::TestStore, who: &Principal) -> Vec<String> {
     let entries = store.audit(who.client, 0, 100).await.unwrap();
     entries.into_iter().map(|entry| entry.operation).collect()
