@@ -121,11 +121,7 @@ async fn is_held(
 
 #[test]
 fn p2_the_limit_on_destinations_holds_however_many_add_at_once() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = super::stored::racing();
     let (test, session) = runtime.block_on(async {
         let test = testing::fresh().await;
         let session = test.session().await;

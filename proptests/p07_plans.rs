@@ -267,11 +267,7 @@ async fn is_held(test: &TestStore, session: &Client, case: &Case) -> Result<(), 
 
 #[test]
 fn p7_no_use_passes_the_plan_however_much_is_asked_at_once() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = super::stored::racing();
     let (test, session) = runtime.block_on(async {
         let test = testing::fresh().await;
         let operator = Principal::daemon();

@@ -22,6 +22,12 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
     builder.enable_all().build().unwrap()
 }
 
+/// Drives a test on two threads: what is done at once races.
+pub(crate) fn racing() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).enable_all().build().unwrap()
+}
+
 /// Runs so many cases in four databases at once: most of their time they wait for servers.
 pub(crate) fn in_four_worlds(cases: u32, run: impl Fn(ProptestConfig) + Sync) {
     std::thread::scope(|scope| {

@@ -6,12 +6,9 @@ use warp::reply::Response;
 
 use super::answer;
 use super::api::Call;
+use super::channels::{JSON, MERGE_PATCH};
 use super::page::Page;
 use super::problem::Problem;
-
-const JSON: &[&str] = &["application/json"];
-/// RFC 7396 names the first; the second is what everybody sends.
-const MERGE_PATCH: &[&str] = &["application/merge-patch+json", "application/json"];
 
 pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
     let [] = call.request.query([])?;

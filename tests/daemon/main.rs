@@ -29,6 +29,7 @@ mod guide;
 mod hls_output;
 mod inputs;
 mod integrity;
+mod isolation;
 mod ladder;
 mod leases;
 mod live;

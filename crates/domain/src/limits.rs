@@ -248,44 +248,35 @@ impl PlanLimits {
 
     /// The limits that `usage`, and channels that ask `demands`, are above: after a downgrade, say.
     pub fn passed(&self, usage: &Usage, demands: &[Demand]) -> Vec<LimitExceeded> {
-        let counted = [
-            count(Limit::MaxChannels, 0, usage.channels, self.max_channels),
-            count(Limit::MaxLive, 0, usage.live, self.max_live),
+        let first = |check: &dyn Fn(&Demand) -> Result<(), LimitExceeded>| {
+            demands.iter().find_map(|asked| check(asked).err())
+        };
+        let none = Features::default();
+        let all = [
+            count(Limit::MaxChannels, 0, usage.channels, self.max_channels).err(),
+            count(Limit::MaxLive, 0, usage.live, self.max_live).err(),
             count(
                 Limit::StorageBytes,
                 0,
                 usage.storage_bytes,
                 self.storage_bytes,
-            ),
-            count(Limit::MaxViewers, 0, usage.viewers, self.max_viewers),
+            )
+            .err(),
+            count(Limit::MaxViewers, 0, usage.viewers, self.max_viewers).err(),
+            first(&|asked| self.check_resolution(None, asked.resolution)),
+            first(&|asked| count(Limit::MaxRungs, 0, asked.rungs, self.max_rungs)),
+            first(&|asked| {
+                count(
+                    Limit::MaxDestinations,
+                    0,
+                    asked.destinations,
+                    self.max_destinations,
+                )
+            }),
+            first(&|asked| self.check_features(none, asked.features)),
         ];
-        let of_channels = [
-            demands
-                .iter()
-                .map(|asked| self.check_resolution(None, asked.resolution))
-                .find(Result::is_err),
-            demands
-                .iter()
-                .map(|asked| count(Limit::MaxRungs, 0, asked.rungs, self.max_rungs))
-                .find(Result::is_err),
-            demands
-                .iter()
-                .map(|asked| {
-                    count(
-                        Limit::MaxDestinations,
-                        0,
-                        asked.destinations,
-                        self.max_destinations,
-                    )
-                })
-                .find(Result::is_err),
-            demands
-                .iter()
-                .map(|asked| self.check_features(Features::default(), asked.features))
-                .find(Result::is_err),
-        ];
-        let all = counted.into_iter().chain(of_channels.into_iter().flatten());
-        all.filter_map(Result::err)
+        all.into_iter()
+            .flatten()
             .map(|passed| LimitExceeded {
                 current: passed.requested,
                 ..passed

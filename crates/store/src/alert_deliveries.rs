@@ -8,7 +8,6 @@ use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use crate::Store;
-use crate::alerts::only;
 use crate::audit::{Change, record};
 use crate::columns::{count, json, now, parsed, text, whole_micros};
 use crate::error::StoreError;
@@ -51,7 +50,7 @@ impl Store {
         before: Option<DeliveryId>,
         limit: usize,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let only = only(who);
+        let only = who.only_uuid();
         self.database()
             .run(move |session| {
                 Box::pin(async move {

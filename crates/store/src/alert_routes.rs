@@ -13,7 +13,6 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use crate::Store;
-use crate::alerts::only;
 use crate::audit::{Change, record};
 use crate::columns::{now, parsed, text};
 use crate::error::StoreError;
@@ -127,7 +126,7 @@ impl Store {
         after: Option<AlertRouteId>,
         limit: usize,
     ) -> Result<Vec<AlertRoute>, StoreError> {
-        let only = only(who);
+        let only = who.only_uuid();
         self.database()
             .run(move |session| {
                 Box::pin(async move {

@@ -71,7 +71,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::NotFound`].
     pub async fn alert(&self, who: &Principal, id: AlertId) -> Result<Alert, StoreError> {
-        let only = only(who);
+        let only = who.only_uuid();
         self.database()
             .run(move |session| {
                 Box::pin(async move {
@@ -91,7 +91,7 @@ impl Store {
         before: Option<AlertId>,
         limit: usize,
     ) -> Result<Vec<Alert>, StoreError> {
-        let only = only(who);
+        let only = who.only_uuid();
         self.database()
             .run(move |session| {
                 Box::pin(async move {
@@ -151,11 +151,6 @@ impl Store {
             })
             .await
     }
-}
-
-/// Whose rows alone are seen; nothing for the operator, who sees all.
-pub(crate) fn only(who: &Principal) -> Option<Uuid> {
-    who.only().map(ClientId::uuid)
 }
 
 fn kinds_of(severity: Severity) -> Vec<&'static str> {

@@ -1,7 +1,7 @@
-//! Clients: who is on which plan, what the operator allows beside it, and what is used of it.
+//! Clients: who is on which plan, and what is used of it.
 
 use jiff::Timestamp;
-use playout_domain::limits::{Demand, Limit, LimitExceeded, PlanLimits, Raise, Usage};
+use playout_domain::limits::{Demand, LimitExceeded, PlanLimits, Raise, Usage};
 use playout_domain::plans::{PlanName, PlanRefusal};
 use playout_domain::{ChannelConfig, ClientId};
 use serde::Serialize;
@@ -12,9 +12,10 @@ use uuid::Uuid;
 use crate::Store;
 use crate::audit::{Change, record};
 use crate::channels;
-use crate::columns::{count, now, parsed, text, whole_micros};
+use crate::columns::{count, now, parsed, text};
 use crate::error::StoreError;
 use crate::limits::{LockedClient, used};
+use crate::overrides::{Override, overrides};
 use crate::plans;
 use crate::principal::{Principal, operator};
 
@@ -44,37 +45,6 @@ pub struct ClientEdit {
     pub name: Option<String>,
     /// Its plan; nothing: as it is.
     pub plan: Option<PlanName>,
-}
-
-/// What the operator allows a client in the place of its plan.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Override {
-    /// Which limit.
-    pub limit: Limit,
-    /// What it is; null: there is none.
-    pub value: Value,
-    /// Why.
-    pub reason: String,
-    /// The name of the token that set it.
-    pub set_by: String,
-    /// Since when.
-    pub set_at: Timestamp,
-    /// From then on the plan counts again.
-    pub expires_at: Option<Timestamp>,
-}
-
-/// An override to be set.
-#[derive(Debug, Clone, PartialEq)]
-pub struct NewOverride {
-    /// Which limit.
-    pub limit: Limit,
-    /// As a plan says it; null lifts the limit.
-    pub value: Value,
-    /// Why.
-    pub reason: String,
-    /// From then on the plan counts again.
-    pub expires_at: Option<Timestamp>,
 }
 
 /// What a client is allowed, and what it uses of it.
@@ -123,7 +93,7 @@ impl Store {
         after: Option<ClientId>,
         limit: usize,
     ) -> Result<Vec<StoredClient>, StoreError> {
-        let only = who.only().map(ClientId::uuid);
+        let only = who.only_uuid();
         self.database()
             .run(move |session| {
                 Box::pin(async move {
@@ -250,56 +220,6 @@ impl Store {
                 })
             })
             .await
-    }
-
-    /// Overrides a limit of a client, in the place of what was overridden before.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`].
-    pub async fn put_override(
-        &self,
-        who: &Principal,
-        id: ClientId,
-        new: &NewOverride,
-    ) -> Result<Override, StoreError> {
-        who.is_the_operator()?;
-        let (who, new) = (who.clone(), new.clone());
-        let put = self
-            .database()
-            .transact(move |tx| Box::pin(async move { set(tx, &who, id, &new).await }))
-            .await?;
-        self.limits_changed().await;
-        Ok(put)
-    }
-
-    /// Lets the plan count again.
-    ///
-    /// # Errors
-    /// [`StoreError::NotFound`]: there is no such client, or nothing is overridden.
-    pub async fn delete_override(
-        &self,
-        who: &Principal,
-        id: ClientId,
-        limit: Limit,
-    ) -> Result<(), StoreError> {
-        who.is_the_operator()?;
-        let who = who.clone();
-        self.database()
-            .transact(move |tx| {
-                Box::pin(async move {
-                    LockedClient::lock(tx, id).await?;
-                    let before = overridden(tx, id, limit).await?;
-                    let before = before.ok_or(StoreError::NotFound)?;
-                    let sql =
-                        "DELETE FROM limit_overrides WHERE client_id = $1 AND limit_name = $2";
-                    tx.execute(sql, &[&id.uuid(), &limit.name()]).await?;
-                    let told = Some(json!(before));
-                    tell(tx, &who, "override.delete", id, told, None).await
-                })
-            })
-            .await?;
-        self.limits_changed().await;
-        Ok(())
     }
 }
 
@@ -451,43 +371,8 @@ async fn changeable(
     }
 }
 
-async fn set(
-    tx: &Transaction<'_>,
-    who: &Principal,
-    id: ClientId,
-    new: &NewOverride,
-) -> Result<Override, StoreError> {
-    LockedClient::lock(tx, id).await?;
-    if id == operator() {
-        let message = "the operator has no limits".to_owned();
-        return Err(StoreError::Conflict(message));
-    }
-    let before = overridden(tx, id, new.limit).await?;
-    tx.execute(
-        "INSERT INTO limit_overrides (client_id, limit_name, value, reason, set_by, set_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)
-         ON CONFLICT (client_id, limit_name) DO UPDATE
-         SET value = $3, reason = $4, set_by = $5, set_at = $6, expires_at = $7",
-        &[
-            &id.uuid(),
-            &new.limit.name(),
-            &new.value,
-            &text(&new.reason),
-            &text(&who.name),
-            &now(),
-            &new.expires_at.map(whole_micros),
-        ],
-    )
-    .await?;
-    let after = overridden(tx, id, new.limit).await?;
-    let after = after.ok_or(StoreError::NotFound)?;
-    let before = before.map(|before| json!(before));
-    tell(tx, who, "override.set", id, before, Some(json!(after))).await?;
-    Ok(after)
-}
-
 /// What is told of a client's change is told in the client's own chain.
-async fn tell(
+pub(crate) async fn tell(
     tx: &Transaction<'_>,
     who: &Principal,
     operation: &'static str,
@@ -501,36 +386,6 @@ async fn tell(
 
 fn told(client: &StoredClient) -> Value {
     json!({ "name": client.name, "plan": client.plan })
-}
-
-async fn overridden(
-    session: &impl GenericClient,
-    id: ClientId,
-    limit: Limit,
-) -> Result<Option<Override>, StoreError> {
-    let all = overrides(session, id).await?;
-    Ok(all.into_iter().find(|found| found.limit == limit))
-}
-
-/// What is overridden now.
-async fn overrides(
-    session: &impl GenericClient,
-    id: ClientId,
-) -> Result<Vec<Override>, StoreError> {
-    let sql = "SELECT * FROM limit_overrides WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > now())
-               ORDER BY limit_name";
-    let rows = session.query(sql, &[&id.uuid()]).await?;
-    let read = |row: &Row| {
-        Ok(Override {
-            limit: parsed(row, "limit_name")?,
-            value: row.try_get("value")?,
-            reason: row.try_get("reason")?,
-            set_by: row.try_get("set_by")?,
-            set_at: row.try_get("set_at")?,
-            expires_at: row.try_get("expires_at")?,
-        })
-    };
-    rows.iter().map(read).collect()
 }
 
 /// What the channels of a client ask of its plan. One that is stored damaged asks nothing.

@@ -33,6 +33,7 @@ mod logos;
 mod master_key;
 mod media;
 mod migrate;
+mod overrides;
 mod plans;
 mod prepare_marks;
 mod principal;
@@ -66,7 +67,7 @@ pub use audit::{
     AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
 };
 pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel, ToAir};
-pub use clients::{ClientEdit, ClientLimits, NewOverride, Override, StoredClient};
+pub use clients::{ClientEdit, ClientLimits, StoredClient};
 pub use error::{Away, StoreError};
 pub use gate::{Condition, Server};
 pub use heartbeats::{Heartbeat, ProcessBeat};
@@ -77,6 +78,7 @@ pub use leases::{Abandoned, Elsewhere, Lease, NodeConfig, NodeView, Released, re
 pub use limits::Allowance;
 pub use master_key::KeySource;
 pub use media::{Inserted, MediaCursor, MediaQuery, MediaSort};
+pub use overrides::{NewOverride, Override};
 pub use plans::StoredPlan;
 pub use prepare_marks::PrepareMark;
 pub use principal::{Principal, Scope, Scopes, operator};

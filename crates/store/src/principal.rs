@@ -179,6 +179,11 @@ impl Principal {
         (!self.is_operator()).then_some(self.client)
     }
 
+    /// The same as the database has it.
+    pub(crate) fn only_uuid(&self) -> Option<Uuid> {
+        self.only().map(ClientId::uuid)
+    }
+
     /// The daemon, acting for the operator.
     pub fn daemon() -> Self {
         Self {

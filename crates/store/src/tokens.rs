@@ -123,7 +123,7 @@ impl Store {
         after: Option<TokenId>,
         limit: usize,
     ) -> Result<Vec<Token>, StoreError> {
-        let only = who.only().map(ClientId::uuid);
+        let only = who.only_uuid();
         self.database()
             .run(move |session| {
                 Box::pin(async move {

@@ -47,6 +47,18 @@ fn live(
     ffmpeg::live(path, &probed(path), profile, means, played)
 }
 
+/// 480p over 240p.
+fn two_rungs() -> Profile {
+    let lower = LowerRungs::new(&[Rung {
+        resolution: Resolution::P240,
+        bitrate: BitsPerSecond(400_000),
+    }]);
+    Profile {
+        lower: lower.unwrap(),
+        ..profile(Resolution::P480, FrameRate::F25)
+    }
+}
+
 const NOON: &str = "2030-06-01T12:00:00Z";
 
 fn is_dark(pixel: [i32; 3]) -> bool {
@@ -61,14 +73,7 @@ fn is_grey(pixel: [i32; 3]) -> bool {
 fn a_lower_third_is_on_its_frames_of_every_rung_beside_the_logo_and_on_no_other() {
     let dir = tempfile::tempdir().unwrap();
     let (png, path) = (square(dir.path()), grey(dir.path()));
-    let lower = LowerRungs::new(&[Rung {
-        resolution: Resolution::P240,
-        bitrate: BitsPerSecond(400_000),
-    }]);
-    let ladder = Profile {
-        lower: lower.unwrap(),
-        ..profile(Resolution::P480, FrameRate::F25)
-    };
+    let ladder = two_rungs();
     let third = overlay(&json!({ "lowerThird": { "title": "II" } }));
     for (profile, has_logo) in [
         (ladder, false),
@@ -273,14 +278,7 @@ fn is_bar(pixel: [i32; 3]) -> bool {
 fn what_stands_is_prepared_on_every_rung_and_a_live_transcode_draws_the_same() {
     let dir = tempfile::tempdir().unwrap();
     let (png, path) = (square(dir.path()), grey(dir.path()));
-    let lower = LowerRungs::new(&[Rung {
-        resolution: Resolution::P240,
-        bitrate: BitsPerSecond(400_000),
-    }]);
-    let ladder = Profile {
-        lower: lower.unwrap(),
-        ..profile(Resolution::P480, FrameRate::F25)
-    };
+    let ladder = two_rungs();
     let said = "It's %{pts}: [a];'b'\\";
     let third = overlay(&json!({ "lowerThird": { "title": said, "subtitle": "100 %" } }));
     let clock = overlay(&json!({ "lowerThird": { "title": said }, "clock": {} }));

@@ -1,6 +1,6 @@
 //! Channels that other daemons hold, as the database has them.
 
-use playout_domain::{ChannelId, ClientId, NodeId};
+use playout_domain::{ChannelId, NodeId};
 use serde::Serialize;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
@@ -114,7 +114,7 @@ impl Store {
         after: Option<ChannelId>,
         limit: usize,
     ) -> Result<Vec<Elsewhere>, StoreError> {
-        let client = who.only().map(ClientId::uuid);
+        let client = who.only_uuid();
         let (only, after) = (only.map(ChannelId::uuid), after.map(ChannelId::uuid));
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.database()

@@ -250,7 +250,7 @@ impl Store {
         after: Option<MediaId>,
         limit: u32,
     ) -> Result<Vec<MediaItem>, StoreError> {
-        let client = who.only().map(ClientId::uuid);
+        let client = who.only_uuid();
         let after = after.map(MediaId::uuid);
         self.database()
             .run(move |session| {

@@ -7,7 +7,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use playout_domain::media::MediaStatus;
-use playout_domain::{ClientId, MediaId, MediaItem};
+use playout_domain::{MediaId, MediaItem};
 use serde_json::json;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -204,7 +204,7 @@ impl Store {
         who: &Principal,
         query: MediaQuery,
     ) -> Result<Vec<(MediaItem, MediaCursor)>, StoreError> {
-        let client = who.only().map(ClientId::uuid);
+        let client = who.only_uuid();
         let statement = Statement::of(&query, client)?;
         let sort = query.sort;
         self.database()

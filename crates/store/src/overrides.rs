@@ -1,0 +1,163 @@
+//! What the operator allows a client in the place of its plan, for a reason and until a time.
+
+use jiff::Timestamp;
+use playout_domain::ClientId;
+use playout_domain::limits::Limit;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio_postgres::{GenericClient, Row, Transaction};
+
+use crate::Store;
+use crate::clients::tell;
+use crate::columns::{now, parsed, text, whole_micros};
+use crate::error::StoreError;
+use crate::limits::LockedClient;
+use crate::principal::{Principal, operator};
+
+/// What the operator allows a client in the place of its plan.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Override {
+    /// Which limit.
+    pub limit: Limit,
+    /// What it is; null: there is none.
+    pub value: Value,
+    /// Why.
+    pub reason: String,
+    /// The name of the token that set it.
+    pub set_by: String,
+    /// Since when.
+    pub set_at: Timestamp,
+    /// From then on the plan counts again.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// An override to be set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewOverride {
+    /// Which limit.
+    pub limit: Limit,
+    /// As a plan says it; null lifts the limit.
+    pub value: Value,
+    /// Why.
+    pub reason: String,
+    /// From then on the plan counts again.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// Overrides a limit of a client, in the place of what was overridden before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn put_override(
+        &self,
+        who: &Principal,
+        id: ClientId,
+        new: &NewOverride,
+    ) -> Result<Override, StoreError> {
+        who.is_the_operator()?;
+        let (who, new) = (who.clone(), new.clone());
+        let put = self
+            .database()
+            .transact(move |tx| Box::pin(async move { set(tx, &who, id, &new).await }))
+            .await?;
+        self.limits_changed().await;
+        Ok(put)
+    }
+
+    /// Lets the plan count again.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]: there is no such client, or nothing is overridden.
+    pub async fn delete_override(
+        &self,
+        who: &Principal,
+        id: ClientId,
+        limit: Limit,
+    ) -> Result<(), StoreError> {
+        who.is_the_operator()?;
+        let who = who.clone();
+        self.database()
+            .transact(move |tx| {
+                Box::pin(async move {
+                    LockedClient::lock(tx, id).await?;
+                    let before = overridden(tx, id, limit).await?;
+                    let before = before.ok_or(StoreError::NotFound)?;
+                    let sql =
+                        "DELETE FROM limit_overrides WHERE client_id = $1 AND limit_name = $2";
+                    tx.execute(sql, &[&id.uuid(), &limit.name()]).await?;
+                    let told = Some(json!(before));
+                    tell(tx, &who, "override.delete", id, told, None).await
+                })
+            })
+            .await?;
+        self.limits_changed().await;
+        Ok(())
+    }
+}
+
+async fn set(
+    tx: &Transaction<'_>,
+    who: &Principal,
+    id: ClientId,
+    new: &NewOverride,
+) -> Result<Override, StoreError> {
+    LockedClient::lock(tx, id).await?;
+    if id == operator() {
+        let message = "the operator has no limits".to_owned();
+        return Err(StoreError::Conflict(message));
+    }
+    let before = overridden(tx, id, new.limit).await?;
+    tx.execute(
+        "INSERT INTO limit_overrides (client_id, limit_name, value, reason, set_by, set_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (client_id, limit_name) DO UPDATE
+         SET value = $3, reason = $4, set_by = $5, set_at = $6, expires_at = $7",
+        &[
+            &id.uuid(),
+            &new.limit.name(),
+            &new.value,
+            &text(&new.reason),
+            &text(&who.name),
+            &now(),
+            &new.expires_at.map(whole_micros),
+        ],
+    )
+    .await?;
+    let after = overridden(tx, id, new.limit).await?;
+    let after = after.ok_or(StoreError::NotFound)?;
+    let before = before.map(|before| json!(before));
+    tell(tx, who, "override.set", id, before, Some(json!(after))).await?;
+    Ok(after)
+}
+
+async fn overridden(
+    session: &impl GenericClient,
+    id: ClientId,
+    limit: Limit,
+) -> Result<Option<Override>, StoreError> {
+    let all = overrides(session, id).await?;
+    Ok(all.into_iter().find(|found| found.limit == limit))
+}
+
+/// What is overridden now.
+pub(crate) async fn overrides(
+    session: &impl GenericClient,
+    id: ClientId,
+) -> Result<Vec<Override>, StoreError> {
+    let sql = "SELECT * FROM limit_overrides WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > now())
+               ORDER BY limit_name";
+    let rows = session.query(sql, &[&id.uuid()]).await?;
+    let read = |row: &Row| {
+        Ok(Override {
+            limit: parsed(row, "limit_name")?,
+            value: row.try_get("value")?,
+            reason: row.try_get("reason")?,
+            set_by: row.try_get("set_by")?,
+            set_at: row.try_get("set_at")?,
+            expires_at: row.try_get("expires_at")?,
+        })
+    };
+    rows.iter().map(read).collect()
+}

@@ -1,0 +1,250 @@
+//! Every operation of the API, as those meet it who may not: other clients, and who has no token that is good for it.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use super::clips::clip;
+use super::daemon::{BOUND, Daemon, folder, until};
+use super::http;
+
+/// A path of the document with its values filled in.
+fn filled(template: &str, values: &HashMap<&str, String>) -> String {
+    let segments = template.split('/').map(|segment| {
+        let name = segment
+            .strip_prefix('{')
+            .and_then(|rest| rest.strip_suffix('}'));
+        match name {
+            Some(name) => values
+                .get(name)
+                .unwrap_or_else(|| panic!("{name} of {template}"))
+                .clone(),
+            None => segment.to_owned(),
+        }
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+#[test]
+fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_to_nobody() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let operator = Caller::with(&daemon, &json!(daemon.token()));
+    let document = daemon.get("/openapi.json");
+    let (owner_id, owner) = Caller::of_client(
+        &daemon,
+        "Zebra Broadcasting",
+        "enterprise",
+        json!(["read", "operate", "configure"]),
+    );
+    let (_, other) = Caller::of_client(
+        &daemon,
+        "Canal Dos",
+        "enterprise",
+        json!(["read", "operate", "configure"]),
+    );
+    let small = |scopes: Value| {
+        let made = owner
+            .ask(
+                "POST",
+                "/tokens",
+                &json!({ "name": "zebra wall", "scopes": scopes }),
+            )
+            .json();
+        (
+            made["id"].as_str().unwrap().to_owned(),
+            Caller::with(&daemon, &made["token"]),
+        )
+    };
+    let (token_id, reader) = small(json!(["read"]));
+    let (revoked_id, revoked) = small(json!(["read", "operate", "configure"]));
+    assert_eq!(
+        owner
+            .ask("DELETE", &format!("/tokens/{revoked_id}"), &Value::Null)
+            .status,
+        204
+    );
+
+    // What the owner has.
+    let made = |path: &str, body: Value| {
+        let answer = owner.ask("POST", path, &body);
+        assert!(answer.status < 300, "{path}: {}", answer.text());
+        answer.json()
+    };
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let channel = made(
+        "/channels",
+        json!({ "name": "Zebra One", "resolution": "240p", "labels": { "zebra": "yes" },
+        "rtmpDestinations": [{ "serverUrl": "rtmp://zebra.example.com/app", "streamKey": "zebra-key", "platform": "custom" }] }),
+    );
+    let channel_id = text(&channel["id"]);
+    let route = made(
+        "/alert-routes",
+        json!({ "type": "webhook", "url": "https://zebra.example.com/hook" }),
+    );
+    let film = std::fs::read(clip(3, 50)).unwrap();
+    let begin = |bytes: &[u8]| {
+        let (bearer, length) = (format!("Bearer {}", owner.token), film.len().to_string());
+        let headers = [
+            ("Authorization", &*bearer),
+            ("Tus-Resumable", "1.0.0"),
+            ("Upload-Length", &length),
+            // zebra.mp4
+            ("Upload-Metadata", "filename emVicmEubXA0"),
+            ("Content-Type", "application/offset+octet-stream"),
+        ];
+        let answer = http::request(
+            daemon.address(),
+            "POST",
+            "/api/v1/media/uploads",
+            &headers,
+            bytes,
+        )
+        .unwrap();
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.headers["location"]
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let (upload, sent) = (begin(&film[..1]), begin(&film));
+    let mut media = Value::Null;
+    until("the film is in the library", BOUND, || {
+        media = owner.get(&format!("/media/uploads/{sent}")).json()["mediaId"].clone();
+        media.is_string()
+    });
+    let slot = made(
+        &format!("/channels/{channel_id}/slots"),
+        json!({ "at": "2030-01-31T20:15:00Z", "items": [{ "mediaId": media }] }),
+    );
+    let unknown = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11".to_owned();
+    let mut theirs: HashMap<&str, String> = HashMap::new();
+    let mut nobodys: HashMap<&str, String> = HashMap::new();
+    for (name, id) in [
+        ("channelId", channel_id.clone()),
+        ("destinationId", text(&channel["rtmpDestinations"][0]["id"])),
+        ("slotId", text(&slot["id"])),
+        ("alertRouteId", text(&route["id"])),
+        ("uploadId", upload),
+        ("tokenId", token_id),
+        ("clientId", owner_id.clone()),
+        ("alertId", unknown.clone()),
+        ("deliveryId", unknown.clone()),
+        ("importId", unknown.clone()),
+        ("watchedFolderId", unknown.clone()),
+        ("mediaId", text(&media)),
+    ] {
+        nobodys.insert(name, unknown.clone());
+        theirs.insert(name, id);
+    }
+    for (name, value) in [
+        ("language", "en"),
+        ("profileKey", "p"),
+        ("order", "pause"),
+        ("limit", "maxLive"),
+        ("plan", "free"),
+    ] {
+        theirs.insert(name, value.to_owned());
+        nobodys.insert(name, value.to_owned());
+    }
+    let theirs_only: Vec<&String> = theirs
+        .values()
+        .filter(|value| value.len() == 36 && **value != unknown)
+        .collect();
+    let mut stream = other.events();
+
+    let mut asked = 0;
+    for (template, path) in document["paths"].as_object().unwrap() {
+        for (method, operation) in path
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(method, _)| *method != "parameters")
+        {
+            let method = method.to_uppercase();
+            let scope = operation["x-scope"].as_str().unwrap();
+            let (at, elsewhere) = (filled(template, &theirs), filled(template, &nobodys));
+            let what = format!("{method} {template}");
+            let body = if method == "GET" || method == "DELETE" {
+                Value::Null
+            } else {
+                json!({})
+            };
+            let nobody = Caller::with(&daemon, &json!("playoutd_none"));
+            for refused in [&nobody, &revoked] {
+                assert_eq!(refused.ask(&method, &at, &body).status, 401, "{what}");
+            }
+            let without =
+                http::request(daemon.address(), &method, &format!("/api/v1{at}"), &[], b"")
+                    .unwrap();
+            assert_eq!(without.status, 401, "{what}");
+            if scope != "read" {
+                let refused = reader.ask(&method, &at, &body);
+                assert_eq!(
+                    (refused.status, &refused.json()["scope"]),
+                    (403, &json!(scope)),
+                    "{what}"
+                );
+            }
+            // An event stream does not end; what comes by it is looked at below.
+            if template == "/events" {
+                continue;
+            }
+            let answer = other.ask(&method, &at, &body);
+            if scope == "admin" {
+                assert_eq!(answer.status, 403, "{what}");
+            } else if at != elsewhere {
+                let same = other.ask(&method, &elsewhere, &body);
+                assert!(
+                    answer.status == 404 || answer.status == same.status,
+                    "{what}: {} {}",
+                    answer.status,
+                    answer.text()
+                );
+                assert!(answer.status >= 400, "{what}: {}", answer.text());
+                assert_eq!(
+                    answer.text().replace(char::is_numeric, ""),
+                    same.text().replace(char::is_numeric, ""),
+                    "{what}"
+                );
+            } else {
+                assert!(answer.status < 500, "{what}: {}", answer.text());
+            }
+            let told = format!("{:?} {}", answer.headers, answer.text());
+            let told = told.to_lowercase();
+            assert!(!told.contains("zebra"), "{what}: {told}");
+            for id in &theirs_only {
+                assert!(!told.contains(*id), "{what} tells {id}: {told}");
+            }
+            asked += 1;
+        }
+    }
+    assert!(asked > 80, "{asked} operations");
+    // Nothing of the owner's was touched, and nobody else heard of it.
+    let now = owner.get(&format!("/channels/{channel_id}")).json();
+    assert_eq!(
+        (&now["name"], &now["config"]["labels"]),
+        (&json!("Zebra One"), &json!({ "zebra": "yes" }))
+    );
+    assert_eq!(
+        owner.get(&format!("/media/{}", theirs["mediaId"])).status,
+        200
+    );
+    made(&format!("/channels/{channel_id}/stop"), Value::Null);
+    let seen = other.ask("POST", "/channels", &json!({ "name": "The last" }));
+    assert_eq!(seen.status, 201, "{}", seen.text());
+    loop {
+        let event = stream.next().expect("the stream goes on");
+        let told = event.data.to_string().to_lowercase();
+        assert!(
+            !told.contains("zebra") && !told.contains(&channel_id),
+            "{told}"
+        );
+        if event.kind == "channel.created" && event.data["name"] == "The last" {
+            break;
+        }
+    }
+    assert_eq!(operator.get(&format!("/clients/{owner_id}")).status, 200);
+}
