@@ -68,6 +68,23 @@ CREATE TABLE tokens (
 CREATE INDEX tokens_client ON tokens (client_id);
 CREATE INDEX tokens_prefix ON tokens (prefix);
 
+-- Sessions of browsers: each stands for a token and ends with it. The secret is in a cookie and kept only as a digest.
+CREATE TABLE sessions (
+    id          uuid PRIMARY KEY,
+    token_id    uuid NOT NULL REFERENCES tokens ON DELETE CASCADE,
+    digest      bytea NOT NULL UNIQUE CHECK (octet_length(digest) = 32),
+    -- How the secret begins.
+    prefix      text NOT NULL,
+    created_at  timestamptz NOT NULL,
+    -- From then on it is none any more; later with each use.
+    expires_at  timestamptz NOT NULL,
+    -- How much later at most.
+    ends_at     timestamptz NOT NULL CHECK (expires_at <= ends_at)
+);
+CREATE INDEX sessions_token ON sessions (token_id);
+CREATE INDEX sessions_prefix ON sessions (prefix);
+CREATE INDEX sessions_expiry ON sessions (expires_at);
+
 -- The daemons that share this database.
 CREATE TABLE nodes (
     id           uuid PRIMARY KEY,

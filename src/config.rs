@@ -5,6 +5,7 @@
 //! default, and a test holds it equal to [`Config::default`]. An unknown key, a wrong type and
 //! a value out of its bounds are refused with file, line, key and what is allowed.
 
+mod access;
 mod alerts;
 mod as_run;
 mod bounded;
@@ -23,6 +24,7 @@ use playout_domain::loudness::{Loudness, Target};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+pub use access::AccessSettings;
 pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use as_run::AsRunSettings;
 pub use bounded::{Count, Seconds, Secret};
@@ -36,6 +38,7 @@ pub struct Config {
     /// Where the daemon keeps everything it owns.
     pub data_dir: PathBuf,
     pub http: HttpSettings,
+    pub access: AccessSettings,
     pub node: NodeSettings,
     pub database: DatabaseSettings,
     pub redis: RedisSettings,
@@ -230,6 +233,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("data"),
             http: HttpSettings::default(),
+            access: AccessSettings::default(),
             node: NodeSettings::default(),
             database: DatabaseSettings::default(),
             redis: RedisSettings::default(),

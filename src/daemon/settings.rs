@@ -13,16 +13,18 @@ use playout_domain::alert::route::RoutePolicy;
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::media::Profile;
 use playout_domain::overlay::Font;
+use playout_domain::pace::Pace;
 use playout_partners::smtp::{Mailer, SmtpConfig, SmtpTls};
 use playout_store::embedded::{Embedded, EmbeddedConfig, Which};
-use playout_store::{KeySource, StoreConfig};
+use playout_store::{KeySource, SessionTimes, StoreConfig};
 use zeroize::Zeroizing;
 
 use super::mark::RunMark;
 use super::node;
-use crate::config::{self, Config};
+use crate::config::{self, AccessSettings, Config};
 use crate::facade;
 use crate::facade::accept::ConnectionLimits;
+use crate::facade::access::AccessPolicy;
 use crate::facade::request::BodyLimits;
 
 /// The name of the key in the data folder, and as a credential.
@@ -289,10 +291,29 @@ pub(super) fn facade(config: &Config, data_dir: &Path, bound: SocketAddr) -> fac
         public_url: config.public_url(bound),
         data_dir: data_dir.to_owned(),
         max_file: config.media.max_file.get() as u64,
+        access: AccessPolicy {
+            session: SessionTimes {
+                idle: config.access.session_idle.duration(),
+                longest: config.access.session_longest.duration(),
+            },
+            requests: requests(&config.access),
+            attempts: Pace {
+                burst: u32::try_from(config.access.wrong_tokens.get()).unwrap_or(u32::MAX),
+                every: config.access.wrong_token_pause.duration(),
+            },
+        },
         heartbeat: config.sse.heartbeat.duration(),
         max_streams: config.sse.max_streams.get(),
         patience: config.http.write_timeout.duration(),
     }
+}
+
+/// How fast one token may ask.
+fn requests(access: &AccessSettings) -> Option<Pace> {
+    let per_second = u32::try_from(access.requests_per_second.get()).unwrap_or(u32::MAX);
+    let every = Duration::from_secs(1).checked_div(per_second)?;
+    let burst = u32::try_from(access.burst.get()).unwrap_or(u32::MAX);
+    Some(Pace { burst, every })
 }
 
 /// What the accept loop wants to know.

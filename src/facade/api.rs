@@ -1,7 +1,7 @@
 //! `/api/v1`: how a request comes to whoever handles it ([`super::routes`] says who that is).
 //!
 //! The order of refusal is fixed: unknown path 404, wrong method 405, no valid token 401, too small a
-//! scope 403, then whatever the handler finds.
+//! scope 403 (429 between the two), then whatever the handler finds.
 
 use std::future::Future;
 use std::str::FromStr;
@@ -17,8 +17,8 @@ use warp::reply::Response;
 
 use super::problem::{Problem, allow_header};
 use super::request::Request;
-use super::routes::{self, Needs, Protocol, Route};
-use super::{Facade, answer, readiness, uploads};
+use super::routes::{self, Needs, Operation, Protocol, Route, Work};
+use super::{Facade, answer, caller, readiness, uploads};
 
 /// The id in a path: a UUID in its usual form, so that one thing has one URL.
 ///
@@ -135,25 +135,31 @@ async fn answer_for(
     let work = (operation.bind)(values)?;
     let app = facade.app()?.clone();
     task(async move {
-        let (who, credential) = authenticate(&app, &request).await?;
-        if !who.scopes.allow(operation.scope) {
-            return Err(Problem::scope_missing(operation.scope));
-        }
-        if operation.needs == Needs::Database {
-            app.store
-                .writable()
-                .map_err(|error| read_only(&app, error))?;
-        }
-        work(Call {
+        let (who, credential) = caller::of(&facade, &app, &request).await?;
+        let quota = facade.access.request(&credential)?;
+        let call = Call {
             facade,
             app,
             who,
             credential,
             request,
-        })
-        .await
+        };
+        let answered = done(operation, work, call).await;
+        Ok(quota.told(answered.unwrap_or_else(Problem::into_response)))
     })
     .await
+}
+
+/// What comes of an operation that somebody asks for.
+async fn done(operation: &Operation, work: Work, call: Call) -> Result<Response, Problem> {
+    if !call.who.scopes.allow(operation.scope) {
+        return Err(Problem::scope_missing(operation.scope));
+    }
+    if operation.needs == Needs::Database {
+        let writable = call.app.store.writable();
+        writable.map_err(|error| read_only(&call.app, error))?;
+    }
+    work(call).await
 }
 
 /// 503 at once: nobody waits for a database that is known to be away.
@@ -179,46 +185,4 @@ pub(super) async fn task<T: Send + 'static>(
         tracing::error!(%error, "a handler failed");
         Err(Problem::internal())
     })
-}
-
-/// Who asks, by the bearer token (RFC 6750 §2.1).
-async fn authenticate(app: &App, request: &Request) -> Result<(Principal, Credential), Problem> {
-    let given = request.header(header::AUTHORIZATION).ok_or_else(|| {
-        Problem::unauthenticated("Send a token, as in `Authorization: Bearer …`.")
-    })?;
-    let secret = bearer(given).ok_or_else(|| {
-        Problem::unauthenticated("`Authorization` has to be `Bearer` and a token.")
-    })?;
-    let credential = Credential::of(secret);
-    let known = app.store.principal_of(&credential).await.map_err(|error| match error {
-        StoreError::Unavailable(away) => Problem::unavailable(
-            "PostgreSQL does not answer, and the token was not used within a day: it cannot be checked now.",
-            away.retry_after(),
-        ),
-        error => Problem::of_store(error),
-    })?;
-    let who =
-        known.ok_or_else(|| Problem::unauthenticated("The token is not known, or has ended."))?;
-    Ok((who, credential))
-}
-
-fn bearer(authorization: &str) -> Option<&str> {
-    let (scheme, token) = authorization.trim().split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn a_bearer_token_is_read_as_rfc_6750_writes_it() {
-        assert_eq!(bearer("Bearer abc"), Some("abc"));
-        assert_eq!(bearer("bearer  abc "), Some("abc"));
-        for other in ["", "Bearer", "Bearer ", "Basic abc", "abc"] {
-            assert_eq!(bearer(other), None, "{other:?}");
-        }
-    }
 }

@@ -7,12 +7,14 @@
 //! in tasks of their own, and a client that leaves only misses the answer.
 
 pub mod accept;
+pub mod access;
 mod alert_routes;
 mod alerts;
 mod answer;
 pub mod api;
 mod as_run;
 mod bulk;
+mod caller;
 mod channels;
 mod clients;
 mod csv;
@@ -35,6 +37,7 @@ pub mod representation;
 pub mod request;
 mod routes;
 mod schedule;
+mod sessions;
 pub mod shutdown;
 mod stream;
 mod subtitles;
@@ -54,6 +57,7 @@ use warp::Filter;
 use warp::reply::Response;
 
 use self::accept::Routes;
+use self::access::{Access, AccessPolicy};
 use self::problem::Problem;
 use self::request::{BodyLimits, Request, request};
 use self::shutdown::ShuttingDown;
@@ -70,6 +74,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// Bytes of an upload at most.
     pub max_file: u64,
+    /// How long sessions last, and how fast requests are taken.
+    pub access: AccessPolicy,
     /// How often an idle event stream sends a comment.
     pub heartbeat: Duration,
     /// Most event streams at once.
@@ -84,16 +90,19 @@ pub struct Facade {
     app: OnceLock<App>,
     settings: Settings,
     streams: Streams,
+    access: Access,
 }
 
 impl Facade {
     /// A facade that answers `503` to all but `/healthz` until [`Facade::open`].
     pub fn new(settings: Settings, shutting_down: ShuttingDown) -> Arc<Self> {
         let streams = Streams::new(&settings, shutting_down);
+        let access = Access::new(&settings.access);
         Arc::new(Self {
             app: OnceLock::new(),
             settings,
             streams,
+            access,
         })
     }
 

@@ -59,7 +59,8 @@ impl Problem {
         self
     }
 
-    fn header(mut self, name: HeaderName, value: &str) -> Self {
+    /// The same, with a header.
+    pub(super) fn header(mut self, name: HeaderName, value: &str) -> Self {
         match HeaderValue::from_str(value) {
             Ok(value) => self.headers.push((name, value)),
             Err(_) => tracing::error!(%name, value, "not a header value"),
@@ -109,6 +110,22 @@ impl Problem {
             format!("The token needs the scope `{scope}` for this."),
         )
         .member("scope", json!(scope))
+    }
+
+    /// 403: a session alone is not enough for what changes something.
+    pub fn csrf_token_missing() -> Self {
+        Self::new(
+            Kind::Forbidden,
+            "With a session, send its `csrfToken` in `X-CSRF-Token` to change something.",
+        )
+    }
+
+    /// 429, with the time after which there is one more.
+    pub(super) fn too_many_requests(detail: &str, more_in: Duration) -> Self {
+        let seconds = more_in.as_millis().div_ceil(1000).max(1);
+        Self::new(Kind::TooManyRequests, detail)
+            .header(header::RETRY_AFTER, &seconds.to_string())
+            .member("retryAfter", u64::try_from(seconds).unwrap_or(u64::MAX))
     }
 
     /// 402: the plan's limit would be passed.

@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::schedule::{self, Part};
 use super::{
     alert_routes, alerts, as_run, bulk, channels, clients, destinations, events, logo, media,
-    openapi, overlay, plans, queue, subtitles, tokens, uploads, watched,
+    openapi, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -70,7 +70,7 @@ pub(super) enum Needs {
 }
 
 /// What does the work.
-type Work = Box<dyn FnOnce(Call) -> BoxFuture<'static, Result<Response, Problem>> + Send>;
+pub(super) type Work = Box<dyn FnOnce(Call) -> BoxFuture<'static, Result<Response, Problem>> + Send>;
 
 impl Route {
     /// The methods it takes, besides `HEAD` and `OPTIONS`.
@@ -421,6 +421,11 @@ routes! {
     }
     "/tokens/{tokenId}/rotate" {
         POST Configure rotateToken "Gives a token another secret." |call, id: TokenId| tokens::rotate(call, id).await;
+    }
+    "/session" {
+        GET Read getSession "Who one is." |call| sessions::get(&call);
+        POST Read beginSession "Exchanges a token for the session of a browser." |call| sessions::begin(call).await;
+        DELETE Read endSession "Ends the session." |call| sessions::end(call).await;
     }
     "/clients" {
         GET Read listClients "The owners of channels and media." |call| clients::list(call).await;

@@ -13,6 +13,7 @@ mod numbers;
 #[path = "../receiver/mod.rs"]
 mod receiver;
 mod servers;
+mod sessions;
 mod viewer;
 
 mod alerts;

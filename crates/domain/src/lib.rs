@@ -29,6 +29,7 @@ pub mod loudness;
 pub mod media;
 pub mod output;
 pub mod overlay;
+pub mod pace;
 pub mod plan;
 pub mod plans;
 pub mod prepare;

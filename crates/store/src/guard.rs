@@ -28,6 +28,9 @@ pub(crate) fn watch_over(store: &Arc<Inner>) {
             if let Err(error) = store.refresh().await {
                 tracing::debug!(%error, "limits and keys are as they were a minute ago");
             }
+            if let Err(error) = Store(Arc::clone(store)).sweep_sessions().await {
+                tracing::debug!(%error, "sessions whose time is over are kept for a while");
+            }
         }
         if confirmed.elapsed() >= CONFIRM && store.database.gate().check().is_ok() {
             confirmed = Instant::now();

@@ -85,7 +85,7 @@ pub use principal::{Principal, Scope, Scopes, operator};
 pub use renditions::Rendition;
 pub use rotate::{KeyRotation, OldKey, Step};
 pub use subtitles::{MOST_SUBTITLES, Subtitle, SubtitleOrigin};
-pub use tokens::{Credential, NewToken, Token};
+pub use tokens::{Credential, NewToken, SessionTimes, Token};
 pub use vault::KeyId;
 pub use verify::{Fault, Verification, verify};
 pub use watched::WatchedFolder;

@@ -2,6 +2,7 @@
 
 mod known;
 mod resolve;
+mod sessions;
 
 use std::fs;
 use std::io;
@@ -28,6 +29,8 @@ use crate::private_file::{random_hex, write_private};
 
 /// What every token begins with, so that people and scanners of leaked secrets know it.
 const PREFIX: &str = "playoutd_";
+/// What every secret of a session begins with: as long, so that as much of it is shown.
+const SESSION_PREFIX: &str = "playouts_";
 /// Of the digits that follow, so many are shown.
 const SHOWN: usize = 8;
 /// The name of the token in the file that the first boot writes.
@@ -68,6 +71,7 @@ pub struct Token {
 
 pub(crate) use known::Tokens;
 pub use resolve::Credential;
+pub use sessions::SessionTimes;
 
 type TokenDigest = [u8; 32];
 
@@ -93,7 +97,7 @@ impl Store {
             let message = "a token of a client is not the operator's";
             return Err(StoreError::Conflict(message.to_owned()));
         }
-        let secret = new_secret()?;
+        let secret = new_secret(PREFIX)?;
         let (who, given, begun) = (who.clone(), secret.clone(), Instant::now());
         let token = self
             .database()
@@ -157,7 +161,7 @@ impl Store {
             .await
     }
 
-    /// Gives a token another secret, and answers it; the one it had is none from then on.
+    /// Gives a token another secret, and answers it; the one it had, and every session, is none from then on.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is none that `who` may see; [`StoreError::Conflict`] when it may do more
@@ -167,19 +171,21 @@ impl Store {
         who: &Principal,
         id: TokenId,
     ) -> Result<(Token, Zeroizing<String>), StoreError> {
-        let secret = new_secret()?;
+        let secret = new_secret(PREFIX)?;
         let (who, given, begun) = (who.clone(), secret.clone(), Instant::now());
         let (token, before) = self
             .database()
             .transact(move |tx| Box::pin(async move { rotate(tx, &who, id, &given).await }))
             .await?;
-        self.end_token(&before).await;
+        for digest in &before {
+            self.end_token(digest).await;
+        }
         self.confirm_token(digest(&secret), &token.principal(), token.expires_at, begun)
             .await;
         Ok((token, secret))
     }
 
-    /// Ends a token: from then on it is none.
+    /// Ends a token with its sessions: from then on it is none.
     ///
     /// # Errors
     /// As [`Store::rotate_token`].
@@ -189,7 +195,9 @@ impl Store {
             .database()
             .transact(move |tx| Box::pin(async move { revoke(tx, &who, id).await }))
             .await?;
-        self.end_token(&ended).await;
+        for digest in &ended {
+            self.end_token(digest).await;
+        }
         Ok(())
     }
 
@@ -207,7 +215,7 @@ impl Store {
         };
         let (secret, is_new) = match read(file) {
             Ok(secret) => (secret, false),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (new_secret()?, true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (new_secret(PREFIX)?, true),
             Err(error) => return Err(setup("read", error)),
         };
         let (given, node) = (secret.clone(), self.0.leases.node());
@@ -305,8 +313,8 @@ async fn rotate(
     who: &Principal,
     id: TokenId,
     secret: &str,
-) -> Result<(Token, TokenDigest), StoreError> {
-    let (before, ended) = changeable(tx, who, id).await?;
+) -> Result<(Token, Vec<TokenDigest>), StoreError> {
+    let (before, was) = changeable(tx, who, id).await?;
     if before.expires_at.is_some_and(|at| at <= now()) {
         return Err(StoreError::Conflict("the token has expired".to_owned()));
     }
@@ -318,6 +326,8 @@ async fn rotate(
         .await?;
     let after = token(&row)?;
     tell(tx, who, "token.rotate", Some(&before), Some(&after)).await?;
+    let mut ended = sessions::end_all(tx, id.uuid()).await?;
+    ended.push(was);
     Ok((after, ended))
 }
 
@@ -325,8 +335,10 @@ async fn revoke(
     tx: &Transaction<'_>,
     who: &Principal,
     id: TokenId,
-) -> Result<TokenDigest, StoreError> {
-    let (before, ended) = changeable(tx, who, id).await?;
+) -> Result<Vec<TokenDigest>, StoreError> {
+    let (before, was) = changeable(tx, who, id).await?;
+    let mut ended = sessions::end_all(tx, id.uuid()).await?;
+    ended.push(was);
     tx.execute("DELETE FROM tokens WHERE id = $1", &[&id.uuid()])
         .await?;
     tell(tx, who, "token.delete", Some(&before), None).await?;
@@ -415,9 +427,9 @@ fn read(file: &Path) -> io::Result<Zeroizing<String>> {
     Ok(Zeroizing::new(secret.to_owned()))
 }
 
-fn new_secret() -> Result<Zeroizing<String>, StoreError> {
+fn new_secret(prefix: &str) -> Result<Zeroizing<String>, StoreError> {
     let digits = random_hex::<32>().map_err(StoreError::internal)?;
-    Ok(Zeroizing::new(format!("{PREFIX}{}", *digits)))
+    Ok(Zeroizing::new(format!("{prefix}{}", *digits)))
 }
 
 /// 256 random bits need no slow hash.

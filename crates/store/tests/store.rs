@@ -43,6 +43,8 @@ mod rotation;
 mod schema;
 #[path = "store/secrets.rs"]
 mod secrets;
+#[path = "store/sessions.rs"]
+mod sessions;
 #[path = "store/standby.rs"]
 mod standby;
 #[path = "store/subtitles.rs"]

@@ -22,6 +22,7 @@ pub(super) enum Kind {
     RangeNotSatisfiable,
     Invalid,
     ChecksumMismatch,
+    TooManyRequests,
     Internal,
     Unavailable,
     NoRoom,
@@ -29,7 +30,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -47,6 +48,7 @@ impl Kind {
         Self::RangeNotSatisfiable,
         Self::Invalid,
         Self::ChecksumMismatch,
+        Self::TooManyRequests,
         Self::Internal,
         Self::Unavailable,
         Self::NoRoom,
@@ -132,6 +134,11 @@ impl Kind {
                 StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
                 "checksum-mismatch",
                 "The bytes are not those of the checksum",
+            ),
+            Self::TooManyRequests => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too-many-requests",
+                "There are too many requests",
             ),
             Self::NoRoom => (
                 StatusCode::INSUFFICIENT_STORAGE,

@@ -4,7 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use playout_domain::pace::Pace;
+use playout_store::SessionTimes;
+
 use super::{LIMITS, Server, expect};
+use crate::facade::access::AccessPolicy;
 use crate::facade::request::BodyLimits;
 use crate::facade::shutdown::Shutdown;
 use crate::facade::{Facade, Settings};
@@ -20,6 +24,17 @@ pub(super) fn settings() -> Settings {
         public_url: "http://t".to_owned(),
         data_dir: "/nowhere".into(),
         max_file: 1 << 30,
+        access: AccessPolicy {
+            session: SessionTimes {
+                idle: Duration::from_secs(60),
+                longest: Duration::from_secs(60),
+            },
+            requests: None,
+            attempts: Pace {
+                burst: 10,
+                every: Duration::from_secs(1),
+            },
+        },
         heartbeat: Duration::from_secs(15),
         max_streams: 1,
         patience: Duration::from_secs(10),

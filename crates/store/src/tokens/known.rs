@@ -42,6 +42,8 @@ struct State {
     fallen: HashMap<TokenDigest, Instant>,
     /// Those that are none any more, and that Redis may still have.
     ended: HashSet<TokenDigest>,
+    /// When sessions were said to be in use.
+    extended: HashMap<TokenDigest, Instant>,
 }
 
 #[derive(Debug)]
@@ -121,6 +123,20 @@ impl Tokens {
     /// The database has answered, or not.
     pub(super) fn asked(&self, digest: &TokenDigest) {
         self.lock().asked.remove(digest);
+    }
+
+    /// Whether it is time to say that a session is in use, which is said once `every` so long.
+    pub(super) fn extends(&self, digest: &TokenDigest, every: Duration) -> bool {
+        let mut state = self.lock();
+        let just_now = |at: &Instant| at.elapsed() < every;
+        if state.extended.get(digest).is_some_and(just_now) {
+            return false;
+        }
+        if state.extended.len() >= REMEMBERED {
+            state.extended.retain(|_, at| just_now(at));
+        }
+        state.extended.insert(*digest, Instant::now());
+        true
     }
 
     /// All that were confirmed within a day.

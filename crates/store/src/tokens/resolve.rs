@@ -17,9 +17,10 @@ use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::Row;
+use zeroize::Zeroizing;
 
 use super::known::{Answer, Looked, USABLE};
-use super::{TokenDigest, digest, prefix, principal};
+use super::{SESSION_PREFIX, TokenDigest, digest, new_secret, prefix, principal};
 use crate::Store;
 use crate::error::StoreError;
 use crate::principal::{Principal, Scopes};
@@ -47,17 +48,53 @@ pub(crate) struct KeptToken {
 /// What somebody came with, without the secret itself: enough to ask again whether it is still good.
 #[derive(Clone)]
 pub struct Credential {
-    digest: TokenDigest,
-    prefix: String,
+    pub(super) digest: TokenDigest,
+    pub(super) prefix: String,
+    of: CredentialOf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CredentialOf {
+    Token,
+    Session,
 }
 
 impl Credential {
-    /// Of a secret.
+    /// Of the secret of a token.
     pub fn of(secret: &str) -> Self {
         Self {
             digest: digest(secret),
             prefix: prefix(secret),
+            of: CredentialOf::Token,
         }
+    }
+
+    /// Of the secret of a session: never the same as a token's.
+    pub fn of_session(secret: &str) -> Self {
+        Self {
+            digest: digest(&format!("session {secret}")),
+            prefix: prefix(secret),
+            of: CredentialOf::Session,
+        }
+    }
+
+    pub(super) fn new_session() -> Result<Zeroizing<String>, StoreError> {
+        new_secret(SESSION_PREFIX)
+    }
+
+    /// Whether it is that of a session.
+    pub fn is_session(&self) -> bool {
+        self.of == CredentialOf::Session
+    }
+
+    /// Tells secrets apart, and tells nothing of them.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// How the secret begins: as much of it as may be shown.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 }
 
@@ -113,19 +150,21 @@ impl Store {
         &self,
         credential: &Credential,
     ) -> Result<Option<Principal>, StoreError> {
-        let Credential { digest, prefix } = credential.clone();
+        let digest = credential.digest;
         let usable = match self.0.tokens.look(&digest) {
             Looked::Fresh(principal) => return Ok(Some(principal)),
             Looked::Usable(principal) => Some(principal),
-            Looked::Expired => return Ok(None),
+            // Another daemon may know that a session was used.
+            Looked::Expired if !credential.is_session() => return Ok(None),
+            Looked::Expired => None,
             Looked::Unknown => None,
         };
         // Whoever asks for the same waits for the same answer.
         let (mut answer, asks) = self.0.tokens.ask(digest);
         if let Some(sender) = asks {
-            let store = self.clone();
+            let (store, credential) = (self.clone(), credential.clone());
             tokio::spawn(async move {
-                let answer = store.ask_database(digest, prefix).await;
+                let answer = store.ask_database(credential).await;
                 store.0.tokens.asked(&digest);
                 sender.send_replace(Some(answer));
             });
@@ -157,7 +196,8 @@ impl Store {
             .run(move |session| {
                 Box::pin(async move {
                     let sql = "SELECT digest FROM tokens WHERE digest = ANY($1)
-                                   AND (expires_at IS NULL OR expires_at > now())";
+                                   AND (expires_at IS NULL OR expires_at > now())
+                               UNION ALL SELECT digest FROM sessions WHERE digest = ANY($1) AND expires_at > now()";
                     let rows = session.query(sql, &[&digests]).await?;
                     let digest = |row: &Row| row.try_get::<_, Vec<u8>>("digest");
                     Ok(rows.iter().map(digest).collect::<Result<HashSet<_>, _>>()?)
@@ -170,18 +210,27 @@ impl Store {
         Ok(())
     }
 
-    async fn ask_database(
-        &self,
-        digest: TokenDigest,
-        prefix: String,
-    ) -> Result<Option<Principal>, StoreError> {
+    /// Whether memory knows who comes with it, so that nobody has to be asked.
+    pub fn knows(&self, credential: &Credential) -> bool {
+        let looked = self.0.tokens.look(&credential.digest);
+        looked.principal().is_some()
+    }
+
+    async fn ask_database(&self, credential: Credential) -> Result<Option<Principal>, StoreError> {
+        let Credential { digest, prefix, of } = credential;
         let begun = Instant::now();
         let found = self
             .database()
             .run(move |session| {
                 Box::pin(async move {
-                    // Those from before prefixes were kept have none.
-                    let sql = "SELECT * FROM tokens WHERE prefix IN ($1, '') AND (expires_at IS NULL OR expires_at > now())";
+                    let sql = match of {
+                        // Those from before prefixes were kept have none.
+                        CredentialOf::Token => "SELECT * FROM tokens WHERE prefix IN ($1, '') AND (expires_at IS NULL OR expires_at > now())",
+                        CredentialOf::Session => "SELECT t.id, t.client_id, t.name, t.scopes, t.prefix, t.created_at, s.digest,
+                                least(s.expires_at, t.expires_at) AS expires_at
+                            FROM sessions s JOIN tokens t ON t.id = s.token_id
+                            WHERE s.prefix = $1 AND least(s.expires_at, t.expires_at) > now()",
+                    };
                     let rows = session.query(sql, &[&prefix]).await?;
                     let same = |row: &&Row| row.try_get("digest").is_ok_and(|known: &[u8]| known.ct_eq(&digest).into());
                     let known = |row: &Row| Ok((principal(row)?, row.try_get("expires_at")?));
