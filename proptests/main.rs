@@ -18,6 +18,7 @@ mod p08_survival;
 mod p08_transactions;
 mod p_as_run;
 mod p_plan;
+mod p_proxies;
 mod stored;
 #[path = "../crates/media/tests/support/mod.rs"]
 mod support;

@@ -24,6 +24,8 @@ use playout_domain::loudness::{Loudness, Target};
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+use crate::facade::proxies::{Proxy, Told};
+
 pub use access::AccessSettings;
 pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use as_run::AsRunSettings;
@@ -61,6 +63,8 @@ pub struct Config {
 pub struct HttpSettings {
     pub bind: SocketAddr,
     pub public_url: Option<String>,
+    pub trusted_proxies: Vec<Proxy>,
+    pub proxies_tell: Told,
     pub max_connections: Count<1, 1_000_000>,
     pub max_body: Count<1024, 67_108_864>,
     pub head_timeout: Seconds<1, 300>,
@@ -257,6 +261,8 @@ impl Default for HttpSettings {
         Self {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             public_url: None,
+            trusted_proxies: Vec::new(),
+            proxies_tell: Told::XForwardedFor,
             max_connections: Count::of(10_000),
             max_body: Count::of(1024 * 1024),
             head_timeout: Seconds::of(20),

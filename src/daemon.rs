@@ -72,7 +72,9 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
     );
     let routes = Arc::clone(&facade).routes();
     let limits = settings::connections(&config);
-    let http = tokio::spawn(accept::serve(listener, routes, limits, shutting_down));
+    let proxies = settings::proxies(&config);
+    let http = accept::serve(listener, routes, limits, proxies, shutting_down);
+    let http = tokio::spawn(http);
 
     let servers = tokio::select! {
         servers = servers(&config, &data_dir) => servers?,

@@ -137,6 +137,16 @@ fn a_wrong_value_is_refused_with_key_line_and_what_is_allowed() {
             6,
             ["alerts.smtp.tls", "unencrypted"],
         ),
+        (
+            "[http]\ntrusted_proxies = [\"10.0.0.0/33\"]",
+            2,
+            ["http.trusted_proxies", "10.0.0.0/8"],
+        ),
+        (
+            "[http]\nproxies_tell = \"via\"",
+            2,
+            ["http.proxies_tell", "`x-forwarded-for`"],
+        ),
         ("[http\n", 1, ["", ""]),
     ] {
         let refusal = refusal(text);

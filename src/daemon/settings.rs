@@ -25,6 +25,7 @@ use crate::config::{self, AccessSettings, Config};
 use crate::facade;
 use crate::facade::accept::ConnectionLimits;
 use crate::facade::access::AccessPolicy;
+use crate::facade::proxies::TrustedProxies;
 use crate::facade::request::BodyLimits;
 
 /// The name of the key in the data folder, and as a credential.
@@ -324,6 +325,11 @@ pub(super) fn connections(config: &Config) -> ConnectionLimits {
         unacknowledged: config.http.write_timeout.duration(),
         grace: config.http.shutdown_grace.duration(),
     }
+}
+
+/// Who is believed when it says where a request comes from.
+pub(super) fn proxies(config: &Config) -> TrustedProxies {
+    TrustedProxies::new(&config.http.trusted_proxies, config.http.proxies_tell)
 }
 
 /// Whether the programs that the daemon runs are installed.

@@ -2,11 +2,10 @@
 //!
 //! A head that does not arrive in time closes its connection; at most so many connections are
 //! open; `CONNECT` and requests without a path are refused before a filter sees them (warp
-//! would panic); the peer's address and a request id travel in the request's extensions; and
+//! would panic); the client's address and a request id travel in the request's extensions; and
 //! the end is bounded: after the grace, what is still open is cut.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +27,8 @@ use warp::reply::Response;
 
 use super::first_bytes::FirstBytes;
 use super::problem::Problem;
-use super::request::{Peer, RequestId};
+use super::proxies::{Peer, TrustedProxies};
+use super::request::{ClientAddress, RequestId};
 use super::shutdown::ShuttingDown;
 
 /// Every route of the daemon, as one filter.
@@ -52,6 +52,7 @@ pub async fn serve(
     listener: TcpListener,
     routes: Routes,
     limits: ConnectionLimits,
+    proxies: TrustedProxies,
     mut shutting_down: ShuttingDown,
 ) {
     let places = Arc::new(Semaphore::new(limits.connections));
@@ -79,7 +80,8 @@ pub async fn serve(
             continue;
         };
         prepare(&stream, &limits);
-        let connection = connection(stream, peer, routes.clone(), &limits);
+        let peer = Peer::Tcp(peer);
+        let connection = connection(stream, (peer, proxies.clone()), routes.clone(), &limits);
         let connection = graceful.watch(connection);
         connections.spawn(async move {
             if let Err(error) = connection.await {
@@ -112,7 +114,7 @@ fn prepare(stream: &TcpStream, limits: &ConnectionLimits) {
 /// One connection, HTTP/1.1 or HTTP/2 by its first bytes.
 fn connection(
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, proxies): (Peer, TrustedProxies),
     routes: Routes,
     limits: &ConnectionLimits,
 ) -> auto::Connection<
@@ -123,7 +125,10 @@ fn connection(
     TokioExecutor,
 > {
     let filter = TowerToHyperService::new(warp::service(routes));
-    let service = service_fn(move |request| answer(filter.clone(), peer, request));
+    let service = service_fn(move |request| {
+        let address = ClientAddress(proxies.client(peer, request.headers()));
+        answer(filter.clone(), address, request)
+    });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -142,7 +147,7 @@ fn connection(
 /// One request: what must be so before a filter sees it, and what every answer carries.
 async fn answer<F>(
     filter: F,
-    peer: SocketAddr,
+    address: ClientAddress,
     mut request: HttpRequest<Incoming>,
 ) -> Result<Response, Infallible>
 where
@@ -154,7 +159,7 @@ where
     let mut response = if method == Method::CONNECT || request.uri().path_and_query().is_none() {
         Problem::bad_request("This is no proxy: a request names a path.").into_response()
     } else {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(address);
         request.extensions_mut().insert(id.clone());
         let span = tracing::info_span!("http", request = id.0);
         let Ok(response) = filter.call(request).instrument(span).await;
@@ -167,9 +172,9 @@ where
     }
     // Ours is a fault; that something is not available is an answer like any other.
     if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::warn!(%peer, %method, path, request = id.0, "failed");
+        tracing::warn!(client = %address.0, %method, path, request = id.0, "failed");
     } else {
-        tracing::debug!(%peer, %method, path, status = status.as_u16(), request = id.0, "answered");
+        tracing::debug!(client = %address.0, %method, path, status = status.as_u16(), request = id.0, "answered");
     }
     Ok(response)
 }

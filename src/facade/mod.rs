@@ -31,6 +31,7 @@ mod overlay;
 mod page;
 mod plans;
 pub mod problem;
+pub mod proxies;
 mod queue;
 mod readiness;
 pub mod representation;

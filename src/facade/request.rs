@@ -3,7 +3,7 @@
 //!
 //! Invariant: a body is counted as it arrives, so a chunked one is bounded like any other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -20,9 +20,10 @@ use warp::path::FullPath;
 use super::json::{self, Unread};
 use super::problem::Problem;
 
-/// Who is at the other end of the connection; the accept loop puts it into the extensions.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub SocketAddr);
+/// The address that a request comes from, as far as trusted proxies say it; the accept loop puts it into the
+/// extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub IpAddr);
 
 /// Names one request in logs and answers; the caller's own, if it sent a decent one.
 #[derive(Debug, Clone)]
@@ -65,6 +66,7 @@ pub struct Request {
     path: FullPath,
     query: String,
     pub headers: HeaderMap,
+    address: ClientAddress,
     body: BodyStream,
 }
 
@@ -78,6 +80,11 @@ impl Request {
     /// A header as text; `None` if absent, repeated headers answer their first.
     pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The address it comes from, as far as trusted proxies say it.
+    pub fn address(&self) -> IpAddr {
+        self.address.0
     }
 
     /// The query, each parameter of it known and given once.
@@ -241,14 +248,18 @@ pub fn request() -> impl Filter<Extract = (Request,), Error = warp::Rejection> +
         .and(warp::path::full())
         .and(query)
         .and(warp::header::headers_cloned())
+        .and(warp::ext::optional::<ClientAddress>())
         .and(warp::body::stream())
-        .map(|method, path, query, headers, body| Request {
-            method,
-            path,
-            query,
-            headers,
-            body: boxed(body),
-        })
+        .map(
+            |method, path, query, headers, address: Option<_>, body| Request {
+                method,
+                path,
+                query,
+                headers,
+                address: address.unwrap_or(ClientAddress(Ipv4Addr::UNSPECIFIED.into())),
+                body: boxed(body),
+            },
+        )
 }
 
 fn boxed(

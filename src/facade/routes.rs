@@ -70,7 +70,8 @@ pub(super) enum Needs {
 }
 
 /// What does the work.
-pub(super) type Work = Box<dyn FnOnce(Call) -> BoxFuture<'static, Result<Response, Problem>> + Send>;
+pub(super) type Work =
+    Box<dyn FnOnce(Call) -> BoxFuture<'static, Result<Response, Problem>> + Send>;
 
 impl Route {
     /// The methods it takes, besides `HEAD` and `OPTIONS`.

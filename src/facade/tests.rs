@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::accept::{ConnectionLimits, Routes, serve};
 use super::problem::Problem;
+use super::proxies::{Proxy, Told, TrustedProxies};
 use super::representation::Representation;
 use super::request::{BodyLimits, Request, request};
 use super::shutdown::Shutdown;
@@ -42,7 +43,9 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, shutting_down) = Shutdown::new();
-        let task = tokio::spawn(serve(listener, routes, limits, shutting_down));
+        let trusted: Vec<Proxy> = vec!["127.0.0.2".parse().unwrap()];
+        let proxies = TrustedProxies::new(&trusted, Told::XForwardedFor);
+        let task = tokio::spawn(serve(listener, routes, limits, proxies, shutting_down));
         Self {
             address,
             shutdown,
@@ -83,7 +86,7 @@ async fn rest(stream: &mut TcpStream) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// Routes: `/echo` answers the JSON it was sent, `/bytes` serves ten of them, `/endless` never ends.
+/// Routes: `/address` answers where the request comes from, `/echo` answers the JSON it was sent, `/bytes` serves ten of them, `/endless` never ends.
 async fn answer(mut request: Request) -> Result<Response, Problem> {
     match request.segments()[..] {
         ["echo"] => {
@@ -101,6 +104,7 @@ async fn answer(mut request: Request) -> Result<Response, Problem> {
             cache_control: "max-age=60".to_owned(),
         }
         .answer(&request),
+        ["address"] => Ok(Response::new(request.address().to_string().into())),
         ["endless"] => {
             let endless = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
             Ok(warp::reply::stream(endless).into_response())
@@ -308,6 +312,22 @@ async fn every_answer_carries_the_request_id() {
         404,
         &["x-request-id: 0"],
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_comes_from_where_a_trusted_proxy_says_and_nobody_else() {
+    let server = server().await;
+    let told = "X-Forwarded-For: 198.51.100.1\r\n";
+    let answer = server.ask("GET", "/address", told).await;
+    assert!(answer.ends_with("\r\n\r\n127.0.0.1"), "{answer}");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut proxy = socket.connect(server.address).await.unwrap();
+    let request = format!("GET /address HTTP/1.1\r\nHost: t\r\nConnection: close\r\n{told}\r\n");
+    proxy.write_all(request.as_bytes()).await.unwrap();
+    let answer = rest(&mut proxy).await;
+    assert!(answer.ends_with("\r\n\r\n198.51.100.1"), "{answer}");
     server.stop().await;
 }
 

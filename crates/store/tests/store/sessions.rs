@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use playout_store::testing::{self, TestStore};
-use playout_store::{
-    Credential, NewToken, Principal, Scopes, SessionTimes, Store, StoreError,
-};
+use playout_store::{Credential, NewToken, Principal, Scopes, SessionTimes, Store, StoreError};
 
 const LONG: SessionTimes = SessionTimes {
     idle: Duration::from_secs(3600),
@@ -80,7 +78,11 @@ async fn a_session_ends_when_nobody_uses_it_and_later_where_somebody_does() {
     let credential = session(&store, &who, short).await;
     ended(&store, &credential).await;
     store.session_used(&who, &credential, LONG);
-    assert_eq!(store.principal_of(&credential).await.unwrap(), None, "nothing revives it");
+    assert_eq!(
+        store.principal_of(&credential).await.unwrap(),
+        None,
+        "nothing revives it"
+    );
 
     let store = testing::fresh().await;
     let who = token(&store, None).await;
@@ -91,13 +93,16 @@ async fn a_session_ends_when_nobody_uses_it_and_later_where_somebody_does() {
         ..LONG
     };
     store.session_used(&who, &credential, longer);
-    let extended = async {
-        while expiry(&store).await == before {}
-    };
-    tokio::time::timeout(BOUND, extended).await.expect("it is kept longer");
+    let extended = async { while expiry(&store).await == before {} };
+    tokio::time::timeout(BOUND, extended)
+        .await
+        .expect("it is kept longer");
     let longest = SignedDuration::try_from(LONG.longest - LONG.idle).unwrap();
     let later = expiry(&store).await.duration_since(before);
-    assert!((later - longest).abs() < SignedDuration::from_secs(1), "no longer than it may: {later}");
+    assert!(
+        (later - longest).abs() < SignedDuration::from_secs(1),
+        "no longer than it may: {later}"
+    );
 }
 
 #[tokio::test]
