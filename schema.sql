@@ -85,6 +85,27 @@ CREATE INDEX sessions_token ON sessions (token_id);
 CREATE INDEX sessions_prefix ON sessions (prefix);
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
+-- What was asked for with an Idempotency-Key, for a day.
+CREATE TABLE idempotency_keys (
+    client_id    uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    key          text NOT NULL,
+    -- Of the request: its method, path and body.
+    fingerprint  bytea NOT NULL CHECK (octet_length(fingerprint) = 32),
+    -- Which of the requests with this key is at it, or has done it.
+    attempt      uuid NOT NULL,
+    begun_at     timestamptz NOT NULL,
+    -- Until then it is at it, where there is no answer; then another may be.
+    held_until   timestamptz NOT NULL,
+    -- What its first change was made to, written in the transaction of the change.
+    subject_kind text,
+    subject_id   uuid,
+    -- Sealed with a key that follows from the secret of the token that asked.
+    answer       bytea,
+    PRIMARY KEY (client_id, key),
+    CHECK ((subject_kind IS NULL) = (subject_id IS NULL))
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (begun_at);
+
 -- The daemons that share this database.
 CREATE TABLE nodes (
     id           uuid PRIMARY KEY,
@@ -355,6 +376,8 @@ CREATE TABLE audit (
     hash          bytea NOT NULL CHECK (octet_length(hash) = 32),
     PRIMARY KEY (client_id, seq)
 );
+CREATE INDEX audit_times ON audit (at, client_id, seq);
+CREATE INDEX audit_subjects ON audit (subject_id);
 
 -- The last link of each chain, kept apart so that a chain cut short is seen.
 CREATE TABLE audit_heads (

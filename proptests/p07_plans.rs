@@ -97,6 +97,7 @@ async fn is_held(test: &TestStore, session: &Client, case: &Case) -> Result<(), 
         scopes: Scopes::CLIENT,
         token: None,
         name: "script".to_owned(),
+        attempt: None,
     };
     // What there is to be started.
     let airs = airtime(Uuid::now_v7().into());

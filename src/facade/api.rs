@@ -18,7 +18,7 @@ use warp::reply::Response;
 use super::problem::{Problem, allow_header};
 use super::request::Request;
 use super::routes::{self, Needs, Operation, Protocol, Route, Work};
-use super::{Facade, answer, caller, readiness, uploads};
+use super::{Facade, answer, caller, idempotency, readiness, sessions, uploads};
 
 /// The id in a path: a UUID in its usual form, so that one thing has one URL.
 ///
@@ -144,14 +144,19 @@ async fn answer_for(
             credential,
             request,
         };
-        let answered = done(operation, work, call).await;
+        let answered = done(route, operation, work, call).await;
         Ok(quota.told(answered.unwrap_or_else(Problem::into_response)))
     })
     .await
 }
 
 /// What comes of an operation that somebody asks for.
-async fn done(operation: &Operation, work: Work, call: Call) -> Result<Response, Problem> {
+async fn done(
+    route: &Route,
+    operation: &Operation,
+    work: Work,
+    call: Call,
+) -> Result<Response, Problem> {
     if !call.who.scopes.allow(operation.scope) {
         return Err(Problem::scope_missing(operation.scope));
     }
@@ -159,7 +164,14 @@ async fn done(operation: &Operation, work: Work, call: Call) -> Result<Response,
         let writable = call.app.store.writable();
         writable.map_err(|error| read_only(&call.app, error))?;
     }
-    work(call).await
+    let key = match operation.method == Method::POST && route.template != sessions::PATH {
+        true => idempotency::key(&call.request)?,
+        false => None,
+    };
+    match key {
+        Some(key) => idempotency::once(key, route.protocol, work, call).await,
+        None => work(call).await,
+    }
 }
 
 /// 503 at once: nobody waits for a database that is known to be away.

@@ -44,6 +44,8 @@ pub(super) async fn bulk(mut call: Call) -> Result<Response, Problem> {
     if !call.who.scopes.allow(work.scope()) {
         return Err(Problem::scope_missing(work.scope()));
     }
+    // Done again it comes to the same, so it is not taken for done where only some of it was.
+    call.who.attempt = None;
     let (app, who) = (&call.app, &call.who);
     let ids = match meant {
         Meant::Ids(ids) => ids,

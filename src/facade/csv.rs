@@ -14,17 +14,26 @@ pub(super) struct Csv {
     text: String,
 }
 
+/// What each row ends with.
+const END: &str = "\r\n";
+
 impl Csv {
     /// A table of these columns.
     pub(super) fn new(columns: &[&str]) -> Self {
         Self {
-            text: columns.join(","),
+            text: columns.join(",") + END,
+        }
+    }
+
+    /// Rows of a table whose columns were written before.
+    pub(super) fn rows() -> Self {
+        Self {
+            text: String::new(),
         }
     }
 
     /// Begins a row.
     pub(super) fn row(&mut self) -> Row<'_> {
-        self.text.push_str("\r\n");
         Row {
             text: &mut self.text,
             first: true,
@@ -32,8 +41,7 @@ impl Csv {
     }
 
     /// The whole.
-    pub(super) fn finish(mut self) -> String {
-        self.text.push_str("\r\n");
+    pub(super) fn finish(self) -> String {
         self.text
     }
 }
@@ -42,6 +50,12 @@ impl Csv {
 pub(super) struct Row<'a> {
     text: &'a mut String,
     first: bool,
+}
+
+impl Drop for Row<'_> {
+    fn drop(&mut self) {
+        self.text.push_str(END);
+    }
 }
 
 impl Row<'_> {

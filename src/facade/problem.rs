@@ -178,6 +178,30 @@ impl Problem {
         Self::new(Kind::Conflict, detail).member("state", state.into())
     }
 
+    /// 409: another request with the same `Idempotency-Key` is at it.
+    pub(super) fn idempotency_under_way() -> Self {
+        Self::conflict(
+            "inProgress",
+            "A request with this Idempotency-Key is under way; wait for it.",
+        )
+        .header(header::RETRY_AFTER, "1")
+    }
+
+    /// 409: it was done, to `made`, and what was answered is not known.
+    pub(super) fn idempotency_done(made: Option<Value>) -> Self {
+        let detail = "The request with this Idempotency-Key was done; its answer was lost, or given to another token.";
+        let problem = Self::conflict("done", detail);
+        match made {
+            Some(made) => problem.member("made", made),
+            None => problem,
+        }
+    }
+
+    /// 422: an `Idempotency-Key` stands for another request.
+    pub(super) fn idempotency_reused(detail: &str) -> Self {
+        Self::new(Kind::IdempotencyKeyReused, detail)
+    }
+
     /// 409: it is stored damaged; what is wrong with it is for the operator alone.
     pub fn quarantined(reason: Option<&str>) -> Self {
         let detail = "What is stored of it does not match its digest, so it is off air and left as it \

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use playout_domain::violation::Violations;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -153,6 +153,22 @@ impl Request {
             Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
             Ok(Some(Err(_))) => Err(Problem::bad_request("The body broke off.")),
         }
+    }
+
+    /// Path and query, as they were sent.
+    pub(super) fn target(&self) -> String {
+        format!("{}?{}", self.path.as_str(), self.query)
+    }
+
+    /// The body as it is; it can be read again.
+    ///
+    /// # Errors
+    /// 413 past the limit, 408 when it does not arrive, 400 when it breaks off.
+    pub(super) async fn buffered(&mut self, limits: BodyLimits) -> Result<Bytes, Problem> {
+        let bytes = self.bytes(limits).await?;
+        let again = bytes.clone();
+        self.body = Box::pin(stream::once(async move { Ok(again) }));
+        Ok(bytes)
     }
 
     pub(super) fn check_type(&self, accepted: &[&str]) -> Result<(), Problem> {

@@ -21,8 +21,8 @@ use super::guide::{self, Format};
 use super::problem::Problem;
 use super::schedule::{self, Part};
 use super::{
-    alert_routes, alerts, as_run, bulk, channels, clients, destinations, events, logo, media,
-    openapi, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched,
+    alert_routes, alerts, as_run, audit, bulk, channels, clients, destinations, events, logo,
+    media, openapi, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -422,6 +422,9 @@ routes! {
     }
     "/tokens/{tokenId}/rotate" {
         POST Configure rotateToken "Gives a token another secret." |call, id: TokenId| tokens::rotate(call, id).await;
+    }
+    "/audit" {
+        GET Read searchAudit "Who changed what, as JSON, CSV or JSON lines." |call| audit::list(call).await;
     }
     "/session" {
         GET Read getSession "Who one is." |call| sessions::get(&call);

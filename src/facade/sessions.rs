@@ -17,6 +17,9 @@ use super::api::Call;
 use super::problem::Problem;
 use super::request::Request;
 
+/// Where it is. What is answered there is not kept under an `Idempotency-Key`: a cookie is given once.
+pub(super) const PATH: &str = "/session";
+
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
 
 /// `GET`: who one is.
@@ -38,7 +41,7 @@ pub(super) async fn begin(call: Call) -> Result<Response, Problem> {
     let made = call.app.store.create_session(&call.who, times).await;
     let secret = made.map_err(|error| Problem::of_stored("token", error))?;
     let shown = shown(&call.facade, &call.who, Some(&secret));
-    let mut response = answer::created("/api/v1/session", &shown)?;
+    let mut response = answer::created(&format!("/api/v1{PATH}"), &shown)?;
     set_cookie(&call.facade, &mut response, &secret, "");
     Ok(response)
 }

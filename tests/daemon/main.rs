@@ -28,6 +28,7 @@ mod far_end;
 mod faults;
 mod guide;
 mod hls_output;
+mod idempotency;
 mod inputs;
 mod integrity;
 mod isolation;

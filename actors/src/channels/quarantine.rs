@@ -138,6 +138,7 @@ mod tests {
             scopes,
             token: None,
             name: "test".to_owned(),
+            attempt: None,
         }
     }
 

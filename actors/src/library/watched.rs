@@ -221,6 +221,7 @@ impl Inner {
                 scopes: Scopes::CLIENT,
                 token: None,
                 name: "watched folder".to_owned(),
+                attempt: None,
             },
             began: Instant::now(),
         };

@@ -93,6 +93,7 @@ impl Arrival {
             scopes: Scopes::CLIENT,
             token: self.token,
             name: self.actor.clone(),
+            attempt: None,
         }
     }
 

@@ -28,8 +28,12 @@ pub(crate) fn watch_over(store: &Arc<Inner>) {
             if let Err(error) = store.refresh().await {
                 tracing::debug!(%error, "limits and keys are as they were a minute ago");
             }
-            if let Err(error) = Store(Arc::clone(store)).sweep_sessions().await {
+            let store = Store(Arc::clone(store));
+            if let Err(error) = store.sweep_sessions().await {
                 tracing::debug!(%error, "sessions whose time is over are kept for a while");
+            }
+            if let Err(error) = store.sweep_idempotency_keys().await {
+                tracing::debug!(%error, "keys whose day is over are kept for a while");
             }
         }
         if confirmed.elapsed() >= CONFIRM && store.database.gate().check().is_ok() {

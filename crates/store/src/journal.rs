@@ -86,6 +86,7 @@ mod principal {
             scopes: kept.scopes,
             token: kept.token,
             name: kept.name,
+            attempt: None,
         })
     }
 }

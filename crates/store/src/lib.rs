@@ -24,6 +24,7 @@ mod guard;
 mod heartbeats;
 mod history;
 mod hot;
+mod idempotency;
 mod in_use;
 mod journal;
 mod keys;
@@ -64,7 +65,8 @@ pub use alert_routes::StoredRoute;
 pub use alerts::AlertFilter;
 pub use arrivals::{Arrival, ArrivalState, MOST_OPEN, StorageUse};
 pub use audit::{
-    AuditEntry, AuditFault, AuditHead, AuditReport, ChainFault, ExportedHeads, HeadsFile,
+    AuditCursor, AuditEntry, AuditFault, AuditFilter, AuditHead, AuditReport, ChainFault,
+    ExportedHeads, FoundEntry, HeadsFile,
 };
 pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel, ToAir};
 pub use clients::{ClientEdit, ClientLimits, StoredClient};
@@ -73,6 +75,7 @@ pub use gate::{Condition, Server};
 pub use heartbeats::{Heartbeat, ProcessBeat};
 pub use history::HistoryEntry;
 pub use hot::Hot;
+pub use idempotency::{Attempt, Begun, KeptAnswer};
 pub use journal::Order;
 pub use leases::{Abandoned, Elsewhere, Lease, NodeConfig, NodeView, Released, release};
 pub use limits::Allowance;

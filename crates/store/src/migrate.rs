@@ -43,6 +43,8 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0016_token_scopes"),
     migration!("0017_plans"),
     migration!("0018_sessions"),
+    migration!("0019_idempotency"),
+    migration!("0020_audit_times"),
 ];
 
 /// The version with which channels have digests.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::idempotency::Attempt;
 
 /// One thing that a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -155,6 +156,8 @@ pub struct Principal {
     pub token: Option<TokenId>,
     /// What the audit calls it.
     pub name: String,
+    /// The request it asks with, where that has an `Idempotency-Key`: its first change marks it as done.
+    pub attempt: Option<Attempt>,
 }
 
 impl Principal {
@@ -191,6 +194,7 @@ impl Principal {
             scopes: Scopes::ADMIN,
             token: None,
             name: "daemon".to_owned(),
+            attempt: None,
         }
     }
 

@@ -216,6 +216,7 @@ impl TestStore {
             scopes: Scopes::CLIENT,
             token: None,
             name: name.to_owned(),
+            attempt: None,
         }
     }
 

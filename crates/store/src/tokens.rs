@@ -481,6 +481,7 @@ impl Token {
             scopes: self.scopes,
             token: Some(self.id),
             name: self.name.clone(),
+            attempt: None,
         }
     }
 }

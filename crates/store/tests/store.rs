@@ -25,6 +25,8 @@ mod given;
 mod heartbeats;
 #[path = "store/history.rs"]
 mod history;
+#[path = "store/idempotency.rs"]
+mod idempotency;
 #[path = "store/integrity.rs"]
 mod integrity;
 #[path = "store/leases.rs"]

@@ -22,6 +22,7 @@ pub(super) enum Kind {
     RangeNotSatisfiable,
     Invalid,
     ChecksumMismatch,
+    IdempotencyKeyReused,
     TooManyRequests,
     Internal,
     Unavailable,
@@ -30,7 +31,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -48,6 +49,7 @@ impl Kind {
         Self::RangeNotSatisfiable,
         Self::Invalid,
         Self::ChecksumMismatch,
+        Self::IdempotencyKeyReused,
         Self::TooManyRequests,
         Self::Internal,
         Self::Unavailable,
@@ -134,6 +136,11 @@ impl Kind {
                 StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
                 "checksum-mismatch",
                 "The bytes are not those of the checksum",
+            ),
+            Self::IdempotencyKeyReused => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The Idempotency-Key stands for another request",
             ),
             Self::TooManyRequests => (
                 StatusCode::TOO_MANY_REQUESTS,

@@ -161,6 +161,7 @@ fn stranger() -> Principal {
         scopes: Scopes::CLIENT,
         token: None,
         name: "stranger".to_owned(),
+        attempt: None,
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod chain;
 mod heads;
+mod search;
 mod verify;
 
 use jiff::Timestamp;
@@ -16,11 +17,12 @@ use uuid::Uuid;
 use crate::columns::{bigint, count, now};
 use crate::error::StoreError;
 use crate::principal::Principal;
-use crate::{Store, columns};
+use crate::{Store, columns, idempotency};
 
 pub use chain::ChainFault;
 use chain::{Link, START};
 pub use heads::{AuditHead, ExportedHeads, HeadsFile};
+pub use search::{AuditCursor, AuditFilter, FoundEntry};
 pub(crate) use verify::verify;
 pub use verify::{AuditFault, AuditReport};
 
@@ -81,6 +83,9 @@ pub(crate) async fn record(
     who: &Principal,
     change: Change,
 ) -> Result<(), StoreError> {
+    if let Some(attempt) = &who.attempt {
+        idempotency::mark(transaction, attempt, &change).await?;
+    }
     let client = client.uuid();
     let head = transaction
         .query_opt(

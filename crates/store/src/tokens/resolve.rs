@@ -23,6 +23,7 @@ use super::known::{Answer, Looked, USABLE};
 use super::{SESSION_PREFIX, TokenDigest, digest, new_secret, prefix, principal};
 use crate::Store;
 use crate::error::StoreError;
+use crate::master_key::Key;
 use crate::principal::{Principal, Scopes};
 use crate::private_file::{hex, unhex};
 use crate::standby::Kind;
@@ -51,6 +52,8 @@ pub struct Credential {
     pub(super) digest: TokenDigest,
     pub(super) prefix: String,
     of: CredentialOf,
+    /// Seals what is answered to it, and follows from the secret alone.
+    pub(crate) answers: Key,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,7 @@ impl Credential {
             digest: digest(secret),
             prefix: prefix(secret),
             of: CredentialOf::Token,
+            answers: answers(secret),
         }
     }
 
@@ -75,6 +79,7 @@ impl Credential {
             digest: digest(&format!("session {secret}")),
             prefix: prefix(secret),
             of: CredentialOf::Session,
+            answers: answers(secret),
         }
     }
 
@@ -96,6 +101,10 @@ impl Credential {
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
+}
+
+fn answers(secret: &str) -> Key {
+    Zeroizing::new(digest(&format!("answers {secret}")))
 }
 
 /// The answer, when it is there.
@@ -128,6 +137,7 @@ impl KeptToken {
             scopes: self.scopes,
             token: self.token_id,
             name: self.name,
+            attempt: None,
         };
         (age < USABLE).then_some((principal, self.expires_at, age))
     }
@@ -217,7 +227,9 @@ impl Store {
     }
 
     async fn ask_database(&self, credential: Credential) -> Result<Option<Principal>, StoreError> {
-        let Credential { digest, prefix, of } = credential;
+        let Credential {
+            digest, prefix, of, ..
+        } = credential;
         let begun = Instant::now();
         let found = self
             .database()

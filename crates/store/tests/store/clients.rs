@@ -33,6 +33,7 @@ async fn client(store: &TestStore, plan: &str) -> (StoredClient, Principal) {
         scopes: Scopes::CLIENT,
         token: None,
         name: "script".to_owned(),
+        attempt: None,
     };
     (made, who)
 }

@@ -35,6 +35,7 @@ async fn a_token_is_known_by_its_digest_alone() {
         scopes: Scopes::ADMIN,
         token: Some(made.id),
         name: "script".to_owned(),
+        attempt: None,
     };
     assert_eq!(principal, expected);
     assert_eq!(
