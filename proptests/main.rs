@@ -16,6 +16,7 @@ mod p08_integrity;
 mod p08_pool;
 mod p08_survival;
 mod p08_transactions;
+mod p15_many_channels;
 mod p_as_run;
 mod p_plan;
 mod p_proxies;

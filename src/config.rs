@@ -6,6 +6,7 @@
 //! a value out of its bounds are refused with file, line, key and what is allowed.
 
 mod access;
+mod admission;
 mod alerts;
 mod as_run;
 mod bounded;
@@ -27,6 +28,7 @@ use toml::de::DeTable;
 use crate::facade::proxies::{Proxy, Told};
 
 pub use access::AccessSettings;
+pub use admission::AdmissionSettings;
 pub use alerts::{AlertSettings, SmtpSettings, SmtpTls};
 pub use as_run::AsRunSettings;
 pub use bounded::{Count, Seconds, Secret};
@@ -51,6 +53,7 @@ pub struct Config {
     pub hls: HlsSettings,
     pub rtmp: RtmpSettings,
     pub limits: LimitSettings,
+    pub admission: AdmissionSettings,
     pub disk: DiskSettings,
     pub alerts: AlertSettings,
     pub as_run: AsRunSettings,
@@ -248,6 +251,7 @@ impl Default for Config {
             hls: HlsSettings::default(),
             rtmp: RtmpSettings::default(),
             limits: LimitSettings::default(),
+            admission: AdmissionSettings::default(),
             disk: DiskSettings::default(),
             alerts: AlertSettings::default(),
             as_run: AsRunSettings::default(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use playout_domain::admission::Cost;
 use playout_domain::config::Policy;
 use playout_domain::disk::Thresholds;
 use playout_domain::media::Profile;
@@ -11,6 +12,7 @@ use playout_domain::resources::Allowances;
 use playout_partners::download::Downloader;
 use playout_store::Store;
 
+use crate::admission::Admissions;
 use crate::alerts::{AlertsConfig, ErrorHandler};
 use crate::as_run::AsRun;
 use crate::channels::{Channels, Environment, Live};
@@ -62,6 +64,8 @@ pub struct AppConfig {
     pub alerts: AlertsConfig,
     /// How long it is kept what channels have aired.
     pub as_run_kept: Duration,
+    /// What this node has for channels.
+    pub capacity: Cost,
 }
 
 /// Sources that may be starting at the same time for each core: one works while another waits for its file.
@@ -92,6 +96,8 @@ pub struct App {
     pub store: Store,
     /// What channels report.
     pub telemetry: Telemetry,
+    /// Who has a place on the node.
+    pub admissions: Admissions,
     tree: Tree,
     /// Who takes up what the database has, and what other daemons leave.
     takers: Takers,
@@ -166,6 +172,7 @@ impl App {
             allowances: config.allowances,
             cgroups: config.cgroups,
         };
+        let admissions = Admissions::new(config.capacity, store.clone(), alerts.clone());
         let environment = Environment {
             store: store.clone(),
             hub: Arc::clone(&hub),
@@ -176,6 +183,7 @@ impl App {
             policy: config.policy,
             live: Live::default(),
             rtmp: config.rtmp,
+            admissions: admissions.clone(),
         };
         let channels = Channels::start(environment, tree.channels.clone(), spools, facts)
             .await
@@ -189,6 +197,7 @@ impl App {
             library,
             store,
             telemetry,
+            admissions,
             tree,
             takers,
         })

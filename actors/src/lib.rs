@@ -1,5 +1,6 @@
 //! The living tier: everything that starts, dies and is supervised.
 
+pub mod admission;
 pub mod alerts;
 pub mod app;
 pub mod as_run;

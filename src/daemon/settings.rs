@@ -9,6 +9,7 @@ use playout_actors::library::{ClientRoots, Intake};
 use playout_actors::process::{Cgroups, Tools};
 use playout_actors::rtmp::{FarEndSettings, RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
+use playout_domain::admission::Cost;
 use playout_domain::alert::route::RoutePolicy;
 use playout_domain::config::{ChannelConfig, Policy};
 use playout_domain::media::Profile;
@@ -21,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::mark::RunMark;
 use super::node;
-use crate::config::{self, AccessSettings, Config};
+use crate::config::{self, AccessSettings, AdmissionSettings, Config};
 use crate::facade;
 use crate::facade::accept::ConnectionLimits;
 use crate::facade::access::AccessPolicy;
@@ -128,6 +129,7 @@ pub(super) fn app(
     Ok(AppConfig {
         data_dir: data_dir.to_owned(),
         as_run_kept: config.as_run.keep.duration(),
+        capacity: capacity(&config.admission),
         tools: Tools::default(),
         playout: PlayoutSettings {
             source: match config.playout.source {
@@ -307,6 +309,33 @@ pub(super) fn facade(config: &Config, data_dir: &Path, bound: SocketAddr) -> fac
         max_streams: config.sse.max_streams.get(),
         patience: config.http.write_timeout.duration(),
     }
+}
+
+/// What this node has for channels.
+fn capacity(admission: &AdmissionSettings) -> Cost {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpu = match admission.cpu.get() {
+        0 => cores * 900,
+        percent => percent * 10,
+    };
+    let memory = match admission.memory.get() as u64 {
+        0 => memory_of_the_machine().unwrap_or(u64::MAX) / 5 * 4,
+        bytes => bytes,
+    };
+    Cost {
+        cpu: u32::try_from(cpu).unwrap_or(u32::MAX),
+        memory,
+    }
+}
+
+/// In bytes, as the kernel says it (proc(5)).
+fn memory_of_the_machine() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// How fast one token may ask.

@@ -28,6 +28,7 @@ mod idempotency;
 mod json;
 mod logo;
 mod media;
+mod node;
 mod openapi;
 mod overlay;
 mod page;

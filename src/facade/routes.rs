@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::schedule::{self, Part};
 use super::{
     alert_routes, alerts, as_run, audit, bulk, channels, clients, destinations, events, logo,
-    media, openapi, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched,
+    media, node, openapi, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -425,6 +425,9 @@ routes! {
     }
     "/audit" {
         GET Read searchAudit "Who changed what, as JSON, CSV or JSON lines." |call| audit::list(call).await;
+    }
+    "/node" {
+        GET Admin getNode "What this node has for channels, and who waits for a place." |call| node::get(&call);
     }
     "/session" {
         GET Read getSession "Who one is." |call| sessions::get(&call);

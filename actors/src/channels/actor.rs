@@ -9,6 +9,7 @@ mod changes;
 mod needs;
 mod orders;
 mod outputs;
+mod places;
 mod planning;
 mod recorder;
 mod recovery;
@@ -48,6 +49,7 @@ use recovery::Airing;
 use super::PlannedView;
 use super::handle::{Handle, OnAirNow, Snapshot};
 use super::live::Live;
+use crate::admission::Admissions;
 use crate::alerts::ErrorHandler;
 use crate::as_run::AsRun;
 use crate::error::OpError;
@@ -95,6 +97,8 @@ pub(crate) enum Msg {
     Beat,
     /// What the database has of a channel that was put on air without it lies with its handle.
     TakeUp(oneshot::Sender<()>),
+    /// There is a place on the node.
+    Placed,
     /// A change was given up before it was known what became of it: time to find out.
     Settle,
 }
@@ -110,6 +114,7 @@ pub(crate) struct Environment {
     pub(crate) policy: Policy,
     pub(crate) live: Live,
     pub(crate) rtmp: RtmpSettings,
+    pub(crate) admissions: Admissions,
 }
 
 /// The actor's behaviour.
@@ -282,6 +287,7 @@ impl Actor for ChannelActor {
                 }
                 let _ = done.send(());
             }
+            Msg::Placed => room.placed(&me),
             Msg::Settle => {
                 if let Err(error) = room.settle(&me).await {
                     tracing::debug!(channel = %room.args.handle.id, %error, "what became of a change is not known yet");
@@ -343,11 +349,16 @@ impl Room {
 
     async fn perform(&mut self, me: &ActorRef<Msg>, effect: Effect) {
         match effect {
-            Effect::StartPlayout(generation) => self.start_playout(generation),
+            Effect::StartPlayout(generation) => {
+                if self.has_place(me) {
+                    self.start_playout(generation);
+                }
+            }
             Effect::StopPlayout(_) => {
                 self.playout = None;
                 if self.life.state().status == ChannelStatus::Stopped {
                     self.args.handle.set_on_air(None);
+                    self.args.handle.give_back();
                 }
                 self.tell_off_air().await;
             }
@@ -417,6 +428,7 @@ impl Room {
                 generation,
                 to: self.facts.clone(),
             },
+            transcodes: self.transcodes(),
         };
         handle.set_on_air(Some(OnAirNow { view, output }));
         self.airing = Airing::default();
@@ -550,6 +562,8 @@ impl Room {
         }
         let now = Timestamp::now();
         let health = handle.health(now);
+        let sampled = handle.sample(true);
+        self.measure(&sampled, now);
         let process = |sampled: Sampled| ProcessBeat {
             pid: sampled.begun.pid,
             role: sampled.begun.role.name().into(),
@@ -569,7 +583,7 @@ impl Room {
                 segments: health.segments,
                 bitrate: playout_domain::units::BitsPerSecond(health.current_bitrate),
                 restarts: health.restart_count,
-                processes: handle.sample(true).into_iter().map(process).collect(),
+                processes: sampled.into_iter().map(process).collect(),
             },
         );
     }

@@ -2,7 +2,7 @@
 //! change, and what a running playout shows. Readers never wait for the actor.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use playout_domain::channel::Channel;
@@ -14,13 +14,14 @@ use playout_domain::plan::PlanEntry;
 use playout_domain::units::Frame;
 use playout_media::guide::now_and_next;
 use playout_store::{Airtime, Lease, StoredChannel};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 
 use super::actor::Pen;
 use super::views::{
     HealthView, HlsMetrics, OutputMetrics, OutputTarget, OutputView, OverlayPhase, OverlayView,
     PlannedView, ProcessView, ProgrammeView, RtmpMetrics, RungView, StatusView,
 };
+use crate::admission::Place;
 use crate::library::Library;
 use crate::playout::{HlsOutput, PlayoutSettings, Spool, State, Taps, View};
 use crate::process::{Role, Sampled};
@@ -102,6 +103,8 @@ pub(crate) struct Handle {
     changed: Notify,
     snapshot: RwLock<Arc<Snapshot>>,
     on_air: RwLock<Option<OnAirNow>>,
+    /// Its place on the node, from a start to a stop, whatever happens to its actor.
+    place: std::sync::Mutex<Option<Place>>,
 }
 
 impl Handle {
@@ -120,6 +123,7 @@ impl Handle {
             testing: Mutex::default(),
             snapshot: RwLock::new(Arc::new(snapshot)),
             on_air: RwLock::default(),
+            place: std::sync::Mutex::default(),
         }
     }
 
@@ -172,6 +176,23 @@ impl Handle {
             .clone()
     }
 
+    /// Claims a place on the node, if it has not done so: nothing when it holds, else what hears of it.
+    pub(super) fn claim(&self, claim: impl FnOnce() -> Place) -> Option<watch::Receiver<bool>> {
+        let mut place = self.place();
+        let place = place.get_or_insert_with(claim);
+        (!place.is_held()).then(|| place.listen())
+    }
+
+    /// Gives its place on the node back.
+    pub(super) fn give_back(&self) {
+        let place = self.place().take();
+        drop(place);
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn set_on_air(&self, on_air: Option<OnAirNow>) {
         *self.on_air.write().unwrap_or_else(PoisonError::into_inner) = on_air;
     }
@@ -217,6 +238,7 @@ impl Handle {
             now,
             next,
             live_since: life.live_since,
+            waits_at: self.place().as_ref().and_then(Place::waits_at),
         }
     }
 

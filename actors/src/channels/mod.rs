@@ -23,6 +23,7 @@ pub use views::{
     StatusView,
 };
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -96,6 +97,14 @@ impl Channels {
             channels.quarantine(damaged);
         }
         let mut not_running = Vec::new();
+        // Where the node is short, they go on air in this order.
+        let tier = |to_air: &ToAir| {
+            let client = to_air.stored.channel.client_id;
+            let limits = channels.inner.environment.store.known_limits(client);
+            limits.map_or(0, |limits| limits.tier)
+        };
+        let mut to_air = to_air;
+        to_air.sort_by_cached_key(|each| Reverse(tier(each)));
         for ToAir { stored, recorded } in to_air {
             let snapshot = Snapshot {
                 channel: stored.channel,

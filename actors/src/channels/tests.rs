@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use playout_domain::admission::Cost;
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::Generation;
 use playout_store::testing::{self, TestStore, until};
@@ -43,6 +44,10 @@ impl House {
             },
             policy: Default::default(),
             as_run_kept: Duration::from_secs(86_400),
+            capacity: Cost {
+                cpu: 100_000,
+                memory: 1 << 40,
+            },
             alerts: Default::default(),
             rtmp: RtmpSettings {
                 reach: Reach::Anywhere,

@@ -61,6 +61,8 @@ pub struct StatusView {
     pub next: Option<ProgrammeView>,
     /// Since when it is LIVE.
     pub live_since: Option<Timestamp>,
+    /// Its place, from 1, among the channels that wait for room on the node; nothing where it does not wait.
+    pub waits_at: Option<usize>,
 }
 
 /// How it goes with what is drawn over a channel.

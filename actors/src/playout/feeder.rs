@@ -6,6 +6,7 @@
 //! by GOP. A GOP that comes after its time is dropped. So nothing ever shifts: frame N is frame N.
 
 mod overlay;
+mod places;
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -31,6 +32,7 @@ use super::queue::{Fed, Shows};
 use super::reporter::About;
 use super::source::SourceError;
 use super::{Programme, SourceKind};
+use crate::admission::Place;
 use crate::chance;
 use crate::channels::OnAirKind;
 
@@ -82,6 +84,8 @@ pub(super) struct Feeder {
     catching_up: Option<Instant>,
     /// How long the next GOP is waited for while catching up.
     progress: Instant,
+    /// The place on the node for what is transcoded.
+    place: Option<Place>,
 }
 
 /// What happened while a GOP was awaited.
@@ -126,6 +130,7 @@ impl Feeder {
             trouble: None,
             catching_up: Some(Instant::now() + CATCH_UP),
             progress: Instant::now() + FIRST_PATIENCE,
+            place: None,
         };
         let in_time = feeder.in_time();
         feeder.redraw(in_time);
@@ -175,6 +180,7 @@ impl Feeder {
             self.current = None;
         }
         self.redrawn(&entry);
+        self.mind_place();
         if self
             .current
             .as_ref()
@@ -187,6 +193,11 @@ impl Feeder {
                 return;
             }
             self.open(entry).await;
+            if self.current.is_none() && self.waits(&entry) {
+                let gop = self.equipment.profile.frame_rate.gop_frames();
+                let room = gop.min(entry.end.since(self.cursor));
+                return self.stand_in(room, Reason::NoPlace).await;
+            }
             if self.current.is_none() && self.retry.is_none() {
                 // It could not be started, and may be tried again at once.
                 return;
@@ -357,13 +368,18 @@ impl Feeder {
             return;
         }
         let wanted = self.wanted(entry, at);
-        match self.start(&wanted).await {
+        let started = match self.has_place(&wanted) {
+            true => self.start(&wanted).await,
+            false => Err(SourceError::NoPlace),
+        };
+        match started {
             Ok(playing) => self.current = Some(playing),
             Err(SourceError::Missing) if wanted.drawn.is_some() => {
                 self.bare.insert(entry.media_id);
             }
             Err(error) if wanted.drawn.is_some() => self.fail_drawing(&error),
             Err(SourceError::Over) => self.over(&entry),
+            Err(SourceError::NoPlace) => {}
             Err(error) => self.fail(&entry, &error),
         }
     }
@@ -532,6 +548,9 @@ impl Feeder {
         };
         let wanted = self.wanted(next, next.start);
         if self.equipment.source == SourceKind::Direct && wanted.drawn.is_none() {
+            return;
+        }
+        if !self.has_place(&wanted) {
             return;
         }
         // Should it fail, its own turn comes with the retries that belong to it.

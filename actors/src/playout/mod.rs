@@ -55,6 +55,7 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use crate::admission::Transcodes;
 use crate::as_run::{Beginning, Book};
 use crate::library::Library;
 use crate::process::{Cgroups, ChannelGroup, Launcher};
@@ -163,6 +164,8 @@ pub(crate) struct Setup {
     /// Asked before anything is published.
     pub(crate) lease: Lease,
     pub(crate) facts: Facts,
+    /// What claims places on the node for what it transcodes.
+    pub(crate) transcodes: Transcodes,
 }
 
 /// A running playout.
@@ -257,6 +260,7 @@ async fn run(
         view: setup.view.clone(),
         facts: setup.facts.clone(),
         font: studio.settings.font.as_path().into(),
+        transcodes: setup.transcodes.clone(),
     };
     let feeder = Feeder::new(equipment, filler, programme, resume.start);
     let splicer = match &resume.counters {

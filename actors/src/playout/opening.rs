@@ -9,7 +9,7 @@ use std::time::Duration;
 use playout_domain::media::Profile;
 use playout_domain::overlay::{Drawing, Version};
 use playout_domain::plan::PlanEntry;
-use playout_domain::resources::{Allowance, Allowances};
+use playout_domain::resources::Allowances;
 use playout_domain::units::{Frame, Ticks90k, Timeline};
 use playout_media::ffmpeg::{self, Drawn, Invocation, Means};
 use playout_media::index::GopIndex;
@@ -22,6 +22,7 @@ use super::queue::Queue;
 use super::source::{DirectSource, FIRST_MEDIA, FfmpegSource, Source, SourceError, Start};
 use super::view::View;
 use super::{Programme, SourceKind};
+use crate::admission::Transcodes;
 use crate::library::{Library, Original};
 use crate::process::{ChannelGroup, Launcher, Stdout};
 
@@ -43,6 +44,8 @@ pub(super) struct Equipment {
     pub(super) facts: Facts,
     /// The font of what is drawn.
     pub(super) font: Arc<Path>,
+    /// What claims places on the node for what it transcodes.
+    pub(super) transcodes: Transcodes,
 }
 
 /// A source that plays one entry of the plan.
@@ -91,6 +94,13 @@ pub(super) struct Wanted {
     pub(super) goes_on: bool,
 }
 
+/// What the process of a source does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Runs {
+    Copy,
+    Transcode,
+}
+
 /// Opens one source.
 pub(super) struct Opening<'a> {
     pub(super) equipment: &'a Equipment,
@@ -133,7 +143,7 @@ impl Opening<'_> {
                         let from = GopIndex::time_of(place.frame, profile.frame_rate);
                         let copy = ffmpeg::copy(&prepared.path, profile.rungs().count(), from);
                         let patience = self.programme.recovery.health_check_interval;
-                        let what = ("source", self.equipment.allowances.source);
+                        let what = Runs::Copy;
                         self.process(what, copy, &prepared.path, from, at, patience)
                     }
                 };
@@ -202,7 +212,7 @@ impl Opening<'_> {
         let (path, probed) = (&original.path, &original.probed);
         let live = ffmpeg::live(path, probed, profile, means, frames);
         let patience = self.programme.recovery.health_check_interval;
-        let what = ("live source", self.equipment.allowances.live);
+        let what = Runs::Transcode;
         self.process(what, live, path, from, wanted.at, patience.max(FIRST_MEDIA))
     }
 
@@ -252,7 +262,7 @@ impl Opening<'_> {
     /// within `first`.
     fn process(
         &self,
-        (what, allowance): (&str, Allowance),
+        what: Runs,
         invocation: Invocation,
         input: &Path,
         from: Ticks90k,
@@ -267,7 +277,12 @@ impl Opening<'_> {
             clock,
             ..
         } = self.equipment;
-        let spec = launcher.spec(invocation, format!("{what} {} of {label}", self.run));
+        let allowances = &self.equipment.allowances;
+        let (name, allowance) = match what {
+            Runs::Copy => ("source", allowances.source),
+            Runs::Transcode => ("live source", allowances.live),
+        };
+        let spec = launcher.spec(invocation, format!("{name} {} of {label}", self.run));
         let start = Start {
             spec: spec
                 .stdout(Stdout::PIPED)
@@ -278,6 +293,7 @@ impl Opening<'_> {
             first,
             patience: self.programme.recovery.health_check_interval,
             run: self.run,
+            transcodes: what == Runs::Transcode,
             input: input.to_string_lossy().into_owned(),
         };
         Source::Ffmpeg(Box::new(FfmpegSource::start(

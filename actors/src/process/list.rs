@@ -32,6 +32,8 @@ impl Role {
 #[derive(Debug, Clone)]
 pub(crate) struct Begun {
     pub(crate) role: Role,
+    /// Whether it reads an item that it has to transcode.
+    pub(crate) transcodes: bool,
     /// The number of the run among those of its role.
     pub(crate) run: u64,
     pub(crate) pid: u32,

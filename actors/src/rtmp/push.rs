@@ -197,6 +197,7 @@ impl Attempt {
         let mut process = self.spawn(server, address, key.as_ref()).await?;
         let begun = Begun {
             role: Role::Rtmp(self.target.id),
+            transcodes: false,
             run: self.connection.0,
             pid: process.pid(),
             input: "splicer".into(),

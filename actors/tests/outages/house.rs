@@ -6,6 +6,7 @@ use std::time::Duration;
 use playout_actors::process::Tools;
 use playout_actors::rtmp::{Reach, RtmpSettings, SessionLimits, TrustRoots};
 use playout_actors::{AlertsConfig, App, AppConfig, PlayoutSettings, SourceKind};
+use playout_domain::admission::Cost;
 use playout_domain::{ChannelId, ChannelStatus, Policy};
 use playout_store::testing::{self, Manner, Proxies, TestStore, known};
 use playout_store::{Principal, Server, Store, StoreConfig};
@@ -47,6 +48,10 @@ impl House {
             },
             policy: Policy::PUBLIC,
             as_run_kept: Duration::from_secs(86_400),
+            capacity: Cost {
+                cpu: 100_000,
+                memory: 1 << 40,
+            },
             alerts: AlertsConfig::default(),
             rtmp: RtmpSettings {
                 reach: Reach::Anywhere,

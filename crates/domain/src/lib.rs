@@ -4,6 +4,7 @@
 //! Pure: no tokio, no I/O, no clock, no randomness. Time (`jiff::Timestamp`) and chance are
 //! arguments, so everything here is tested without a runtime and answers the same twice.
 
+pub mod admission;
 pub mod alert;
 pub mod as_run;
 pub mod backoff;

@@ -87,6 +87,11 @@ impl Resolution {
         }
     }
 
+    /// The pixels of one picture.
+    pub const fn pixels(self) -> u64 {
+        self.width() as u64 * self.height() as u64
+    }
+
     /// The video bitrate a channel has when none is chosen: 2.5 Mb/s for 720p up to 30 frames a
     /// second, half as much again above.
     pub fn default_bitrate(self, frame_rate: FrameRate) -> BitsPerSecond {

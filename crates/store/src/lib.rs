@@ -66,7 +66,7 @@ pub use alerts::AlertFilter;
 pub use arrivals::{Arrival, ArrivalState, MOST_OPEN, StorageUse};
 pub use audit::{
     AuditCursor, AuditEntry, AuditFault, AuditFilter, AuditHead, AuditReport, ChainFault,
-    ExportedHeads, FoundEntry, HeadsFile,
+    ExportedHeads, FoundEntry, HeadsFile, NodeDecision,
 };
 pub use channels::{Airtime, Cause, Loaded, Quarantined, StoredChannel, ToAir};
 pub use clients::{ClientEdit, ClientLimits, StoredClient};

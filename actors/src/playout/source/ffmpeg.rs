@@ -36,6 +36,8 @@ pub(in crate::playout) struct Start {
     pub(in crate::playout) patience: Duration,
     /// Under which number and with which input the process is shown.
     pub(in crate::playout) run: u64,
+    /// Whether it encodes pictures.
+    pub(in crate::playout) transcodes: bool,
     pub(in crate::playout) input: String,
 }
 
@@ -145,6 +147,7 @@ async fn begin(
     };
     let begun = Begun {
         role: Role::Source,
+        transcodes: start.transcodes,
         run: start.run,
         pid: process.pid(),
         input: start.input,

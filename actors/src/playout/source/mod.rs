@@ -54,6 +54,9 @@ pub(super) enum SourceError {
         /// How far.
         behind: u64,
     },
+    /// It would have to be transcoded, and others have the places for that.
+    #[error("there is no place on the node to transcode it")]
+    NoPlace,
     /// It has to be there before it is due, and was not.
     #[error("its pictures did not come in time")]
     Late,

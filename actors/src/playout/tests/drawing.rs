@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
 use super::failing::{PROFILE, RATE, World, runtime};
+use crate::admission::Transcodes;
 use crate::channels::OnAirKind;
 use crate::library::{Library, Prepared};
 use crate::playout::clock::Clock;
@@ -164,6 +165,7 @@ impl Stage {
                 to,
             },
             font: Path::new(FONT).into(),
+            transcodes: Transcodes::everywhere(),
         };
         let filler = Filler::new(self.library.clone(), PROFILE, Arc::clone(&self.world.slate));
         let (in_charge, programme) = watch::channel(Arc::new(programme));

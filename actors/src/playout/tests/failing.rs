@@ -38,6 +38,7 @@ use uuid::Uuid;
 
 use super::support::{self, Clip, SILENCE};
 use super::timeline;
+use crate::admission::Transcodes;
 use crate::channels::OnAirKind;
 use crate::hub::Hub;
 use crate::library::{Library, LibraryConfig, Prepared};
@@ -268,6 +269,7 @@ impl World {
                 to,
             },
             font: Path::new("/nowhere").into(),
+            transcodes: Transcodes::everywhere(),
         };
         let filler = Filler::new(library, PROFILE, Arc::clone(&self.slate));
         let (in_charge, programme) = watch::channel(Arc::new(programme));

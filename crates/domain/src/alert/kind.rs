@@ -95,6 +95,10 @@ pub enum AlertKind {
     DeadAir,
     /// A stored channel is damaged and was left alone.
     Quarantined,
+    /// A channel waits for a place on its node.
+    ChannelWaiting,
+    /// What a channel plays is not prepared, and there is no place on the node to transcode it.
+    TranscodeWaiting,
     /// An output was given up after failures in a row.
     OutputSuspended,
     /// A platform takes an output and shows nothing.
@@ -149,7 +153,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
@@ -157,6 +161,8 @@ impl AlertKind {
         Self::NothingPlayable,
         Self::DeadAir,
         Self::Quarantined,
+        Self::ChannelWaiting,
+        Self::TranscodeWaiting,
         Self::OutputSuspended,
         Self::OutputNotShowing,
         Self::OverlayFailing,
@@ -183,6 +189,8 @@ impl AlertKind {
             Self::NothingPlayable => settled("channel.nothing_playable", Warning, Client, 1, "The channel shows nothing of its plan"),
             Self::DeadAir => settled("channel.dead_air", Critical, Client, 1, "The channel shows nothing but the slate"),
             Self::Quarantined => settled("channel.quarantined", Critical, Operator, 1, "The stored channel is damaged and was left alone"),
+            Self::ChannelWaiting => settled("channel.waiting", Critical, Both, 1, "The channel waits for a place on the node"),
+            Self::TranscodeWaiting => settled("channel.transcode_waiting", Warning, Both, 1, "There is no place on the node to transcode what the channel plays"),
             Self::OutputSuspended => settled("output.suspended", Critical, Client, 1, "An output is suspended after failures in a row"),
             Self::OutputNotShowing => settled("output.not_showing", Critical, Client, 1, "A platform takes an output and does not show it"),
             Self::OverlayFailing => settled("channel.overlay_failing", Warning, Client, 2, "The overlay of the channel cannot be drawn"),

@@ -72,6 +72,8 @@ pub enum Reason {
     Played,
     /// The source of the item failed, or did not deliver in time.
     SourceFailed,
+    /// There was no place on the node to transcode the item.
+    NoPlace,
     /// The item was shorter than planned.
     EndedEarly,
     /// Less than a group of pictures that cannot be cut.
@@ -96,13 +98,14 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Scheduled,
         Self::Filler,
         Self::PlayedNow,
         Self::PlayedNext,
         Self::Played,
         Self::SourceFailed,
+        Self::NoPlace,
         Self::EndedEarly,
         Self::Edge,
         Self::NothingPlanned,
@@ -135,6 +138,10 @@ impl Reason {
             Self::SourceFailed => (
                 "source-failed",
                 "the item's source failed or did not deliver in time",
+            ),
+            Self::NoPlace => (
+                "no-place",
+                "there was no place on the node to transcode the item",
             ),
             Self::EndedEarly => ("ended-early", "the item is shorter than was planned"),
             Self::Edge => (

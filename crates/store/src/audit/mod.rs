@@ -4,6 +4,7 @@
 //! row, so the chain has no gap and no fork. Its last link is kept in a table of its own.
 
 mod chain;
+mod decision;
 mod heads;
 mod search;
 mod verify;
@@ -21,6 +22,7 @@ use crate::{Store, columns, idempotency};
 
 pub use chain::ChainFault;
 use chain::{Link, START};
+pub use decision::NodeDecision;
 pub use heads::{AuditHead, ExportedHeads, HeadsFile};
 pub use search::{AuditCursor, AuditFilter, FoundEntry};
 pub(crate) use verify::verify;

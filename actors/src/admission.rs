@@ -1,0 +1,440 @@
+//! Who goes on air, and who is transcoded while it plays, on this node: what [`playout_domain::admission`] decides, performed
+//! and told.
+//!
+//! A [`Place`] holds or waits, and is given back when it is dropped. Whoever has to wait, goes on after waiting, or gives way is
+//! in the audit of its client, and has an alert for as long as it waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use playout_domain::admission::{Admission, Claim, ClaimId, Cost, Decision, Kind};
+use playout_domain::alert::{Key, Report, Subject};
+use playout_domain::media::Profile;
+use playout_domain::{AlertKind, ChannelId, ClientId};
+use playout_store::{NodeDecision, Store, StoreError};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use crate::alerts::ErrorHandler;
+
+/// Decisions that wait to be written down, at most: the database may be away.
+const BACKLOG: usize = 10_000;
+/// How soon that is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// Copying one channel's prepared media, before it was measured.
+const COPY: Cost = Cost {
+    cpu: 10,
+    memory: 64 << 20,
+};
+/// Thousandths of a core for a million pixels a second, before it was measured; and bytes of memory for each pixel of a picture.
+const PER_MEGAPIXEL: f64 = 40.0;
+const PER_PIXEL: u64 = 240;
+/// What a measurement counts for in the mean.
+const WEIGHT: f64 = 0.05;
+
+/// Whose claim it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Claimant {
+    pub(crate) channel: ChannelId,
+    pub(crate) client: ClientId,
+    /// What the channel is called.
+    pub(crate) name: String,
+    /// The tier of its client's plan.
+    pub(crate) tier: u32,
+}
+
+/// The claims on this node. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admissions(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    decided: mpsc::Sender<Decided>,
+}
+
+#[derive(Debug)]
+struct State {
+    node: Admission,
+    claims: HashMap<ClaimId, Standing>,
+    measured: Measured,
+}
+
+#[derive(Debug)]
+struct Standing {
+    claimant: Claimant,
+    /// Whether it holds.
+    held: watch::Sender<bool>,
+    /// It waited, or gave way: what becomes of it is told.
+    told: bool,
+}
+
+/// What was measured on this node.
+#[derive(Debug)]
+struct Measured {
+    /// In thousandths of a core.
+    copy: f64,
+    /// The same for a million pixels a second.
+    per_megapixel: f64,
+}
+
+/// A decision to be told.
+#[derive(Debug)]
+struct Decided {
+    claimant: Claimant,
+    kind: Kind,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Waits { place: usize },
+    GaveWay { to: ChannelId, tier: u32 },
+    GoesOn,
+    Left,
+}
+
+/// What is known of a claim that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Whose.
+    pub channel: ChannelId,
+    /// The tier of its client's plan.
+    pub tier: u32,
+    /// What for.
+    pub kind: Kind,
+    /// Its place among those of its kind, from 1.
+    pub place: usize,
+}
+
+/// How a node is taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occupancy {
+    /// What there is for channels.
+    pub capacity: Cost,
+    /// What is taken.
+    pub used: Cost,
+    /// What a copy costs, as it was measured.
+    pub copy: Cost,
+    /// What a transcode costs for a million pixels a second, in thousandths of a core.
+    pub per_megapixel: u32,
+    /// Who waits, in their order.
+    pub waiting: Vec<Waiting>,
+}
+
+/// A claim that holds or waits; dropped, it is given back.
+#[derive(Debug)]
+pub(crate) struct Place {
+    id: ClaimId,
+    held: watch::Receiver<bool>,
+    admissions: Admissions,
+}
+
+impl Place {
+    /// Whether it holds.
+    pub(crate) fn is_held(&self) -> bool {
+        *self.held.borrow()
+    }
+
+    /// Its place among those of its kind that wait, from 1; nothing when it holds.
+    pub(crate) fn waits_at(&self) -> Option<usize> {
+        self.admissions.lock().node.place(self.id)
+    }
+
+    /// Hears when that changes.
+    pub(crate) fn listen(&self) -> watch::Receiver<bool> {
+        self.held.clone()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.admissions.release(self.id);
+    }
+}
+
+/// What claims the places of one channel's transcodes.
+#[derive(Debug, Clone)]
+pub(crate) struct Transcodes {
+    pub(crate) admissions: Admissions,
+    pub(crate) claimant: Claimant,
+}
+
+impl Transcodes {
+    /// Of a channel on a node with room for all.
+    #[cfg(test)]
+    pub(crate) fn everywhere() -> Self {
+        let most = Cost {
+            cpu: u32::MAX,
+            memory: u64::MAX,
+        };
+        Self {
+            admissions: Admissions::untold(most),
+            claimant: Claimant {
+                channel: ChannelId::from(uuid::Uuid::nil()),
+                client: ClientId::from(uuid::Uuid::nil()),
+                name: "a channel".to_owned(),
+                tier: 0,
+            },
+        }
+    }
+
+    /// A place to transcode into `profile` while it plays.
+    pub(crate) fn claim(&self, profile: &Profile) -> Place {
+        self.admissions.transcode(self.claimant.clone(), profile)
+    }
+}
+
+impl Admissions {
+    /// Of a node with so much for channels; what is decided is written to `store` and told by `alerts`.
+    pub(crate) fn new(capacity: Cost, store: Store, alerts: ErrorHandler) -> Self {
+        let (decided, told) = mpsc::channel(BACKLOG);
+        tokio::spawn(tell(told, store, alerts));
+        Self::deciding(capacity, decided)
+    }
+
+    /// The same, told to nobody.
+    #[cfg(test)]
+    pub(crate) fn untold(capacity: Cost) -> Self {
+        Self::deciding(capacity, mpsc::channel(1).0)
+    }
+
+    fn deciding(capacity: Cost, decided: mpsc::Sender<Decided>) -> Self {
+        Self(Arc::new(Inner {
+            state: Mutex::new(State {
+                node: Admission::new(capacity),
+                claims: HashMap::new(),
+                measured: Measured {
+                    copy: f64::from(COPY.cpu),
+                    per_megapixel: PER_MEGAPIXEL,
+                },
+            }),
+            decided,
+        }))
+    }
+
+    /// A channel wants to be on air.
+    pub(crate) fn channel(&self, claimant: Claimant) -> Place {
+        let cost = self.lock().measured.copy();
+        self.ask(claimant, Kind::Channel, cost)
+    }
+
+    /// A channel wants to play what is not prepared.
+    pub(crate) fn transcode(&self, claimant: Claimant, profile: &Profile) -> Place {
+        let cost = self.lock().measured.transcode(profile);
+        self.ask(claimant, Kind::Transcode, cost)
+    }
+
+    /// A copy took so much of a core.
+    pub(crate) fn measured_copy(&self, cpu: f64) {
+        let mut state = self.lock();
+        let copy = &mut state.measured.copy;
+        *copy += (1000.0 * cpu - *copy) * WEIGHT;
+    }
+
+    /// A transcode into `profile` took so much of a core.
+    pub(crate) fn measured_transcode(&self, profile: &Profile, cpu: f64) {
+        let megapixels = megapixels(profile).max(0.1);
+        let mut state = self.lock();
+        let per = &mut state.measured.per_megapixel;
+        *per += (1000.0 * cpu / megapixels - *per) * WEIGHT;
+    }
+
+    /// How the node is taken.
+    pub fn occupancy(&self) -> Occupancy {
+        let state = self.lock();
+        let waiting = state.node.waiting().map(|(id, claim)| Waiting {
+            channel: claim.channel,
+            tier: claim.tier,
+            kind: claim.kind,
+            place: state.node.place(id).unwrap_or_default(),
+        });
+        Occupancy {
+            capacity: state.node.capacity(),
+            used: state.node.used(),
+            copy: state.measured.copy(),
+            per_megapixel: state.measured.per_megapixel.round() as u32,
+            waiting: waiting.collect(),
+        }
+    }
+
+    fn ask(&self, claimant: Claimant, kind: Kind, cost: Cost) -> Place {
+        let mut state = self.lock();
+        let (id, decisions) = state.node.ask(Claim {
+            channel: claimant.channel,
+            tier: claimant.tier,
+            kind,
+            cost,
+        });
+        let (held, listens) = watch::channel(false);
+        let standing = Standing {
+            claimant,
+            held,
+            told: false,
+        };
+        state.claims.insert(id, standing);
+        self.perform(&mut state, &decisions);
+        Place {
+            id,
+            held: listens,
+            admissions: self.clone(),
+        }
+    }
+
+    fn release(&self, id: ClaimId) {
+        let mut state = self.lock();
+        let kind = state.node.claim(id).map(|(claim, _)| claim.kind);
+        let decisions = state.node.release(id);
+        if let (Some(standing), Some(kind)) = (state.claims.remove(&id), kind)
+            && standing.told
+        {
+            self.decided(standing.claimant, kind, What::Left);
+        }
+        self.perform(&mut state, &decisions);
+    }
+
+    fn perform(&self, state: &mut State, decisions: &[Decision]) {
+        for decision in decisions {
+            let (id, held) = match *decision {
+                Decision::Admitted(id) => (id, true),
+                Decision::Queued(id) | Decision::Displaced { id, .. } => (id, false),
+            };
+            let taker = match *decision {
+                Decision::Displaced { to, .. } => state.node.claim(to).map(|(claim, _)| claim),
+                _ => None,
+            };
+            let (Some((claim, _)), place) = (state.node.claim(id), state.node.place(id)) else {
+                continue;
+            };
+            let Some(standing) = state.claims.get_mut(&id) else {
+                continue;
+            };
+            standing.held.send_replace(held);
+            let what = match (decision, taker) {
+                (Decision::Admitted(_), _) if !standing.told => continue,
+                (Decision::Admitted(_), _) => What::GoesOn,
+                (Decision::Displaced { .. }, Some(taker)) => What::GaveWay {
+                    to: taker.channel,
+                    tier: taker.tier,
+                },
+                _ => What::Waits {
+                    place: place.unwrap_or(1),
+                },
+            };
+            standing.told = !held;
+            self.decided(standing.claimant.clone(), claim.kind, what);
+        }
+    }
+
+    fn decided(&self, claimant: Claimant, kind: Kind, what: What) {
+        tracing::info!(channel = %claimant.channel, tier = claimant.tier, ?kind, ?what, "the node is short");
+        let decided = Decided {
+            claimant,
+            kind,
+            what,
+        };
+        if self.0.decided.try_send(decided).is_err() {
+            tracing::error!("a decision about who has a place on the node is not in the audit");
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Measured {
+    fn copy(&self) -> Cost {
+        Cost {
+            cpu: (self.copy.ceil() as u32).max(1),
+            ..COPY
+        }
+    }
+
+    fn transcode(&self, profile: &Profile) -> Cost {
+        let pixels: u64 = profile.rungs().map(|rung| rung.resolution.pixels()).sum();
+        Cost {
+            cpu: ((self.per_megapixel * megapixels(profile)).ceil() as u32).max(1),
+            memory: COPY.memory + pixels * PER_PIXEL,
+        }
+    }
+}
+
+/// Millions of pixels a second that a profile encodes.
+fn megapixels(profile: &Profile) -> f64 {
+    let pixels: u64 = profile.rungs().map(|rung| rung.resolution.pixels()).sum();
+    pixels as f64 * profile.frame_rate.as_f64() / 1e6
+}
+
+impl Decided {
+    /// What the audit says of it.
+    fn words(&self) -> (&'static str, Value) {
+        let of = match self.kind {
+            Kind::Channel => "channel",
+            Kind::Transcode => "transcode",
+        };
+        let tier = self.claimant.tier;
+        match &self.what {
+            What::Waits { place } => (
+                "admission.wait",
+                json!({ "claim": of, "tier": tier, "place": place }),
+            ),
+            What::GaveWay { to, tier: higher } => (
+                "admission.give_way",
+                json!({ "claim": of, "tier": tier, "to": to, "toTier": higher }),
+            ),
+            What::GoesOn => ("admission.go_on", json!({ "claim": of, "tier": tier })),
+            What::Left => ("admission.leave", json!({ "claim": of, "tier": tier })),
+        }
+    }
+}
+
+/// Tells decisions, one after another: what is decided later is told later.
+async fn tell(mut told: mpsc::Receiver<Decided>, store: Store, alerts: ErrorHandler) {
+    while let Some(decided) = told.recv().await {
+        tell_alerts(&decided, &alerts);
+        let (operation, detail) = decided.words();
+        let decision = NodeDecision {
+            client: decided.claimant.client,
+            channel: decided.claimant.channel,
+            operation,
+            detail,
+        };
+        while let Err(error) = store.audit_decision(&decision).await {
+            if !matches!(error, StoreError::Unavailable(_)) {
+                tracing::error!(%error, "a decision about who has a place on the node is not in the audit");
+                break;
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+fn tell_alerts(decided: &Decided, alerts: &ErrorHandler) {
+    let Claimant {
+        channel,
+        client,
+        name,
+        ..
+    } = &decided.claimant;
+    let kind = match decided.kind {
+        Kind::Channel => AlertKind::ChannelWaiting,
+        Kind::Transcode => AlertKind::TranscodeWaiting,
+    };
+    let key = Key::new(kind, Subject::Channel(*channel));
+    let error = match &decided.what {
+        What::GoesOn | What::Left => return alerts.recovered(key),
+        What::Waits { place } => {
+            format!("it waits in place {place} until there is room on the node")
+        }
+        What::GaveWay { tier, .. } => format!("it gave way to a channel of tier {tier}, and waits"),
+    };
+    alerts.raise(Report {
+        key,
+        client: *client,
+        name: Some(name.clone()),
+        error,
+    });
+}
