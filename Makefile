@@ -1,7 +1,7 @@
 # The one command surface; continuous integration (.ci/run) calls only `make check` and `make test`.
 # `make help` lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench soak web web-deps clean
+.PHONY: help run test check bench soak fuzz web web-deps clean
 SHELL := /bin/bash
 
 # The folder to put on air (three generated clips when empty), where the daemon keeps everything, and more
@@ -15,6 +15,10 @@ export MEDIA DATA
 MINUTES ?= 30
 SEED ?=
 export MINUTES SEED
+
+# How long each fuzz target runs.
+SECONDS_EACH ?= 600
+export SECONDS_EACH
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 WEB_SOURCES := web/watch.html web/package.json web/vite.config.ts web/tsconfig.json $(shell find web/src -type f ! -name '*.test.ts')
@@ -52,6 +56,9 @@ bench: ## measure speed and recovery; takes minutes, and wants the machine for i
 	@scripts/install-deps.sh test
 	@$(MAKE) --no-print-directory web
 	scripts/bench.sh
+
+fuzz: ## fuzz each target for SECONDS_EACH=600; wants a nightly Rust and, the first time, cargo-fuzz from crates.io
+	scripts/fuzz.sh
 
 soak: ## random faults for MINUTES=30; fails on any break, leak or growth; SEED= repeats a run
 	@scripts/install-deps.sh test

@@ -1,8 +1,11 @@
 //! Somebody beside the operator: a client with a token of its own.
 
+use std::path::Path;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 
-use super::daemon::Daemon;
+use super::daemon::{BOUND, Daemon, until};
 use super::http::{self, Answer, EventStream};
 
 /// Who comes with a token.
@@ -61,6 +64,40 @@ impl<'a> Caller<'a> {
 
     pub fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, &Value::Null)
+    }
+
+    /// Begins an upload of `length` bytes with the first of them; answers its id.
+    pub fn begin_upload(&self, name: &str, length: usize, bytes: &[u8]) -> String {
+        let (bearer, length) = (format!("Bearer {}", self.token), length.to_string());
+        let metadata = format!("filename {}", BASE64_STANDARD.encode(name));
+        let headers = [
+            ("Authorization", &*bearer),
+            ("Tus-Resumable", "1.0.0"),
+            ("Upload-Length", &*length),
+            ("Upload-Metadata", &*metadata),
+            ("Content-Type", "application/offset+octet-stream"),
+        ];
+        let path = "/api/v1/media/uploads";
+        let answer = http::request(self.daemon.address(), "POST", path, &headers, bytes);
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        let location = answer.headers["location"].rsplit('/').next();
+        location.expect("an id").to_owned()
+    }
+
+    /// Uploads a file; the id of its item.
+    pub fn upload(&self, name: &str, file: &Path) -> String {
+        let bytes = std::fs::read(file).expect("a file");
+        let path = format!(
+            "/media/uploads/{}",
+            self.begin_upload(name, bytes.len(), &bytes)
+        );
+        let mut media = Value::Null;
+        until("the item is in the library", BOUND, || {
+            media = self.get(&path).json()["mediaId"].clone();
+            media.is_string()
+        });
+        media.as_str().expect("an id").to_owned()
     }
 
     pub fn events(&self) -> EventStream {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::clips::clip;
-use super::daemon::{BOUND, Daemon, folder, until};
+use super::daemon::{Daemon, folder};
 use super::http;
 
 /// A path of the document with its values filled in.
@@ -83,38 +83,8 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         "/alert-routes",
         json!({ "type": "webhook", "url": "https://zebra.example.com/hook" }),
     );
-    let film = std::fs::read(clip(3, 50)).unwrap();
-    let begin = |bytes: &[u8]| {
-        let (bearer, length) = (format!("Bearer {}", owner.token), film.len().to_string());
-        let headers = [
-            ("Authorization", &*bearer),
-            ("Tus-Resumable", "1.0.0"),
-            ("Upload-Length", &length),
-            // zebra.mp4
-            ("Upload-Metadata", "filename emVicmEubXA0"),
-            ("Content-Type", "application/offset+octet-stream"),
-        ];
-        let answer = http::request(
-            daemon.address(),
-            "POST",
-            "/api/v1/media/uploads",
-            &headers,
-            bytes,
-        )
-        .unwrap();
-        assert_eq!(answer.status, 201, "{}", answer.text());
-        answer.headers["location"]
-            .rsplit('/')
-            .next()
-            .unwrap()
-            .to_owned()
-    };
-    let (upload, sent) = (begin(&film[..1]), begin(&film));
-    let mut media = Value::Null;
-    until("the film is in the library", BOUND, || {
-        media = owner.get(&format!("/media/uploads/{sent}")).json()["mediaId"].clone();
-        media.is_string()
-    });
+    let upload = owner.begin_upload("zebra.mp4", 1000, b"z");
+    let media = owner.upload("zebra.mp4", &clip(3, 50));
     let slot = made(
         &format!("/channels/{channel_id}/slots"),
         json!({ "at": "2030-01-31T20:15:00Z", "items": [{ "mediaId": media }] }),
@@ -134,7 +104,7 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         ("deliveryId", unknown.clone()),
         ("importId", unknown.clone()),
         ("watchedFolderId", unknown.clone()),
-        ("mediaId", text(&media)),
+        ("mediaId", media.clone()),
     ] {
         nobodys.insert(name, unknown.clone());
         theirs.insert(name, id);

@@ -16,6 +16,7 @@ mod servers;
 mod sessions;
 mod viewer;
 
+mod admission;
 mod alerts;
 mod api;
 mod as_run;
