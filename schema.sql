@@ -50,6 +50,14 @@ CREATE VIEW client_limits AS
                                  WHERE o.client_id = c.id AND (o.expires_at IS NULL OR o.expires_at > now())), '{}') AS limits
     FROM clients c JOIN plans p ON p.id = c.plan_id;
 
+-- Since when a client uses more than its plan allows.
+CREATE TABLE over_limits (
+    client_id   uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    limit_name  text NOT NULL,
+    since       timestamptz NOT NULL,
+    PRIMARY KEY (client_id, limit_name)
+);
+
 -- Access tokens. The secret is shown once and kept only as its SHA-256.
 CREATE TABLE tokens (
     id          uuid PRIMARY KEY,

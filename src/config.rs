@@ -13,6 +13,7 @@ mod bounded;
 mod check;
 mod disk;
 mod limits;
+mod plans;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub use as_run::AsRunSettings;
 pub use bounded::{Count, Seconds, Secret};
 pub use disk::DiskSettings;
 pub use limits::LimitSettings;
+pub use plans::PlanSettings;
 
 /// Every setting of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,6 +56,7 @@ pub struct Config {
     pub rtmp: RtmpSettings,
     pub limits: LimitSettings,
     pub admission: AdmissionSettings,
+    pub plans: PlanSettings,
     pub disk: DiskSettings,
     pub alerts: AlertSettings,
     pub as_run: AsRunSettings,
@@ -252,6 +255,7 @@ impl Default for Config {
             rtmp: RtmpSettings::default(),
             limits: LimitSettings::default(),
             admission: AdmissionSettings::default(),
+            plans: PlanSettings::default(),
             disk: DiskSettings::default(),
             alerts: AlertSettings::default(),
             as_run: AsRunSettings::default(),

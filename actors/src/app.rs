@@ -21,6 +21,7 @@ use crate::hub::Hub;
 use crate::integrity::Integrity;
 use crate::leases;
 use crate::library::{ClientRoots, Intake, Library, LibraryConfig, OWN_FILES};
+use crate::plans;
 use crate::playout::{PlayoutSettings, Slates, StartGate, Studio};
 use crate::process::{Cgroups, Launcher, Tools};
 use crate::rtmp::RtmpSettings;
@@ -66,6 +67,8 @@ pub struct AppConfig {
     pub as_run_kept: Duration,
     /// What this node has for channels.
     pub capacity: Cost,
+    /// How long a channel stays on air that is beyond its client's plan; nothing: for ever.
+    pub grace: Duration,
 }
 
 /// Sources that may be starting at the same time for each core: one works while another waits for its file.
@@ -153,8 +156,9 @@ impl App {
         let titles = library.clone();
         let titles = Arc::new(move |media| titles.title(media));
         let as_run = AsRun::new(store.clone(), spools.clone(), config.as_run_kept, titles);
+        let plans = plans::child(&store, &alerts, &takers, config.grace);
         let tree = Tree::grow(
-            stores, leases, &integrity, &telemetry, &alerts, &as_run, &disk, &library,
+            stores, leases, &integrity, &telemetry, &alerts, &as_run, &disk, &library, plans,
         )
         .await
         .map_err(|error| StartError(error.to_string()))?;

@@ -12,6 +12,7 @@ pub mod hub;
 pub mod integrity;
 mod leases;
 pub mod library;
+mod plans;
 mod playout;
 pub mod process;
 pub mod rtmp;

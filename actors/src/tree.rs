@@ -89,6 +89,9 @@ pub const DISK: Row = permanent("disk", 1);
 /// The prepare queue.
 pub const LIBRARY: Row = permanent("library", 5);
 
+/// Keeps clients within their plans.
+pub const PLANS: Row = permanent("plans", 2);
+
 /// What is on its way into the library.
 pub const ARRIVALS: Row = permanent("arrivals", 2);
 
@@ -109,7 +112,7 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 12] = [
+pub const TABLE: [Row; 13] = [
     STORE_GUARD,
     LEASES,
     INTEGRITY,
@@ -120,6 +123,7 @@ pub const TABLE: [Row; 12] = [
     AS_RUN,
     DISK,
     LIBRARY,
+    PLANS,
     ARRIVALS,
     CHANNELS,
 ];
@@ -176,6 +180,7 @@ impl Tree {
         as_run: &AsRun,
         disk: &Disk,
         library: &Library,
+        plans: ChildSpec,
     ) -> Result<Self, ChildError> {
         let channels = Supervisor::planned(CHANNELS.name, CHANNELS_POLICY, Vec::new());
         let mut children = vec![stores, leases, integrity.child()];
@@ -184,6 +189,7 @@ impl Tree {
         children.push(as_run.child());
         children.push(disk.child());
         children.push(library.child());
+        children.push(plans);
         children.push(library.arrivals());
         children.push(channels.as_child(CHANNELS.restart, CHANNELS.shutdown));
         debug_assert!(

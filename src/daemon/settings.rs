@@ -130,6 +130,7 @@ pub(super) fn app(
         data_dir: data_dir.to_owned(),
         as_run_kept: config.as_run.keep.duration(),
         capacity: capacity(&config.admission),
+        grace: config.plans.grace.duration(),
         tools: Tools::default(),
         playout: PlayoutSettings {
             source: match config.playout.source {

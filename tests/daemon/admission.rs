@@ -185,3 +185,43 @@ fn what_is_transcoded_live_gives_way_to_a_higher_tier_until_it_is_prepared() {
         (&json!("daemon"), &json!(one))
     );
 }
+
+#[test]
+fn after_a_downgrade_what_is_beyond_the_plan_stays_on_air_for_the_grace() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "[plans]\ngrace = 8\n");
+    let house = House::new(&daemon, "Canal Uno", "basic");
+    let channels = ["One", "Two"].map(|name| house.channel(name, None));
+    for channel in &channels {
+        house.order(channel, "start");
+        house.until_live(channel);
+    }
+    let me = house.who.get("/session").json();
+    let path = format!("/clients/{}", me["clientId"].as_str().unwrap());
+    daemon.api("PATCH", &path, &json!({ "plan": "free" }));
+    until("the client is told", BOUND, || {
+        house.alerts() == ["channel.over_limit"]
+    });
+    let alert = house.who.get("/alerts?state=open").json()["items"][0].clone();
+    assert_eq!(
+        alert["channelId"],
+        json!(channels[1]),
+        "the first one stays: {alert}"
+    );
+    let ends = alert["detail"]
+        .as_str()
+        .unwrap()
+        .split("goes off air at ")
+        .nth(1)
+        .unwrap()
+        .trim_end_matches('.');
+    let ends: jiff::Timestamp = ends.parse().unwrap();
+    until("it is off air", BOUND, || {
+        house.status(&channels[1])["status"] == "STOPPED"
+    });
+    assert!(jiff::Timestamp::now() >= ends, "before its time");
+    assert_eq!(house.status(&channels[0])["status"], "LIVE");
+    until("it is over", BOUND, || house.alerts().is_empty());
+    let audit = house.who.get("/audit?operation=channel.stop").json();
+    assert_eq!(audit["items"][0]["actor"], "daemon", "{audit}");
+}

@@ -25,6 +25,7 @@ use playout_media::index::{GopIndex, ITEM_START};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use self::places::Claimed;
 use super::facts::Fact;
 use super::filler::Filler;
 use super::opening::{Equipment, Opening, Playing, Wanted};
@@ -32,7 +33,6 @@ use super::queue::{Fed, Shows};
 use super::reporter::About;
 use super::source::SourceError;
 use super::{Programme, SourceKind};
-use crate::admission::Place;
 use crate::chance;
 use crate::channels::OnAirKind;
 
@@ -85,7 +85,7 @@ pub(super) struct Feeder {
     /// How long the next GOP is waited for while catching up.
     progress: Instant,
     /// The place on the node for what is transcoded.
-    place: Option<Place>,
+    place: Option<Claimed>,
 }
 
 /// What happened while a GOP was awaited.
@@ -156,6 +156,7 @@ impl Feeder {
         if self.drawing.is_over(self.cursor) {
             self.settle(Fact::OverlayOver);
         }
+        self.mind_place();
         let Some(entry) = self.due() else {
             let room = self.until_next_entry();
             self.leave();
@@ -180,7 +181,6 @@ impl Feeder {
             self.current = None;
         }
         self.redrawn(&entry);
-        self.mind_place();
         if self
             .current
             .as_ref()

@@ -48,6 +48,7 @@ impl House {
             },
             policy: Policy::PUBLIC,
             as_run_kept: Duration::from_secs(86_400),
+            grace: Duration::ZERO,
             capacity: Cost {
                 cpu: 100_000,
                 memory: 1 << 40,

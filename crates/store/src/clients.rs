@@ -389,7 +389,10 @@ fn told(client: &StoredClient) -> Value {
 }
 
 /// What the channels of a client ask of its plan. One that is stored damaged asks nothing.
-async fn demands(session: &impl GenericClient, id: ClientId) -> Result<Vec<Demand>, StoreError> {
+pub(crate) async fn demands(
+    session: &impl GenericClient,
+    id: ClientId,
+) -> Result<Vec<Demand>, StoreError> {
     let sql = "SELECT c.config, (SELECT count(*) FROM rtmp_destinations d WHERE d.channel_id = c.id) AS destinations
                FROM channels c WHERE c.client_id = $1";
     let rows = session.query(sql, &[&id.uuid()]).await?;

@@ -34,6 +34,7 @@ mod logos;
 mod master_key;
 mod media;
 mod migrate;
+mod over_limits;
 mod overrides;
 mod plans;
 mod prepare_marks;
@@ -81,6 +82,7 @@ pub use leases::{Abandoned, Elsewhere, Lease, NodeConfig, NodeView, Released, re
 pub use limits::Allowance;
 pub use master_key::KeySource;
 pub use media::{Inserted, MediaCursor, MediaQuery, MediaSort};
+pub use over_limits::Beyond;
 pub use overrides::{NewOverride, Override};
 pub use plans::StoredPlan;
 pub use prepare_marks::PrepareMark;

@@ -45,6 +45,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0018_sessions"),
     migration!("0019_idempotency"),
     migration!("0020_audit_times"),
+    migration!("0021_over_limits"),
 ];
 
 /// The version with which channels have digests.

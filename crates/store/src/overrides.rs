@@ -97,6 +97,26 @@ impl Store {
     }
 }
 
+/// Ends the overrides of a client whose time is over; whether there were any. The caller holds the lock of the client's row.
+pub(crate) async fn end_expired(tx: &Transaction<'_>, id: ClientId) -> Result<bool, StoreError> {
+    let sql =
+        "DELETE FROM limit_overrides WHERE client_id = $1 AND expires_at <= now() RETURNING *";
+    let rows = tx.query(sql, &[&id.uuid()]).await?;
+    for row in &rows {
+        let before = Some(json!(read(row)?));
+        tell(
+            tx,
+            &Principal::daemon(),
+            "override.expire",
+            id,
+            before,
+            None,
+        )
+        .await?;
+    }
+    Ok(!rows.is_empty())
+}
+
 async fn set(
     tx: &Transaction<'_>,
     who: &Principal,
@@ -149,15 +169,16 @@ pub(crate) async fn overrides(
     let sql = "SELECT * FROM limit_overrides WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > now())
                ORDER BY limit_name";
     let rows = session.query(sql, &[&id.uuid()]).await?;
-    let read = |row: &Row| {
-        Ok(Override {
-            limit: parsed(row, "limit_name")?,
-            value: row.try_get("value")?,
-            reason: row.try_get("reason")?,
-            set_by: row.try_get("set_by")?,
-            set_at: row.try_get("set_at")?,
-            expires_at: row.try_get("expires_at")?,
-        })
-    };
     rows.iter().map(read).collect()
+}
+
+fn read(row: &Row) -> Result<Override, StoreError> {
+    Ok(Override {
+        limit: parsed(row, "limit_name")?,
+        value: row.try_get("value")?,
+        reason: row.try_get("reason")?,
+        set_by: row.try_get("set_by")?,
+        set_at: row.try_get("set_at")?,
+        expires_at: row.try_get("expires_at")?,
+    })
 }

@@ -6,52 +6,83 @@
 use playout_domain::plan::PlanEntry;
 
 use super::Feeder;
+use crate::admission::Place;
 use crate::playout::opening::{Playing, Wanted};
 use crate::playout::source::SourceError;
+
+/// A place on the node, and what it was claimed for last.
+pub(super) struct Claimed {
+    place: Place,
+    entry: PlanEntry,
+    /// Whether to draw over it.
+    drawn: bool,
+}
+
+/// Whether a source encodes more than an edge.
+fn encodes(playing: &Playing) -> bool {
+    playing.drawn.is_some() || (playing.index.is_none() && playing.until.is_none())
+}
 
 impl Feeder {
     /// Whether the node has a place for a source of this; one that it has not is waited for.
     pub(super) fn has_place(&mut self, wanted: &Wanted) -> bool {
-        if wanted.drawn.is_none() && self.is_prepared(&wanted.entry) {
+        let (entry, drawn) = (wanted.entry, wanted.drawn.is_some());
+        if !drawn && self.is_prepared(&entry) {
             return true;
         }
         let equipment = &self.equipment;
-        let claim = || equipment.transcodes.claim(&equipment.profile);
-        let place = self.place.get_or_insert_with(claim);
-        if !place.is_held() {
+        let place = match self.place.take() {
+            Some(claimed) => claimed.place,
+            None => equipment.transcodes.claim(&equipment.profile),
+        };
+        let held = place.is_held();
+        if !held {
             // Prepared, it needs none.
-            let media = wanted.entry.media_id;
-            equipment.library.want(media, &equipment.profile);
+            equipment.library.want(entry.media_id, &equipment.profile);
         }
-        place.is_held()
+        self.place = Some(Claimed {
+            place,
+            entry,
+            drawn,
+        });
+        held
     }
 
     /// Whether `entry` waits for a place.
     pub(super) fn waits(&self, entry: &PlanEntry) -> bool {
-        let waits = self.place.as_ref().is_some_and(|place| !place.is_held());
-        waits && !self.is_prepared(entry)
+        let waits = |claimed: &Claimed| !claimed.place.is_held();
+        self.place.as_ref().is_some_and(waits) && !self.is_prepared(entry)
     }
 
-    /// Leaves a source whose place a channel of a higher tier has taken, and gives back a place that nothing needs.
+    /// Leaves a source whose place a channel of a higher tier has taken, and gives back a place that nothing needs any more.
     pub(super) fn mind_place(&mut self) {
-        let encodes = |playing: &Playing| {
-            playing.drawn.is_some() || (playing.index.is_none() && playing.until.is_none())
-        };
-        let current = self.current.as_ref().is_some_and(encodes);
-        match &self.place {
-            Some(place) if !place.is_held() => {
-                self.ahead.take_if(|ahead| encodes(ahead));
-                if current && self.draws() {
-                    self.fail_drawing(&SourceError::NoPlace);
-                } else if current {
-                    self.current = None;
-                }
+        let Some(claimed) = &self.place else { return };
+        if !claimed.place.is_held() {
+            self.ahead.take_if(|ahead| encodes(ahead));
+            if self.draws() {
+                self.fail_drawing(&SourceError::NoPlace);
+            } else {
+                self.current.take_if(|current| encodes(current));
             }
-            Some(_) if !current && self.current.is_some() => {
-                self.place
-                    .take_if(|_| !self.ahead.as_ref().is_some_and(encodes));
-            }
-            _ => {}
         }
+        let encoding = self.current.iter().chain(&self.ahead).any(encodes);
+        if !encoding && self.is_needless() {
+            self.place = None;
+        }
+    }
+
+    /// Whether what a place was claimed for is over, is not planned any more, or is there without it.
+    fn is_needless(&self) -> bool {
+        self.place.as_ref().is_some_and(|claimed| {
+            let entry = &claimed.entry;
+            let there = match claimed.drawn {
+                true => self
+                    .wanted(*entry, self.cursor.max(entry.start))
+                    .drawn
+                    .is_none(),
+                false => self.is_prepared(entry),
+            };
+            entry.end <= self.cursor || self.plan.plan.at(entry.start) != Some(*entry) || there
+        })
     }
 }

@@ -95,6 +95,8 @@ pub enum AlertKind {
     DeadAir,
     /// A stored channel is damaged and was left alone.
     Quarantined,
+    /// A channel is on air beyond what the plan allows, and goes off air after the grace.
+    ChannelOverLimit,
     /// A channel waits for a place on its node.
     ChannelWaiting,
     /// What a channel plays is not prepared, and there is no place on the node to transcode it.
@@ -153,7 +155,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
@@ -161,6 +163,7 @@ impl AlertKind {
         Self::NothingPlayable,
         Self::DeadAir,
         Self::Quarantined,
+        Self::ChannelOverLimit,
         Self::ChannelWaiting,
         Self::TranscodeWaiting,
         Self::OutputSuspended,
@@ -189,6 +192,7 @@ impl AlertKind {
             Self::NothingPlayable => settled("channel.nothing_playable", Warning, Client, 1, "The channel shows nothing of its plan"),
             Self::DeadAir => settled("channel.dead_air", Critical, Client, 1, "The channel shows nothing but the slate"),
             Self::Quarantined => settled("channel.quarantined", Critical, Operator, 1, "The stored channel is damaged and was left alone"),
+            Self::ChannelOverLimit => settled("channel.over_limit", Warning, Both, 1, "The channel is on air beyond what the plan allows"),
             Self::ChannelWaiting => settled("channel.waiting", Critical, Both, 1, "The channel waits for a place on the node"),
             Self::TranscodeWaiting => settled("channel.transcode_waiting", Warning, Both, 1, "There is no place on the node to transcode what the channel plays"),
             Self::OutputSuspended => settled("output.suspended", Critical, Client, 1, "An output is suspended after failures in a row"),

@@ -232,6 +232,104 @@ async fn an_override_counts_in_the_place_of_the_plan_until_it_ends() {
 }
 
 #[tokio::test]
+async fn what_is_on_air_beyond_a_plan_is_known_with_since_when_and_the_audit_tells() {
+    let store = testing::fresh().await;
+    let daemon = Principal::daemon();
+    let put = |live: u64, resolution: &str| {
+        plan(
+            "own",
+            5,
+            json!({ "maxLive": live, "maxResolution": resolution }),
+        )
+    };
+    store
+        .put_plan(&daemon, &put(3, "1080p"), None)
+        .await
+        .unwrap();
+    let (made, who) = client(&store, "own").await;
+    let mut ids = Vec::new();
+    for n in 0..3 {
+        let given = channel(who.client, &format!("Channel {n}"));
+        store
+            .insert_channel(&who, &given, &airtime())
+            .await
+            .unwrap();
+        let sql = "UPDATE channels SET desired = 'LIVE', last_start_time = now() + $2 * interval '1 second' WHERE id = $1";
+        let session = store.session().await;
+        session
+            .execute(sql, &[&given.id.uuid(), &f64::from(n)])
+            .await
+            .unwrap();
+        ids.push(given.id);
+    }
+    assert_eq!(store.note_over_limits().await.unwrap(), []);
+
+    store
+        .put_plan(&daemon, &put(1, "1080p"), None)
+        .await
+        .unwrap();
+    let beyond = store.note_over_limits().await.unwrap();
+    let found: Vec<_> = beyond
+        .iter()
+        .map(|beyond| (beyond.channel, beyond.exceeded.limit))
+        .collect();
+    assert_eq!(
+        found,
+        [(ids[1], Limit::MaxLive), (ids[2], Limit::MaxLive)],
+        "the first stays"
+    );
+    assert_eq!(beyond[0].name, "Channel 1");
+    assert_eq!(
+        store.note_over_limits().await.unwrap(),
+        beyond,
+        "since then"
+    );
+
+    store
+        .put_plan(&daemon, &put(3, "240p"), None)
+        .await
+        .unwrap();
+    let beyond = store.note_over_limits().await.unwrap();
+    let found: Vec<_> = beyond
+        .iter()
+        .map(|beyond| (beyond.channel, beyond.exceeded.limit))
+        .collect();
+    assert_eq!(
+        found,
+        ids.iter()
+            .map(|id| (*id, Limit::MaxResolution))
+            .collect::<Vec<_>>()
+    );
+
+    // What the operator allows for a while counts, and its end is told.
+    let new = NewOverride {
+        limit: Limit::MaxResolution,
+        value: json!("1080p"),
+        reason: "a fair".to_owned(),
+        expires_at: Some(Timestamp::now() + SignedDuration::from_hours(1)),
+    };
+    store.put_override(&daemon, made.id, &new).await.unwrap();
+    assert_eq!(store.note_over_limits().await.unwrap(), []);
+    let sql = "UPDATE limit_overrides SET expires_at = now()";
+    store.session().await.execute(sql, &[]).await.unwrap();
+    assert_eq!(store.note_over_limits().await.unwrap().len(), 3);
+    let audit = store.audit(made.id, 0, 100).await.unwrap();
+    let told = audit.iter().filter(|entry| entry.subject_kind == "client");
+    let told: Vec<&str> = told.map(|entry| &*entry.operation).collect();
+    let expected = [
+        "client.create",
+        "limit.over",
+        "limit.over",
+        "limit.within",
+        "override.set",
+        "limit.within",
+        "override.expire",
+        "limit.over",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[tokio::test]
 async fn a_client_sees_itself_alone_and_is_deleted_when_it_has_nothing() {
     let (store, operator_) = (testing::fresh().await, Principal::daemon());
     let (client, who) = client(&store, "pro").await;
