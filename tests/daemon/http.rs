@@ -5,6 +5,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+#[cfg(test)]
+use super::contract::{self, Asked};
+
 /// An answer, its header names in lower case.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -24,7 +27,7 @@ impl Answer {
     }
 }
 
-/// Sends one request and reads the whole answer.
+/// Sends one request and reads the whole answer, which has to be one that the API's document allows.
 pub fn request(
     address: &str,
     method: &str,
@@ -45,12 +48,24 @@ pub fn request(
     stream.write_all(body)?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes)?;
-    parse(&bytes).ok_or_else(|| {
+    let answer = parse(&bytes).ok_or_else(|| {
         std::io::Error::other(format!(
             "no HTTP answer: {}",
             String::from_utf8_lossy(&bytes)
         ))
-    })
+    })?;
+    // Where it is measured how fast answers come, nothing else is asked of them.
+    #[cfg(test)]
+    contract::hold(
+        &Asked {
+            method,
+            path,
+            headers,
+            body,
+        },
+        &answer,
+    );
+    Ok(answer)
 }
 
 /// An open event stream.

@@ -5,6 +5,7 @@
 
 mod caller;
 mod clips;
+mod contract;
 mod daemon;
 mod http;
 #[path = "../judge/mod.rs"]
@@ -34,6 +35,7 @@ mod ladder;
 mod leases;
 mod live;
 mod on_air;
+mod openapi;
 mod output_encode;
 mod overlay;
 mod preparing;
@@ -42,6 +44,7 @@ mod recovery;
 mod resources;
 mod rtmp;
 mod schedule;
+mod schemathesis;
 mod stores;
 mod storm;
 mod subtitle_files;

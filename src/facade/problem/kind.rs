@@ -4,7 +4,7 @@ use warp::http::StatusCode;
 
 /// What kind of refusal it is; each has one status, one name and one title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::facade) enum Kind {
     BadRequest,
     MalformedJson,
     Unauthenticated,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 20] = [
+    pub(in crate::facade) const ALL: [Self; 20] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -53,7 +53,7 @@ impl Kind {
     ];
 
     /// Status, last part of `type`, and `title`.
-    pub(super) fn facts(self) -> (StatusCode, &'static str, &'static str) {
+    pub(in crate::facade) fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (
                 StatusCode::BAD_REQUEST,
