@@ -38,6 +38,7 @@ mod on_air;
 mod openapi;
 mod output_encode;
 mod overlay;
+mod plain;
 mod preparing;
 mod programme;
 mod recovery;
