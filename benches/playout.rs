@@ -13,7 +13,7 @@ mod clips;
 #[path = "../tests/daemon/daemon.rs"]
 #[allow(dead_code)]
 mod daemon;
-#[path = "../tests/daemon/http.rs"]
+#[path = "../tests/daemon/plain.rs"]
 #[allow(dead_code)]
 mod http;
 mod measures;

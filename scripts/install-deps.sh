@@ -4,8 +4,8 @@
 #   scripts/install-deps.sh build   a C linker for cargo, nodejs, npm
 #   scripts/install-deps.sh run     build, and ffmpeg, postgresql, redis-server, ca-certificates,
 #                                   fonts-dejavu-core
-#   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium, python3, libxml2-utils,
-#                                   libxmltv-perl
+#   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium, python3, python3-venv,
+#                                   libxml2-utils, libxmltv-perl; and schemathesis from PyPI
 #
 # Rust itself it only looks for, and says where to get it. Looks for the programs themselves, not for packages, so a Node or FFmpeg from elsewhere is respected.
 # Installs as root or by sudo; where neither works it prints the one line to run and exits 1. Debian starts a
@@ -69,6 +69,8 @@ check_test() {
   have nginx || need nginx
   any_file '/usr/lib/nginx/modules/ngx_rtmp_module.so' || need libnginx-mod-rtmp
   have "${CHROMIUM:-chromium}" || have chromium-browser || have google-chrome || need chromium
+  # schemathesis goes into a folder of its own.
+  { have python3 && python3 -c 'import ensurepip' >/dev/null 2>&1; } || need python3-venv
   # Reads XMLTV with a parser that is not the daemon's, and judges it by the XMLTV project's own DTD.
   have python3 || need python3
   have xmllint || need libxml2-utils
@@ -84,7 +86,10 @@ case "${1:-}" in
     exit 2
     ;;
 esac
-((${#missing[@]} == 0)) && exit 0
+if ((${#missing[@]} == 0)); then
+  if [[ "$1" == test ]]; then "$(dirname "$0")/schemathesis.sh" >/dev/null; fi
+  exit 0
+fi
 if [[ "${2:-}" == again ]]; then
   echo "install-deps: installed, but still not found: what the packages ${missing[*]} bring" >&2
   exit 1

@@ -100,6 +100,7 @@ impl From<StoreError> for OpError {
             },
             StoreError::VersionMismatch { current } => Self::VersionMismatch { current },
             StoreError::Limit(exceeded) => Self::Limit(exceeded),
+            StoreError::Invalid(violations) => Self::Invalid(violations),
             StoreError::Conflict(message) => Self::Conflict {
                 state: "conflict".into(),
                 message,

@@ -18,7 +18,7 @@ use warp::reply::Response;
 use super::problem::{Problem, allow_header};
 use super::request::Request;
 use super::routes::{self, Needs, Operation, Protocol, Route, Work};
-use super::{Facade, answer, caller, idempotency, readiness, sessions, uploads};
+use super::{Facade, answer, caller, idempotency, readiness, uploads};
 
 /// The id in a path: a UUID in its usual form, so that one thing has one URL.
 ///
@@ -164,7 +164,7 @@ async fn done(
         let writable = call.app.store.writable();
         writable.map_err(|error| read_only(&call.app, error))?;
     }
-    let key = match operation.method == Method::POST && route.template != sessions::PATH {
+    let key = match idempotency::is_kept(route, operation) {
         true => idempotency::key(&call.request)?,
         false => None,
     };

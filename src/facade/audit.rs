@@ -33,8 +33,13 @@ const COLUMNS: [&str; 10] = [
     "hash",
 ];
 
+/// The formats there are.
+pub(super) const FORMATS: [&str; 3] = ["json", "csv", "ndjson"];
+/// The orders there are.
+pub(super) const ORDERS: [&str; 2] = ["newest", "oldest"];
+
 /// The parameters of the query.
-pub(super) const QUERY: [&str; 11] = [
+const QUERY: [&str; 11] = [
     "client",
     "operation",
     "subject",

@@ -18,7 +18,9 @@ use super::channels::JSON;
 use super::problem::Problem;
 
 /// Channels of one request at most, whatever the plan says.
-const MOST: usize = 1_000;
+pub(super) const MOST: usize = 1_000;
+/// Every operation by its name.
+pub(super) const OPERATIONS: [&str; 5] = ["start", "stop", "restart", "delete", "update"];
 /// Channels that are worked on at once.
 const AT_ONCE: usize = 8;
 
@@ -131,7 +133,7 @@ fn read(body: &Value) -> Result<(Work, Meant), Violations> {
             "restart" => Work::Operate(Operation::Restart),
             "delete" => Work::Delete,
             "update" => Work::Update(patch.cloned().unwrap_or_default()),
-            _ => return Err("has to be one of start, stop, restart, delete, update"),
+            _ => return Err(format!("has to be one of {}", OPERATIONS.join(", "))),
         })
     });
     match (&work, patch) {

@@ -19,8 +19,16 @@ use super::problem::Problem;
 use super::representation::if_match;
 use super::tokens::{expiry_of, name_of};
 
+/// Operations that limits are checked for, by their names.
+pub(super) const OPERATIONS: [&str; 5] = [
+    "createChannel",
+    "startChannel",
+    "addMedia",
+    "addViewers",
+    "bulk",
+];
 /// Characters of a reason at most.
-const MAX_REASON: usize = 500;
+pub(super) const MAX_REASON: usize = 500;
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let page = Page::<ClientId>::of(&call.request)?;
@@ -178,7 +186,7 @@ fn raise(body: &Value) -> Result<Raise, Violations> {
         }
         Some("bulk") => number(&mut fields, "channels").map(|channels| Raise::Bulk { channels }),
         Some(_) => {
-            let known = "createChannel, startChannel, addMedia, addViewers, bulk";
+            let known = OPERATIONS.join(", ");
             fields.refuse("operation", format!("has to be one of {known}"));
             None
         }

@@ -10,14 +10,15 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use warp::http::header::{self, HeaderName};
-use warp::http::{HeaderValue, StatusCode};
+use warp::http::{HeaderValue, Method, StatusCode};
 use warp::reply::Response;
 
 use super::answer;
 use super::api::Call;
 use super::problem::Problem;
 use super::request::Request;
-use super::routes::{Protocol, Work};
+use super::routes::{Operation, Protocol, Route, Work};
+use super::sessions;
 
 /// The header with the key.
 pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -30,7 +31,13 @@ const KEPT: [HeaderName; 4] = [
     header::ETAG,
     header::CACHE_CONTROL,
 ];
-const LONGEST: usize = 255;
+/// Of a key, in characters.
+pub(super) const LONGEST: usize = 255;
+
+/// Whether what is answered to an operation is kept. A cookie is given once.
+pub(super) fn is_kept(route: &Route, operation: &Operation) -> bool {
+    operation.method == Method::POST && route.template != sessions::PATH
+}
 
 /// The key of a request.
 ///

@@ -11,7 +11,8 @@ use super::media::tag;
 use super::problem::Problem;
 use super::representation::{Representation, if_match};
 
-const PNG: &[&str] = &["image/png"];
+/// What it comes as.
+pub(super) const PNG: &[&str] = &["image/png"];
 
 /// `GET`: the picture as it was sent.
 pub(super) async fn get(call: Call, id: ChannelId) -> Result<Response, Problem> {

@@ -37,6 +37,7 @@ pub mod problem;
 pub mod proxies;
 mod queue;
 mod readiness;
+mod reference;
 pub mod representation;
 pub mod request;
 mod routes;
@@ -62,6 +63,7 @@ use warp::reply::Response;
 
 use self::accept::Routes;
 use self::access::{Access, AccessPolicy};
+pub use self::openapi::document as openapi_document;
 use self::problem::Problem;
 use self::request::{BodyLimits, Request, request};
 use self::shutdown::ShuttingDown;
@@ -145,7 +147,9 @@ impl Facade {
         let segments = request.segments();
         let answered = match segments[..] {
             ["hls", ..] => return hls::answer(&self, &request),
+            ["api", "v1", "openapi.json"] => openapi::answer(&self, &request),
             ["api", "v1", ..] => api::answer(self, request).await,
+            ["docs"] => reference::answer(&self, &request),
             ["watch", ..] => watch::answer(&self, &request),
             ["healthz"] => readiness::healthz(&request),
             ["readyz"] => readiness::readyz(&self, &request).await,

@@ -19,11 +19,12 @@ pub(super) fn get(call: &Call) -> Result<Response, Problem> {
         waiting,
     } = call.app.admissions.occupancy();
     let waiting = waiting.iter().map(|waits| {
-        let kind = match waits.kind {
-            Kind::Channel => "channel",
-            Kind::Transcode => "transcode",
-        };
-        json!({ "channelId": waits.channel, "tier": waits.tier, "claim": kind, "place": waits.place })
+        json!({
+            "channelId": waits.channel,
+            "tier": waits.tier,
+            "claim": claim(waits.kind),
+            "place": waits.place,
+        })
     });
     answer::ok(&json!({
         "capacity": shown(capacity),
@@ -32,6 +33,14 @@ pub(super) fn get(call: &Call) -> Result<Response, Problem> {
         "transcodeCpuPerMegapixel": cores(per_megapixel),
         "waiting": waiting.collect::<Vec<Value>>(),
     }))
+}
+
+/// What a claim is for, in one word.
+pub(super) fn claim(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Channel => "channel",
+        Kind::Transcode => "transcode",
+    }
 }
 
 fn shown(cost: Cost) -> Value {

@@ -9,8 +9,10 @@ use std::str::FromStr;
 use super::problem::Problem;
 use super::request::Request;
 
-const DEFAULT_LIMIT: usize = 50;
-const MAX_LIMIT: usize = 500;
+/// Items of a page unless it is said otherwise.
+pub(super) const DEFAULT_LIMIT: usize = 50;
+/// Items of a page at most.
+pub(super) const MAX_LIMIT: usize = 500;
 
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,23 +1,57 @@
 //! `/api/v1/plans`: what each plan allows. Everybody may look, for a refusal names them; the operator edits them.
 
+use std::fmt;
+use std::str::FromStr;
+
 use playout_domain::plans::{Plan, PlanName};
-use playout_store::StoredPlan;
+use playout_store::{Expected, StoredPlan};
 use serde_json::{Value, json};
-use warp::http::StatusCode;
+use warp::http::{StatusCode, header};
 use warp::reply::Response;
 
 use super::answer;
 use super::api::Call;
 use super::channels::JSON;
+use super::page::Page;
 use super::problem::Problem;
 use super::representation::if_match;
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let [] = call.request.query([])?;
+    let page = Page::<Place>::of(&call.request)?;
     let plans = call.app.store.plans().await;
-    let plans = plans.map_err(|error| Problem::of_stored("plan", error))?;
+    let mut plans = plans.map_err(|error| Problem::of_stored("plan", error))?;
+    plans.sort_by_key(Place::of);
+    let after = page.after.as_ref();
+    plans.retain(|plan| after.is_none_or(|after| Place::of(plan) > *after));
+    let (plans, next) = page.cut(plans, Place::of);
     let plans: Vec<Value> = plans.iter().map(|plan| shown(&call, plan)).collect();
-    answer::page(plans, None)
+    answer::page(plans, next)
+}
+
+/// The place of a plan in the list: those of one tier are in the order of their names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Place(u32, PlanName);
+
+impl Place {
+    fn of(plan: &StoredPlan) -> Self {
+        Self(plan.plan.tier, plan.plan.name.clone())
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+impl FromStr for Place {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (tier, name) = text.split_once('.').ok_or(())?;
+        let tier = tier.parse().map_err(|_| ())?;
+        Ok(Self(tier, name.parse().map_err(|_| ())?))
+    }
 }
 
 pub(super) async fn get(call: Call, name: PlanName) -> Result<Response, Problem> {
@@ -31,9 +65,15 @@ pub(super) async fn get(call: Call, name: PlanName) -> Result<Response, Problem>
 pub(super) async fn put(mut call: Call, name: PlanName) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let version = if_match(&call.request)?;
+    // `*` is for what is there (RFC 9110 §13.1.1).
+    let any = version.is_none() && call.request.headers.contains_key(header::IF_MATCH);
+    let expected = match any {
+        true => Expected::Something,
+        false => version.into(),
+    };
     let body = call.json(JSON).await?;
     let plan = Plan::parse(name, &body).map_err(|wrong| Problem::invalid(&wrong.0))?;
-    let put = call.app.store.put_plan(&call.who, &plan, version).await;
+    let put = call.app.store.put_plan(&call.who, &plan, expected).await;
     let (plan, is_new) = put.map_err(|error| Problem::of_stored("plan", error))?;
     let mut response = one(&call, &plan)?;
     if is_new {

@@ -19,15 +19,10 @@ use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
-use self::kind::Kind;
+pub(super) use self::kind::Kind;
 
 /// The media type of every refusal.
 pub const PROBLEM_JSON: &str = "application/problem+json";
-
-/// Every kind of refusal: status, last part of `type`, title.
-pub(super) fn kinds() -> impl Iterator<Item = (StatusCode, &'static str, &'static str)> {
-    Kind::ALL.into_iter().map(Kind::facts)
-}
 
 /// One refusal, ready to be sent.
 #[derive(Debug)]
@@ -115,7 +110,7 @@ impl Problem {
     /// 403: a session alone is not enough for what changes something.
     pub fn csrf_token_missing() -> Self {
         Self::new(
-            Kind::Forbidden,
+            Kind::CsrfTokenMissing,
             "With a session, send its `csrfToken` in `X-CSRF-Token` to change something.",
         )
     }

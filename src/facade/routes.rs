@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::schedule::{self, Part};
 use super::{
     alert_routes, alerts, as_run, audit, bulk, channels, clients, destinations, events, logo,
-    media, node, openapi, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched,
+    media, node, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched,
 };
 
 /// A path of the API.
@@ -460,9 +460,6 @@ routes! {
         GET Read getPlan "One plan." |call, name: PlanName| plans::get(call, name).await;
         PUT Admin putPlan "Makes or replaces a plan." |call, name: PlanName| plans::put(call, name).await;
         DELETE Admin deletePlan "Deletes a plan that no client is on." |call, name: PlanName| plans::delete(call, name).await;
-    }
-    "/openapi.json" {
-        GET Read getOpenApi "This document." |call| openapi::answer(&call);
     }
     "/platforms" {
         GET Read listPlatforms "Where platforms take streams, and what they ask of them." |call| destinations::platforms(&call);

@@ -17,7 +17,7 @@ use super::api::Call;
 use super::problem::Problem;
 use super::request::Request;
 
-/// Where it is. What is answered there is not kept under an `Idempotency-Key`: a cookie is given once.
+/// Where it is.
 pub(super) const PATH: &str = "/session";
 
 const CSRF_TOKEN: HeaderName = HeaderName::from_static("x-csrf-token");
@@ -76,7 +76,7 @@ fn shown(facade: &Facade, who: &Principal, cookie: Option<&str>) -> Value {
 
 /// The secret of the session that a request comes with.
 pub(super) fn cookie<'a>(facade: &Facade, request: &'a Request) -> Option<&'a str> {
-    let name = cookie_name(facade);
+    let name = cookie_name(facade.public_url());
     let cookies = request.headers.get_all(header::COOKIE).into_iter();
     let pairs = cookies.filter_map(|value| value.to_str().ok());
     let mut pairs = pairs.flat_map(|value| value.split(';'));
@@ -115,21 +115,22 @@ fn set_cookie(facade: &Facade, response: &mut Response, value: &str, attributes:
 }
 
 fn written(facade: &Facade, value: &str, attributes: &str) -> String {
-    let secure = match is_secure(facade) {
+    let secure = match is_secure(facade.public_url()) {
         true => "; Secure",
         false => "",
     };
-    let name = cookie_name(facade);
+    let name = cookie_name(facade.public_url());
     format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}{attributes}")
 }
 
-fn cookie_name(facade: &Facade) -> &'static str {
-    match is_secure(facade) {
+/// The name of the cookie of a daemon that is reached at this URL.
+pub(super) fn cookie_name(public_url: &str) -> &'static str {
+    match is_secure(public_url) {
         true => "__Host-playoutd_session",
         false => "playoutd_session",
     }
 }
 
-fn is_secure(facade: &Facade) -> bool {
-    facade.public_url().starts_with("https://")
+fn is_secure(public_url: &str) -> bool {
+    public_url.starts_with("https://")
 }

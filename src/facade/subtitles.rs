@@ -15,6 +15,8 @@ use super::request::BodyLimits;
 
 const WEBVTT: &str = "text/vtt";
 const SUBRIP: &str = "application/x-subrip";
+/// What a file may come as.
+pub(super) const ACCEPTED: &[&str] = &[WEBVTT, SUBRIP];
 
 /// `GET /media/{id}/subtitles`: the languages there are.
 pub(super) fn list(call: &Call, id: MediaId) -> Result<Response, Problem> {
@@ -52,7 +54,7 @@ pub(super) async fn attach(
         bytes: LARGEST_FILE,
         ..call.facade.settings.body
     };
-    let (kind, file) = call.request.file(&[WEBVTT, SUBRIP], limits).await?;
+    let (kind, file) = call.request.file(ACCEPTED, limits).await?;
     let format = match kind {
         SUBRIP => Format::Srt,
         _ => Format::WebVtt,

@@ -17,7 +17,8 @@ use super::channels::JSON;
 use super::page::Page;
 use super::problem::Problem;
 
-const MAX_NAME: usize = 100;
+/// Characters of a name at most.
+pub(super) const MAX_NAME: usize = 100;
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let page = Page::<TokenId>::of(&call.request)?;

@@ -22,7 +22,7 @@ use super::request::Request;
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,termination,checksum,expiration";
 /// What a piece comes as.
-const PIECE: &[&str] = &["application/offset+octet-stream"];
+pub(super) const PIECE: &[&str] = &["application/offset+octet-stream"];
 /// Bytes of `Upload-Metadata` at most.
 const MAX_METADATA: usize = 16 << 10;
 

@@ -206,6 +206,37 @@ fn each_airs_its_own_and_a_killed_ones_channels_go_on_at_the_other() {
 }
 
 #[test]
+fn a_list_goes_on_behind_what_is_stored_damaged() {
+    let shared = Shared::start();
+    let (data_a, data_b) = (folder(), folder());
+    let a = shared.daemon("a", data_a.path());
+    let mut all: Vec<String> = (0..4).map(|_| a.channel(&[])).collect();
+    all.sort_unstable();
+    let b = shared.daemon("b", data_b.path());
+    acquainted(&a, &b);
+    for damaged in &all[1..3] {
+        shared.query(&format!(
+            "UPDATE channels SET config = jsonb_set(config, '{{bitrate}}', '400001') WHERE id = '{damaged}' RETURNING 'done'"
+        ));
+    }
+    let (mut listed, mut query) = (Vec::new(), String::new());
+    loop {
+        let page = b.get(&format!("/channels?limit=1{query}"));
+        let items = page["items"].as_array().expect("a list");
+        listed.extend(
+            items
+                .iter()
+                .filter_map(|one| one["id"].as_str().map(str::to_owned)),
+        );
+        match page["nextCursor"].as_str() {
+            Some(next) => query = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(listed, [all[0].clone(), all[3].clone()]);
+}
+
+#[test]
 fn one_that_stood_still_leaves_the_air_by_itself() {
     let shared = Shared::start();
     let (data_a, data_b) = (folder(), folder());

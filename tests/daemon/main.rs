@@ -5,6 +5,7 @@
 
 mod caller;
 mod clips;
+mod contract;
 mod daemon;
 mod http;
 #[path = "../judge/mod.rs"]
@@ -37,14 +38,17 @@ mod ladder;
 mod leases;
 mod live;
 mod on_air;
+mod openapi;
 mod output_encode;
 mod overlay;
+mod plain;
 mod preparing;
 mod programme;
 mod recovery;
 mod resources;
 mod rtmp;
 mod schedule;
+mod schemathesis;
 mod stores;
 mod storm;
 mod subtitle_files;

@@ -70,14 +70,36 @@ impl Channels {
         if !store.shares_channels() {
             return Ok(all);
         }
-        match store.channels_elsewhere(who, after, limit).await {
-            Ok(theirs) => all.extend(theirs.into_iter().filter_map(|theirs| {
+        let (mut from, mut whole) = (after, 0);
+        // One that is stored damaged is left out, and does not end the list before it is over.
+        while whole < limit {
+            let theirs = match store.channels_elsewhere(who, from, limit).await {
+                Ok(theirs) => theirs,
+                Err(error) => {
+                    tracing::debug!(%error, "the channels of other daemons are not listed");
+                    break;
+                }
+            };
+            let id = |theirs: &Elsewhere| match &theirs.stored {
+                Ok(stored) => stored.channel.id,
+                Err(damaged) => damaged.id,
+            };
+            let Some(last) = theirs.last().map(id) else {
+                break;
+            };
+            from = Some(last);
+            let is_last = theirs.len() < limit;
+            let before = all.len();
+            all.extend(theirs.into_iter().filter_map(|theirs| {
                 Some(Looked {
                     view: theirs.stored.ok()?.channel,
                     held_by: self.another(theirs.holder),
                 })
-            })),
-            Err(error) => tracing::debug!(%error, "the channels of other daemons are not listed"),
+            }));
+            whole += all.len() - before;
+            if is_last {
+                break;
+            }
         }
         all.sort_by_key(|looked| looked.id);
         // What is here is in both, and here as it is now.

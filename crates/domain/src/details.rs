@@ -12,13 +12,13 @@ use serde_json::{Map, Value, json};
 /// Characters of a title at most.
 pub const MAX_TITLE: usize = 200;
 /// Characters of a description at most.
-const MAX_DESCRIPTION: usize = 10_000;
+pub const MAX_DESCRIPTION: usize = 10_000;
 /// Characters of any other text at most.
-const MAX_TEXT: usize = 100;
+pub const MAX_TEXT: usize = 100;
 /// Tags of an item at most.
-const MAX_TAGS: usize = 50;
+pub const MAX_TAGS: usize = 50;
 /// The greatest number of a season or an episode.
-const MAX_NUMBER: u64 = 100_000;
+pub const MAX_NUMBER: u64 = 100_000;
 /// Every field, in the order in which it is read.
 const FIELDS: [&str; 9] = [
     "title",

@@ -8,7 +8,7 @@ use std::str::FromStr;
 /// Labels of a channel at most.
 pub const MAX_LABELS: usize = 32;
 /// Characters of a key or a value at most.
-const LONGEST: usize = 63;
+pub const LONGEST: usize = 63;
 /// Terms of a selector at most.
 const MAX_TERMS: usize = 16;
 

@@ -8,7 +8,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// Characters of a tag at most (RFC 5646 §4.4.1).
-const LONGEST: usize = 35;
+pub const LONGEST: usize = 35;
 
 /// The codes of two letters that ISO 639-1 knows.
 const TWO: &str = "\

@@ -9,11 +9,11 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// How wide a logo may be, in percent of the picture.
-const WIDTHS: RangeInclusive<f64> = 1.0..=50.0;
+pub const WIDTHS: RangeInclusive<f64> = 1.0..=50.0;
 /// How far from the edges it may be, in percent of the picture.
-const MARGINS: RangeInclusive<f64> = 0.0..=25.0;
+pub const MARGINS: RangeInclusive<f64> = 0.0..=25.0;
 /// How much it may cover what is behind it.
-const OPACITIES: RangeInclusive<f64> = 0.05..=1.0;
+pub const OPACITIES: RangeInclusive<f64> = 0.05..=1.0;
 
 /// The corner of the picture that a logo is in.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,6 +31,14 @@ pub enum Corner {
 }
 
 impl Corner {
+    /// Every corner.
+    pub const ALL: [Self; 4] = [
+        Self::TopLeft,
+        Self::TopRight,
+        Self::BottomLeft,
+        Self::BottomRight,
+    ];
+
     /// Whether it is at the top, and whether it is on the left.
     pub const fn sides(self) -> (bool, bool) {
         match self {

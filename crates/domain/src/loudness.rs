@@ -20,9 +20,9 @@ const NEAR: f64 = 0.2;
 const TRIES: u32 = 4;
 
 /// The integrated loudness that can be asked for, in LUFS.
-const TARGETS: std::ops::RangeInclusive<f64> = -36.0..=-9.0;
+pub const TARGETS: std::ops::RangeInclusive<f64> = -36.0..=-9.0;
 /// The ceiling of true peaks that can be asked for, in dBTP.
-const CEILINGS: std::ops::RangeInclusive<f64> = -9.0..=0.0;
+pub const CEILINGS: std::ops::RangeInclusive<f64> = -9.0..=0.0;
 
 /// A level in tenths of a decibel: LUFS or dBTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

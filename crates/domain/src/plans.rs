@@ -9,6 +9,11 @@ use serde_json::Value;
 use std::fmt;
 use std::str::FromStr;
 
+/// The highest tier.
+pub const MAX_TIER: u32 = 1_000;
+/// Characters of a name at most.
+pub const MAX_PLAN_NAME: usize = 40;
+
 /// What a plan is called in paths and answers: 1 … 40 small letters, digits and hyphens.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -25,14 +30,14 @@ impl FromStr for PlanName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let fits = (1..=40).contains(&text.len())
+        let fits = (1..=MAX_PLAN_NAME).contains(&text.len())
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         match fits {
             true => Ok(Self(text.to_owned())),
             false => Err(format!(
-                "a plan is called by 1 to 40 small letters, digits and hyphens, not {}",
+                "a plan is called by 1 to {MAX_PLAN_NAME} small letters, digits and hyphens, not {}",
                 quoted(text)
             )),
         }
@@ -132,9 +137,9 @@ impl Plan {
         let mut violations = Violations::default();
         let mut fields = Fields::open(body, "", &mut violations);
         let tier = fields.whole_number("tier").unwrap_or(0);
-        let tier = u32::try_from(tier).ok().filter(|tier| *tier <= 1000);
+        let tier = u32::try_from(tier).ok().filter(|tier| *tier <= MAX_TIER);
         if tier.is_none() {
-            fields.refuse("tier", "has to be 0 to 1000");
+            fields.refuse("tier", format!("has to be 0 to {MAX_TIER}"));
         }
         let limits = fields.required("limits");
         fields.finish();

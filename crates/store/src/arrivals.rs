@@ -32,7 +32,8 @@ pub enum ArrivalState {
 }
 
 impl ArrivalState {
-    const ALL: [Self; 4] = [Self::Arriving, Self::Importing, Self::Done, Self::Failed];
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Arriving, Self::Importing, Self::Done, Self::Failed];
 
     /// Its name in JSON and in the database.
     pub const fn name(self) -> &'static str {

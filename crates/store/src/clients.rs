@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use playout_domain::limits::{Demand, LimitExceeded, PlanLimits, Raise, Usage};
 use playout_domain::plans::{PlanName, PlanRefusal};
+use playout_domain::violation::Violations;
 use playout_domain::{ChannelConfig, ClientId};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -69,7 +70,7 @@ impl Store {
     /// Makes a client.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`]: the name is taken, or there is no such plan.
+    /// [`StoreError::Conflict`]: the name is taken. [`StoreError::Invalid`]: there is no such plan.
     pub async fn create_client(
         &self,
         who: &Principal,
@@ -248,7 +249,10 @@ async fn plan_id(tx: &Transaction<'_>, plan: &PlanName) -> Result<Uuid, StoreErr
     // It stays until the client is on it.
     let sql = "SELECT id FROM plans WHERE name = $1 FOR SHARE";
     let row = tx.query_opt(sql, &[&plan.as_str()]).await?;
-    let none = || StoreError::Conflict(format!("there is no plan {plan}"));
+    let none = || {
+        let message = format!("there is no plan {plan}");
+        StoreError::Invalid(Violations::one("/plan", message))
+    };
     Ok(row.ok_or_else(none)?.try_get("id")?)
 }
 

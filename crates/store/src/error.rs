@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use playout_domain::plans::PlanRefusal;
+use playout_domain::violation::Violations;
 use tokio_postgres::error::SqlState;
 
 /// Why the store did not do what was asked.
@@ -24,6 +25,9 @@ pub enum StoreError {
     /// A limit of the client's plan would be passed.
     #[error(transparent)]
     Limit(#[from] PlanRefusal),
+    /// What is asked for names something that is not there: where, and a sentence for the caller.
+    #[error("{0}")]
+    Invalid(Violations),
     /// What is stored does not allow it: one sentence for the caller.
     #[error("{0}")]
     Conflict(String),

@@ -84,7 +84,7 @@ pub use master_key::KeySource;
 pub use media::{Inserted, MediaCursor, MediaQuery, MediaSort};
 pub use over_limits::Beyond;
 pub use overrides::{NewOverride, Override};
-pub use plans::StoredPlan;
+pub use plans::{Expected, StoredPlan};
 pub use prepare_marks::PrepareMark;
 pub use principal::{Principal, Scope, Scopes, operator};
 pub use renditions::Rendition;

@@ -30,6 +30,23 @@ pub struct StoredPlan {
     pub version: u64,
 }
 
+/// What has to be there for a plan to be put in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever there is, or nothing.
+    Anything,
+    /// Some version.
+    Something,
+    /// This version.
+    Version(u64),
+}
+
+impl From<Option<u64>> for Expected {
+    fn from(version: Option<u64>) -> Self {
+        version.map_or(Self::Anything, Self::Version)
+    }
+}
+
 const SELECT: &str =
     "SELECT p.*, (SELECT count(*) FROM clients c WHERE c.plan_id = p.id) AS clients FROM plans p";
 
@@ -60,7 +77,7 @@ impl Store {
             .await
     }
 
-    /// Makes or replaces a plan; whether it was made. `version`: the one that is replaced.
+    /// Makes or replaces a plan; whether it was made.
     ///
     /// # Errors
     /// [`StoreError::VersionMismatch`]; [`StoreError::Conflict`] for the operator's own plan.
@@ -68,13 +85,13 @@ impl Store {
         &self,
         who: &Principal,
         plan: &Plan,
-        version: Option<u64>,
+        expected: impl Into<Expected>,
     ) -> Result<(StoredPlan, bool), StoreError> {
         who.is_the_operator()?;
-        let (who, plan) = (who.clone(), plan.clone());
+        let (who, plan, expected) = (who.clone(), plan.clone(), expected.into());
         let put = self
             .database()
-            .transact(move |tx| Box::pin(async move { put(tx, &who, &plan, version).await }))
+            .transact(move |tx| Box::pin(async move { put(tx, &who, &plan, expected).await }))
             .await?;
         self.limits_changed().await;
         Ok(put)
@@ -166,12 +183,13 @@ async fn put(
     tx: &Transaction<'_>,
     who: &Principal,
     plan: &Plan,
-    version: Option<u64>,
+    expected: Expected,
 ) -> Result<(StoredPlan, bool), StoreError> {
-    let before = match (locked(tx, &plan.name).await?, version) {
-        (Some(before), version) => Some(matching(before, version)?),
-        (None, Some(_)) => return Err(StoreError::VersionMismatch { current: 0 }),
-        (None, None) => None,
+    let before = match (locked(tx, &plan.name).await?, expected) {
+        (Some(before), Expected::Version(version)) => Some(matching(before, Some(version))?),
+        (Some(before), Expected::Anything | Expected::Something) => Some(before),
+        (None, Expected::Anything) => None,
+        (None, _) => return Err(StoreError::VersionMismatch { current: 0 }),
     };
     let tier = i32::try_from(plan.tier).map_err(StoreError::internal)?;
     let (limits, name) = (json(&plan.limits)?, plan.name.as_str());

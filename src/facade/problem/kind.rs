@@ -4,7 +4,7 @@ use warp::http::StatusCode;
 
 /// What kind of refusal it is; each has one status, one name and one title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::facade) enum Kind {
     BadRequest,
     MalformedJson,
     Unauthenticated,
@@ -22,6 +22,7 @@ pub(super) enum Kind {
     RangeNotSatisfiable,
     Invalid,
     ChecksumMismatch,
+    CsrfTokenMissing,
     IdempotencyKeyReused,
     TooManyRequests,
     Internal,
@@ -31,7 +32,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 22] = [
+    pub(in crate::facade) const ALL: [Self; 23] = [
         Self::BadRequest,
         Self::MalformedJson,
         Self::Unauthenticated,
@@ -49,6 +50,7 @@ impl Kind {
         Self::RangeNotSatisfiable,
         Self::Invalid,
         Self::ChecksumMismatch,
+        Self::CsrfTokenMissing,
         Self::IdempotencyKeyReused,
         Self::TooManyRequests,
         Self::Internal,
@@ -57,7 +59,7 @@ impl Kind {
     ];
 
     /// Status, last part of `type`, and `title`.
-    pub(super) fn facts(self) -> (StatusCode, &'static str, &'static str) {
+    pub(in crate::facade) fn facts(self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::BadRequest => (
                 StatusCode::BAD_REQUEST,
@@ -136,6 +138,11 @@ impl Kind {
                 StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST),
                 "checksum-mismatch",
                 "The bytes are not those of the checksum",
+            ),
+            Self::CsrfTokenMissing => (
+                StatusCode::FORBIDDEN,
+                "csrf-token-missing",
+                "A session needs its CSRF token for this",
             ),
             Self::IdempotencyKeyReused => (
                 StatusCode::UNPROCESSABLE_ENTITY,

@@ -16,9 +16,9 @@ mod subtitles;
 pub use edit::DestinationEdit;
 pub use parse::{MAX_DESTINATIONS, MAX_NAME_LENGTH, Policy};
 pub use patch::merge_patch;
-pub use recovery::RecoverySettings;
-pub use resources::ResourceSettings;
-pub use subtitles::{MAX_SUBTITLES, SubtitleSetting};
+pub use recovery::{HEALTH_CHECK_INTERVAL, MAX_RESTARTS, RESTART_DELAY, RecoverySettings};
+pub use resources::{CPU, MEMORY, ResourceSettings};
+pub use subtitles::{LONGEST_NAME, MAX_SUBTITLES, SubtitleSetting};
 
 pub use crate::ladder::Rung;
 
@@ -155,6 +155,11 @@ pub enum InteractionFeature {
     Social,
     /// Collect points and badges.
     Gamification,
+}
+
+impl InteractionFeature {
+    /// Every feature.
+    pub const ALL: [Self; 4] = [Self::Chat, Self::Polls, Self::Social, Self::Gamification];
 }
 
 impl FromStr for InteractionFeature {

@@ -8,11 +8,11 @@ use crate::backoff::{self, Budget, Chance};
 use crate::violation::{Fields, describe};
 
 /// Failures that may be allowed in five minutes.
-const MAX_RESTARTS: std::ops::RangeInclusive<u64> = 1..=100;
-/// Seconds.
-const RESTART_DELAY: std::ops::RangeInclusive<f64> = 0.1..=30.0;
-/// Seconds.
-const HEALTH_CHECK_INTERVAL: std::ops::RangeInclusive<f64> = 1.0..=60.0;
+pub const MAX_RESTARTS: std::ops::RangeInclusive<u64> = 1..=100;
+/// The first delay that can be asked for, in seconds.
+pub const RESTART_DELAY: std::ops::RangeInclusive<f64> = 0.1..=30.0;
+/// The interval that can be asked for, in seconds.
+pub const HEALTH_CHECK_INTERVAL: std::ops::RangeInclusive<f64> = 1.0..=60.0;
 
 /// How a channel's processes are kept running (the seed's StreamProcess).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

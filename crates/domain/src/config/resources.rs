@@ -6,9 +6,9 @@ use serde_json::Value;
 use crate::violation::{Fields, describe};
 
 /// Bytes: less than 64 MiB no FFmpeg can work with.
-const MEMORY: std::ops::RangeInclusive<u64> = 1 << 26..=1 << 40;
+pub const MEMORY: std::ops::RangeInclusive<u64> = 1 << 26..=1 << 40;
 /// Cores.
-const CPU: std::ops::RangeInclusive<f64> = 0.1..=1000.0;
+pub const CPU: std::ops::RangeInclusive<f64> = 0.1..=1000.0;
 
 /// What each FFmpeg of a channel may use, and all of them together; `None` is what the daemon allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]

@@ -8,7 +8,7 @@ use crate::violation::{Fields, member, quoted};
 /// Languages of a channel at most.
 pub const MAX_SUBTITLES: usize = 16;
 /// Characters of a name at most.
-const LONGEST_NAME: usize = 60;
+pub const LONGEST_NAME: usize = 60;
 
 /// One language that viewers can read along in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -8,7 +8,7 @@ use crate::violation::{Fields, Violations, describe};
 use serde_json::{Map, Value};
 
 /// The least bitrate of sound that can be asked for; the most is the channel's own.
-const LEAST_AUDIO: BitsPerSecond = BitsPerSecond(32_000);
+pub const LEAST_AUDIO: BitsPerSecond = BitsPerSecond(32_000);
 /// What sound takes at a lower quality, at most.
 const LOWER_AUDIO: BitsPerSecond = BitsPerSecond(96_000);
 

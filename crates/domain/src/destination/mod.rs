@@ -7,7 +7,7 @@ mod preset;
 mod server_url;
 mod stream_key;
 
-pub use encode::{Encode, EncodeSettings, Feed};
+pub use encode::{Encode, EncodeSettings, Feed, LEAST_AUDIO};
 pub use http_url::{HttpUrl, InvalidHttpUrl};
 pub use playback_url::{InvalidPlaybackUrl, PlaybackUrl};
 pub use preset::{Limits, Preset, Warning};

@@ -7,9 +7,9 @@ use crate::violation::{Fields, describe, quoted};
 use serde_json::{Map, Value, json};
 
 /// Characters that a name of a block or a template has at most.
-const MAX_NAME: usize = 100;
+pub const MAX_NAME: usize = 100;
 /// Seconds that a length or a position has at most: a week.
-const MAX_SECONDS: f64 = 604_800.0;
+pub const MAX_SECONDS: f64 = 604_800.0;
 
 /// Something that is played: one thing, or many that are one.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,10 +14,16 @@ mod when;
 
 pub use check::Known;
 pub use edit::{Edit, Refused};
-pub use element::Element;
-pub use parts::{Block, MAX_BLOCKS, MAX_SLOTS, MAX_TEMPLATES, Slot, Template, TemplateSlot};
+pub use element::{Element, MAX_NAME, MAX_SECONDS};
+pub use parts::{
+    Block, MAX_BLOCKS, MAX_DATES, MAX_ELEMENTS, MAX_SLOTS, MAX_TEMPLATES, Slot, Template,
+    TemplateSlot,
+};
 pub use resolve::Facts;
-pub use rotation::{MAX_ROTATION_ITEMS, Order, Rotation, RotationItem, Separation};
+pub use rotation::{
+    MAX_FILLERS, MAX_ROTATION_ITEMS, MAX_SEED, MAX_WEIGHT, Order, Rotation, RotationItem,
+    Separation,
+};
 pub use when::{UnknownZone, Weekdays, When, Zone};
 
 use crate::ids::MediaId;

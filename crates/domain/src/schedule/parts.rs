@@ -17,9 +17,9 @@ pub const MAX_SLOTS: usize = 1_000;
 /// Templates of a schedule, at most.
 pub const MAX_TEMPLATES: usize = 100;
 /// Entries of a block or a slot, at most.
-const MAX_ELEMENTS: usize = 1_000;
+pub const MAX_ELEMENTS: usize = 1_000;
 /// Dates of a template, at most.
-const MAX_DATES: usize = 366;
+pub const MAX_DATES: usize = 366;
 
 /// A named sequence that is played as one.
 #[derive(Debug, Clone, PartialEq, Eq)]

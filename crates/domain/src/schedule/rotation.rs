@@ -9,11 +9,11 @@ use serde_json::{Map, Value, json};
 /// Items that a rotation holds at most.
 pub const MAX_ROTATION_ITEMS: usize = 10_000;
 /// Fillers that a rotation holds at most.
-const MAX_FILLERS: usize = 1_000;
+pub const MAX_FILLERS: usize = 1_000;
 /// How often an item comes in a round at most.
-const MAX_WEIGHT: u64 = 100;
+pub const MAX_WEIGHT: u64 = 100;
 /// Seeds are whole numbers that every JSON reader keeps exactly.
-const MAX_SEED: u64 = (1 << 53) - 1;
+pub const MAX_SEED: u64 = (1 << 53) - 1;
 
 /// One item of a rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +50,8 @@ pub enum Order {
 }
 
 impl Order {
-    const NAMES: &str = "ordered, shuffled or weighted";
+    /// Every order by its name.
+    pub const NAMES: [&str; 3] = ["ordered", "shuffled", "weighted"];
 
     const fn name(self) -> &'static str {
         match self {
@@ -177,8 +178,8 @@ fn read_order(fields: &mut Fields<'_, '_>) -> Order {
             seed: seed.unwrap_or(0),
         },
         Some(other) => {
-            let other = quoted(other);
-            fields.refuse("order", format!("order is {other}; it is {}", Order::NAMES));
+            let (other, known) = (quoted(other), Order::NAMES.join(", "));
+            fields.refuse("order", format!("order is {other}; it is one of {known}"));
             Order::Ordered
         }
     };

@@ -101,7 +101,8 @@ pub struct Weekdays(u8);
 
 impl Weekdays {
     /// The days' names, Monday first.
-    const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+    /// The days from Monday on.
+    pub const NAMES: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
     /// All seven.
     pub const ALL: Self = Self(0x7f);
 

@@ -8,7 +8,7 @@ use crate::destination::check_host;
 /// Characters before the `@` at most (RFC 5321 §4.5.3.1.1).
 const MAX_NAME: usize = 64;
 /// Characters of an address at most (RFC 5321 §4.5.3.1.3).
-const MAX_ADDRESS: usize = 254;
+pub const MAX_ADDRESS: usize = 254;
 
 /// The address of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

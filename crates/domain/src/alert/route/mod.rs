@@ -3,7 +3,7 @@
 mod mailbox;
 mod webhook_url;
 
-pub use mailbox::{InvalidMailbox, Mailbox};
+pub use mailbox::{InvalidMailbox, MAX_ADDRESS, Mailbox};
 pub use webhook_url::{InvalidWebhookUrl, WebhookUrl};
 
 use jiff::Timestamp;
