@@ -13,6 +13,7 @@ mod disk;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,7 @@ pub use as_run::AsRunSettings;
 pub use bounded::{Count, Seconds, Secret};
 pub use disk::DiskSettings;
 pub use limits::LimitSettings;
+pub use webhooks::WebhookSettings;
 
 /// Every setting of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,7 @@ pub struct Config {
     pub limits: LimitSettings,
     pub disk: DiskSettings,
     pub alerts: AlertSettings,
+    pub webhooks: WebhookSettings,
     pub as_run: AsRunSettings,
     pub sse: SseSettings,
 }
@@ -242,6 +245,7 @@ impl Default for Config {
             limits: LimitSettings::default(),
             disk: DiskSettings::default(),
             alerts: AlertSettings::default(),
+            webhooks: WebhookSettings::default(),
             as_run: AsRunSettings::default(),
             sse: SseSettings::default(),
         }

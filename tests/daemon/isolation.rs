@@ -83,6 +83,10 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         "/alert-routes",
         json!({ "type": "webhook", "url": "https://zebra.example.com/hook" }),
     );
+    let webhook = made(
+        "/webhooks",
+        json!({ "url": "https://zebra.example.com/events", "events": ["*"], "description": "zebra" }),
+    );
     let film = std::fs::read(clip(3, 50)).unwrap();
     let begin = |bytes: &[u8]| {
         let (bearer, length) = (format!("Bearer {}", owner.token), film.len().to_string());
@@ -134,6 +138,8 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         ("deliveryId", unknown.clone()),
         ("importId", unknown.clone()),
         ("watchedFolderId", unknown.clone()),
+        ("webhookId", text(&webhook["id"])),
+        ("webhookDeliveryId", unknown.clone()),
         ("mediaId", text(&media)),
     ] {
         nobodys.insert(name, unknown.clone());

@@ -50,6 +50,7 @@ pub mod urls;
 mod vault;
 mod verify;
 mod watched;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -89,6 +90,7 @@ pub use tokens::{Credential, NewToken, Token};
 pub use vault::KeyId;
 pub use verify::{Fault, Verification, verify};
 pub use watched::WatchedFolder;
+pub use webhooks::{ClaimedWebhook, QueuedEvent, ReplaySpan, WebhookDeliveryFilter};
 
 use bring_up::Up;
 use database::Database;

@@ -42,6 +42,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0015_words_counted"),
     migration!("0016_token_scopes"),
     migration!("0017_plans"),
+    migration!("0018_webhooks"),
 ];
 
 /// The version with which channels have digests.
