@@ -496,6 +496,71 @@ CREATE INDEX alert_deliveries_client ON alert_deliveries (client_id, id);
 CREATE INDEX alert_deliveries_route ON alert_deliveries (route_id, id);
 CREATE INDEX alert_deliveries_pending ON alert_deliveries (id) WHERE state = 'pending';
 
+-- Where a client, or the operator, wants events to be told.
+CREATE TABLE webhooks (
+    id                uuid PRIMARY KEY,
+    client_id         uuid NOT NULL REFERENCES clients ON DELETE CASCADE,
+    -- Whether it hears what happens to everybody: the operator has made it.
+    all_clients       boolean NOT NULL,
+    url               text NOT NULL,
+    -- The kinds of events; `*` is every kind that is not frequent.
+    events            text[] NOT NULL CHECK (cardinality(events) > 0),
+    -- Of one channel alone, or of those that a selector means.
+    channel_id        uuid,
+    selector          text,
+    enabled           boolean NOT NULL,
+    description       text NOT NULL,
+    -- Why the daemon has switched it off, where it has.
+    disabled_reason   text,
+    -- What it is signed with, and what with besides until when. Sealed by the vault for this row; never plain.
+    secret            bytea NOT NULL,
+    old_secret        bytea,
+    old_secret_until  timestamptz,
+    -- How its receiver does: failures in a row, since when, and until when it is left alone.
+    failures          bigint NOT NULL DEFAULT 0,
+    failing_since     timestamptz,
+    left_alone_until  timestamptz,
+    -- The daemon that delivers, and until when no other does. What is past tells who has had a turn.
+    leased_by         uuid,
+    leased_until      timestamptz,
+    -- Counts its changes: what If-Match compares.
+    version           bigint NOT NULL CHECK (version > 0),
+    created_at        timestamptz NOT NULL,
+    updated_at        timestamptz NOT NULL,
+    CHECK ((old_secret IS NULL) = (old_secret_until IS NULL)),
+    CHECK (channel_id IS NULL OR selector IS NULL)
+);
+CREATE INDEX webhooks_client ON webhooks (client_id, id);
+
+-- One telling of one event by one webhook: the queue, and afterwards the log.
+CREATE TABLE webhook_deliveries (
+    id            uuid PRIMARY KEY,
+    webhook_id    uuid NOT NULL REFERENCES webhooks ON DELETE CASCADE,
+    client_id     uuid NOT NULL,
+    -- The id that the event has on the event stream.
+    event_id      text NOT NULL,
+    event         text NOT NULL,
+    channel_id    uuid,
+    -- What is sent, to the letter: it is signed.
+    body          text NOT NULL,
+    state         text NOT NULL CHECK (state IN ('pending', 'delivered', 'dead')),
+    attempts      bigint NOT NULL,
+    next_at       timestamptz NOT NULL,
+    -- When the event happened.
+    created_at    timestamptz NOT NULL,
+    attempted_at  timestamptz,
+    finished_at   timestamptz,
+    -- What came of the last attempt: the status, why it failed, how the answer began.
+    status        integer,
+    error         text,
+    answer        text,
+    -- An event whose writing is not known to have failed is written again.
+    UNIQUE (webhook_id, event_id)
+);
+CREATE INDEX webhook_deliveries_webhook ON webhook_deliveries (webhook_id, id);
+CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (webhook_id, next_at) WHERE state = 'pending';
+CREATE INDEX webhook_deliveries_finished ON webhook_deliveries (finished_at) WHERE state <> 'pending';
+
 -- What failed on a channel, and what was done about it. Written in batches; refers to nothing.
 CREATE TABLE channel_history (
     id              uuid PRIMARY KEY,

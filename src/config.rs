@@ -16,6 +16,7 @@ mod limits;
 mod plans;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ pub use bounded::{Count, Seconds, Secret};
 pub use disk::DiskSettings;
 pub use limits::LimitSettings;
 pub use plans::PlanSettings;
+pub use webhooks::WebhookSettings;
 
 /// Every setting of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,6 +61,7 @@ pub struct Config {
     pub plans: PlanSettings,
     pub disk: DiskSettings,
     pub alerts: AlertSettings,
+    pub webhooks: WebhookSettings,
     pub as_run: AsRunSettings,
     pub sse: SseSettings,
 }
@@ -258,6 +261,7 @@ impl Default for Config {
             plans: PlanSettings::default(),
             disk: DiskSettings::default(),
             alerts: AlertSettings::default(),
+            webhooks: WebhookSettings::default(),
             as_run: AsRunSettings::default(),
             sse: SseSettings::default(),
         }

@@ -28,6 +28,7 @@ use crate::rtmp::RtmpSettings;
 use crate::stores::{self, Takers};
 use crate::telemetry::Telemetry;
 use crate::tree::Tree;
+use crate::webhooks::{Webhooks, WebhooksConfig};
 
 /// The file in `data_dir` that the heads of the audit are exported to.
 pub const AUDIT_HEADS: &str = "audit-heads.jsonl";
@@ -63,6 +64,8 @@ pub struct AppConfig {
     pub disk: Thresholds,
     /// What alerts are raised by, and how they are told.
     pub alerts: AlertsConfig,
+    /// How events are told by webhooks.
+    pub webhooks: WebhooksConfig,
     /// How long it is kept what channels have aired.
     pub as_run_kept: Duration,
     /// What this node has for channels.
@@ -91,6 +94,8 @@ pub struct App {
     pub channels: Channels,
     /// Failures, and the alerts they raise.
     pub alerts: ErrorHandler,
+    /// Webhooks, and what they tell.
+    pub webhooks: Webhooks,
     /// The room on the disk.
     pub disk: Disk,
     /// The media library.
@@ -119,9 +124,17 @@ impl App {
             .reading_within(config.media_roots.all(&own));
         let hub = Arc::new(Hub::default());
         let telemetry = Telemetry::new(store.clone(), Arc::clone(&hub));
+        // From here on, so that what happens at the start is told.
+        let told_from = hub.last_id();
         let alerts = ErrorHandler::start(config.alerts, store.clone(), Arc::clone(&hub))
             .await
             .map_err(|error| StartError(format!("the alerts: {error}")))?;
+        let webhooks = Webhooks::new(
+            config.webhooks,
+            store.clone(),
+            (Arc::clone(&hub), told_from),
+            alerts.clone(),
+        );
         let library = LibraryConfig {
             dir: media,
             parallel_prepares: config.prepare_jobs.max(1),
@@ -158,7 +171,8 @@ impl App {
         let as_run = AsRun::new(store.clone(), spools.clone(), config.as_run_kept, titles);
         let plans = plans::child(&store, &alerts, &takers, config.grace);
         let tree = Tree::grow(
-            stores, leases, &integrity, &telemetry, &alerts, &as_run, &disk, &library, plans,
+            stores, leases, &integrity, &telemetry, &webhooks, &alerts, &as_run, &disk, &library,
+            plans,
         )
         .await
         .map_err(|error| StartError(error.to_string()))?;
@@ -196,6 +210,7 @@ impl App {
         Ok(Self {
             hub,
             alerts,
+            webhooks,
             channels,
             disk,
             library,

@@ -20,6 +20,7 @@ pub mod stores;
 pub mod supervise;
 pub mod telemetry;
 pub mod tree;
+pub mod webhooks;
 
 pub use alerts::{AlertsConfig, ErrorHandler};
 pub use app::{App, AppConfig, StartError};
@@ -28,3 +29,4 @@ pub use error::OpError;
 pub use hub::Hub;
 pub use library::Library;
 pub use playout::{Aired, HlsOutput, PlayoutSettings, Served, SourceKind, Taps};
+pub use webhooks::{Webhooks, WebhooksConfig};

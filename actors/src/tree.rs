@@ -10,6 +10,7 @@
 //! ├─ drain             heartbeats from Redis to PostgreSQL, in batches
 //! ├─ heartbeats        to Redis at once; straight to PostgreSQL without it
 //! ├─ hot copy          latest heartbeats to Redis
+//! ├─ webhooks          what happens: written down, told to whoever asked for it
 //! ├─ alerts            what fails: written, told by webhook and mail; the history of channels
 //! ├─ as-run            what really went out: written in batches, deleted when it is old
 //! ├─ disk              room on the disk: removes spool, pauses preparing, tells
@@ -43,6 +44,7 @@ use crate::supervise::{
     Supervisor,
 };
 use crate::telemetry::Telemetry;
+use crate::webhooks::Webhooks;
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,8 @@ pub const DRAIN: Row = permanent("drain", 5);
 pub const HEARTBEATS: Row = permanent("heartbeats", 5);
 /// Latest heartbeats to Redis.
 pub const HOT_COPY: Row = permanent("hot copy", 2);
+/// What happens. It ends after those who tell of it, so that what they tell last is written.
+pub const WEBHOOKS: Row = permanent("webhooks", 2);
 /// What fails.
 pub const ALERTS: Row = permanent("alerts", 5);
 /// What went out. It ends after the channels that tell it.
@@ -119,6 +123,7 @@ pub const TABLE: [Row; 13] = [
     DRAIN,
     HEARTBEATS,
     HOT_COPY,
+    WEBHOOKS,
     ALERTS,
     AS_RUN,
     DISK,
@@ -176,6 +181,7 @@ impl Tree {
         leases: ChildSpec,
         integrity: &Integrity,
         telemetry: &Telemetry,
+        webhooks: &Webhooks,
         alerts: &ErrorHandler,
         as_run: &AsRun,
         disk: &Disk,
@@ -185,6 +191,7 @@ impl Tree {
         let channels = Supervisor::planned(CHANNELS.name, CHANNELS_POLICY, Vec::new());
         let mut children = vec![stores, leases, integrity.child()];
         children.extend(telemetry.children());
+        children.push(webhooks.child());
         children.push(alerts.child());
         children.push(as_run.child());
         children.push(disk.child());

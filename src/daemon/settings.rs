@@ -8,7 +8,7 @@ use std::time::Duration;
 use playout_actors::library::{ClientRoots, Intake};
 use playout_actors::process::{Cgroups, Tools};
 use playout_actors::rtmp::{FarEndSettings, RtmpSettings, SessionLimits, TrustRoots};
-use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind};
+use playout_actors::{AlertsConfig, AppConfig, PlayoutSettings, SourceKind, WebhooksConfig};
 use playout_domain::admission::Cost;
 use playout_domain::alert::route::RoutePolicy;
 use playout_domain::config::{ChannelConfig, Policy};
@@ -166,6 +166,11 @@ pub(super) fn app(
         cgroups: None,
         disk: config.disk.thresholds(),
         alerts,
+        webhooks: WebhooksConfig {
+            keep: config.webhooks.keep.duration(),
+            allow_private: config.alerts.allow_private_webhooks,
+            ..WebhooksConfig::default()
+        },
     })
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn subscribe(call: Call) -> Result<Response, Problem> {
         .app
         .hub
         .subscribe(filter, last_event_id(&call.request).as_deref());
-    let frames = frames(subscription, |event| Some(told(event)));
+    let frames = frames(subscription, |event| Some(event.told()));
     let ended = ended(call.app.store.clone(), call.credential.clone());
     let frames = frames.take_until(Box::pin(ended));
     call.facade.streams.open(&call.request, frames)
@@ -57,25 +57,6 @@ async fn ended(store: Store, credential: Credential) {
         if let Ok(None) = store.principal_of(&credential).await {
             return;
         }
-    }
-}
-
-/// An event's data, with the channel and the time where they are not in it: whoever follows many
-/// channels has to tell them apart.
-fn told(event: &Published) -> String {
-    let mut members = String::new();
-    if let Some(channel) = event.channel
-        && event.data.get("channelId").is_none()
-    {
-        members = format!("\"channelId\":\"{channel}\",");
-    }
-    if event.data.get("at").is_none() {
-        members.push_str(&format!("\"at\":\"{}\",", event.at));
-    }
-    match event.json.strip_prefix('{') {
-        Some("}") => format!("{{{}}}", members.trim_end_matches(',')),
-        Some(rest) => format!("{{{members}{rest}"),
-        None => event.json.clone(),
     }
 }
 
@@ -128,7 +109,7 @@ mod tests {
             channel,
             data,
         });
-        serde_json::from_str(&told(&subscription.next().await.unwrap())).unwrap()
+        serde_json::from_str(&subscription.next().await.unwrap().told()).unwrap()
     }
 
     #[tokio::test]

@@ -52,6 +52,7 @@ mod tokens;
 mod uploads;
 mod watch;
 mod watched;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};

@@ -10,7 +10,7 @@ use playout_domain::plans::PlanName;
 use playout_domain::prepare::{JobId, JobOrder};
 use playout_domain::{
     AlertId, AlertRouteId, ArrivalId, ChannelId, ClientId, DeliveryId, DestinationId, MediaId,
-    SlotId, TokenId, WatchedFolderId,
+    SlotId, TokenId, WatchedFolderId, WebhookDeliveryId, WebhookId,
 };
 use playout_store::Scope;
 use warp::http::Method;
@@ -22,7 +22,7 @@ use super::problem::Problem;
 use super::schedule::{self, Part};
 use super::{
     alert_routes, alerts, as_run, audit, bulk, channels, clients, destinations, events, logo,
-    media, node, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched,
+    media, node, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched, webhooks,
 };
 
 /// A path of the API.
@@ -145,6 +145,8 @@ ids! {
     SlotId: "slot",
     TokenId: "token",
     WatchedFolderId: "watched folder",
+    WebhookDeliveryId: "webhook delivery",
+    WebhookId: "webhook",
 }
 
 impl PathValue for JobOrder {
@@ -347,6 +349,33 @@ routes! {
     }
     "/alert-deliveries/{deliveryId}/retry" {
         POST Operate retryAlertDelivery "Tells it again." |call, id: DeliveryId| alerts::retry(call, id).await;
+    }
+    "/webhooks" {
+        GET Read listWebhooks "Who is told of events." |call| webhooks::list(call).await;
+        POST Configure createWebhook "Tells somebody what happens; its secret is in this answer alone." |call| webhooks::create(call).await;
+    }
+    "/webhooks/{webhookId}" {
+        GET Read getWebhook "One webhook." |call, id: WebhookId| webhooks::get(call, id).await;
+        PATCH Configure updateWebhook "Changes a webhook by JSON merge patch." |call, id: WebhookId| webhooks::update(call, id).await;
+        DELETE Configure deleteWebhook "Tells nobody by it any more." |call, id: WebhookId| webhooks::delete(call, id).await;
+    }
+    "/webhooks/{webhookId}/rotate" {
+        POST Configure rotateWebhook "Gives a webhook another secret; both sign for a day." |call, id: WebhookId| webhooks::rotate(call, id).await;
+    }
+    "/webhooks/{webhookId}/test" {
+        POST Operate testWebhook "Sends a webhook a test." |call, id: WebhookId| webhooks::test(call, id).await;
+    }
+    "/webhooks/{webhookId}/replay" {
+        POST Operate replayWebhook "Sends what happened in a span of time again." |call, id: WebhookId| webhooks::replay_span(call, id).await;
+    }
+    "/webhooks/{webhookId}/deliveries" {
+        GET Read listWebhookDeliveries "What a webhook was told, and what it was not, newest first." |call, id: WebhookId| webhooks::deliveries(call, id).await;
+    }
+    "/webhooks/{webhookId}/deliveries/{webhookDeliveryId}" {
+        GET Read getWebhookDelivery "One delivery, with what was sent and how it was answered." |call, id: WebhookId, of: WebhookDeliveryId| webhooks::delivery(call, id, of).await;
+    }
+    "/webhooks/{webhookId}/deliveries/{webhookDeliveryId}/replay" {
+        POST Operate replayWebhookDelivery "Sends a delivery again." |call, id: WebhookId, of: WebhookDeliveryId| webhooks::replay(call, id, of).await;
     }
     "/media" {
         GET Read listMedia "Lists, filters and searches the library." |call| media::list(call).await;

@@ -85,6 +85,10 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
     );
     let upload = owner.begin_upload("zebra.mp4", 1000, b"z");
     let media = owner.upload("zebra.mp4", &clip(3, 50));
+    let webhook = made(
+        "/webhooks",
+        json!({ "url": "https://zebra.example.com/events", "events": ["*"], "description": "zebra" }),
+    );
     let slot = made(
         &format!("/channels/{channel_id}/slots"),
         json!({ "at": "2030-01-31T20:15:00Z", "items": [{ "mediaId": media }] }),
@@ -104,6 +108,8 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         ("deliveryId", unknown.clone()),
         ("importId", unknown.clone()),
         ("watchedFolderId", unknown.clone()),
+        ("webhookId", text(&webhook["id"])),
+        ("webhookDeliveryId", unknown.clone()),
         ("mediaId", media.clone()),
     ] {
         nobodys.insert(name, unknown.clone());

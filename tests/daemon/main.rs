@@ -55,3 +55,4 @@ mod subtitle_files;
 mod subtitles;
 mod tenants;
 mod uploads;
+mod webhooks;

@@ -487,12 +487,12 @@ impl Room {
                 self.args.environment.alerts.overlay_failed(channel, &error);
                 let data =
                     json!({ "error": &*error, "attempt": attempt, "delay": rest.as_secs_f64() });
-                self.publish("channel.overlay_failed", data);
+                self.publish(kind::CHANNEL_OVERLAY_FAILED, data);
             }
             Fact::OverlayDrawn => {
                 let alerts = &self.args.environment.alerts;
                 alerts.overlay_well(self.args.handle.id);
-                self.publish("channel.overlay_drawn", json!({}));
+                self.publish(kind::CHANNEL_OVERLAY_DRAWN, json!({}));
             }
             Fact::OverlayOver => {
                 let alerts = &self.args.environment.alerts;

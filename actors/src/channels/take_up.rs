@@ -111,7 +111,7 @@ impl Channels {
         let Some(handle) = self.handles().get(&id).cloned() else {
             return;
         };
-        let client = handle.snapshot().channel.client_id;
+        let channel = handle.snapshot().channel.clone();
         handle.pen.lock().await.gone = true;
         self.forget(id).await;
         let environment = &self.inner.environment;
@@ -121,9 +121,9 @@ impl Channels {
         self.clear_published(id).await;
         environment.hub.publish(Event {
             kind: kind::CHANNEL_DELETED,
-            client: Some(client),
+            client: Some(channel.client_id),
             channel: Some(id),
-            data: json!({ "id": id }),
+            data: json!({ "id": id, "labels": channel.config.labels }),
         });
     }
 }

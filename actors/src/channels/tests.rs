@@ -43,6 +43,7 @@ impl House {
                 font: PathBuf::new(),
             },
             policy: Default::default(),
+            webhooks: Default::default(),
             as_run_kept: Duration::from_secs(86_400),
             grace: Duration::ZERO,
             capacity: Cost {
@@ -138,7 +139,7 @@ async fn what_an_earlier_playout_says_changes_nothing() {
     channels.operate(&who, id, Operation::Start).await.unwrap();
     assert_eq!(channels.get(&who, id).await.unwrap().life, life);
     house.app.hub.publish(HubEvent {
-        kind: "last",
+        kind: kind::RESET,
         client: None,
         channel: None,
         data: json!({}),
@@ -151,7 +152,7 @@ async fn what_an_earlier_playout_says_changes_nothing() {
             kind::CHANNEL_STATUS,
         ];
         assert!(!of_a_playout.contains(&event.kind), "{event:?}");
-        if event.kind == "last" {
+        if event.kind == kind::RESET {
             break;
         }
     }

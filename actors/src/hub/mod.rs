@@ -73,6 +73,12 @@ impl Hub {
     /// Publishes an event: gives it the next id, remembers it, and queues it for every subscriber
     /// that wants it. Never waits.
     pub fn publish(&self, event: Event) -> EventId {
+        // Else no webhook could ask for it, and no document would tell of it.
+        debug_assert!(
+            playout_domain::event::ALL.contains(&event.kind),
+            "{} is no kind of event",
+            event.kind
+        );
         let mut inner = self.lock();
         let id = EventId {
             boot: self.boot,

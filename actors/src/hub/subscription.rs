@@ -23,6 +23,11 @@ impl Subscription {
         }
     }
 
+    /// The next event that was missed; nothing when there is no other.
+    pub fn missed(&mut self) -> Option<Arc<Published>> {
+        self.missed.pop_front()
+    }
+
     /// The next event; nothing when the subscriber was dropped because it did not keep up (it may
     /// come back with the last id it saw). Cancel-safe.
     pub async fn next(&mut self) -> Option<Arc<Published>> {

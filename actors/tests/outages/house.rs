@@ -47,6 +47,7 @@ impl House {
                 font: PathBuf::new(),
             },
             policy: Policy::PUBLIC,
+            webhooks: Default::default(),
             as_run_kept: Duration::from_secs(86_400),
             grace: Duration::ZERO,
             capacity: Cost {

@@ -132,6 +132,16 @@ id!(
     "alert delivery"
 );
 id!(
+    /// A webhook: where a client wants events to be told.
+    WebhookId,
+    "webhook"
+);
+id!(
+    /// One telling of one event by one webhook.
+    WebhookDeliveryId,
+    "webhook delivery"
+);
+id!(
     /// An entry of a channel's history.
     HistoryId,
     "history entry"

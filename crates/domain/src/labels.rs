@@ -18,6 +18,14 @@ const MAX_TERMS: usize = 16;
 pub struct Labels(BTreeMap<String, String>);
 
 impl Labels {
+    /// The labels of a configuration as the database or an event has it; none where it is no such.
+    pub fn of(config: &serde_json::Value) -> Self {
+        let given = config["labels"].as_object().into_iter().flatten();
+        let labels =
+            given.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+        Self(labels.collect())
+    }
+
     /// Reads the field `labels`.
     pub(crate) fn read(fields: &mut Fields<'_, '_>) -> Self {
         let mut labels = BTreeMap::new();

@@ -15,6 +15,7 @@ pub mod damage;
 pub mod destination;
 pub mod details;
 pub mod disk;
+pub mod event;
 pub mod far_end;
 pub mod feature;
 pub mod health;
@@ -43,6 +44,7 @@ pub mod treatment;
 pub mod units;
 pub mod violation;
 pub mod watch;
+pub mod webhook;
 
 pub use alert::{Alert, AlertKind, Severity};
 pub use channel::{Channel, ChannelStatus, Desired};
@@ -52,7 +54,8 @@ pub use destination::{DestinationConfig, Platform, StreamKey};
 pub use details::Details;
 pub use ids::{
     AlertId, AlertRouteId, ArrivalId, AsRunId, ChannelId, ClientId, DeliveryId, DestinationId,
-    HistoryId, MediaId, NodeId, RenditionId, SlotId, TokenId, WatchedFolderId,
+    HistoryId, MediaId, NodeId, RenditionId, SlotId, TokenId, WatchedFolderId, WebhookDeliveryId,
+    WebhookId,
 };
 pub use ladder::{LowerRungs, MAX_RUNGS, Rung};
 pub use language::Language;

@@ -1,8 +1,8 @@
 //! Webhooks as Standard Webhooks (standardwebhooks.com) wants them: signed, with an id that stays the same
 //! over all attempts.
 //!
-//! One request on a connection of its own, to a checked address; redirects are not followed, and of the
-//! answer only its status is read. No sentence here holds the URL's path or the secret.
+//! One request on a connection of its own, to a checked address; redirects are not followed, and of the answer no more
+//! is read than its status and, where that is wanted, how it begins. No sentence here holds the URL's path or a secret.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::{Request, Response, StatusCode, header};
 use jiff::Timestamp;
@@ -29,6 +29,10 @@ use crate::tls::TrustRoots;
 
 /// How long a receiver may take, from the look-up of its name to the status of its answer.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer that are kept, and how long they are waited for.
+pub const EXCERPT: usize = 1024;
+const EXCERPT_TIME: Duration = Duration::from_secs(1);
 
 /// Random bytes of a secret; 24 to 64 are allowed.
 const SECRET_BYTES: usize = 32;
@@ -136,6 +140,30 @@ pub enum WebhookError {
     Request(String),
 }
 
+/// What a receiver has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Its status.
+    pub status: StatusCode,
+    /// How its body begins, as text fit to be shown; [`EXCERPT`] bytes at most.
+    pub excerpt: String,
+}
+
+impl Answered {
+    /// Whether the receiver has taken it: 2xx.
+    ///
+    /// # Errors
+    /// What the status says of it.
+    pub fn taken(&self) -> Result<(), WebhookError> {
+        match self.status {
+            status if status.is_success() => Ok(()),
+            StatusCode::GONE => Err(WebhookError::Gone),
+            status if status.is_redirection() => Err(WebhookError::Redirect(status)),
+            status => Err(WebhookError::Status(status)),
+        }
+    }
+}
+
 /// Sends webhooks; clones share everything.
 #[derive(Clone)]
 pub struct Webhooks {
@@ -187,22 +215,42 @@ impl Webhooks {
         body: Bytes,
         now: Timestamp,
     ) -> Result<StatusCode, WebhookError> {
-        let request = request(url, secret, id, body, now)?;
-        let answered = timeout(self.limit, self.ask(url, request)).await;
-        let status = answered.map_err(|_| WebhookError::TimedOut(self.limit))??;
-        match status {
-            status if status.is_success() => Ok(status),
-            StatusCode::GONE => Err(WebhookError::Gone),
-            status if status.is_redirection() => Err(WebhookError::Redirect(status)),
-            status => Err(WebhookError::Status(status)),
-        }
+        let request = request(url, std::slice::from_ref(secret), id, body, now)?;
+        let answered = self.within_limit(self.ask(url, request, read)).await?;
+        answered.taken().map(|()| answered.status)
+    }
+
+    /// The same signed with each of `secrets`, and the answer whatever it is, with its beginning.
+    ///
+    /// # Errors
+    /// [`WebhookError`] when there is no answer.
+    pub async fn ask_receiver(
+        &self,
+        url: &WebhookUrl,
+        secrets: &[WebhookSecret],
+        id: &str,
+        body: Bytes,
+        now: Timestamp,
+    ) -> Result<Answered, WebhookError> {
+        let request = request(url, secrets, id, body, now)?;
+        self.within_limit(self.ask(url, request, read_beginning))
+            .await
+    }
+
+    async fn within_limit(
+        &self,
+        answer: impl Future<Output = Result<Answered, WebhookError>>,
+    ) -> Result<Answered, WebhookError> {
+        let answered = timeout(self.limit, answer).await;
+        answered.map_err(|_| WebhookError::TimedOut(self.limit))?
     }
 
     async fn ask(
         &self,
         url: &WebhookUrl,
         request: Request<Full<Bytes>>,
-    ) -> Result<StatusCode, WebhookError> {
+        read: impl AsyncFnOnce(Response<Incoming>) -> Result<Answered, WebhookError>,
+    ) -> Result<Answered, WebhookError> {
         let url = url.http();
         let addresses = resolve(url.host(), url.port(), self.reach).await?;
         let connected = addresses.connect(self.limit / 2).await;
@@ -223,12 +271,15 @@ impl Webhooks {
 
 fn request(
     url: &WebhookUrl,
-    secret: &WebhookSecret,
+    secrets: &[WebhookSecret],
     id: &str,
     body: Bytes,
     now: Timestamp,
 ) -> Result<Request<Full<Bytes>>, WebhookError> {
     let second = now.as_second();
+    let signed = secrets.iter().map(|secret| secret.sign(id, second, &body));
+    // Whoever verifies takes any of them.
+    let signatures = signed.collect::<Vec<_>>().join(" ");
     Request::post(url.http().path())
         .header(header::HOST, url.http().authority())
         .header(header::CONTENT_TYPE, "application/json")
@@ -239,14 +290,44 @@ fn request(
         .header(header::CONNECTION, "close")
         .header("webhook-id", id)
         .header("webhook-timestamp", second)
-        .header("webhook-signature", secret.sign(id, second, &body))
+        .header("webhook-signature", signatures)
         .body(Full::new(body))
         .map_err(|error| WebhookError::Request(error.to_string()))
 }
 
 /// Of an answer nothing but its status is wanted.
-async fn read(answer: Response<Incoming>) -> Result<StatusCode, WebhookError> {
-    Ok(answer.status())
+async fn read(answer: Response<Incoming>) -> Result<Answered, WebhookError> {
+    Ok(Answered {
+        status: answer.status(),
+        excerpt: String::new(),
+    })
+}
+
+/// The status counts, whatever becomes of the body.
+async fn read_beginning(answer: Response<Incoming>) -> Result<Answered, WebhookError> {
+    let (head, mut body) = answer.into_parts();
+    let mut begins = Vec::new();
+    let reading = async {
+        while begins.len() < EXCERPT
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            begins.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+        }
+    };
+    // What has come by then is what there is.
+    let _ = timeout(EXCERPT_TIME, reading).await;
+    begins.truncate(EXCERPT);
+    Ok(Answered {
+        status: head.status,
+        excerpt: shown(&begins),
+    })
+}
+
+/// Bytes of a stranger as text: what does not print is left out.
+fn shown(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let prints = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.chars().filter(prints).collect()
 }
 
 #[cfg(test)]

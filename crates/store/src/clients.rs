@@ -326,6 +326,7 @@ async fn delete(
                       (SELECT count(*) FROM media WHERE client_id = $1) AS media,
                       (SELECT count(*) FROM watched_folders WHERE client_id = $1) AS watched,
                       (SELECT count(*) FROM alert_routes WHERE client_id = $1) AS routes,
+                      (SELECT count(*) FROM webhooks WHERE client_id = $1) AS webhooks,
                       (SELECT count(*) FROM arrivals WHERE client_id = $1 AND state IN ('arriving', 'importing')) AS arrivals";
     let row = tx.query_one(sql, &[&id.uuid()]).await?;
     for (column, what) in [
@@ -333,6 +334,7 @@ async fn delete(
         ("media", "media items"),
         ("watched", "watched folders"),
         ("routes", "routes of alerts"),
+        ("webhooks", "webhooks"),
         ("arrivals", "uploads or imports on their way"),
     ] {
         let left = count(&row, column)?;

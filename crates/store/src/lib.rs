@@ -52,6 +52,7 @@ pub mod urls;
 mod vault;
 mod verify;
 mod watched;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,6 +95,7 @@ pub use tokens::{Credential, NewToken, SessionTimes, Token};
 pub use vault::KeyId;
 pub use verify::{Fault, Verification, verify};
 pub use watched::WatchedFolder;
+pub use webhooks::{ClaimedWebhook, QueuedEvent, ReplaySpan, WebhookDeliveryFilter};
 
 use bring_up::Up;
 use database::Database;

@@ -46,6 +46,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0019_idempotency"),
     migration!("0020_audit_times"),
     migration!("0021_over_limits"),
+    migration!("0022_webhooks"),
 ];
 
 /// The version with which channels have digests.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use playout_domain::{AlertRouteId, ChannelId, DestinationId};
+use playout_domain::{AlertRouteId, ChannelId, DestinationId, WebhookId};
 use serde_json::{Value, json};
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
@@ -15,7 +15,7 @@ use crate::error::StoreError;
 use crate::keys::{self, KeyState};
 use crate::master_key::{self, KeySource};
 use crate::vault::{KeyId, Keyring, Place};
-use crate::{database, migrate};
+use crate::{database, migrate, webhooks};
 
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,13 @@ pub enum Fault {
     RouteSecret {
         /// Which route.
         route: AlertRouteId,
+        /// Why.
+        reason: String,
+    },
+    /// A sealed secret of a webhook does not open.
+    WebhookSecret {
+        /// Which webhook.
+        webhook: WebhookId,
         /// Why.
         reason: String,
     },
@@ -81,6 +88,12 @@ impl Fault {
                 "reason": reason,
                 "message": message,
             }),
+            Self::WebhookSecret { webhook, reason } => json!({
+                "kind": "secret",
+                "webhookId": webhook,
+                "reason": reason,
+                "message": message,
+            }),
             Self::Secrets(_) => json!({ "kind": "secret", "message": message }),
             Self::Audit(fault) => json!({
                 "kind": "audit",
@@ -117,6 +130,9 @@ impl fmt::Display for Fault {
             ),
             Self::RouteSecret { route, reason } => {
                 write!(f, "alert route {route}: its secret: {reason}")
+            }
+            Self::WebhookSecret { webhook, reason } => {
+                write!(f, "webhook {webhook}: its secret: {reason}")
             }
             Self::Audit(fault) => fault.fmt(f),
             Self::ExportedHead { line } => {
@@ -264,6 +280,20 @@ async fn look_at_secrets(
                 if let Err(error) = opens(secret.place, &secret.sealed) {
                     report.faults.push(Fault::RouteSecret {
                         route: secret.route,
+                        reason: error.to_string(),
+                    });
+                }
+            }
+        }
+        Err(damage) => report.faults.push(unreadable(damage.to_string())),
+    }
+    match attempt(tx, async || webhooks::secrets(tx).await).await? {
+        Ok(secrets) => {
+            report.secrets += secrets.len() as u64;
+            for secret in secrets {
+                if let Err(error) = opens(secret.place, &secret.sealed) {
+                    report.faults.push(Fault::WebhookSecret {
+                        webhook: secret.webhook,
                         reason: error.to_string(),
                     });
                 }

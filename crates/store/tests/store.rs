@@ -55,3 +55,5 @@ mod subtitles;
 mod tokens;
 #[path = "store/verify.rs"]
 mod verify;
+#[path = "store/webhooks.rs"]
+mod webhooks;

@@ -172,7 +172,10 @@ impl Room {
         } = &self.args;
         handle.pen.lock().await.gone = true;
         self.playout = None;
-        self.publish("channel.deleted", json!({ "id": handle.id }));
+        // With its labels, by which it may be followed.
+        let labels = handle.snapshot().channel.config.labels.clone();
+        let data = json!({ "id": handle.id, "labels": labels });
+        self.publish("channel.deleted", data);
         environment.alerts.channel_gone(handle.id);
         self.close_book().await;
         // What was published goes with the channel; what cannot be removed does no harm. The last

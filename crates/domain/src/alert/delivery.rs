@@ -79,6 +79,18 @@ pub enum Outcome {
     Unwanted(String),
 }
 
+/// When what failed `attempts` times is tried again: after the delay that `delays` has for it, ±20 %, or never.
+pub fn next_attempt(
+    attempts: u32,
+    delays: &[Duration],
+    now: Timestamp,
+    chance: Chance,
+) -> Option<Timestamp> {
+    let delay = delays.get((attempts as usize).checked_sub(1)?)?;
+    let delay = delay.mul_f64(chance.around_one(0.2));
+    Some(now.checked_add(delay).unwrap_or(Timestamp::MAX))
+}
+
 /// One telling of one alert by one route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -143,16 +155,14 @@ impl Delivery {
         chance: Chance,
     ) {
         self.attempts = self.attempts.saturating_add(1);
-        let next = delays.get(self.attempts as usize - 1);
-        match (outcome, next) {
+        match (outcome, next_attempt(self.attempts, delays, now, chance)) {
             (Outcome::Delivered, _) => {
                 self.error = None;
                 self.finish(DeliveryState::Delivered, now);
             }
-            (Outcome::Failed(why), Some(delay)) => {
+            (Outcome::Failed(why), Some(next)) => {
                 self.error = Some(detail(why));
-                let delay = delay.mul_f64(chance.around_one(0.2));
-                self.next_at = now.checked_add(delay).unwrap_or(Timestamp::MAX);
+                self.next_at = next;
             }
             (Outcome::Failed(why) | Outcome::Refused(why) | Outcome::Unwanted(why), _) => {
                 self.give_up(why, now);

@@ -123,6 +123,10 @@ pub enum AlertKind {
     DiskFull,
     /// The receiver of an alert route takes nothing.
     RouteFailing,
+    /// A webhook took nothing for days and was switched off.
+    WebhookDisabled,
+    /// Events were lost before they were written down for webhooks.
+    WebhookEventsLost,
     /// The last run of the daemon did not end by itself.
     UncleanStop,
 }
@@ -155,7 +159,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
@@ -177,6 +181,8 @@ impl AlertKind {
         Self::PreparingPaused,
         Self::DiskFull,
         Self::RouteFailing,
+        Self::WebhookDisabled,
+        Self::WebhookEventsLost,
         Self::UncleanStop,
     ];
 
@@ -206,6 +212,8 @@ impl AlertKind {
             Self::PreparingPaused => settled("disk.preparing_paused", Warning, Operator, 1, "Nothing is prepared or taken in until there is room on the disk"),
             Self::DiskFull => settled("disk.full", Critical, Operator, 1, "The disk of the data folder is nearly full"),
             Self::RouteFailing => settled("alerts.route_failing", Warning, Both, 3, "The receiver of an alert route takes nothing"),
+            Self::WebhookDisabled => settled("webhooks.disabled", Warning, Client, 1, "A webhook is switched off: its receiver takes nothing"),
+            Self::WebhookEventsLost => settled("webhooks.events_lost", Warning, Operator, 1, "Events were lost before they were written down for webhooks"),
             Self::UncleanStop => settled("daemon.unclean_stop", Warning, Operator, 1, "The daemon's last run did not end by itself"),
         }
     }

@@ -154,6 +154,7 @@ impl Alert {
         told["destinationId"] = json!(subject.destination());
         told["watchedFolderId"] = json!(subject.folder());
         told["routeId"] = json!(subject.route());
+        told["webhookId"] = json!(subject.webhook());
         told
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::alert::AlertKind;
-use crate::ids::{AlertRouteId, ChannelId, DestinationId, MediaId, WatchedFolderId};
+use crate::ids::{AlertRouteId, ChannelId, DestinationId, MediaId, WatchedFolderId, WebhookId};
 
 /// What an alert is about. Its text form is what the database keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +23,8 @@ pub enum Subject {
     Folder(WatchedFolderId),
     /// An alert route.
     Route(AlertRouteId),
+    /// A webhook.
+    Webhook(WebhookId),
 }
 
 impl Subject {
@@ -32,7 +34,9 @@ impl Subject {
             Self::Channel(channel) | Self::Item(channel, _) | Self::Output(channel, _) => {
                 Some(channel)
             }
-            Self::Daemon | Self::Media(_) | Self::Folder(_) | Self::Route(_) => None,
+            Self::Daemon | Self::Media(_) | Self::Folder(_) | Self::Route(_) | Self::Webhook(_) => {
+                None
+            }
         }
     }
 
@@ -44,7 +48,8 @@ impl Subject {
             | Self::Channel(_)
             | Self::Output(..)
             | Self::Folder(_)
-            | Self::Route(_) => None,
+            | Self::Route(_)
+            | Self::Webhook(_) => None,
         }
     }
 
@@ -71,6 +76,14 @@ impl Subject {
             _ => None,
         }
     }
+
+    /// The webhook.
+    pub const fn webhook(self) -> Option<WebhookId> {
+        match self {
+            Self::Webhook(webhook) => Some(webhook),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Subject {
@@ -83,6 +96,7 @@ impl fmt::Display for Subject {
             Self::Media(media) => write!(f, "media/{media}"),
             Self::Folder(folder) => write!(f, "folder/{folder}"),
             Self::Route(route) => write!(f, "route/{route}"),
+            Self::Webhook(webhook) => write!(f, "webhook/{webhook}"),
         }
     }
 }
@@ -102,6 +116,7 @@ impl FromStr for Subject {
             ["media", media] => Ok(Self::Media(id(media)?)),
             ["folder", folder] => Ok(Self::Folder(id(folder)?)),
             ["route", route] => Ok(Self::Route(id(route)?)),
+            ["webhook", webhook] => Ok(Self::Webhook(id(webhook)?)),
             _ => Err(format!("{text:?} is no subject of an alert")),
         }
     }
@@ -140,6 +155,7 @@ mod tests {
             Subject::Media(media),
             Subject::Folder(WatchedFolderId::from(id(5))),
             Subject::Route(AlertRouteId::from(id(4))),
+            Subject::Webhook(WebhookId::from(id(6))),
         ] {
             assert_eq!(subject.to_string().parse(), Ok(subject));
         }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use playout_domain::alert::route::WebhookUrl;
 use playout_partners::TrustRoots;
 use playout_partners::address::Reach;
-use playout_partners::webhook::{WebhookError, WebhookSecret, Webhooks};
+use playout_partners::webhook::{EXCERPT, WebhookError, WebhookSecret, Webhooks};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::PrivateKeyDer;
 
@@ -181,4 +181,40 @@ async fn a_certificate_is_checked_with_its_name() {
     let refused = send(&webhooks(limit), &by_name).await.unwrap_err();
     assert!(matches!(refused, WebhookError::Tls(_)), "{refused}");
     assert!(receiver.is_idle());
+}
+
+#[tokio::test]
+async fn two_secrets_sign_at_once_and_of_any_answer_its_beginning_is_kept() {
+    let refusal =
+        "HTTP/1.1 422 Unprocessable Content\r\nContent-Length: 16\r\n\r\nwhat is \u{1b}[1mthat?";
+    let mut receiver = Receiver::start(Behaviour::Answers(refusal.to_owned())).await;
+    let secrets = [(); 2].map(|()| WebhookSecret::generate().unwrap());
+    let webhooks = webhooks(Duration::from_secs(10));
+    let ask = async |receiver: &Receiver| {
+        let (body, url) = (Bytes::from_static(BODY.as_bytes()), url(receiver));
+        let asked = webhooks.ask_receiver(&url, &secrets, "msg_1", body, Timestamp::now());
+        asked.await.unwrap()
+    };
+    let answered = ask(&receiver).await;
+    assert_eq!(answered.status, 422);
+    assert_eq!(answered.excerpt, "what is [1mthat");
+    let taken = answered.taken().unwrap_err();
+    assert!(matches!(taken, WebhookError::Status(status) if status == 422));
+    let received = receiver.next().await;
+    for secret in &secrets {
+        assert!(received.is_signed_with(&secret.reveal()));
+    }
+    let other = WebhookSecret::generate().unwrap();
+    assert!(!received.is_signed_with(&other.reveal()));
+
+    // A body without an end is cut, one that does not come is not waited for.
+    let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n";
+    receiver.behave(Behaviour::Begins(head, "flood "));
+    let answered = ask(&receiver).await;
+    assert_eq!(
+        (answered.status.as_u16(), answered.excerpt.len()),
+        (200, EXCERPT)
+    );
+    receiver.behave(Behaviour::Answers(format!("{head}begun")));
+    assert_eq!(ask(&receiver).await.excerpt, "begun");
 }

@@ -29,7 +29,7 @@ use crate::limits::LockedClient;
 use crate::master_key::{self, KeySource, MasterKeyError};
 use crate::principal::{Principal, operator};
 use crate::vault::{KeyId, Keyring};
-use crate::{database, migrate};
+use crate::{database, migrate, webhooks};
 
 use turn::{Turn, turn};
 
@@ -270,12 +270,15 @@ impl KeyRotation {
         if rows.is_empty() {
             let tx = self.client.transaction().await?;
             let routes = alert_routes::reseal(&tx, ring, self.old).await?;
+            let webhooks = webhooks::reseal(&tx, ring, self.old).await?;
             tx.commit().await?;
             self.stuck.extend(routes.stuck);
-            if routes.secrets + routes.given_up == 0 {
+            self.stuck.extend(webhooks.stuck);
+            secrets = routes.secrets + webhooks.secrets;
+            given_up = routes.given_up + webhooks.given_up;
+            if secrets + given_up == 0 {
                 return self.retire(old).await;
             }
-            (secrets, given_up) = (routes.secrets, routes.given_up);
         }
         Ok(Step::Resealed {
             secrets,
@@ -321,6 +324,8 @@ impl KeyRotation {
 
 async fn sealed_with(client: &impl GenericClient, keys: &[&[u8]]) -> Result<u64, StoreError> {
     let sql = "SELECT (SELECT count(*) FROM rtmp_destinations WHERE substring(stream_key FROM 2 FOR 8) = ANY ($1))
-                    + (SELECT count(*) FROM alert_routes WHERE substring(secret FROM 2 FOR 8) = ANY ($1)) AS secrets";
+                    + (SELECT count(*) FROM alert_routes WHERE substring(secret FROM 2 FOR 8) = ANY ($1))
+                    + (SELECT count(*) FROM webhooks WHERE substring(secret FROM 2 FOR 8) = ANY ($1))
+                    + (SELECT count(*) FROM webhooks WHERE substring(old_secret FROM 2 FOR 8) = ANY ($1)) AS secrets";
     count(&client.query_one(sql, &[&keys]).await?, "secrets")
 }

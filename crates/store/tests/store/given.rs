@@ -113,6 +113,7 @@ macro_rules! back_to_version_5 {
     DROP INDEX tokens_prefix;
     ALTER TABLE tokens DROP COLUMN scopes, DROP COLUMN prefix, DROP COLUMN expires_at,
         ADD COLUMN scope text NOT NULL DEFAULT 'admin' CHECK (scope IN ('admin', 'client'));
+    DROP TABLE webhook_deliveries, webhooks;
     DROP VIEW client_limits;
     DROP TABLE limit_overrides;
     DELETE FROM plans WHERE tier BETWEEN 1 AND 999;
