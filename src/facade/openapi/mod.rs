@@ -16,6 +16,7 @@ mod media;
 mod problems;
 mod schedule;
 mod schema;
+mod webhooks;
 
 use std::collections::HashMap;
 
@@ -87,6 +88,7 @@ fn contracts() -> HashMap<&'static str, Contract> {
         media::contracts(),
         clients::contracts(),
         access::contracts(),
+        webhooks::contracts(),
     ];
     all.into_iter().flatten().collect()
 }
@@ -101,6 +103,7 @@ fn schemas() -> Vec<(String, Schema)> {
         media::schemas(),
         clients::schemas(),
         access::schemas(),
+        webhooks::schemas(),
     ];
     let named = named.into_iter().flatten();
     let mut all: Vec<(String, Schema)> = named.map(|(name, of)| (name.to_owned(), of)).collect();
@@ -111,6 +114,7 @@ fn schemas() -> Vec<(String, Schema)> {
         ("DestinationPatch", "NewDestination"),
         ("SlotPatch", "NewSlot"),
         ("AlertRoutePatch", "NewAlertRoute"),
+        ("WebhookPatch", "NewWebhook"),
         ("DetailsPatch", "Details"),
     ] {
         let of = Schema(json!({ "$ref": format!("#/components/schemas/{of}") }));

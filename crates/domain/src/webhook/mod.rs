@@ -25,7 +25,7 @@ pub const MAX_WEBHOOKS: usize = 20;
 pub const EVERY: &str = "*";
 
 /// Characters of a description at most.
-const MAX_DESCRIPTION: usize = 200;
+pub const MAX_DESCRIPTION: usize = 200;
 
 /// What a client chose for a webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
