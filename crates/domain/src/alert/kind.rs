@@ -115,6 +115,8 @@ pub enum AlertKind {
     PreparingPaused,
     /// The disk of the data folder is nearly full.
     DiskFull,
+    /// The certificate of the HTTP listener ends soon, or its new files cannot be used.
+    CertificateTrouble,
     /// The receiver of an alert route takes nothing.
     RouteFailing,
     /// The last run of the daemon did not end by itself.
@@ -149,7 +151,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
@@ -167,6 +169,7 @@ impl AlertKind {
         Self::TelemetryLost,
         Self::PreparingPaused,
         Self::DiskFull,
+        Self::CertificateTrouble,
         Self::RouteFailing,
         Self::UncleanStop,
     ];
@@ -193,6 +196,7 @@ impl AlertKind {
             Self::TelemetryLost => settled("store.telemetry_lost", Warning, Operator, 1, "Reports of channels were dropped"),
             Self::PreparingPaused => settled("disk.preparing_paused", Warning, Operator, 1, "Nothing is prepared or taken in until there is room on the disk"),
             Self::DiskFull => settled("disk.full", Critical, Operator, 1, "The disk of the data folder is nearly full"),
+            Self::CertificateTrouble => settled("http.certificate", Warning, Operator, 1, "The certificate of the HTTP listener ends soon or cannot be replaced"),
             Self::RouteFailing => settled("alerts.route_failing", Warning, Both, 3, "The receiver of an alert route takes nothing"),
             Self::UncleanStop => settled("daemon.unclean_stop", Warning, Operator, 1, "The daemon's last run did not end by itself"),
         }
