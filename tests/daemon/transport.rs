@@ -88,13 +88,10 @@ fn tls_takes_new_certificates_and_tells_of_broken_ones_and_the_command_line_find
     );
     let daemon = Daemon::start(data.path(), &settings);
     let log = daemon.log();
-    let ready = log
+    let mut events = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let ready = ready
-        .filter(|event| event["message"] == "ready")
-        .last()
-        .unwrap();
+    let ready = events.find(|event| event["message"] == "ready").unwrap();
     let control = ready["url"]
         .as_str()
         .unwrap()

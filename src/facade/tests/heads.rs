@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::client::conn::http2::handshake;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -36,6 +40,28 @@ async fn a_flood_of_fields_is_refused_and_the_next_request_is_served() {
         200,
         &["0123456789"],
     );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_fields_is_refused_over_http_2_as_well() {
+    let server = server().await;
+    let stream = TokioIo::new(TcpStream::connect(server.address).await.unwrap());
+    let (mut sender, connection) = handshake(TokioExecutor::new(), stream).await.unwrap();
+    let driven = tokio::spawn(connection);
+    let ask = |bytes: usize| {
+        let request = hyper::Request::get("http://t/bytes").header("x-a", "b".repeat(bytes));
+        request.body(Empty::<Bytes>::new()).unwrap()
+    };
+    let few = sender.send_request(ask(1_000)).await.unwrap();
+    assert_eq!(few.status(), 200);
+    // The stream is refused, and perhaps the connection with it.
+    if let Ok(answer) = sender.send_request(ask(200_000)).await {
+        assert_eq!(answer.status(), 431);
+    }
+    drop(sender);
+    let _ = tokio::time::timeout(BOUND, driven).await.unwrap();
+    expect(&server.ask("GET", "/bytes", "").await, 200, &[]);
     server.stop().await;
 }
 

@@ -59,7 +59,7 @@ fn time(tag: u8, text: &str) -> Option<Timestamp> {
         _ => return None,
     };
     let time = DateTime::strptime("%Y%m%d%H%M%S", &digits).ok()?;
-    Some(TimeZone::UTC.to_timestamp(time).ok()?)
+    TimeZone::UTC.to_timestamp(time).ok()
 }
 
 #[cfg(test)]
