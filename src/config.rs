@@ -12,6 +12,7 @@ mod as_run;
 mod bounded;
 mod check;
 mod disk;
+mod http;
 mod limits;
 mod plans;
 #[cfg(test)]
@@ -71,13 +72,21 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct HttpSettings {
     pub bind: SocketAddr,
+    pub viewer_bind: Option<SocketAddr>,
+    pub unix_socket: Option<PathBuf>,
+    pub unix_socket_mode: Count<0, 0o777>,
     pub public_url: Option<String>,
+    pub viewer_url: Option<String>,
+    pub tls_certificate: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
     pub trusted_proxies: Vec<Proxy>,
     pub proxies_tell: Told,
+    pub cors_origins: Vec<String>,
     pub max_connections: Count<1, 1_000_000>,
     pub max_body: Count<1024, 67_108_864>,
     pub head_timeout: Seconds<1, 300>,
     pub body_timeout: Seconds<1, 300>,
+    pub handler_timeout: Seconds<1, 3600>,
     pub write_timeout: Seconds<1, 3600>,
     pub shutdown_grace: Seconds<0, 300>,
 }
@@ -272,13 +281,21 @@ impl Default for HttpSettings {
     fn default() -> Self {
         Self {
             bind: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            viewer_bind: None,
+            unix_socket: None,
+            unix_socket_mode: Count::of(0o660),
             public_url: None,
+            viewer_url: None,
+            tls_certificate: None,
+            tls_key: None,
             trusted_proxies: Vec::new(),
             proxies_tell: Told::XForwardedFor,
+            cors_origins: Vec::new(),
             max_connections: Count::of(10_000),
             max_body: Count::of(1024 * 1024),
             head_timeout: Seconds::of(20),
             body_timeout: Seconds::of(30),
+            handler_timeout: Seconds::of(60),
             write_timeout: Seconds::of(60),
             shutdown_grace: Seconds::of(5),
         }
@@ -446,7 +463,16 @@ impl Config {
     pub fn public_url(&self, bound: SocketAddr) -> String {
         match &self.http.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}", reachable(bound)),
+            None => self.http.url(bound),
+        }
+    }
+
+    /// Where viewers reach it, without a slash at the end; `bound` is the address for viewers alone, if there is one.
+    pub fn viewer_url(&self, bound: Option<SocketAddr>, public_url: &str) -> String {
+        match (&self.http.viewer_url, bound) {
+            (Some(url), _) => url.trim_end_matches('/').to_owned(),
+            (None, Some(bound)) => self.http.url(bound),
+            (None, None) => public_url.to_owned(),
         }
     }
 }

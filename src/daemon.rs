@@ -9,6 +9,8 @@
 //! air, servers stop; all of it in bounded time. The second ends the process at once. No child
 //! outlives it either way.
 
+mod activation;
+mod certificate;
 mod lock;
 mod mark;
 mod node;
@@ -16,6 +18,7 @@ mod on_air;
 mod reach;
 mod settings;
 mod signals;
+mod sockets;
 
 use std::future::Future;
 use std::os::unix::fs::DirBuilderExt;
@@ -28,16 +31,19 @@ use playout_actors::process::Cgroups;
 use playout_actors::{AlertsConfig, App, AppConfig};
 use playout_store::embedded::Embedded;
 use playout_store::{Server, Store, StoreError};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use self::mark::RunMark;
 pub(crate) use self::reach::Reached;
+pub(crate) use self::settings::certificate as certificate_files;
 use self::signals::Signals;
+use self::sockets::{SocketFile, Sockets};
 use crate::config::Config;
+use crate::facade::accept::{self, Terms};
 use crate::facade::shutdown::Shutdown;
-use crate::facade::{Facade, accept};
+use crate::facade::tls::Tls;
+use crate::facade::{Facade, Serves};
 
 /// How long the channels may take to leave the air.
 const LEAVE_AIR: Duration = Duration::from_secs(20);
@@ -52,6 +58,7 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 /// # Errors
 /// One sentence saying what kept it from starting.
 pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> {
+    let inherited = sockets::inherited()?;
     let mut signals = Signals::listen()?;
     let data_dir = data_dir(&config.data_dir)?;
     let _lock = lock::take(&data_dir).await?;
@@ -60,21 +67,21 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
     let cgroups = settings::cgroups();
     settings::check_tools()?;
     let alerts = settings::alerts(&config, &mark)?;
-    let listener = TcpListener::bind(config.http.bind).await.map_err(|error| {
-        let bind = config.http.bind;
-        format!("cannot listen on {bind}: {error}; http.bind sets the address and port")
-    })?;
-    let bound = listener.local_addr().map_err(|error| error.to_string())?;
+    let files = settings::certificate(&config);
+    let tls = files.map(Tls::new).transpose()?;
+    let sockets = Sockets::open(&config.http, inherited).await?;
     let (shutdown, shutting_down) = Shutdown::new();
     let facade = Facade::new(
-        settings::facade(&config, &data_dir, bound),
+        settings::facade(&config, &data_dir, &sockets),
         shutting_down.clone(),
     );
-    let routes = Arc::clone(&facade).routes();
-    let limits = settings::connections(&config);
-    let proxies = settings::proxies(&config);
-    let http = accept::serve(listener, routes, limits, proxies, shutting_down);
-    let http = tokio::spawn(http);
+    let routes = |serves: Serves| Arc::clone(&facade).routes(serves);
+    let (listeners, unix) = sockets.listeners(routes, tls.as_ref());
+    let terms = Terms {
+        limits: settings::connections(&config),
+        proxies: settings::proxies(&config),
+    };
+    let http = tokio::spawn(accept::serve(listeners, terms, shutting_down));
 
     let servers = tokio::select! {
         servers = servers(&config, &data_dir) => servers?,
@@ -91,6 +98,8 @@ pub async fn run(config: Config, on_air: Option<PathBuf>) -> Result<(), String> 
         facade,
         shutdown,
         http,
+        _unix: unix,
+        tls,
         signals,
     };
     let ended = daemon.run(servers.as_ref()).await;
@@ -111,6 +120,9 @@ struct Daemon {
     facade: Arc<Facade>,
     shutdown: Shutdown,
     http: JoinHandle<()>,
+    /// Removed at the end.
+    _unix: Option<SocketFile>,
+    tls: Option<Tls>,
     signals: Signals,
 }
 
@@ -147,7 +159,13 @@ impl Daemon {
     /// Ready: until a signal, or until something fails without which there is nothing to run for.
     async fn stay(&mut self, app: &App) -> Result<(), String> {
         self.facade.open(app.clone());
+        if let Some(tls) = self.tls.take() {
+            certificate::follow(tls, app.alerts.clone());
+        } else {
+            certificate::none(&app.alerts);
+        }
         let url = self.facade.public_url().to_owned();
+        let viewers = self.facade.viewer_url().to_owned();
         tracing::info!(url, data_dir = %self.data_dir.display(), "ready");
         let folder = self.on_air.take();
         let token = self.data_dir.join(ADMIN_TOKEN);
@@ -155,7 +173,7 @@ impl Daemon {
             if let Some(folder) = folder {
                 // Without the database nothing can be imported; what was on air is.
                 app.store.until_recordable().await;
-                on_air::put(app, &folder, &url, &token).await?;
+                on_air::put(app, &folder, [&url, &viewers], &token).await?;
             }
             std::future::pending().await
         };

@@ -1,7 +1,6 @@
 //! Speaks to a running daemon over its own HTTP API: one kept connection, JSON both ways.
-//!
-//! Plain HTTP only: the daemon is on this machine, or behind a proxy that is not spoken to.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -10,7 +9,8 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::net::TcpStream;
+
+use super::way::Way;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -19,8 +19,8 @@ pub(super) enum ClientError {
     #[error("{0}")]
     Unusable(String),
     /// Nobody answers.
-    #[error("no daemon answers at http://{authority}: {cause}; is `playoutd serve` running?")]
-    Unreachable { authority: String, cause: String },
+    #[error("no daemon answers at {way}: {cause}; is `playoutd serve` running?")]
+    Unreachable { way: String, cause: String },
     /// It answered with a refusal.
     #[error("{0}")]
     Refused(Refusal),
@@ -45,33 +45,21 @@ impl std::fmt::Display for Refusal {
 
 /// A connection to a daemon, with the token it is asked with.
 pub(super) struct Client {
-    /// `host:port`.
-    authority: String,
+    /// Where it is.
+    way: Way,
     bearer: String,
     /// The open connection, if there is one.
     sender: Option<SendRequest<Full<Bytes>>>,
 }
 
 impl Client {
-    /// For the daemon at `url` (`http://host:port`), with the token in `token_file`.
+    /// For the daemon at `url` (`http://host:port`, `https://host:port`, `unix:/path`), with the token in `token_file`.
     ///
     /// # Errors
     /// One sentence when the URL is none, or the token cannot be read.
     pub(super) fn new(url: &str, token_file: &Path) -> Result<Self, ClientError> {
         let unusable = |text: String| ClientError::Unusable(text);
-        let authority = url.strip_prefix("http://").ok_or_else(|| {
-            unusable(format!(
-                "`{url}` is not the daemon's own address; expected http://HOST:PORT"
-            ))
-        })?;
-        let authority = authority.trim_end_matches('/');
-        if authority.is_empty() || authority.contains(['/', '@', '?', '#']) {
-            return Err(unusable(format!("`{url}`: expected http://HOST:PORT")));
-        }
-        let authority = match authority.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => authority.to_owned(),
-            _ => format!("{authority}:80"),
-        };
+        let way = Way::to(url).map_err(unusable)?;
         let token = std::fs::read_to_string(token_file).map_err(|error| {
             unusable(format!(
                 "the token file {} cannot be read: {error}; does `playoutd serve` run with this data_dir?",
@@ -79,10 +67,17 @@ impl Client {
             ))
         })?;
         Ok(Self {
-            authority,
+            way,
             bearer: format!("Bearer {}", token.trim()),
             sender: None,
         })
+    }
+
+    /// The same, where it is encrypted, by another address than that of its name, and with the authority in a file
+    /// trusted, too.
+    pub(super) fn through(mut self, address: Option<SocketAddr>, ca: Option<&Path>) -> Self {
+        self.way = self.way.through(address).trusting(ca);
+        self
     }
 
     /// Asks and answers the JSON of a success.
@@ -99,15 +94,11 @@ impl Client {
         let request = Request::builder()
             .method(method)
             .uri(path)
-            .header(header::HOST, &self.authority)
+            .header(header::HOST, self.way.host())
             .header(header::AUTHORIZATION, &self.bearer)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(Bytes::from(content)))
             .map_err(|error| ClientError::Unusable(format!("not a request: {error}")))?;
-        let unreachable = |authority: &str, cause: String| ClientError::Unreachable {
-            authority: authority.to_owned(),
-            cause,
-        };
         let sender = self.connected().await?;
         let answer = async {
             let answer = sender.send_request(request).await?;
@@ -120,7 +111,7 @@ impl Client {
             Ok(answered) => answered,
             Err(error) => {
                 self.sender = None;
-                return Err(unreachable(&self.authority, error.to_string()));
+                return Err(self.unreachable(error.to_string()));
             }
         };
         let document = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
@@ -137,25 +128,22 @@ impl Client {
             None => false,
         };
         if !stands {
-            let unreachable = |cause: String| ClientError::Unreachable {
-                authority: self.authority.clone(),
-                cause,
-            };
-            let stream = TcpStream::connect(&self.authority)
-                .await
-                .map_err(|error| unreachable(error.to_string()))?;
+            let stream = self.way.connect().await;
+            let stream = stream.map_err(|cause| self.unreachable(cause))?;
             let (sender, connection) = handshake(TokioIo::new(stream))
                 .await
-                .map_err(|error| unreachable(error.to_string()))?;
+                .map_err(|error| self.unreachable(error.to_string()))?;
             tokio::spawn(connection);
             self.sender = Some(sender);
         }
-        match &mut self.sender {
-            Some(sender) => Ok(sender),
-            None => Err(ClientError::Unreachable {
-                authority: self.authority.clone(),
-                cause: "the connection was closed".to_owned(),
-            }),
+        let gone = self.unreachable("the connection was closed".to_owned());
+        self.sender.as_mut().ok_or(gone)
+    }
+
+    fn unreachable(&self, cause: String) -> ClientError {
+        ClientError::Unreachable {
+            way: self.way.to_string(),
+            cause,
         }
     }
 }

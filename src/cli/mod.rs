@@ -9,6 +9,7 @@ mod release;
 mod rotate;
 mod token;
 mod verify;
+mod way;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use playout_store::OldKey;
 
-use crate::config::{Config, reachable};
+use crate::config::Config;
 use crate::daemon::{self, ADMIN_TOKEN};
 use crate::telemetry;
 
@@ -129,9 +130,12 @@ enum Token {
 struct RunningDaemon {
     #[command(flatten)]
     configuration: Configuration,
-    /// The daemon's address, in place of the configured one: http://HOST:PORT.
+    /// The daemon's address, in place of the configured one: http://HOST:PORT, https://HOST:PORT or unix:/PATH.
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// A file with the certificate, in PEM, of an authority to trust besides those that this machine trusts.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// The file with the token to ask with, in place of the admin token in the data folder.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -165,15 +169,17 @@ impl Configuration {
 impl RunningDaemon {
     fn client(&self) -> Result<Client, Failure> {
         let config = self.configuration.load()?;
-        let url = match &self.url {
-            Some(url) => url.clone(),
-            None => format!("http://{}", reachable(config.http.bind)),
+        let (url, at) = match &self.url {
+            Some(url) => (url.clone(), None),
+            None => way::to_daemon(&config.http),
         };
         let token = self
             .token_file
             .clone()
             .unwrap_or_else(|| config.data_dir.join(ADMIN_TOKEN));
-        Client::new(&url, &token).map_err(|error| Failure::Failed(error.to_string()))
+        let client = Client::new(&url, &token);
+        let client = client.map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok(client.through(at, self.ca.as_deref()))
     }
 }
 
@@ -232,7 +238,12 @@ fn serve(serve: Serve) -> Result<(), Failure> {
 }
 
 fn check_config(configuration: &Configuration) -> Result<(), Failure> {
-    configuration.load()?;
+    let config = configuration.load()?;
+    if let Some(files) = daemon::certificate_files(&config) {
+        let unfit =
+            |sentence| Failure::Usage(format!("http.tls_certificate, http.tls_key: {sentence}"));
+        files.check().map_err(unfit)?;
+    }
     match &configuration.config {
         Some(file) => say(&format!("{} is right.", file.display())),
         None => say("The built-in defaults are right; name a file with --config."),

@@ -14,9 +14,7 @@ pub(super) type Fault = (&'static str, String);
 pub(super) fn check(config: &Config) -> Result<(), Fault> {
     let of = |key: &'static str| move |sentence: String| (key, sentence);
     folder(&config.data_dir).map_err(of("data_dir"))?;
-    if let Some(url) = &config.http.public_url {
-        public_url(url).map_err(of("http.public_url"))?;
-    }
+    config.http.check()?;
     if let Some(url) = &config.database.url {
         playout_store::urls::check_database(url.reveal()).map_err(of("database.url"))?;
     }
@@ -58,7 +56,7 @@ fn roots(roots: &[PathBuf]) -> Result<(), String> {
     Ok(())
 }
 
-fn folder(path: &Path) -> Result<(), String> {
+pub(super) fn folder(path: &Path) -> Result<(), String> {
     match path.as_os_str().as_bytes() {
         [] => Err("is empty".to_owned()),
         bytes if bytes.contains(&0) => Err("has a NUL character in it".to_owned()),
@@ -66,7 +64,7 @@ fn folder(path: &Path) -> Result<(), String> {
     }
 }
 
-fn public_url(url: &str) -> Result<(), String> {
+pub(super) fn public_url(url: &str) -> Result<(), String> {
     let rest = url
         .strip_prefix("http://")
         .or_else(|| url.strip_prefix("https://"))

@@ -147,6 +147,41 @@ fn a_wrong_value_is_refused_with_key_line_and_what_is_allowed() {
             2,
             ["http.proxies_tell", "`x-forwarded-for`"],
         ),
+        (
+            "[http]\nviewer_bind = \"127.0.0.1:8080\"",
+            2,
+            ["http.viewer_bind", "http.bind"],
+        ),
+        (
+            "[http]\ntls_certificate = \"cert.pem\"",
+            2,
+            ["http.tls_certificate", "http.tls_key"],
+        ),
+        (
+            "[http]\ntls_key = \"key.pem\"",
+            2,
+            ["http.tls_key", "http.tls_certificate"],
+        ),
+        (
+            "[http]\nunix_socket_mode = 0o1777",
+            2,
+            ["http.unix_socket_mode", "0 to 511"],
+        ),
+        (
+            "[http]\ncors_origins = [\"*\", \"https://a.org\"]",
+            2,
+            ["http.cors_origins", "`*`"],
+        ),
+        (
+            "[http]\ncors_origins = [\"https://a.org/\"]",
+            2,
+            ["http.cors_origins", "no origin"],
+        ),
+        (
+            "[http]\ncors_origins = [\"a.org\"]",
+            2,
+            ["http.cors_origins", "`a.org`"],
+        ),
         ("[http\n", 1, ["", ""]),
     ] {
         let refusal = refusal(text);
@@ -260,6 +295,8 @@ fn what_cannot_be_right_is_refused_with_key_and_line_and_without_a_password() {
     for right in [
         "[http]\npublic_url = \"https://tv.example.org:8443/on/air/\"",
         "[http]\npublic_url = \"http://[::1]:80\"",
+        "[http]\ncors_origins = [\"https://a.org\", \"http://localhost:5173\"]",
+        "[http]\ncors_origins = [\"*\"]",
         "[log]\nlevel = \"INFO,playout_actors=debug,[import{file=a}]=trace\"",
         "[database]\nurl = \"host=/run/postgresql user=me\"",
     ] {
@@ -272,4 +309,33 @@ fn a_password_is_not_printed() {
     let config = parse("[database]\nurl = \"postgres://me:hunter2@db/x\"").unwrap();
     assert!(!format!("{config:?}").contains("hunter2"));
     assert!(config.database.url.unwrap().reveal().contains("hunter2"));
+}
+
+#[test]
+fn viewers_are_told_an_address_of_their_own_where_they_have_one() {
+    let urls = |text: &str, viewers: Option<&str>| {
+        let config = parse(text).unwrap();
+        let public = config.public_url("0.0.0.0:8080".parse().unwrap());
+        let viewers = config.viewer_url(viewers.map(|at| at.parse().unwrap()), &public);
+        (public, viewers)
+    };
+    let both = |public: &str, viewers: &str| (public.to_owned(), viewers.to_owned());
+    let tls = "[http]\ntls_certificate = \"c\"\ntls_key = \"k\"\n";
+    assert_eq!(
+        urls("", None),
+        both("http://127.0.0.1:8080", "http://127.0.0.1:8080")
+    );
+    assert_eq!(
+        urls(tls, Some("[::]:81")),
+        both("https://127.0.0.1:8080", "https://[::1]:81")
+    );
+    let named = "[http]\npublic_url = \"https://tv.org/\"\n";
+    assert_eq!(urls(named, None), both("https://tv.org", "https://tv.org"));
+    assert_eq!(
+        urls(
+            &format!("{named}viewer_url = \"https://cdn.org/\""),
+            Some("[::1]:81")
+        ),
+        both("https://tv.org", "https://cdn.org")
+    );
 }

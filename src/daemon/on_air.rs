@@ -22,11 +22,16 @@ const NEWS: Duration = Duration::from_secs(5);
 /// The longest wait for the first playlist before the addresses are printed all the same.
 const FIRST_PLAYLIST: Duration = Duration::from_secs(60);
 
-/// Puts `folder` on air and prints where to watch.
+/// Puts `folder` on air and prints where to watch; the daemon is at `url`, and for viewers at `viewers`.
 ///
 /// # Errors
 /// One sentence: nothing in the folder can be played, or the channel cannot be started.
-pub(super) async fn put(app: &App, folder: &Path, url: &str, token: &Path) -> Result<(), String> {
+pub(super) async fn put(
+    app: &App,
+    folder: &Path,
+    [url, viewers]: [&str; 2],
+    token: &Path,
+) -> Result<(), String> {
     let who = Principal::daemon();
     let items = import(app, &who, folder).await?;
     let channel = channel(app, &who).await?;
@@ -39,7 +44,7 @@ pub(super) async fn put(app: &App, folder: &Path, url: &str, token: &Path) -> Re
     wait_for_playlist(app, channel.id).await;
     let id = channel.id;
     say(&format!(
-        "On air: {} ({})\n  watch     {url}/watch/{id}\n  playlist  {url}/hls/{id}/index.m3u8\n  \
+        "On air: {} ({})\n  watch     {viewers}/watch/{id}\n  playlist  {viewers}/hls/{id}/index.m3u8\n  \
          API       {url}/api/v1/channels/{id}\n  token     {}",
         channel.config.name,
         items_of(items.len()),

@@ -1,7 +1,6 @@
 //! From the configuration to what each part of the daemon wants to know.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,12 +21,15 @@ use zeroize::Zeroizing;
 
 use super::mark::RunMark;
 use super::node;
+use super::sockets::Sockets;
 use crate::config::{self, AccessSettings, AdmissionSettings, Config};
-use crate::facade;
 use crate::facade::accept::ConnectionLimits;
 use crate::facade::access::AccessPolicy;
+use crate::facade::cors::Origins;
 use crate::facade::proxies::TrustedProxies;
 use crate::facade::request::BodyLimits;
+use crate::facade::tls::CertificateFiles;
+use crate::facade::{self, Serves};
 
 /// The name of the key in the data folder, and as a credential.
 const MASTER_KEY: &str = "master.key";
@@ -273,11 +275,7 @@ fn mailer(smtp: &config::SmtpSettings) -> Result<Option<Mailer>, String> {
 
 /// The first line of a file; of a systemd credential where the path is not absolute.
 fn password(file: &Path) -> Result<Zeroizing<String>, String> {
-    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
-    let path = match credentials {
-        Some(folder) if file.is_relative() => Path::new(&folder).join(file),
-        _ => file.to_owned(),
-    };
+    let path = credential(file);
     let text = std::fs::read_to_string(&path).map(Zeroizing::new);
     let text = text.map_err(|error| {
         format!(
@@ -291,13 +289,18 @@ fn password(file: &Path) -> Result<Zeroizing<String>, String> {
 }
 
 /// What the facade wants to know.
-pub(super) fn facade(config: &Config, data_dir: &Path, bound: SocketAddr) -> facade::Settings {
+pub(super) fn facade(config: &Config, data_dir: &Path, sockets: &Sockets) -> facade::Settings {
+    let bound = sockets.address(Serves::Everything);
+    let public_url = config.public_url(bound.unwrap_or(config.http.bind));
     facade::Settings {
         body: BodyLimits {
             bytes: config.http.max_body.get(),
             time: config.http.body_timeout.duration(),
         },
-        public_url: config.public_url(bound),
+        viewer_url: config.viewer_url(sockets.address(Serves::Viewers), &public_url),
+        public_url,
+        origins: Origins::new(&config.http.cors_origins),
+        handler: config.http.handler_timeout.duration(),
         data_dir: data_dir.to_owned(),
         max_file: config.media.max_file.get() as u64,
         access: AccessPolicy {
@@ -359,6 +362,28 @@ pub(super) fn connections(config: &Config) -> ConnectionLimits {
         head: config.http.head_timeout.duration(),
         unacknowledged: config.http.write_timeout.duration(),
         grace: config.http.shutdown_grace.duration(),
+    }
+}
+
+/// The certificate of the listeners by TCP; none where they are not encrypted. A key that is not absolute is a systemd
+/// credential of that name.
+pub(crate) fn certificate(config: &Config) -> Option<CertificateFiles> {
+    let http = &config.http;
+    let (Some(certificate), Some(key)) = (&http.tls_certificate, &http.tls_key) else {
+        return None;
+    };
+    Some(CertificateFiles {
+        certificate: certificate.clone(),
+        key: credential(key),
+    })
+}
+
+/// The file itself; a systemd credential where the path is not absolute.
+fn credential(file: &Path) -> PathBuf {
+    let credentials = std::env::var_os("CREDENTIALS_DIRECTORY");
+    match credentials {
+        Some(folder) if file.is_relative() => Path::new(&folder).join(file),
+        _ => file.to_owned(),
     }
 }
 

@@ -6,6 +6,7 @@
 use std::future::Future;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use playout_actors::App;
@@ -19,6 +20,9 @@ use super::problem::{Problem, allow_header};
 use super::request::Request;
 use super::routes::{self, Needs, Operation, Protocol, Route, Work};
 use super::{Facade, answer, caller, idempotency, readiness, uploads};
+
+/// What may take as long as it takes: it looks into every file of a folder.
+const LONG: [&str; 1] = ["importMedia"];
 
 /// The id in a path: a UUID in its usual form, so that one thing has one URL.
 ///
@@ -98,6 +102,11 @@ impl Call {
     pub(super) fn public_url(&self) -> &str {
         self.facade.public_url()
     }
+
+    /// Where viewers reach it, without a slash at the end.
+    pub(super) fn viewer_url(&self) -> &str {
+        self.facade.viewer_url()
+    }
 }
 
 /// Answers a request below `/api/v1`.
@@ -134,7 +143,11 @@ async fn answer_for(
     };
     let work = (operation.bind)(values)?;
     let app = facade.app()?.clone();
-    task(async move {
+    let patience = match route.protocol == Protocol::Tus || LONG.contains(&operation.id) {
+        true => None,
+        false => Some(facade.settings.handler),
+    };
+    within(patience, async move {
         let (who, credential) = caller::of(&facade, &app, &request).await?;
         let quota = facade.access.request(&credential)?;
         let call = Call {
@@ -185,6 +198,22 @@ fn read_only(app: &App, error: StoreError) -> Problem {
     }
 }
 
+/// Does `work` to its end, and answers for it within `patience`.
+///
+/// # Errors
+/// As [`task`]; 503 when it takes longer.
+async fn within<T: Send + 'static>(
+    patience: Option<Duration>,
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = task(work);
+    let Some(patience) = patience else {
+        return done.await;
+    };
+    let answered = tokio::time::timeout(patience, done).await;
+    answered.unwrap_or_else(|_| Err(Problem::takes_long(patience)))
+}
+
 /// Does `work` to its end, also when the client leaves.
 ///
 /// # Errors
@@ -197,4 +226,45 @@ pub(super) async fn task<T: Send + 'static>(
         tracing::error!(%error, "a handler failed");
         Err(Problem::internal())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_takes_long_is_not_waited_for_and_goes_on() {
+        let (done, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let work = |length: u64| {
+            let done = done.clone();
+            async move {
+                tokio::time::sleep(Duration::from_secs(length)).await;
+                let _ = done.send(length);
+                Ok(length)
+            }
+        };
+        let minute = Some(Duration::from_secs(60));
+        assert_eq!(within(minute, work(59)).await.unwrap(), 59);
+        let problem = within(minute, work(61)).await.unwrap_err();
+        assert_eq!(problem.status(), 503);
+        assert!(
+            problem.detail().contains("60 seconds"),
+            "{}",
+            problem.detail()
+        );
+        assert_eq!(within(None, work(3600)).await.unwrap(), 3600);
+        assert_eq!((seen.recv().await, seen.recv().await), (Some(59), Some(61)));
+    }
+
+    #[test]
+    fn what_takes_long_is_in_the_table() {
+        for id in LONG {
+            let known = routes::ROUTES.iter().flat_map(|route| route.operations);
+            assert!(
+                known.into_iter().any(|operation| operation.id == id),
+                "{id}"
+            );
+        }
+    }
 }

@@ -178,7 +178,7 @@ pub(super) fn stretch(
 
 /// A channel as every route answers it.
 fn json(call: &Call, channel: &Channel) -> Value {
-    channel.to_json(Timestamp::now(), call.public_url())
+    channel.to_json(Timestamp::now(), call.viewer_url())
 }
 
 /// The same with the daemon that holds it, where that is another.

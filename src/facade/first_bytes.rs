@@ -9,22 +9,21 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// After so many bytes the protocol is known (the HTTP/2 preface, RFC 9113 §3.4).
 const ENOUGH: usize = 24;
 
-/// A TCP connection whose reads fail when its first bytes do not come in time.
-pub(super) struct FirstBytes {
-    stream: TcpStream,
+/// A connection whose reads fail when its first bytes do not come in time.
+pub(super) struct FirstBytes<S> {
+    stream: S,
     /// Bytes still wanted, and until when; `None` once they are here or something was answered.
     wanted: Option<(usize, Pin<Box<Sleep>>)>,
 }
 
-impl FirstBytes {
+impl<S> FirstBytes<S> {
     /// Wants the first bytes of `stream` within `time`.
-    pub(super) fn new(stream: TcpStream, time: Duration) -> Self {
+    pub(super) fn new(stream: S, time: Duration) -> Self {
         Self {
             stream,
             wanted: Some((ENOUGH, Box::pin(sleep(time)))),
@@ -32,7 +31,7 @@ impl FirstBytes {
     }
 }
 
-impl AsyncRead for FirstBytes {
+impl<S: AsyncRead + Unpin> AsyncRead for FirstBytes<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -61,7 +60,7 @@ impl AsyncRead for FirstBytes {
     }
 }
 
-impl AsyncWrite for FirstBytes {
+impl<S: AsyncWrite + Unpin> AsyncWrite for FirstBytes<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -97,7 +97,7 @@ pub(super) async fn stations(call: Call) -> Result<Response, Problem> {
     let stations = served.map(|channel| Station {
         id: channel.id,
         name: channel.config.name.to_string(),
-        address: format!("{base}{}", channel.hls_path()),
+        address: format!("{}{}", call.viewer_url(), channel.hls_path()),
     });
     let stations: Vec<Station> = stations.collect();
     let guide = format!("{base}/api/v1/epg.xml");

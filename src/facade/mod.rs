@@ -18,6 +18,9 @@ mod bulk;
 mod caller;
 mod channels;
 mod clients;
+mod compress;
+mod connection;
+pub mod cors;
 mod csv;
 mod destinations;
 mod events;
@@ -26,6 +29,7 @@ mod guide;
 mod hls;
 mod idempotency;
 mod json;
+pub mod listener;
 mod logo;
 mod media;
 mod node;
@@ -42,12 +46,15 @@ pub mod representation;
 pub mod request;
 mod routes;
 mod schedule;
+mod secrets;
+mod secure;
 mod sessions;
 pub mod shutdown;
 mod stream;
 mod subtitles;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod tokens;
 mod uploads;
 mod watch;
@@ -64,6 +71,7 @@ use warp::reply::Response;
 
 use self::accept::Routes;
 use self::access::{Access, AccessPolicy};
+use self::cors::Origins;
 pub use self::openapi::document as openapi_document;
 use self::problem::Problem;
 use self::request::{BodyLimits, Request, request};
@@ -77,6 +85,12 @@ pub struct Settings {
     pub body: BodyLimits,
     /// Where others reach the daemon, without a slash at the end.
     pub public_url: String,
+    /// Where viewers reach it, without a slash at the end.
+    pub viewer_url: String,
+    /// Pages of other origins that may use the API.
+    pub origins: Origins,
+    /// How long the API is waited for.
+    pub handler: Duration,
     /// The folder of everything the daemon owns; its disk needs room.
     pub data_dir: PathBuf,
     /// Bytes of an upload at most.
@@ -89,6 +103,15 @@ pub struct Settings {
     pub max_streams: usize,
     /// How long a client of an event stream may take nothing before it is dropped.
     pub patience: Duration,
+}
+
+/// What is served on a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serves {
+    /// Everything.
+    Everything,
+    /// What viewers fetch, and nothing else: `/hls`, `/watch`, and `/healthz` for whatever stands before.
+    Viewers,
 }
 
 /// Everything that answers.
@@ -125,12 +148,17 @@ impl Facade {
         &self.settings.public_url
     }
 
-    /// Every route as one filter, for the accept loop.
-    pub fn routes(self: Arc<Self>) -> Routes {
+    /// Where viewers reach the daemon, without a slash at the end.
+    pub fn viewer_url(&self) -> &str {
+        &self.settings.viewer_url
+    }
+
+    /// The routes that a listener serves as one filter, for the accept loop.
+    pub fn routes(self: Arc<Self>, serves: Serves) -> Routes {
         request()
             .then(move |request| {
                 let facade = Arc::clone(&self);
-                async move { facade.answer(request).await }
+                async move { facade.answer(serves, request).await }
             })
             .boxed()
     }
@@ -144,18 +172,39 @@ impl Facade {
         self.app.get().ok_or_else(starting)
     }
 
-    async fn answer(self: Arc<Self>, request: Request) -> Response {
+    async fn answer(self: Arc<Self>, serves: Serves, request: Request) -> Response {
         let segments = request.segments();
         let answered = match segments[..] {
             ["hls", ..] => return hls::answer(&self, &request),
-            ["api", "v1", "openapi.json"] => openapi::answer(&self, &request),
-            ["api", "v1", ..] => api::answer(self, request).await,
-            ["docs"] => reference::answer(&self, &request),
             ["watch", ..] => watch::answer(&self, &request),
             ["healthz"] => readiness::healthz(&request),
+            _ if serves == Serves::Viewers => Err(Problem::not_found("route")),
+            ["api", "v1", ..] => return self.api(request).await,
+            ["docs"] => reference::answer(&self, &request),
             ["readyz"] => readiness::readyz(&self, &request).await,
             _ => Err(Problem::not_found("route")),
         };
         answered.unwrap_or_else(Problem::into_response)
+    }
+
+    /// What the API answers, in the form that the client takes.
+    async fn api(self: Arc<Self>, request: Request) -> Response {
+        let gzip = compress::wanted(&request.method, &request.headers);
+        let page = self
+            .settings
+            .origins
+            .asked(&request.method, &request.headers);
+        let answered = match secrets::refuse_in_query(&request) {
+            Err(problem) => Err(problem),
+            Ok(()) if request.segments()[2..] == ["openapi.json"] => {
+                openapi::answer(&self, &request)
+            }
+            Ok(()) => api::answer(self, request).await,
+        };
+        let mut response = answered.unwrap_or_else(Problem::into_response);
+        if let Some(page) = page {
+            page.say(&mut response);
+        }
+        compress::compressed(response, gzip).await
     }
 }

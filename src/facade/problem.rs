@@ -15,11 +15,12 @@ use playout_domain::plans::PlanRefusal;
 use playout_domain::violation::Violation;
 use playout_store::{NodeView, Scope, StoreError};
 use serde_json::{Map, Value, json};
-use warp::http::header::{self, HeaderName, HeaderValue};
+use warp::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
 
 pub(super) use self::kind::Kind;
+use super::secure::secure;
 
 /// The media type of every refusal.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -320,6 +321,15 @@ impl Problem {
             .member("retryAfter", seconds)
     }
 
+    /// 503: the work takes longer than the answer is waited for.
+    pub fn takes_long(patience: Duration) -> Self {
+        let detail = format!(
+            "It takes longer than {} seconds, and goes on: look later whether it was done.",
+            patience.as_secs()
+        );
+        Self::unavailable(detail, Duration::from_secs(10))
+    }
+
     /// 503 of `/readyz`: `parts` says which part does not answer.
     pub fn not_ready(detail: impl Into<String>, parts: Value) -> Self {
         Self::unavailable(detail, Duration::from_secs(2)).member("parts", parts)
@@ -381,7 +391,9 @@ impl Problem {
             body.len()
         )
         .into_bytes();
-        for (name, value) in &self.headers {
+        let mut headers: HeaderMap = self.headers.into_iter().collect();
+        secure(&mut headers, false);
+        for (name, value) in &headers {
             head.extend_from_slice(name.as_str().as_bytes());
             head.extend_from_slice(b": ");
             head.extend_from_slice(value.as_bytes());

@@ -194,15 +194,16 @@ impl TrustedProxies {
 
     /// Whom each proxy was connected to by, the first one first; nothing where that is hidden or no address.
     fn hops(&self, headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-        let (name, read): (HeaderName, fn(&str, &mut Vec<Option<IpAddr>>)) = match self.told {
-            Told::XForwardedFor => (HeaderName::from_static("x-forwarded-for"), listed),
-            Told::Forwarded => (header::FORWARDED, elements),
+        let name = match self.told {
+            Told::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
+            Told::Forwarded => header::FORWARDED,
         };
         let mut hops = Vec::new();
         for line in headers.get_all(name) {
-            match line.to_str() {
-                Ok(line) => read(line, &mut hops),
-                Err(_) => hops.push(None),
+            match (line.to_str(), self.told) {
+                (Ok(line), Told::XForwardedFor) => listed(line, &mut hops),
+                (Ok(line), Told::Forwarded) => elements(line, &mut hops),
+                (Err(_), _) => hops.push(None),
             }
         }
         hops

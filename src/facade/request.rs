@@ -114,6 +114,15 @@ impl Request {
         Ok(values)
     }
 
+    /// The names in the query; one with a broken escape as it stands.
+    pub(super) fn parameter_names(&self) -> impl Iterator<Item = String> {
+        let pairs = self.query.split('&');
+        pairs.map(|pair| {
+            let name = pair.split('=').next().unwrap_or_default();
+            decode(name).unwrap_or_else(|_| name.to_owned())
+        })
+    }
+
     /// The body as JSON, of one of the `accepted` media types.
     ///
     /// # Errors

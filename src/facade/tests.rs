@@ -1,8 +1,11 @@
 //! The accept loop and everything about HTTP that needs no database, over real sockets.
 #![allow(clippy::unwrap_used)]
 
+mod heads;
+mod listeners;
 mod starting;
 mod streams;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,12 +17,14 @@ use tokio::task::JoinHandle;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::accept::{ConnectionLimits, Routes, serve};
+use super::accept::{ConnectionLimits, Routes, Terms, serve};
+use super::listener::{Listener, Socket};
 use super::problem::Problem;
 use super::proxies::{Proxy, Told, TrustedProxies};
 use super::representation::Representation;
 use super::request::{BodyLimits, Request, request};
 use super::shutdown::Shutdown;
+use super::tls::Tls;
 
 /// Nothing here takes longer; a test that does has hung.
 const BOUND: Duration = Duration::from_secs(20);
@@ -40,12 +45,26 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) async fn start(routes: Routes, limits: ConnectionLimits) -> Self {
+        Self::start_with(routes, limits, None).await
+    }
+
+    pub(super) async fn start_with(
+        routes: Routes,
+        limits: ConnectionLimits,
+        tls: Option<Tls>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (shutdown, shutting_down) = Shutdown::new();
         let trusted: Vec<Proxy> = vec!["127.0.0.2".parse().unwrap()];
         let proxies = TrustedProxies::new(&trusted, Told::XForwardedFor);
-        let task = tokio::spawn(serve(listener, routes, limits, proxies, shutting_down));
+        let terms = Terms { limits, proxies };
+        let listener = Listener {
+            socket: Socket::Tcp(listener),
+            routes,
+            tls,
+        };
+        let task = tokio::spawn(serve(vec![listener], terms, shutting_down));
         Self {
             address,
             shutdown,

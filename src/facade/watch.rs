@@ -71,8 +71,6 @@ fn page(request: &Request) -> Result<Response, Problem> {
     // A new build has other assets, so the page itself is asked for each time.
     let mut response = representation("watch.html", file, "no-cache").answer(request)?;
     answer::set(&mut response, header::CONTENT_SECURITY_POLICY, POLICY);
-    answer::set(&mut response, header::REFERRER_POLICY, "no-referrer");
-    answer::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     Ok(response)
 }
 
@@ -84,7 +82,8 @@ fn asset(request: &Request, name: &str) -> Result<Response, Problem> {
     // The name holds a digest of the content.
     let cache = "public, max-age=31536000, immutable";
     let mut response = representation(name, file, cache).answer(request)?;
-    answer::set(&mut response, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    // A worker has the policy of its script.
+    answer::set(&mut response, header::CONTENT_SECURITY_POLICY, POLICY);
     Ok(response)
 }
 

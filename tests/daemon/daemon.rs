@@ -49,7 +49,7 @@ impl Daemon {
 
     /// Starts a daemon whose stores are away, and waits until it answers.
     pub fn start_without_stores(data: &Path) -> Self {
-        Self::launch(data, "", &[], &[], false)
+        Self::launch(data, "", &[], &[], &[], false)
     }
 
     /// The same with more flags for `serve`.
@@ -78,7 +78,12 @@ impl Daemon {
         flags: &[&str],
         environment: &[(&str, &Path)],
     ) -> Self {
-        Self::launch(data, settings, flags, environment, true)
+        Self::launch(data, settings, flags, environment, &[], true)
+    }
+
+    /// The same, by a program that is given the daemon's command line and becomes it.
+    pub fn start_by(data: &Path, settings: &str, launcher: &[&str]) -> Self {
+        Self::launch(data, settings, &[], &[], launcher, true)
     }
 
     fn launch(
@@ -86,10 +91,16 @@ impl Daemon {
         settings: &str,
         flags: &[&str],
         environment: &[(&str, &Path)],
+        launcher: &[&str],
         whole: bool,
     ) -> Self {
         let config = data.with_extension("toml");
-        let own = "[http]\nbind = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
+        let own = "[log]\nformat = \"json\"\n";
+        let bind = "[http]\nbind = \"127.0.0.1:0\"\n";
+        let settings = match settings.contains("[http]\n") {
+            true => settings.replacen("[http]\n", bind, 1),
+            false => format!("{settings}\n{bind}"),
+        };
         let media = match settings.contains("[media]") {
             true => "",
             false => "[media]\nprepare_on_import = false\n",
@@ -101,7 +112,10 @@ impl Daemon {
             .append(true)
             .open(data.with_extension("log"))
             .expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_playoutd"))
+        let program = [env!("CARGO_BIN_EXE_playoutd")];
+        let mut words = launcher.iter().chain(&program);
+        let child = Command::new(words.next().expect("a program"))
+            .args(words)
             .arg("serve")
             .arg("--config")
             .arg(&config)
@@ -132,6 +146,10 @@ impl Daemon {
                 true
             })
         });
+        // What is encrypted is spoken to by its socket.
+        if let Some(path) = unix_socket(&settings) {
+            daemon.address = format!("unix:{path}");
+        }
         let token = std::fs::read_to_string(data.join("admin.token")).expect("the admin token");
         daemon.token = token.trim().to_owned();
         until("the daemon is ready", BOUND, || {
@@ -154,7 +172,7 @@ impl Daemon {
         self.child().id()
     }
 
-    /// `host:port`.
+    /// `host:port`, or `unix:/path`.
     pub fn address(&self) -> &str {
         &self.address
     }
@@ -374,11 +392,15 @@ fn ready_at(log: &str) -> Option<String> {
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let mut ready = lines.filter(|line| line["message"] == "ready");
     let url = ready.next()?["url"].as_str()?.to_owned();
-    Some(
-        url.strip_prefix("http://")?
-            .trim_end_matches('/')
-            .to_owned(),
-    )
+    let (_, address) = url.split_once("://")?;
+    Some(address.trim_end_matches('/').to_owned())
+}
+
+/// The path of `http.unix_socket`.
+fn unix_socket(settings: &str) -> Option<&str> {
+    let mut lines = settings.lines();
+    let path = lines.find_map(|line| line.strip_prefix("unix_socket = "))?;
+    Some(path.trim_matches('"'))
 }
 
 /// Sends a signal by its name.

@@ -2,7 +2,7 @@
 //! come the plain one does, of which nothing else is asked.
 
 use super::contract::{self, Asked};
-pub use super::plain::{Answer, Event, EventStream};
+pub use super::plain::{Answer, Event, EventStream, request_on};
 
 /// Sends one request and reads the whole answer.
 pub fn request(

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// An answer, its header names in lower case.
@@ -24,7 +25,24 @@ impl Answer {
     }
 }
 
-/// Sends one request and reads the whole answer.
+/// What can be spoken over.
+trait Stream: Read + Write {}
+impl<S: Read + Write> Stream for S {}
+
+/// A connection to `host:port` or `unix:/path`.
+fn connect(address: &str) -> std::io::Result<Box<dyn Stream>> {
+    let patience = Some(Duration::from_secs(30));
+    if let Some(path) = address.strip_prefix("unix:") {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(patience)?;
+        return Ok(Box::new(stream));
+    }
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(patience)?;
+    Ok(Box::new(stream))
+}
+
+/// Sends one request to `host:port` or `unix:/path`, and reads the whole answer.
 pub fn request(
     address: &str,
     method: &str,
@@ -32,9 +50,21 @@ pub fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    let stream = connect(address)?;
+    request_on(stream, address, method, path, headers, body)
+}
+
+/// The same on a connection that is there.
+pub fn request_on(
+    mut stream: impl Read + Write,
+    host: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Answer> {
+    let host = host.strip_prefix("unix:").map_or(host, |_| "localhost");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
     if !body.is_empty() {
         head += &format!("Content-Length: {}\r\n", body.len());
     }

@@ -84,7 +84,10 @@ impl TrustRoots {
     }
 
     /// A client that trusts them, TLS 1.2 and 1.3.
-    pub(crate) fn client(&self) -> Result<ClientConfig, rustls::Error> {
+    ///
+    /// # Errors
+    /// The cryptography knows neither.
+    pub fn client(&self) -> Result<ClientConfig, rustls::Error> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(rustls::DEFAULT_VERSIONS)?

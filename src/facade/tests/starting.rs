@@ -9,9 +9,10 @@ use playout_store::SessionTimes;
 
 use super::{LIMITS, Server, expect};
 use crate::facade::access::AccessPolicy;
+use crate::facade::cors::Origins;
 use crate::facade::request::BodyLimits;
 use crate::facade::shutdown::Shutdown;
-use crate::facade::{Facade, Settings};
+use crate::facade::{Facade, Serves, Settings};
 
 const ID: &str = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
 
@@ -22,6 +23,9 @@ pub(super) fn settings() -> Settings {
             time: Duration::from_secs(10),
         },
         public_url: "http://t".to_owned(),
+        viewer_url: "http://v".to_owned(),
+        origins: Origins::new(&["https://dash.example.org".to_owned()]),
+        handler: Duration::from_secs(10),
         data_dir: "/nowhere".into(),
         max_file: 1 << 30,
         access: AccessPolicy {
@@ -43,7 +47,7 @@ pub(super) fn settings() -> Settings {
 
 async fn server() -> Server {
     let facade = Facade::new(settings(), Shutdown::new().1);
-    Server::start(Arc::clone(&facade).routes(), LIMITS).await
+    Server::start(Arc::clone(&facade).routes(Serves::Everything), LIMITS).await
 }
 
 #[tokio::test]

@@ -121,6 +121,8 @@ pub enum AlertKind {
     PreparingPaused,
     /// The disk of the data folder is nearly full.
     DiskFull,
+    /// The certificate of the HTTP listener ends soon, or its new files cannot be used.
+    CertificateTrouble,
     /// The receiver of an alert route takes nothing.
     RouteFailing,
     /// A webhook took nothing for days and was switched off.
@@ -159,7 +161,7 @@ const fn settled(
 
 impl AlertKind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::SourceFailing,
         Self::ChannelError,
         Self::ItemBroken,
@@ -180,6 +182,7 @@ impl AlertKind {
         Self::TelemetryLost,
         Self::PreparingPaused,
         Self::DiskFull,
+        Self::CertificateTrouble,
         Self::RouteFailing,
         Self::WebhookDisabled,
         Self::WebhookEventsLost,
@@ -211,6 +214,7 @@ impl AlertKind {
             Self::TelemetryLost => settled("store.telemetry_lost", Warning, Operator, 1, "Reports of channels were dropped"),
             Self::PreparingPaused => settled("disk.preparing_paused", Warning, Operator, 1, "Nothing is prepared or taken in until there is room on the disk"),
             Self::DiskFull => settled("disk.full", Critical, Operator, 1, "The disk of the data folder is nearly full"),
+            Self::CertificateTrouble => settled("http.certificate", Warning, Operator, 1, "The certificate of the HTTP listener ends soon or cannot be replaced"),
             Self::RouteFailing => settled("alerts.route_failing", Warning, Both, 3, "The receiver of an alert route takes nothing"),
             Self::WebhookDisabled => settled("webhooks.disabled", Warning, Client, 1, "A webhook is switched off: its receiver takes nothing"),
             Self::WebhookEventsLost => settled("webhooks.events_lost", Warning, Operator, 1, "Events were lost before they were written down for webhooks"),

@@ -1,0 +1,59 @@
+//! What the daemon listens on: TCP, encrypted or not, and Unix sockets.
+
+use std::io;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+
+use super::accept::{ConnectionLimits, Routes};
+use super::proxies::Peer;
+use super::tls::Tls;
+
+/// A socket, what is served on it, and how.
+pub struct Listener {
+    pub socket: Socket,
+    pub routes: Routes,
+    /// With what connections by TCP are encrypted.
+    pub tls: Option<Tls>,
+}
+
+/// A socket that listens.
+#[derive(Debug)]
+pub enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// The next connection, and who is at its other end. Cancel-safe.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Peer::Tcp(address)))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Stream::Unix(stream), Peer::Unix))
+            }
+        }
+    }
+}
+
+/// Small answers leave at once, and a peer that went away without a word is noticed.
+pub(super) fn prepare(stream: &TcpStream, limits: &ConnectionLimits) {
+    let unacknowledged = u32::try_from(limits.unacknowledged.as_millis()).unwrap_or(u32::MAX);
+    let set = stream.set_nodelay(true).and_then(|()| {
+        setsockopt(stream, sockopt::TcpUserTimeout, &unacknowledged).map_err(Into::into)
+    });
+    if let Err(error) = set {
+        tracing::debug!(%error, "socket options");
+    }
+}
