@@ -21,6 +21,7 @@ mod as_run;
 mod branding;
 mod browser;
 mod coming_in;
+mod ctl;
 mod damage;
 mod far_end;
 #[path = "../faults/mod.rs"]
