@@ -5,6 +5,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
@@ -58,14 +59,22 @@ impl Client {
     /// # Errors
     /// One sentence when the URL is none, or the token cannot be read.
     pub(super) fn new(url: &str, token_file: &Path) -> Result<Self, ClientError> {
-        let unusable = |text: String| ClientError::Unusable(text);
-        let way = Way::to(url).map_err(unusable)?;
         let token = std::fs::read_to_string(token_file).map_err(|error| {
-            unusable(format!(
+            ClientError::Unusable(format!(
                 "the token file {} cannot be read: {error}; does `playoutd serve` run with this data_dir?",
                 token_file.display()
             ))
         })?;
+        Self::with_token(url, &token)
+    }
+
+    /// The same with the token itself.
+    ///
+    /// # Errors
+    /// One sentence when the URL is none.
+    pub(super) fn with_token(url: &str, token: &str) -> Result<Self, ClientError> {
+        let unusable = |text: String| ClientError::Unusable(text);
+        let way = Way::to(url).map_err(unusable)?;
         Ok(Self {
             way,
             bearer: format!("Bearer {}", token.trim()),
@@ -118,6 +127,42 @@ impl Client {
         if status.is_success() {
             return Ok(document);
         }
+        Err(ClientError::Refused(Refusal { status, document }))
+    }
+
+    /// Asks for a stream of events, after one of them where that is named; its body as it comes. The connection is the
+    /// stream's alone: what is asked next makes another.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub(super) async fn follow(
+        &mut self,
+        path: &str,
+        after: Option<&str>,
+    ) -> Result<Incoming, ClientError> {
+        let mut request = Request::get(path)
+            .header(header::HOST, &self.authority)
+            .header(header::AUTHORIZATION, &self.bearer)
+            .header(header::ACCEPT, "text/event-stream");
+        if let Some(id) = after {
+            request = request.header("last-event-id", id);
+        }
+        let request = request.body(Full::new(Bytes::new()));
+        let request =
+            request.map_err(|error| ClientError::Unusable(format!("not a request: {error}")))?;
+        let answer = self.connected().await?.send_request(request).await;
+        self.sender = None;
+        let unreachable = |error: hyper::Error| ClientError::Unreachable {
+            authority: self.authority.clone(),
+            cause: error.to_string(),
+        };
+        let answer = answer.map_err(unreachable)?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer.into_body());
+        }
+        let bytes = answer.into_body().collect().await.map_err(unreachable)?;
+        let document = serde_json::from_slice(&bytes.to_bytes()).unwrap_or(Value::Null);
         Err(ClientError::Refused(Refusal { status, document }))
     }
 

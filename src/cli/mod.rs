@@ -4,6 +4,8 @@
 //! configuration is not what it should be.
 
 mod client;
+mod completions;
+mod ctl;
 mod import;
 mod release;
 mod rotate;
@@ -41,6 +43,14 @@ enum Command {
     CheckConfig(Configuration),
     /// Import files and folders into the library of the running daemon.
     Import(Import),
+    /// Ask and order a running daemon: channels, media, tokens, clients, plans, alerts, webhooks, events.
+    Ctl(ctl::Ctl),
+    /// Write what a shell completes behind `playoutd`.
+    Completions {
+        /// For which shell.
+        #[arg(value_enum)]
+        shell: completions::Which,
+    },
     /// Access tokens of the running daemon.
     #[command(subcommand)]
     Token(Token),
@@ -168,16 +178,23 @@ impl Configuration {
 
 impl RunningDaemon {
     fn client(&self) -> Result<Client, Failure> {
+        self.client_with(None)
+    }
+
+    /// A client with this token, where there is one, in place of the one in a file.
+    fn client_with(&self, token: Option<String>) -> Result<Client, Failure> {
         let config = self.configuration.load()?;
         let (url, at) = match &self.url {
             Some(url) => (url.clone(), None),
             None => way::to_daemon(&config.http),
         };
-        let token = self
-            .token_file
-            .clone()
-            .unwrap_or_else(|| config.data_dir.join(ADMIN_TOKEN));
-        let client = Client::new(&url, &token);
+        let client = match token {
+            Some(token) => Client::with_token(&url, &token),
+            None => {
+                let admin = || config.data_dir.join(ADMIN_TOKEN);
+                Client::new(&url, &self.token_file.clone().unwrap_or_else(admin))
+            }
+        };
         let client = client.map_err(|error| Failure::Failed(error.to_string()))?;
         Ok(client.through(at, self.ca.as_deref()))
     }
@@ -192,6 +209,11 @@ pub fn main() -> ExitCode {
             .daemon
             .client()
             .and_then(|client| block_on(import::run(client, &import.paths))),
+        Command::Ctl(ctl) => block_on(ctl::run(ctl)),
+        Command::Completions { shell } => {
+            completions::write(shell);
+            Ok(())
+        }
         Command::Token(Token::Create { daemon, name }) => daemon
             .client()
             .and_then(|client| block_on(token::create(client, &name))),
@@ -264,6 +286,11 @@ fn block_on(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 /// A line for the one who typed the command; nobody may be reading any more.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line about what was not done.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// A path as the daemon can be told it: absolute, and text.

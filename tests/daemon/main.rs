@@ -25,6 +25,7 @@ mod attack;
 mod branding;
 mod browser;
 mod coming_in;
+mod ctl;
 mod damage;
 mod far_end;
 #[path = "../faults/mod.rs"]
