@@ -116,7 +116,7 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 13] = [
+pub const TABLE: [Row; 14] = [
     STORE_GUARD,
     LEASES,
     INTEGRITY,
