@@ -216,8 +216,10 @@ pub(super) enum Webhooks {
     Get(One),
     /// Make a webhook; its secret is shown this once.
     Create {
+        // Not `url`: that is the daemon's.
         /// Where it leads.
-        url: String,
+        #[arg(value_name = "URL")]
+        leads_to: String,
         /// A kind of event; may be given again. Without one: all that are not frequent.
         #[arg(long = "event", value_name = "KIND", default_value = "*")]
         events: Vec<String>,
@@ -502,13 +504,13 @@ impl Webhooks {
             }
             Self::Rotate(one) => WEBHOOKS.act(session, &one, "rotate").await?,
             Self::Create {
-                url,
+                leads_to,
                 events,
                 selector,
                 description,
             } => {
                 let mut chosen =
-                    json!({ "url": url, "events": events, "description": description });
+                    json!({ "url": leads_to, "events": events, "description": description });
                 if let Some(selector) = selector {
                     chosen["selector"] = selector.into();
                 }
