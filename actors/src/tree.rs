@@ -15,6 +15,7 @@
 //! ├─ as-run            what really went out: written in batches, deleted when it is old
 //! ├─ disk              room on the disk: removes spool, pauses preparing, tells
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
+//! ├─ plans             keeps clients within their plans: tells, and takes off air after the grace
 //! ├─ arrivals          files on their way into the library: what is fetched, watched, left over
 //! └─ channels          one_for_one, dynamic, stopped together
 //!     └─ channel …     10 restarts in 300 s, then parked and tried every 60 s; never a sibling's harm
@@ -58,7 +59,7 @@ pub struct Row {
 }
 
 /// What everything hangs on.
-pub const ROOT: Row = permanent("root", 60);
+pub const ROOT: Row = permanent("root", 65);
 /// How the children of the root are kept.
 pub const ROOT_POLICY: Policy = Policy {
     strategy: Strategy::OneForOne,

@@ -141,7 +141,7 @@ impl Client {
         after: Option<&str>,
     ) -> Result<Incoming, ClientError> {
         let mut request = Request::get(path)
-            .header(header::HOST, &self.authority)
+            .header(header::HOST, self.way.host())
             .header(header::AUTHORIZATION, &self.bearer)
             .header(header::ACCEPT, "text/event-stream");
         if let Some(id) = after {
@@ -152,10 +152,7 @@ impl Client {
             request.map_err(|error| ClientError::Unusable(format!("not a request: {error}")))?;
         let answer = self.connected().await?.send_request(request).await;
         self.sender = None;
-        let unreachable = |error: hyper::Error| ClientError::Unreachable {
-            authority: self.authority.clone(),
-            cause: error.to_string(),
-        };
+        let unreachable = |error: hyper::Error| self.unreachable(error.to_string());
         let answer = answer.map_err(unreachable)?;
         let status = answer.status();
         if status.is_success() {

@@ -46,6 +46,9 @@ pub(super) struct Target {
     /// The file with the token; else the token in PLAYOUTD_TOKEN, else the admin token in the data folder.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// A file with the certificate, in PEM, of an authority to trust besides those that this machine trusts.
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -88,6 +91,7 @@ impl Target {
             configuration,
             url: self.url.clone().or_else(|| given("PLAYOUTD_URL")),
             token_file: self.token_file.clone(),
+            ca: self.ca.clone(),
         };
         // A token on the command line would be seen by everybody who lists processes.
         let token = match self.token_file {
