@@ -102,7 +102,12 @@ fn tell(alerts: &ErrorHandler, told: &mut BTreeSet<ChannelId>, beyond: &[Beyond]
             key: key(beyond.channel),
             client: beyond.client,
             name: Some(beyond.name.clone()),
-            error: format!("{}; {then}", beyond.exceeded),
+            error: format!(
+                "{} is {}, and the plan allows {}: {then}",
+                beyond.exceeded.limit.name(),
+                beyond.exceeded.current,
+                beyond.exceeded.allowed
+            ),
         });
     }
     *told = now;

@@ -1,7 +1,9 @@
 //! Holds what the daemon answers against the OpenAPI document of its API: every answer has to be one that the document
 //! allows, to the last member; and whatever it takes has to be allowed, too.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Read;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
@@ -72,6 +74,7 @@ fn says_object(kind: &Value) -> bool {
 
 /// Panics where `answer` to `asked` is not what the document allows.
 pub fn hold(asked: &Asked<'_>, answer: &Answer) {
+    let answer = &*uncoded(answer);
     if let Err(wrong) = CONTRACT.check(asked, answer) {
         panic!(
             "{} {} was answered {}, which the document does not allow: {wrong}\n{}\n{}",
@@ -82,6 +85,24 @@ pub fn hold(asked: &Asked<'_>, answer: &Answer) {
             answer.text()
         );
     }
+}
+
+/// An answer as it is where it did not come compressed.
+fn uncoded(answer: &Answer) -> Cow<'_, Answer> {
+    if answer
+        .headers
+        .get("content-encoding")
+        .is_none_or(|coding| coding != "gzip")
+    {
+        return Cow::Borrowed(answer);
+    }
+    let mut body = Vec::new();
+    let mut gzip = flate2::read::GzDecoder::new(&answer.body[..]);
+    gzip.read_to_end(&mut body).expect("gzip");
+    Cow::Owned(Answer {
+        body,
+        ..answer.clone()
+    })
 }
 
 impl Contract {

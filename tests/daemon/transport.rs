@@ -15,6 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 
 use super::daemon::{BOUND, Daemon, folder, until};
 use super::http::{self, Answer};
+use super::plain;
 
 /// Puts a new certificate for `localhost` and its key into the folder.
 fn certify(folder: &Path) {
@@ -247,7 +248,7 @@ fn sockets_of_systemd_go_in_place_of_the_configured_addresses() {
     assert!(daemon.get("/channels")["items"].is_array());
     let viewers = format!("unix:{viewers}");
     for (path, status) in [("/healthz", 200), ("/api/v1/channels", 404)] {
-        let answer = http::request(&viewers, "GET", path, &[], b"").unwrap();
+        let answer = plain::request(&viewers, "GET", path, &[], b"").unwrap();
         assert_eq!(answer.status, status, "{path}");
     }
     // Nothing that the daemon runs holds its sockets.

@@ -31,7 +31,7 @@ pub struct Beyond {
     pub name: String,
     /// Beyond what.
     pub exceeded: LimitExceeded,
-    /// Since when the client is above the limit.
+    /// Since when it is on air while the client is above the limit.
     pub since: Timestamp,
 }
 
@@ -100,6 +100,8 @@ async fn note(tx: &Transaction<'_>, client: ClientId) -> Result<(Vec<Beyond>, bo
         let Some(since) = since.get(&exceeded.limit).copied() else {
             continue;
         };
+        let started: Option<Timestamp> = row.try_get("last_start_time")?;
+        let since = started.map_or(since, |started| since.max(started));
         let config: Value = row.try_get("config")?;
         beyond.push(Beyond {
             channel: ChannelId::from(row.try_get::<_, Uuid>("id")?),
@@ -151,7 +153,7 @@ async fn since(
 
 /// The client's channels that should be on air, the one that was started first first.
 async fn live(tx: &Transaction<'_>, client: ClientId) -> Result<Vec<Row>, StoreError> {
-    let sql = "SELECT id, config FROM channels WHERE client_id = $1 AND desired = 'LIVE' ORDER BY last_start_time, id";
+    let sql = "SELECT id, config, last_start_time FROM channels WHERE client_id = $1 AND desired = 'LIVE' ORDER BY last_start_time, id";
     Ok(tx.query(sql, &[&client.uuid()]).await?)
 }
 

@@ -2,9 +2,12 @@
 
 use playout_domain::admission::Kind as Claim;
 use playout_store::Scope;
+use serde_json::json;
 
 use super::contract::{Named, answers, creates, nothing, page_of};
-use super::schema::{Schema, id, known, list, member, number, object, one_of, text, time, whole};
+use super::schema::{
+    Schema, id, known, list, map, member, number, object, one_of, text, time, whole,
+};
 use crate::facade::audit::{FORMATS, ORDERS};
 use crate::facade::node::claim;
 use crate::facade::problem::Kind;
@@ -122,7 +125,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
                 member("subjectId", id(), "To which."),
                 member(
                     "detail",
-                    object([]),
+                    map(Schema(json!({}))),
                     "`before` and `after`; null where there was or is nothing.",
                 ),
                 member("hash", text(), "Its hash in the chain."),

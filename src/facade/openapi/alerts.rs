@@ -185,6 +185,7 @@ fn alert() -> Schema {
         member("destinationId", id().or_null(), "At which destination."),
         member("watchedFolderId", id().or_null(), "In which folder."),
         member("routeId", id().or_null(), "By which route."),
+        member("webhookId", id().or_null(), "By which webhook."),
     ])
 }
 

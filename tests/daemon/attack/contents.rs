@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::caller::Caller;
 use super::super::clips::clip;
 use super::super::daemon::{BOUND, Daemon, folder, until};
-use super::super::http;
+use super::super::{http, plain};
 use super::{Bystander, JSON, open, rest};
 
 #[test]
@@ -107,7 +107,8 @@ fn what_is_logged_of_a_request_is_one_line_and_no_secret() {
             ("X-Request-Id", "a\x1b[31m"),
             ("User-Agent", "\x1b]0;x\x07"),
         ];
-        let answer = http::request(daemon.address(), "GET", &path, &headers, b"");
+        // Hyper refuses some of it itself, without a word.
+        let answer = plain::request(daemon.address(), "GET", &path, &headers, b"");
         assert!(
             answer.is_ok_and(|answer| matches!(answer.status, 400 | 404)),
             "{path}"
