@@ -89,11 +89,9 @@ pub fn hold(asked: &Asked<'_>, answer: &Answer) {
 
 /// An answer as it is where it did not come compressed.
 fn uncoded(answer: &Answer) -> Cow<'_, Answer> {
-    if answer
-        .headers
-        .get("content-encoding")
-        .is_none_or(|coding| coding != "gzip")
-    {
+    let coding = answer.headers.get("content-encoding");
+    // Of a HEAD there is none.
+    if answer.body.is_empty() || coding.is_none_or(|coding| coding != "gzip") {
         return Cow::Borrowed(answer);
     }
     let mut body = Vec::new();

@@ -22,6 +22,7 @@ mod alerts;
 mod api;
 mod as_run;
 mod attack;
+mod audit;
 mod branding;
 mod browser;
 mod coming_in;

@@ -41,7 +41,7 @@ pub(super) fn contracts() -> Vec<Named> {
                 )
                 .query("subject", id(), "The id of what was changed.")
                 .query("actor", text(), "The name of the token.")
-                .query("token", id(), "The token.")
+                .query("tokenId", id(), "The token.")
                 .between("Not before.", "Before.")
                 .query(
                     "order",
