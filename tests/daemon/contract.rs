@@ -196,7 +196,8 @@ impl Contract {
         if !content.contains_key(essence) {
             return Err(format!("its type is {essence:?}"));
         }
-        if !essence.ends_with("json") {
+        // Lines of JSON are no JSON.
+        if !essence.ends_with("json") || essence.ends_with("ndjson") {
             return Ok(());
         }
         // A part of a file is no JSON, though the file is.
