@@ -182,6 +182,7 @@ mod tests {
     }
 
     proptest::proptest! {
+        #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
         #[test]
         fn in_no_span_is_more_allowed_than_the_burst_and_what_the_span_brings(
             burst in 1u32..6, every in 1u64..50, gaps in proptest::collection::vec(0u64..40, 1..120)
