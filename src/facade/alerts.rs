@@ -1,8 +1,5 @@
 //! `/api/v1/alerts…`, the deliveries of alerts, and a channel's history.
 
-use std::fmt::Display;
-use std::str::FromStr;
-
 use playout_domain::{AlertId, ChannelId, DeliveryId, HistoryId};
 use playout_store::{AlertFilter, DeliveryFilter, HistoryEntry};
 use warp::reply::Response;
@@ -11,6 +8,7 @@ use super::answer;
 use super::api::Call;
 use super::page::Page;
 use super::problem::Problem;
+use super::request::narrowed;
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let [limit, cursor, state, severity, channel] = call
@@ -18,9 +16,9 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
         .query(["limit", "cursor", "state", "severity", "channel"])?;
     let page = Page::<AlertId>::read(limit, cursor)?;
     let filter = AlertFilter {
-        state: read("state", state)?,
-        severity: read("severity", severity)?,
-        channel: read("channel", channel)?,
+        state: narrowed("state", state)?,
+        severity: narrowed("severity", severity)?,
+        channel: narrowed("channel", channel)?,
     };
     let alerts = &call.app.alerts;
     let fetched = alerts
@@ -47,9 +45,9 @@ pub(super) async fn deliveries(call: Call) -> Result<Response, Problem> {
         .query(["limit", "cursor", "state", "route", "alert"])?;
     let page = Page::<DeliveryId>::read(limit, cursor)?;
     let filter = DeliveryFilter {
-        state: read("state", state)?,
-        route: read("route", route)?,
-        alert: read("alert", alert)?,
+        state: narrowed("state", state)?,
+        route: narrowed("route", route)?,
+        alert: narrowed("alert", alert)?,
     };
     let alerts = &call.app.alerts;
     let fetched = alerts
@@ -73,10 +71,4 @@ pub(super) async fn history(call: Call, channel: ChannelId) -> Result<Response, 
     let fetched = alerts.history(channel, page.after, page.fetch()).await?;
     let (entries, next) = page.cut(fetched, |entry| entry.id);
     answer::page(entries.iter().map(HistoryEntry::to_json).collect(), next)
-}
-
-/// A parameter that narrows a list.
-fn read<T: FromStr<Err: Display>>(name: &str, text: Option<String>) -> Result<Option<T>, Problem> {
-    let value = text.map(|text| text.parse::<T>()).transpose();
-    value.map_err(|error| Problem::bad_request(format!("`{name}`: {error}.")))
 }

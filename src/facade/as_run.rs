@@ -14,6 +14,7 @@ use super::api::Call;
 use super::csv::Csv;
 use super::page::Page;
 use super::problem::Problem;
+use super::request::time_of;
 
 /// How much is told where the query does not say.
 const DEFAULT_WINDOW: SignedDuration = SignedDuration::from_hours(24);
@@ -113,13 +114,9 @@ fn asked(
     let mut violations = Violations::default();
     let mut time = |name: &str, text: &Option<String>| {
         let text = text.as_deref()?;
-        let time = text.parse::<Timestamp>().ok();
-        if time.is_none() {
-            let given = quoted(text);
-            let message = format!("{given} is no time as in 2030-01-31T20:15:00Z (RFC 3339)");
-            violations.add(format!("/{name}"), message);
-        }
-        time
+        let time = time_of(text);
+        time.map_err(|wrong| violations.add(format!("/{name}"), wrong))
+            .ok()
     };
     let (begins, ends) = (time("from", &from), time("to", &to));
     let until = ends.unwrap_or(now);

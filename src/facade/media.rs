@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use playout_actors::library::MediaView;
 use playout_domain::violation::{Fields, Violations};
 use playout_domain::{ArrivalId, Details, MediaId, MediaStatus};
+use playout_media::prepare::hex;
 use playout_store::{MediaCursor, MediaQuery, MediaSort};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -201,11 +202,7 @@ pub(super) async fn storage(call: Call) -> Result<Response, Problem> {
 /// A strong tag of bytes that have no version.
 pub(super) fn tag(bytes: &Bytes) -> String {
     let digest = Sha256::digest(bytes);
-    let hex: String = digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = hex(&digest[..16]);
     format!("\"{hex}\"")
 }
 

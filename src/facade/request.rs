@@ -3,13 +3,16 @@
 //!
 //! Invariant: a body is counted as it arrives, so a chunked one is bounded like any other.
 
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream};
-use playout_domain::violation::Violations;
+use jiff::Timestamp;
+use playout_domain::violation::{Violations, quoted};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use warp::Filter;
@@ -291,6 +294,29 @@ fn boxed(
     body: impl Stream<Item = Result<impl Buf, warp::Error>> + Send + Sync + 'static,
 ) -> BodyStream {
     Box::pin(body.map(|chunk| chunk.map(|mut buf| buf.copy_to_bytes(buf.remaining()))))
+}
+
+/// A parameter of the query that narrows a list.
+///
+/// # Errors
+/// 400: it is none.
+pub(super) fn narrowed<T: FromStr<Err: Display>>(
+    name: &str,
+    text: Option<String>,
+) -> Result<Option<T>, Problem> {
+    let value = text.map(|text| text.parse::<T>()).transpose();
+    value.map_err(|error| Problem::bad_request(format!("`{name}`: {error}.")))
+}
+
+/// A time as the API writes it.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn time_of(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| {
+        let given = quoted(text);
+        format!("{given} is no time as in 2030-01-31T20:15:00Z (RFC 3339)")
+    })
 }
 
 /// Undoes `%XX` and `+` of a query (WHATWG URL, `application/x-www-form-urlencoded`).

@@ -4,6 +4,7 @@
 //! (`__Host-`, RFC 6265bis §4.1.3.2). What changes something needs the session's `csrfToken` besides, in `X-CSRF-Token`: it
 //! is told to whoever can read an answer, which other sites cannot.
 
+use playout_media::prepare::hex;
 use playout_store::{Principal, StoreError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -105,8 +106,7 @@ pub(super) fn check_origin(request: &Request, cookie: &str) -> Result<(), Proble
 
 /// Follows from the session's secret, and does not lead back to it.
 fn csrf_token(cookie: &str) -> String {
-    let digest = Sha256::digest(format!("csrf {cookie}"));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(format!("csrf {cookie}")))
 }
 
 fn set_cookie(facade: &Facade, response: &mut Response, value: &str, attributes: &str) {

@@ -16,6 +16,7 @@ use super::api::Call;
 use super::channels::JSON;
 use super::page::Page;
 use super::problem::Problem;
+use super::request::time_of;
 
 /// Characters of a name at most.
 pub(super) const MAX_NAME: usize = 100;
@@ -112,12 +113,7 @@ pub(super) fn name_of(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn expiry_of(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    let at = text.parse::<Timestamp>().map_err(|_| {
-        format!(
-            "{} is no time as in 2030-01-31T20:15:00Z (RFC 3339)",
-            quoted(text)
-        )
-    })?;
+    let at = time_of(text)?;
     match at > now {
         true => Ok(at),
         false => Err(format!("{} has passed", quoted(text))),

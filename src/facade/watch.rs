@@ -11,6 +11,7 @@ use futures_util::{StreamExt, stream};
 use playout_actors::App;
 use playout_actors::hub::{Filter, Published, kind};
 use playout_domain::ChannelId;
+use playout_media::prepare::hex;
 use rust_embed::RustEmbed;
 use serde_json::{Value, json};
 use warp::http::{Method, header};
@@ -89,11 +90,7 @@ fn asset(request: &Request, name: &str) -> Result<Response, Problem> {
 
 fn representation(name: &str, file: rust_embed::EmbeddedFile, cache: &str) -> Representation {
     let digest = file.metadata.sha256_hash();
-    let hex: String = digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = hex(&digest[..16]);
     Representation {
         body: match file.data {
             Cow::Borrowed(bytes) => Bytes::from_static(bytes),

@@ -1,7 +1,6 @@
 //! `/api/v1/webhooks…`: where events are told, the log of what was, and sending it again. A secret is in the answer
 //! that makes it and nowhere else.
 
-use std::fmt::Display;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -21,6 +20,7 @@ use super::channels::{JSON, MERGE_PATCH};
 use super::page::Page;
 use super::problem::Problem;
 use super::representation::if_match;
+use super::request::{narrowed, time_of};
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let page = Page::<WebhookId>::of(&call.request)?;
@@ -92,8 +92,8 @@ pub(super) async fn deliveries(call: Call, id: WebhookId) -> Result<Response, Pr
         call.request.query(["limit", "cursor", "state", "event"])?;
     let page = Page::<WebhookDeliveryId>::read(limit, cursor)?;
     let filter = WebhookDeliveryFilter {
-        state: read::<DeliveryState>("state", state)?,
-        event: read::<Kind>("event", event)?.map(|kind| kind.0.to_owned()),
+        state: narrowed::<DeliveryState>("state", state)?,
+        event: narrowed::<Kind>("event", event)?.map(|kind| kind.0.to_owned()),
     };
     let webhooks = &call.app.webhooks;
     let fetched = webhooks
@@ -193,13 +193,6 @@ fn span_of(body: &Value, now: Timestamp) -> Result<ReplaySpan, Violations> {
     })
 }
 
-fn time_of(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| {
-        let given = quoted(text);
-        format!("{given} is no time as in 2030-01-31T20:15:00Z (RFC 3339)")
-    })
-}
-
 /// A kind of event, by its name.
 struct Kind(&'static str);
 
@@ -210,12 +203,6 @@ impl FromStr for Kind {
         let known = event::named(text).map(Self);
         known.ok_or_else(|| format!("{} is no kind of event", quoted(text)))
     }
-}
-
-/// A parameter that narrows a list.
-fn read<T: FromStr<Err: Display>>(name: &str, text: Option<String>) -> Result<Option<T>, Problem> {
-    let value = text.map(|text| text.parse::<T>()).transpose();
-    value.map_err(|error| Problem::bad_request(format!("`{name}`: {error}.")))
 }
 
 #[cfg(test)]

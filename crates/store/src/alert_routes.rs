@@ -19,8 +19,8 @@ use crate::error::StoreError;
 use crate::keys;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
-use crate::rotate::OldKey;
-use crate::vault::{KeyId, Keyring, Place, Vault};
+use crate::rotate::{Anew, OldKey, Resealed, anew};
+use crate::vault::{Keyring, Place, Vault};
 
 /// A route with what its webhooks are signed with.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Store {
             .transact(move |tx| {
                 Box::pin(async move {
                     let sealed = match secret {
-                        Some(secret) => Some(store.seal_route(tx, stored.id, &secret).await?),
+                        Some(secret) => Some(store.seal_text(tx, place(stored.id), &secret).await?),
                         None => None,
                     };
                     insert(tx, &who, &stored, sealed.as_deref()).await
@@ -165,26 +165,11 @@ impl Store {
         };
         Ok(found.into_iter().map(opened).collect())
     }
-
-    async fn seal_route(
-        &self,
-        tx: &Transaction<'_>,
-        id: AlertRouteId,
-        secret: &str,
-    ) -> Result<Vec<u8>, StoreError> {
-        let sealing = keys::sealing(tx).await?;
-        let sealed = self.vault()?.seal(sealing, place(id), secret.as_bytes());
-        sealed.map_err(StoreError::internal)
-    }
 }
 
 /// One secret that cannot be opened silences one route, not all of them.
 fn open_route(vault: &Vault, id: AlertRouteId, sealed: &[u8]) -> Option<Zeroizing<String>> {
-    let opened = vault.open_sealed(place(id), sealed);
-    let secret = opened.map_err(|error| error.to_string()).and_then(|bytes| {
-        let text = std::str::from_utf8(&bytes).map_err(|error| error.to_string())?;
-        Ok(Zeroizing::new(text.to_owned()))
-    });
+    let secret = vault.open_text(place(id), sealed);
     secret
         .inspect_err(|error| tracing::error!(route = %id, error, "the secret of an alert route cannot be opened"))
         .ok()
@@ -212,16 +197,6 @@ pub(crate) async fn secrets(session: &impl GenericClient) -> Result<Vec<SealedSe
     rows.iter().map(read).collect()
 }
 
-/// What became of the secrets of routes when they were sealed anew.
-#[derive(Debug, Default)]
-pub(crate) struct Resealed {
-    pub(crate) secrets: u64,
-    /// Routes that were deleted, because the key of their secret is lost.
-    pub(crate) given_up: u64,
-    /// Those that do not open: a sentence each.
-    pub(crate) stuck: Vec<String>,
-}
-
 /// Seals the secrets of all routes anew with the key that seals now.
 pub(crate) async fn reseal(
     tx: &Transaction<'_>,
@@ -231,20 +206,15 @@ pub(crate) async fn reseal(
     let sealing = keys::sealing(tx).await?;
     let mut done = Resealed::default();
     for secret in secrets(tx).await? {
-        let named = KeyId::of_sealed(&secret.sealed);
-        if named == Some(sealing) {
-            continue;
-        }
-        let id = secret.route;
-        match ring.open_sealed(secret.place, &secret.sealed) {
-            Ok(opened) => {
-                let anew = ring.seal(sealing, secret.place, &opened);
-                let anew = anew.map_err(StoreError::internal)?;
+        let (id, place) = (secret.route, secret.place);
+        match anew(ring, sealing, old, place, &secret.sealed)? {
+            Anew::Kept => {}
+            Anew::Sealed(anew) => {
                 let sql = "UPDATE alert_routes SET secret = $2 WHERE id = $1";
                 tx.execute(sql, &[&id.uuid(), &anew]).await?;
                 done.secrets += 1;
             }
-            Err(_) if old == OldKey::Lost && named.is_none_or(|named| !ring.holds(named)) => {
+            Anew::Lost => {
                 let who = Principal::rotation();
                 let before = lock(tx, &who, id).await?;
                 let sql = "DELETE FROM alert_routes WHERE id = $1";
@@ -253,7 +223,7 @@ pub(crate) async fn reseal(
                 record(tx, before.client, &who, change).await?;
                 done.given_up += 1;
             }
-            Err(error) => done
+            Anew::Stuck(error) => done
                 .stuck
                 .push(format!("the secret of alert route {id}: {error}")),
         }

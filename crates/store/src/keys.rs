@@ -3,10 +3,25 @@
 
 use tokio_postgres::{GenericClient, Row, Transaction};
 
+use crate::Store;
 use crate::columns::now;
 use crate::error::StoreError;
 use crate::master_key::{self, KeySource, MasterKeyError};
 use crate::vault::{KeyId, Keyring, Place};
+
+impl Store {
+    /// Text, sealed with the key that seals now.
+    pub(crate) async fn seal_text(
+        &self,
+        tx: &Transaction<'_>,
+        place: Place,
+        secret: &str,
+    ) -> Result<Vec<u8>, StoreError> {
+        let sealing = sealing(tx).await?;
+        let sealed = self.vault()?.seal(sealing, place, secret.as_bytes());
+        sealed.map_err(StoreError::internal)
+    }
+}
 
 /// What is sealed as a key's check value.
 const CHECK: &[u8] = b"playoutd";

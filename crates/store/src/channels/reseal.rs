@@ -11,8 +11,8 @@ use crate::audit::record;
 use crate::error::StoreError;
 use crate::keys;
 use crate::principal::Principal;
-use crate::rotate::OldKey;
-use crate::vault::{KeyId, Keyring};
+use crate::rotate::{Anew, OldKey, anew};
+use crate::vault::Keyring;
 
 /// What became of a channel's secrets.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,22 +63,18 @@ pub(crate) async fn reseal(
         let Some(sealed) = destination.stream_key else {
             continue;
         };
-        let named = KeyId::of_sealed(&sealed);
-        if named == Some(sealing) {
-            continue;
-        }
         let place = place(destination.id.into());
-        let anew = match ring.open_sealed(place, &sealed) {
-            Ok(secret) => {
+        let anew = match anew(ring, sealing, old, place, &sealed)? {
+            Anew::Kept => continue,
+            Anew::Sealed(anew) => {
                 secrets += 1;
-                let sealed = ring.seal(sealing, place, &secret);
-                Some(sealed.map_err(StoreError::internal)?)
+                Some(anew)
             }
-            Err(_) if old == OldKey::Lost && named.is_none_or(|named| !ring.holds(named)) => {
+            Anew::Lost => {
                 lost.push(destination.id);
                 None
             }
-            Err(error) => {
+            Anew::Stuck(error) => {
                 let why = format!("the stream key of destination {}: {error}", destination.id);
                 stuck = Some(Reseal::Stuck(why));
                 continue;

@@ -12,6 +12,7 @@
 //! Invariant: a key leaves the key file only when the database says that nothing is sealed with it, and a
 //! key seals only when the key file holds it.
 
+mod anew;
 mod turn;
 
 use playout_domain::ChannelId;
@@ -31,6 +32,7 @@ use crate::principal::{Principal, operator};
 use crate::vault::{KeyId, Keyring};
 use crate::{database, migrate, webhooks};
 
+pub(crate) use anew::{Anew, Resealed, anew};
 use turn::{Turn, turn};
 
 /// The lock of whoever rotates keys: "rotatkey" in ASCII.

@@ -77,6 +77,18 @@ impl Vault {
         self.with_keys(|ring| ring.open_sealed(place, sealed))
     }
 
+    /// The same of text; why not, in a sentence.
+    pub(crate) fn open_text(
+        &self,
+        place: Place,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<String>, String> {
+        let opened = self.open_sealed(place, sealed);
+        let bytes = opened.map_err(|error| error.to_string())?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| error.to_string())?;
+        Ok(Zeroizing::new(text.to_owned()))
+    }
+
     fn with_keys<T>(
         &self,
         work: impl Fn(&Keyring) -> Result<T, VaultError>,

@@ -64,7 +64,7 @@ impl Store {
             .transact(move |tx| {
                 Box::pin(async move {
                     let sealed = store
-                        .seal_webhook(tx, secrets::place(stored.id), &secret)
+                        .seal_text(tx, secrets::place(stored.id), &secret)
                         .await?;
                     insert(tx, &who, &stored, &sealed).await
                 })

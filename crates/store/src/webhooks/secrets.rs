@@ -13,8 +13,8 @@ use crate::audit::{Change, record};
 use crate::error::StoreError;
 use crate::keys;
 use crate::principal::Principal;
-use crate::rotate::OldKey;
-use crate::vault::{KeyId, Keyring, Place};
+use crate::rotate::{Anew, OldKey, Resealed, anew};
+use crate::vault::{Keyring, Place};
 
 /// The secret of a webhook as it is stored.
 pub(crate) struct SealedSecret {
@@ -23,28 +23,7 @@ pub(crate) struct SealedSecret {
     pub(crate) sealed: Vec<u8>,
 }
 
-/// What became of the secrets of webhooks when they were sealed anew.
-#[derive(Debug, Default)]
-pub(crate) struct Resealed {
-    pub(crate) secrets: u64,
-    /// Secrets that were given up, because their key is lost; with the one that signs, its webhook.
-    pub(crate) given_up: u64,
-    /// Those that do not open: a sentence each.
-    pub(crate) stuck: Vec<String>,
-}
-
 impl Store {
-    pub(super) async fn seal_webhook(
-        &self,
-        tx: &Transaction<'_>,
-        place: Place,
-        secret: &str,
-    ) -> Result<Vec<u8>, StoreError> {
-        let sealing = keys::sealing(tx).await?;
-        let sealed = self.vault()?.seal(sealing, place, secret.as_bytes());
-        sealed.map_err(StoreError::internal)
-    }
-
     /// Puts the secret of a webhook that this transaction holds in the place of the one before, which is kept beside.
     pub(super) async fn rotate_secret(
         &self,
@@ -56,10 +35,10 @@ impl Store {
         let sql = "SELECT secret FROM webhooks WHERE id = $1";
         let row = tx.query_one(sql, &[&id.uuid()]).await?;
         let before: Vec<u8> = row.try_get(0)?;
-        let new = self.seal_webhook(tx, place(id), secret).await?;
+        let new = self.seal_text(tx, place(id), secret).await?;
         // One that cannot be opened has not signed either.
         let old = match self.open_webhook(place(id), &before) {
-            Some(old) => Some(self.seal_webhook(tx, old_place(id), &old).await?),
+            Some(old) => Some(self.seal_text(tx, old_place(id), &old).await?),
             None => None,
         };
         let until = old.as_ref().map(|_| until);
@@ -90,13 +69,7 @@ impl Store {
     /// One secret that cannot be opened silences one webhook, not all of them.
     fn open_webhook(&self, place: Place, sealed: &[u8]) -> Option<Zeroizing<String>> {
         let opened = self.vault().map_err(|error| error.to_string());
-        let opened = opened.and_then(|vault| {
-            let bytes = vault
-                .open_sealed(place, sealed)
-                .map_err(|error| error.to_string())?;
-            let text = std::str::from_utf8(&bytes).map_err(|error| error.to_string())?;
-            Ok(Zeroizing::new(text.to_owned()))
-        });
+        let opened = opened.and_then(|vault| vault.open_text(place, sealed));
         opened
             .inspect_err(|error| {
                 tracing::error!(webhook = %place.row, error, "the secret of a webhook cannot be opened");
@@ -138,23 +111,18 @@ pub(crate) async fn reseal(
         sealed,
     } in secrets(tx).await?
     {
-        let named = KeyId::of_sealed(&sealed);
-        if named == Some(sealing) {
-            continue;
-        }
-        match ring.open_sealed(place, &sealed) {
-            Ok(opened) => {
-                let anew = ring.seal(sealing, place, &opened);
-                let anew = anew.map_err(StoreError::internal)?;
+        match anew(ring, sealing, old, place, &sealed)? {
+            Anew::Kept => {}
+            Anew::Sealed(anew) => {
                 let sql = format!("UPDATE webhooks SET {} = $2 WHERE id = $1", place.column);
                 tx.execute(&sql, &[&webhook.uuid(), &anew]).await?;
                 done.secrets += 1;
             }
-            Err(_) if old == OldKey::Lost && named.is_none_or(|named| !ring.holds(named)) => {
+            Anew::Lost => {
                 give_up(tx, webhook, place).await?;
                 done.given_up += 1;
             }
-            Err(error) => done
+            Anew::Stuck(error) => done
                 .stuck
                 .push(format!("the secret of webhook {webhook}: {error}")),
         }
