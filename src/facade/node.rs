@@ -1,7 +1,7 @@
 //! `GET /api/v1/node`: what this node has for channels, what is taken of it, and who waits.
 
 use playout_actors::admission::Occupancy;
-use playout_domain::admission::{Cost, Kind};
+use playout_domain::admission::Cost;
 use serde_json::{Value, json};
 use warp::reply::Response;
 
@@ -22,7 +22,7 @@ pub(super) fn get(call: &Call) -> Result<Response, Problem> {
         json!({
             "channelId": waits.channel,
             "tier": waits.tier,
-            "claim": claim(waits.kind),
+            "claim": waits.kind.name(),
             "place": waits.place,
         })
     });
@@ -33,14 +33,6 @@ pub(super) fn get(call: &Call) -> Result<Response, Problem> {
         "transcodeCpuPerMegapixel": cores(per_megapixel),
         "waiting": waiting.collect::<Vec<Value>>(),
     }))
-}
-
-/// What a claim is for, in one word.
-pub(super) fn claim(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Channel => "channel",
-        Kind::Transcode => "transcode",
-    }
 }
 
 fn shown(cost: Cost) -> Value {

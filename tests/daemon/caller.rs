@@ -14,6 +14,25 @@ pub struct Caller<'a> {
     pub token: String,
 }
 
+/// A request whose body, where it is not null, is JSON; `who` is the header that says who asks.
+pub fn ask(
+    daemon: &Daemon,
+    who: (&str, &str),
+    method: &str,
+    path: &str,
+    body: &Value,
+    headers: &[(&str, &str)],
+) -> Answer {
+    let mut all = vec![who, ("Content-Type", "application/json")];
+    all.extend_from_slice(headers);
+    let body = match body {
+        Value::Null => String::new(),
+        body => body.to_string(),
+    };
+    let path = format!("/api/v1{path}");
+    http::request(daemon.address(), method, &path, &all, body.as_bytes()).expect("an answer")
+}
+
 impl<'a> Caller<'a> {
     pub fn with(daemon: &'a Daemon, token: &Value) -> Self {
         let token = token.as_str().expect("a token").to_owned();
@@ -48,18 +67,8 @@ impl<'a> Caller<'a> {
         headers: &[(&str, &str)],
     ) -> Answer {
         let bearer = format!("Bearer {}", self.token);
-        let mut all = vec![
-            ("Authorization", &*bearer),
-            ("Content-Type", "application/json"),
-        ];
-        all.extend_from_slice(headers);
-        let body = match body {
-            Value::Null => String::new(),
-            body => body.to_string(),
-        };
-        let path = format!("/api/v1{path}");
-        http::request(self.daemon.address(), method, &path, &all, body.as_bytes())
-            .expect("an answer")
+        let who = ("Authorization", &*bearer);
+        ask(self.daemon, who, method, path, body, headers)
     }
 
     pub fn get(&self, path: &str) -> Answer {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::caller::Caller;
+use super::caller::{Caller, ask};
 use super::daemon::{Daemon, folder};
 use super::http::{self, Answer, EventStream};
 
@@ -36,18 +36,8 @@ impl<'a> Browser<'a> {
     }
 
     fn ask(&self, method: &str, path: &str, body: &Value, headers: &[(&str, &str)]) -> Answer {
-        let mut all = vec![
-            ("Cookie", &*self.cookie),
-            ("Content-Type", "application/json"),
-        ];
-        all.extend_from_slice(headers);
-        let body = match body {
-            Value::Null => String::new(),
-            body => body.to_string(),
-        };
-        let path = format!("/api/v1{path}");
-        http::request(self.daemon.address(), method, &path, &all, body.as_bytes())
-            .expect("an answer")
+        let who = ("Cookie", &*self.cookie);
+        ask(self.daemon, who, method, path, body, headers)
     }
 
     fn get(&self, path: &str) -> Answer {

@@ -68,6 +68,19 @@ pub enum Kind {
     Transcode,
 }
 
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Channel, Self::Transcode];
+
+    /// Its name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Channel => "channel",
+            Self::Transcode => "transcode",
+        }
+    }
+}
+
 /// Numbers the claims in the order of their coming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClaimId(pub u64);

@@ -9,7 +9,6 @@ use super::schema::{
     Schema, id, known, list, map, member, number, object, one_of, text, time, whole,
 };
 use crate::facade::audit::{FORMATS, ORDERS};
-use crate::facade::node::claim;
 use crate::facade::problem::Kind;
 
 pub(super) fn contracts() -> Vec<Named> {
@@ -71,7 +70,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
         member("tier", whole(), "The tier of its client's plan."),
         member(
             "claim",
-            one_of([Claim::Channel, Claim::Transcode].map(claim)),
+            one_of(Claim::ALL.map(Claim::name)),
             "To be on air, or to be transcoded while it plays.",
         ),
         member(

@@ -4,35 +4,24 @@
 //! A [`Place`] holds or waits, and is given back when it is dropped. Whoever has to wait, goes on after waiting, or gives way is
 //! in the audit of its client, and has an alert for as long as it waits.
 
+mod costs;
+mod told;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use playout_domain::admission::{Admission, Claim, ClaimId, Cost, Decision, Kind};
-use playout_domain::alert::{Key, Report, Subject};
 use playout_domain::media::Profile;
-use playout_domain::{AlertKind, ChannelId, ClientId};
-use playout_store::{NodeDecision, Store, StoreError};
-use serde_json::{Value, json};
+use playout_domain::{ChannelId, ClientId};
+use playout_store::Store;
 use tokio::sync::{mpsc, watch};
 
+use self::costs::Measured;
+use self::told::{Decided, What, tell};
 use crate::alerts::ErrorHandler;
 
 /// Decisions that wait to be written down, at most: the database may be away.
 const BACKLOG: usize = 10_000;
-/// How soon that is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
-
-/// Copying one channel's prepared media, before it was measured.
-const COPY: Cost = Cost {
-    cpu: 10,
-    memory: 64 << 20,
-};
-/// Thousandths of a core for a million pixels a second, before it was measured; and bytes of memory for each pixel of a picture.
-const PER_MEGAPIXEL: f64 = 40.0;
-const PER_PIXEL: u64 = 240;
-/// What a measurement counts for in the mean.
-const WEIGHT: f64 = 0.05;
 
 /// Whose claim it is.
 #[derive(Debug, Clone)]
@@ -69,31 +58,6 @@ struct Standing {
     held: watch::Sender<bool>,
     /// It waited, or gave way: what becomes of it is told.
     told: bool,
-}
-
-/// What was measured on this node.
-#[derive(Debug)]
-struct Measured {
-    /// In thousandths of a core.
-    copy: f64,
-    /// The same for a million pixels a second.
-    per_megapixel: f64,
-}
-
-/// A decision to be told.
-#[derive(Debug)]
-struct Decided {
-    claimant: Claimant,
-    kind: Kind,
-    what: What,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum What {
-    Waits { place: usize },
-    GaveWay { to: ChannelId, tier: u32 },
-    GoesOn,
-    Left,
 }
 
 /// What is known of a claim that waits.
@@ -206,10 +170,7 @@ impl Admissions {
             state: Mutex::new(State {
                 node: Admission::new(capacity),
                 claims: HashMap::new(),
-                measured: Measured {
-                    copy: f64::from(COPY.cpu),
-                    per_megapixel: PER_MEGAPIXEL,
-                },
+                measured: Measured::default(),
             }),
             decided,
         }))
@@ -229,17 +190,12 @@ impl Admissions {
 
     /// A copy took so much of a core.
     pub(crate) fn measured_copy(&self, cpu: f64) {
-        let mut state = self.lock();
-        let copy = &mut state.measured.copy;
-        *copy += (1000.0 * cpu - *copy) * WEIGHT;
+        self.lock().measured.copied(cpu);
     }
 
     /// A transcode into `profile` took so much of a core.
     pub(crate) fn measured_transcode(&self, profile: &Profile, cpu: f64) {
-        let megapixels = megapixels(profile).max(0.1);
-        let mut state = self.lock();
-        let per = &mut state.measured.per_megapixel;
-        *per += (1000.0 * cpu / megapixels - *per) * WEIGHT;
+        self.lock().measured.transcoded(profile, cpu);
     }
 
     /// How the node is taken.
@@ -255,7 +211,7 @@ impl Admissions {
             capacity: state.node.capacity(),
             used: state.node.used(),
             copy: state.measured.copy(),
-            per_megapixel: state.measured.per_megapixel.round() as u32,
+            per_megapixel: state.measured.per_megapixel(),
             waiting: waiting.collect(),
         }
     }
@@ -343,98 +299,4 @@ impl Admissions {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Measured {
-    fn copy(&self) -> Cost {
-        Cost {
-            cpu: (self.copy.ceil() as u32).max(1),
-            ..COPY
-        }
-    }
-
-    fn transcode(&self, profile: &Profile) -> Cost {
-        let pixels: u64 = profile.rungs().map(|rung| rung.resolution.pixels()).sum();
-        Cost {
-            cpu: ((self.per_megapixel * megapixels(profile)).ceil() as u32).max(1),
-            memory: COPY.memory + pixels * PER_PIXEL,
-        }
-    }
-}
-
-/// Millions of pixels a second that a profile encodes.
-fn megapixels(profile: &Profile) -> f64 {
-    let pixels: u64 = profile.rungs().map(|rung| rung.resolution.pixels()).sum();
-    pixels as f64 * profile.frame_rate.as_f64() / 1e6
-}
-
-impl Decided {
-    /// What the audit says of it.
-    fn words(&self) -> (&'static str, Value) {
-        let of = match self.kind {
-            Kind::Channel => "channel",
-            Kind::Transcode => "transcode",
-        };
-        let tier = self.claimant.tier;
-        match &self.what {
-            What::Waits { place } => (
-                "admission.wait",
-                json!({ "claim": of, "tier": tier, "place": place }),
-            ),
-            What::GaveWay { to, tier: higher } => (
-                "admission.give_way",
-                json!({ "claim": of, "tier": tier, "to": to, "toTier": higher }),
-            ),
-            What::GoesOn => ("admission.go_on", json!({ "claim": of, "tier": tier })),
-            What::Left => ("admission.leave", json!({ "claim": of, "tier": tier })),
-        }
-    }
-}
-
-/// Tells decisions, one after another: what is decided later is told later.
-async fn tell(mut told: mpsc::Receiver<Decided>, store: Store, alerts: ErrorHandler) {
-    while let Some(decided) = told.recv().await {
-        tell_alerts(&decided, &alerts);
-        let (operation, detail) = decided.words();
-        let decision = NodeDecision {
-            client: decided.claimant.client,
-            channel: decided.claimant.channel,
-            operation,
-            detail,
-        };
-        while let Err(error) = store.audit_decision(&decision).await {
-            if !matches!(error, StoreError::Unavailable(_)) {
-                tracing::error!(%error, "a decision about who has a place on the node is not in the audit");
-                break;
-            }
-            tokio::time::sleep(AGAIN).await;
-        }
-    }
-}
-
-fn tell_alerts(decided: &Decided, alerts: &ErrorHandler) {
-    let Claimant {
-        channel,
-        client,
-        name,
-        ..
-    } = &decided.claimant;
-    let kind = match decided.kind {
-        Kind::Channel => AlertKind::ChannelWaiting,
-        Kind::Transcode => AlertKind::TranscodeWaiting,
-    };
-    let key = Key::new(kind, Subject::Channel(*channel));
-    let error = match &decided.what {
-        What::GoesOn | What::Left => return alerts.recovered(key),
-        What::Waits { place } => {
-            format!("it waits in place {place} until there is room on the node")
-        }
-        What::GaveWay { tier, .. } => format!("it gave way to a channel of tier {tier}, and waits"),
-    };
-    alerts.raise(Report {
-        key,
-        client: *client,
-        name: Some(name.clone()),
-        error,
-    });
 }
