@@ -120,7 +120,9 @@ async fn is_held(test: &TestStore, session: &Client, case: &Case) -> Result<(), 
                 reason: "a trial".to_owned(),
                 expires_at: None,
             };
-            test.put_override(&operator, client.id, &new).await.unwrap();
+            test.put_override(&operator, client.id, &new, None)
+                .await
+                .unwrap();
             value
         }
     };
@@ -240,7 +242,7 @@ async fn is_held(test: &TestStore, session: &Client, case: &Case) -> Result<(), 
         .await
         .unwrap();
     let _ = test
-        .delete_override(&operator, client.id, Limit::MaxChannels)
+        .delete_override(&operator, client.id, Limit::MaxChannels, None)
         .await;
     prop_assert_eq!(count(session, &who, "true").await, there);
     let limits = test.client_limits(&who, client.id).await.unwrap();

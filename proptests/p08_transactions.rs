@@ -269,7 +269,7 @@ impl World {
                 let named = format!("{} {}", before["channels"], before["airtime"])
                     .contains(&id.to_string());
                 let done = self
-                    .waited_for(fault, store.delete_media(who, MediaId::from(id)))
+                    .waited_for(fault, store.delete_media(who, MediaId::from(id), None))
                     .await;
                 ("media.delete", id, there && !named, changed(done))
             }

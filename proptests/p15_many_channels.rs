@@ -260,11 +260,15 @@ async fn done(
                 reason: "a trial".to_owned(),
                 expires_at: None,
             };
-            store.put_override(&operator, who.client, &new).await?;
+            store
+                .put_override(&operator, who.client, &new, None)
+                .await?;
         }
         Do::Override(None) => {
             let limit = Limit::MaxChannels;
-            store.delete_override(&operator, who.client, limit).await?;
+            store
+                .delete_override(&operator, who.client, limit, None)
+                .await?;
         }
     }
     Ok(None)

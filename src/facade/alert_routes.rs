@@ -2,6 +2,7 @@
 //! nowhere else.
 
 use playout_domain::AlertRouteId;
+use playout_domain::alert::route::AlertRoute;
 use warp::reply::Response;
 
 use super::answer;
@@ -9,6 +10,7 @@ use super::api::Call;
 use super::channels::{JSON, MERGE_PATCH};
 use super::page::Page;
 use super::problem::Problem;
+use super::representation::if_match;
 
 pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
@@ -18,7 +20,9 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
     if let Some(secret) = &made.secret {
         body["secret"] = secret.as_str().into();
     }
-    answer::created(&format!("/api/v1/alert-routes/{}", made.route.id), &body)
+    let location = format!("/api/v1/alert-routes/{}", made.route.id);
+    let response = answer::created(&location, &body)?;
+    Ok(answer::tagged(response, made.route.version()))
 }
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
@@ -31,20 +35,30 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 
 pub(super) async fn get(call: Call, id: AlertRouteId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    answer::ok(&call.app.alerts.route(&call.who, id)?.to_json())
+    one(&call.app.alerts.route(&call.who, id)?)
 }
 
 pub(super) async fn update(mut call: Call, id: AlertRouteId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
+    let version = if_match(&call.request)?;
     let patch = call.json(MERGE_PATCH).await?;
-    let route = call.app.alerts.update_route(&call.who, id, &patch).await?;
-    answer::ok(&route.to_json())
+    let alerts = &call.app.alerts;
+    one(&alerts.update_route(&call.who, id, &patch, version).await?)
 }
 
 pub(super) async fn delete(call: Call, id: AlertRouteId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    call.app.alerts.delete_route(&call.who, id).await?;
+    let version = if_match(&call.request)?;
+    let alerts = &call.app.alerts;
+    alerts.delete_route(&call.who, id, version).await?;
     Ok(answer::nothing())
+}
+
+fn one(route: &AlertRoute) -> Result<Response, Problem> {
+    Ok(answer::tagged(
+        answer::ok(&route.to_json())?,
+        route.version(),
+    ))
 }
 
 pub(super) async fn test(call: Call, id: AlertRouteId) -> Result<Response, Problem> {

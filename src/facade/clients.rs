@@ -7,7 +7,7 @@ use playout_domain::limits::{Demand, Limit, PlanLimits, Raise};
 use playout_domain::plans::PlanName;
 use playout_domain::violation::{Fields, Violations};
 use playout_domain::{ClientId, Resolution};
-use playout_store::{ClientEdit, NewOverride, StoredClient};
+use playout_store::{ClientEdit, NewOverride, Override, StoreError, StoredClient};
 use serde_json::{Value, json};
 use warp::reply::Response;
 
@@ -96,11 +96,29 @@ pub(super) async fn put_override(
     limit: Limit,
 ) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
+    let version = if_match(&call.request)?;
     let body = call.json(JSON).await?;
     let new = overriding(limit, &body, Timestamp::now());
     let new = new.map_err(|wrong| Problem::invalid(&wrong.0))?;
-    let put = call.app.store.put_override(&call.who, id, &new).await;
-    answer::ok(&put.map_err(refused)?)
+    let store = &call.app.store;
+    let put = store.put_override(&call.who, id, &new, version).await;
+    overridden(put)
+}
+
+/// `GET …/overrides/{limit}`
+pub(super) async fn limit_override(
+    call: Call,
+    id: ClientId,
+    limit: Limit,
+) -> Result<Response, Problem> {
+    let [] = call.request.query([])?;
+    let store = &call.app.store;
+    overridden(store.limit_override(&call.who, id, limit).await)
+}
+
+fn overridden(found: Result<Override, StoreError>) -> Result<Response, Problem> {
+    let found = found.map_err(|error| Problem::of_stored("override", error))?;
+    Ok(answer::tagged(answer::ok(&found)?, found.version()))
 }
 
 /// `DELETE …/overrides/{limit}`
@@ -111,12 +129,13 @@ pub(super) async fn delete_override(
 ) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let store = &call.app.store;
-    let deleted = store.delete_override(&call.who, id, limit).await;
+    let version = if_match(&call.request)?;
+    let deleted = store.delete_override(&call.who, id, limit, version).await;
     deleted.map_err(|error| Problem::of_stored("override", error))?;
     Ok(answer::nothing())
 }
 
-fn refused(error: playout_store::StoreError) -> Problem {
+fn refused(error: StoreError) -> Problem {
     Problem::of_stored("client", error)
 }
 
@@ -163,7 +182,7 @@ fn overriding(limit: Limit, body: &Value, now: Timestamp) -> Result<NewOverride,
             )),
         }
     });
-    let expires_at = fields.parsed("expiresAt", |text| expiry_of(text, now));
+    let expires_at = fields.parsed_or_null("expiresAt", |text| expiry_of(text, now));
     fields.finish();
     violations.or(NewOverride {
         limit,

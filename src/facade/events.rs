@@ -4,23 +4,16 @@
 //! that is no longer possible the first event is `reset`: what was read before has to be read
 //! again.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
 use playout_actors::hub::{Filter, Published, Subscription};
 use playout_domain::ChannelId;
-use playout_store::{Credential, Store};
-use tokio::time::{MissedTickBehavior, interval};
 use warp::reply::Response;
 
 use super::api::Call;
 use super::problem::Problem;
 use super::request::Request;
 use super::stream::frame;
-
-/// How often it is asked whether the token of a stream still stands.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// The header that brings back the id of the last event seen.
 pub(super) const LAST_EVENT_ID: &str = "last-event-id";
@@ -42,22 +35,9 @@ pub(super) async fn subscribe(call: Call) -> Result<Response, Problem> {
         .hub
         .subscribe(filter, last_event_id(&call.request).as_deref());
     let frames = frames(subscription, |event| Some(event.told()));
-    let ended = ended(call.app.store.clone(), call.credential.clone());
+    let ended = call.app.store.ended(&call.credential);
     let frames = frames.take_until(Box::pin(ended));
     call.facade.streams.open(&call.request, frames)
-}
-
-/// Waits until a token is none any more.
-async fn ended(store: Store, credential: Credential) {
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        looks.tick().await;
-        // While that cannot be found out, what was let in stays.
-        if let Ok(None) = store.principal_of(&credential).await {
-            return;
-        }
-    }
 }
 
 /// Where to resume, as the client said it.

@@ -11,7 +11,7 @@ use playout_media::prepare::hex;
 use playout_store::{MediaCursor, MediaQuery, MediaSort};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use warp::http::{StatusCode, header};
+use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::answer;
@@ -140,15 +140,16 @@ pub(super) async fn update(mut call: Call, id: MediaId) -> Result<Response, Prob
 
 /// The version of what is said about it is the tag that `If-Match` takes.
 fn one(view: &MediaView) -> Result<Response, Problem> {
-    let mut response = answer::ok(&view.to_json())?;
-    let version = format!("\"{}\"", view.item.version);
-    answer::set(&mut response, header::ETAG, &version);
-    Ok(response)
+    Ok(answer::tagged(
+        answer::ok(&view.to_json())?,
+        view.item.version,
+    ))
 }
 
 pub(super) async fn delete(call: Call, id: MediaId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    call.app.library.delete(&call.who, id).await?;
+    let version = if_match(&call.request)?;
+    call.app.library.delete(&call.who, id, version).await?;
     Ok(answer::nothing())
 }
 

@@ -479,6 +479,7 @@ routes! {
         POST Read (anytime) checkClientLimits "Whether an operation would be allowed now." |call, id: ClientId| clients::check(call, id).await;
     }
     "/clients/{clientId}/overrides/{limit}" {
+        GET Read getOverride "What is overridden of a limit of a client." |call, id: ClientId, limit: Limit| clients::limit_override(call, id, limit).await;
         PUT Admin putOverride "Overrides a limit of a client." |call, id: ClientId, limit: Limit| clients::put_override(call, id, limit).await;
         DELETE Admin deleteOverride "Lets the plan count again." |call, id: ClientId, limit: Limit| clients::delete_override(call, id, limit).await;
     }

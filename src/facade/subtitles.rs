@@ -8,9 +8,8 @@ use warp::reply::Response;
 
 use super::answer;
 use super::api::Call;
-use super::media;
 use super::problem::Problem;
-use super::representation::Representation;
+use super::representation::{Representation, if_match};
 use super::request::BodyLimits;
 
 const WEBVTT: &str = "text/vtt";
@@ -30,11 +29,11 @@ pub(super) fn list(call: &Call, id: MediaId) -> Result<Response, Problem> {
 pub(super) async fn get(call: Call, id: MediaId, language: &str) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let language = tag(language)?;
-    let text = call.app.library.subtitle(&call.who, id, &language).await?;
-    let body = Bytes::from(text);
+    let library = &call.app.library;
+    let (subtitle, text) = library.subtitle(&call.who, id, &language).await?;
     let file = Representation {
-        etag: media::tag(&body),
-        body,
+        etag: format!("\"{}\"", subtitle.version()),
+        body: Bytes::from(text),
         content_type: "text/vtt; charset=utf-8",
         cache_control: "private, no-cache".to_owned(),
     };
@@ -49,7 +48,7 @@ pub(super) async fn attach(
     language: &str,
 ) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let language = tag(language)?;
+    let (language, version) = (tag(language)?, if_match(&call.request)?);
     let limits = BodyLimits {
         bytes: LARGEST_FILE,
         ..call.facade.settings.body
@@ -60,22 +59,22 @@ pub(super) async fn attach(
         _ => Format::WebVtt,
     };
     let library = &call.app.library;
-    let attached = library.attach_subtitle(&call.who, id, language, (format, &file));
+    let attached = library.attach_subtitle(&call.who, id, (language, version), (format, &file));
     let (subtitle, is_new) = attached.await?;
     let location = format!("/api/v1/media/{id}/subtitles/{}", subtitle.language);
-    match is_new {
+    let response = match is_new {
         true => answer::created(&location, &subtitle.to_json()),
         false => answer::ok(&subtitle.to_json()),
-    }
+    }?;
+    Ok(answer::tagged(response, subtitle.version()))
 }
 
 pub(super) async fn remove(call: Call, id: MediaId, language: &str) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let language = tag(language)?;
-    call.app
-        .library
-        .delete_subtitle(&call.who, id, &language)
-        .await?;
+    let (language, version) = (tag(language)?, if_match(&call.request)?);
+    let library = &call.app.library;
+    let deleted = library.delete_subtitle(&call.who, id, &language, version);
+    deleted.await?;
     Ok(answer::nothing())
 }
 

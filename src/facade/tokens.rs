@@ -16,6 +16,7 @@ use super::api::Call;
 use super::channels::JSON;
 use super::page::Page;
 use super::problem::Problem;
+use super::representation::if_match;
 use super::request::time_of;
 
 /// Characters of a name at most.
@@ -43,27 +44,32 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
         error => missing(error),
     })?;
     let location = format!("/api/v1/tokens/{}", token.id);
-    answer::created(&location, &with_secret(&token, &secret))
+    let response = answer::created(&location, &with_secret(&token, &secret))?;
+    Ok(answer::tagged(response, token.version()))
 }
 
 pub(super) async fn get(call: Call, id: TokenId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let token = call.app.store.token(&call.who, id).await;
-    answer::ok(&token.map_err(missing)?)
+    let token = token.map_err(missing)?;
+    Ok(answer::tagged(answer::ok(&token)?, token.version()))
 }
 
 pub(super) async fn revoke(call: Call, id: TokenId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let revoked = call.app.store.revoke_token(&call.who, id).await;
+    let version = if_match(&call.request)?;
+    let revoked = call.app.store.revoke_token(&call.who, id, version).await;
     revoked.map_err(missing)?;
     Ok(answer::nothing())
 }
 
 pub(super) async fn rotate(call: Call, id: TokenId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let rotated = call.app.store.rotate_token(&call.who, id).await;
+    let version = if_match(&call.request)?;
+    let rotated = call.app.store.rotate_token(&call.who, id, version).await;
     let (token, secret) = rotated.map_err(missing)?;
-    answer::ok(&with_secret(&token, &secret))
+    let response = answer::ok(&with_secret(&token, &secret))?;
+    Ok(answer::tagged(response, token.version()))
 }
 
 fn missing(error: StoreError) -> Problem {
@@ -83,7 +89,7 @@ fn read(body: &Value, who: &Principal, now: Timestamp) -> Result<NewToken, Viola
     let client = fields.parsed("clientId", |text| {
         text.parse::<ClientId>().map_err(|error| error.to_string())
     });
-    let expires_at = fields.parsed("expiresAt", |text| expiry_of(text, now));
+    let expires_at = fields.parsed_or_null("expiresAt", |text| expiry_of(text, now));
     let scopes = fields.value("scopes");
     fields.finish();
     let client = client.unwrap_or(who.client);

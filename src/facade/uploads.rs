@@ -1,6 +1,8 @@
 //! `/api/v1/media/uploads…`: resumable uploads, by tus 1.0.0 (<https://tus.io/protocols/resumable-upload>) with its
 //! extensions creation, creation-with-upload, termination, checksum and expiration.
 
+use std::pin::pin;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use jiff::Timestamp;
@@ -187,10 +189,15 @@ async fn piece(
             return Err(problem(error));
         }
     };
+    let mut ended = pin!(call.app.store.ended(&call.credential));
     let broken = loop {
         let chunk = tokio::select! {
             chunk = call.request.chunk(limits.time) => chunk,
             () = writer.displaced() => break Some(problem(UploadError::Displaced)),
+            () = &mut ended => {
+                let detail = "The token has ended; what arrived before counts.";
+                break Some(Problem::unauthenticated(detail));
+            }
         };
         match chunk {
             Ok(Some(chunk)) => {

@@ -167,9 +167,13 @@ impl Inner {
         tracing::warn!(route = %id, why, "an alert route is switched off");
         self.give_up(id, why);
         let who = Principal::daemon();
-        let saved = self.store.update_alert_route(&who, id, &config, Some(why));
-        if let Err(error) = saved.await {
-            tracing::warn!(route = %id, %error, "that a route is off is not recorded; it is off until the next start");
+        let store = &self.store;
+        let saved = store.update_alert_route(&who, id, &config, Some(why), None);
+        match saved.await {
+            Ok(after) => drop(self.change_route(id, |route| *route = after)),
+            Err(error) => {
+                tracing::warn!(route = %id, %error, "that a route is off is not recorded; it is off until the next start");
+            }
         }
     }
 

@@ -78,12 +78,13 @@ impl ErrorHandler {
     /// it is dead.
     ///
     /// # Errors
-    /// There is none that `who` may see; every violation.
+    /// There is none that `who` may see, or it is of another version; every violation.
     pub async fn update_route(
         &self,
         who: &Principal,
         id: AlertRouteId,
         patch: &Value,
+        version: Option<u64>,
     ) -> Result<AlertRoute, OpError> {
         let inner = &self.inner;
         let _changing = inner.changing.lock().await;
@@ -91,12 +92,17 @@ impl ErrorHandler {
         let config = before.config.patched(patch, inner.config.policy)?;
         inner.check_mail(&config)?;
         if config == before.config {
-            return Ok(before);
+            return match version {
+                Some(wanted) if wanted != before.version() => Err(OpError::VersionMismatch {
+                    current: before.version(),
+                }),
+                _ => Ok(before),
+            };
         }
         let reason = before.disabled_reason.filter(|_| !config.enabled);
         let saved = inner
             .store
-            .update_alert_route(who, id, &config, reason.as_deref())
+            .update_alert_route(who, id, &config, reason.as_deref(), version)
             .await;
         let after = saved.map_err(no_route)?;
         inner.change_route(id, |route| *route = after.clone());
@@ -110,12 +116,17 @@ impl ErrorHandler {
     /// Deletes a route with its deliveries.
     ///
     /// # Errors
-    /// There is none that `who` may see.
-    pub async fn delete_route(&self, who: &Principal, id: AlertRouteId) -> Result<(), OpError> {
+    /// There is none that `who` may see, or it is of another version.
+    pub async fn delete_route(
+        &self,
+        who: &Principal,
+        id: AlertRouteId,
+        version: Option<u64>,
+    ) -> Result<(), OpError> {
         let inner = &self.inner;
         let _changing = inner.changing.lock().await;
         inner.seen(who, id)?;
-        let deleted = inner.store.delete_alert_route(who, id).await;
+        let deleted = inner.store.delete_alert_route(who, id, version).await;
         deleted.map_err(no_route)?;
         inner.routes_mut(|routes| routes.retain(|stored| stored.route.id != id));
         inner.give_up(id, "the route was deleted");

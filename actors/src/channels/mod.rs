@@ -572,7 +572,11 @@ impl Channels {
         order: impl FnOnce(Reply<T>) -> Msg,
     ) -> Result<T, OpError> {
         self.here(who, id).await?;
-        let busy = || OpError::unavailable("the channel's actor is being restarted");
+        // Its actor ends with it.
+        let busy = || match self.seen(who, id) {
+            Ok(_) => OpError::unavailable("the channel's actor is being restarted"),
+            Err(gone) => gone,
+        };
         let (reply, answer) = oneshot::channel();
         let actor = self.actor(id).ok_or_else(busy)?;
         actor.cast(order(reply)).map_err(|_| busy())?;

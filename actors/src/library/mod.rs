@@ -386,7 +386,12 @@ impl Library {
     ///
     /// # Errors
     /// There is none, or it is another client's; a channel plays it.
-    pub async fn delete(&self, who: &Principal, id: MediaId) -> Result<(), OpError> {
+    pub async fn delete(
+        &self,
+        who: &Principal,
+        id: MediaId,
+        version: Option<u64>,
+    ) -> Result<(), OpError> {
         self.seen(who, id)?;
         let user = self
             .inner
@@ -401,7 +406,7 @@ impl Library {
                 message,
             });
         }
-        self.inner.delete(who, id).await
+        self.inner.delete(who, id, version).await
     }
 
     /// A picture of an item, as JPEG.
@@ -546,8 +551,13 @@ impl Inner {
         });
     }
 
-    async fn delete(&self, who: &Principal, id: MediaId) -> Result<(), OpError> {
-        match self.store.delete_media(who, id).await {
+    async fn delete(
+        &self,
+        who: &Principal,
+        id: MediaId,
+        version: Option<u64>,
+    ) -> Result<(), OpError> {
+        match self.store.delete_media(who, id, version).await {
             Err(StoreError::NotFound) => return Err(OpError::NotFound("media")),
             other => other?,
         }

@@ -81,7 +81,7 @@ impl Inner {
                 match words.await {
                     Ok(None) => return Ok(None),
                     Ok(Some((subtitle, text))) => {
-                        match self.put_subtitle(who, subtitle, &text).await {
+                        match self.put_subtitle(who, subtitle, &text, None).await {
                             Ok(()) => return Ok(None),
                             Err(OpError::Limit(exceeded)) => format!("{exceeded}."),
                             Err(OpError::Conflict { message, .. }) => format!("{message}."),

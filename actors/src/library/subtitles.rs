@@ -39,7 +39,7 @@ impl Library {
         Ok(self.inner.read(|catalogue| catalogue.subtitles(id)))
     }
 
-    /// What is said in an item in one language, as WebVTT.
+    /// What is said in an item in one language, and as WebVTT.
     ///
     /// # Errors
     /// There is nothing, or it is another client's; the database does not answer.
@@ -48,26 +48,27 @@ impl Library {
         who: &Principal,
         id: MediaId,
         language: &Language,
-    ) -> Result<String, OpError> {
+    ) -> Result<(Subtitle, String), OpError> {
         let known = self.subtitles(who, id)?;
         let known = known.into_iter().find(|known| known.language == *language);
         let known = known.ok_or(OpError::NotFound("subtitles"))?;
         if let Some(text) = self.inner.copy(&known).await {
-            return Ok(text);
+            return Ok((known, text));
         }
         let text = self.inner.store.subtitle_content(id, language).await?;
-        text.ok_or(OpError::NotFound("subtitles"))
+        Ok((known, text.ok_or(OpError::NotFound("subtitles"))?))
     }
 
     /// Attaches a file to an item, in place of what it has in that language. Answers it, and whether there was none.
     ///
     /// # Errors
-    /// There is no such item, or it is another client's; what is wrong with the file, and where; the plan's limit.
+    /// There is no such item, or it is another client's; what is wrong with the file, and where; the plan's limit; what is
+    /// there is of another version.
     pub async fn attach_subtitle(
         &self,
         who: &Principal,
         id: MediaId,
-        language: Language,
+        (language, version): (Language, Option<u64>),
         (format, file): (Format, &[u8]),
     ) -> Result<(Subtitle, bool), OpError> {
         let known = self.subtitles(who, id)?;
@@ -77,7 +78,8 @@ impl Library {
         let (text, cues) = (track.to_webvtt(), track.cues.len());
         let subtitle = Subtitle::new(id, language, SubtitleOrigin::Api, &text, cues);
         let (inner, who, kept) = (Arc::clone(&self.inner), who.clone(), subtitle.clone());
-        let attaching = tokio::spawn(async move { inner.put_subtitle(&who, kept, &text).await });
+        let attaching =
+            tokio::spawn(async move { inner.put_subtitle(&who, kept, &text, version).await });
         attaching.await.map_err(OpError::internal)??;
         Ok((subtitle, is_new))
     }
@@ -85,16 +87,18 @@ impl Library {
     /// Takes away what an item has in a language.
     ///
     /// # Errors
-    /// There is nothing, or it is another client's.
+    /// There is nothing, or it is another client's; it is of another version.
     pub async fn delete_subtitle(
         &self,
         who: &Principal,
         id: MediaId,
         language: &Language,
+        version: Option<u64>,
     ) -> Result<(), OpError> {
         self.seen(who, id)?;
         let inner = &self.inner;
-        match inner.store.delete_subtitle(who, id, language).await {
+        let deleted = inner.store.delete_subtitle(who, id, language, version);
+        match deleted.await {
             Err(StoreError::NotFound) => return Err(OpError::NotFound("subtitles")),
             other => other?,
         }
@@ -145,10 +149,12 @@ impl Inner {
         who: &Principal,
         subtitle: Subtitle,
         text: &str,
+        version: Option<u64>,
     ) -> Result<(), OpError> {
         // Two for one language at once: memory has what the database has.
         let _turn = self.editing.lock().await;
-        match self.store.save_subtitle(who, &subtitle, text).await {
+        let saved = self.store.save_subtitle(who, &subtitle, text, version);
+        match saved.await {
             Err(StoreError::NotFound) => return Err(OpError::NotFound("media")),
             other => other?,
         }

@@ -42,6 +42,7 @@ pub mod schedule;
 pub mod source;
 pub mod treatment;
 pub mod units;
+pub mod version;
 pub mod violation;
 pub mod watch;
 pub mod webhook;

@@ -212,6 +212,18 @@ impl<'a, 'v> Fields<'a, 'v> {
             .ok()
     }
 
+    /// As [`Fields::parsed`]; null says what absence does.
+    pub fn parsed_or_null<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match self.value(name) {
+            Some(Value::Null) => None,
+            _ => self.parsed(name, parse),
+        }
+    }
+
     /// As [`Fields::parsed`], for a field that must be there.
     pub fn required_parsed<T, E: fmt::Display>(
         &mut self,

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::Store;
 use crate::audit::{Change, record};
-use crate::columns::{now, parsed, text};
+use crate::columns::{now, now_after, of_version, parsed, text};
 use crate::error::StoreError;
 use crate::keys;
 use crate::limits::LockedClient;
@@ -80,35 +80,39 @@ impl Store {
     /// why the daemon has switched it off.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there is none that `who` may see.
+    /// [`StoreError::NotFound`] when there is none that `who` may see; [`StoreError::VersionMismatch`].
     pub async fn update_alert_route(
         &self,
         who: &Principal,
         id: AlertRouteId,
         config: &RouteConfig,
         disabled_reason: Option<&str>,
+        version: Option<u64>,
     ) -> Result<AlertRoute, StoreError> {
         let (who, config) = (who.clone(), config.clone());
         let reason = disabled_reason.map(text);
         self.database()
-            .transact(move |tx| Box::pin(async move { update(tx, &who, id, config, reason).await }))
+            .transact(move |tx| {
+                Box::pin(async move { update(tx, &who, id, config, reason, version).await })
+            })
             .await
     }
 
     /// Deletes a route with its deliveries.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there is none that `who` may see.
+    /// [`StoreError::NotFound`] when there is none that `who` may see; [`StoreError::VersionMismatch`].
     pub async fn delete_alert_route(
         &self,
         who: &Principal,
         id: AlertRouteId,
+        version: Option<u64>,
     ) -> Result<(), StoreError> {
         let who = who.clone();
         self.database()
             .transact(move |tx| {
                 Box::pin(async move {
-                    let before = lock(tx, &who, id).await?;
+                    let before = lock(tx, &who, id, version).await?;
                     let sql = "DELETE FROM alert_routes WHERE id = $1";
                     tx.execute(sql, &[&id.uuid()]).await?;
                     let told = Some(audited(&before));
@@ -216,7 +220,7 @@ pub(crate) async fn reseal(
             }
             Anew::Lost => {
                 let who = Principal::rotation();
-                let before = lock(tx, &who, id).await?;
+                let before = lock(tx, &who, id, None).await?;
                 let sql = "DELETE FROM alert_routes WHERE id = $1";
                 tx.execute(sql, &[&id.uuid()]).await?;
                 let change = change("alert_route.key-lost", id, Some(audited(&before)), None);
@@ -287,12 +291,13 @@ async fn update(
     id: AlertRouteId,
     config: RouteConfig,
     disabled_reason: Option<String>,
+    version: Option<u64>,
 ) -> Result<AlertRoute, StoreError> {
-    let before = lock(tx, who, id).await?;
+    let before = lock(tx, who, id, version).await?;
     let after = AlertRoute {
         config,
         disabled_reason,
-        updated_at: now().max(before.updated_at),
+        updated_at: now_after(before.updated_at),
         ..before.clone()
     };
     let Chosen {
@@ -325,6 +330,7 @@ async fn lock(
     tx: &Transaction<'_>,
     who: &Principal,
     id: AlertRouteId,
+    version: Option<u64>,
 ) -> Result<AlertRoute, StoreError> {
     let sql = "SELECT client_id FROM alert_routes WHERE id = $1";
     let owner = tx.query_opt(sql, &[&id.uuid()]).await?;
@@ -336,7 +342,9 @@ async fn lock(
     // It may have been deleted while this waited.
     let sql = "SELECT * FROM alert_routes WHERE id = $1 FOR UPDATE";
     let row = tx.query_opt(sql, &[&id.uuid()]).await?;
-    route(&row.ok_or(StoreError::NotFound)?)
+    let route = route(&row.ok_or(StoreError::NotFound)?)?;
+    of_version(version, route.version())?;
+    Ok(route)
 }
 
 /// What was chosen, as the columns hold it.

@@ -7,12 +7,11 @@ use std::time::Duration;
 use playout_domain::{ClientId, DestinationId};
 use tokio::time::timeout;
 use tokio_postgres::{Client, Config, GenericClient};
-use uuid::Uuid;
 
 use crate::channels::sealed;
 use crate::database;
 use crate::error::StoreError;
-use crate::limits::Allowance;
+use crate::limits::KeptAllowance;
 use crate::master_key::KeySource;
 use crate::migrate::{self, Version};
 use crate::standby::{DestinationKey, Kind, Standby};
@@ -30,7 +29,7 @@ pub(crate) struct Up {
 
 /// What little has to be known when the database goes away.
 pub(crate) struct Small {
-    limits: Vec<(ClientId, Allowance)>,
+    limits: Vec<(ClientId, KeptAllowance)>,
     stream_keys: Vec<(DestinationId, DestinationKey)>,
 }
 
@@ -100,14 +99,8 @@ async fn bounded<T>(
 
 impl Small {
     pub(crate) async fn read(session: &impl GenericClient) -> Result<Self, StoreError> {
-        let sql = "SELECT * FROM client_limits";
-        let rows = session.query(sql, &[]).await?;
-        let limits = rows.iter().map(|row| {
-            let client = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
-            Ok((client, Allowance::of(row)?))
-        });
         Ok(Self {
-            limits: limits.collect::<Result<_, StoreError>>()?,
+            limits: KeptAllowance::all(session).await?,
             stream_keys: sealed(session, None).await?,
         })
     }

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::Store;
 use crate::audit::{Change, record};
 use crate::channels;
-use crate::columns::{count, now, parsed, text};
+use crate::columns::{count, now, of_version, parsed, text};
 use crate::error::StoreError;
 use crate::limits::{LockedClient, used};
 use crate::overrides::{Override, overrides};
@@ -183,17 +183,20 @@ impl Store {
         id: ClientId,
     ) -> Result<ClientLimits, StoreError> {
         seen(who, id)?;
+        let who = who.clone();
         self.database()
             .run(move |session| {
                 Box::pin(async move {
                     let (allowance, usage) = used(&*session, id).await?;
                     let demands = demands(&*session, id).await?;
                     let over_limit = allowance.limits.passed(&usage, &demands);
+                    let overrides = overrides(&*session, id).await?;
+                    let shown = overrides.into_iter().map(|one| one.shown_to(&who));
                     Ok(ClientLimits {
                         plan: allowance.plan,
                         limits: allowance.limits,
                         usage,
-                        overrides: overrides(&*session, id).await?,
+                        overrides: shown.collect(),
                         over_limit,
                     })
                 })
@@ -235,7 +238,7 @@ impl Store {
 }
 
 /// A client is seen by the operator and by itself.
-fn seen(who: &Principal, id: ClientId) -> Result<(), StoreError> {
+pub(crate) fn seen(who: &Principal, id: ClientId) -> Result<(), StoreError> {
     who.sees(id).then_some(()).ok_or(StoreError::NotFound)
 }
 
@@ -369,12 +372,8 @@ async fn changeable(
         return Err(StoreError::Conflict(message));
     }
     let before = found(tx, id).await?;
-    match version {
-        Some(version) if version != before.version => Err(StoreError::VersionMismatch {
-            current: before.version,
-        }),
-        _ => Ok(before),
-    }
+    of_version(version, before.version)?;
+    Ok(before)
 }
 
 /// What is told of a client's change is told in the client's own chain.

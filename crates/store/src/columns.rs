@@ -18,6 +18,23 @@ pub(crate) fn now() -> Timestamp {
     whole_micros(Timestamp::now())
 }
 
+/// A time after `before`, also where the clock was set back: what changes has another version.
+pub(crate) fn now_after(before: Timestamp) -> Timestamp {
+    let next = Timestamp::from_microsecond(before.as_microsecond().saturating_add(1));
+    next.map_or_else(|_| now(), |next| now().max(next))
+}
+
+/// Whether a thing is of the version that is meant; nothing is meant: of any.
+///
+/// # Errors
+/// [`StoreError::VersionMismatch`].
+pub(crate) fn of_version(wanted: Option<u64>, current: u64) -> Result<(), StoreError> {
+    match wanted {
+        Some(wanted) if wanted != current => Err(StoreError::VersionMismatch { current }),
+        _ => Ok(()),
+    }
+}
+
 /// `at` without the nanoseconds that a `timestamptz` does not keep.
 pub(crate) fn whole_micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)

@@ -11,6 +11,8 @@ use crate::{Inner, Store};
 
 /// How often a server is asked.
 const EVERY: Duration = Duration::from_secs(1);
+/// How often it is asked which of the tokens that somebody was let in with for long still are some.
+const WATCH: Duration = Duration::from_millis(500);
 /// How often what has to be known when the database goes away is read anew.
 const REFRESH: Duration = Duration::from_secs(60);
 
@@ -43,7 +45,16 @@ pub(crate) fn watch_over(store: &Arc<Inner>) {
             }
         }
     };
-    tokio::spawn(each_turn(Arc::downgrade(store), postgres));
+    tokio::spawn(each_turn(Arc::downgrade(store), EVERY, postgres));
+    let tokens = async |store: &Arc<Inner>| {
+        if store.database.gate().check().is_err() {
+            return;
+        }
+        if let Err(error) = Store(Arc::clone(store)).confirm_watched_tokens().await {
+            tracing::debug!(%error, "whoever was let in stays until it is known whether it may");
+        }
+    };
+    tokio::spawn(each_turn(Arc::downgrade(store), WATCH, tokens));
     let mut epoch = store.hot.gate().epoch();
     let redis = async move |store: &Arc<Inner>| {
         ask_redis(store).await;
@@ -56,7 +67,7 @@ pub(crate) fn watch_over(store: &Arc<Inner>) {
             Store(Arc::clone(store)).read_stream().await;
         }
     };
-    tokio::spawn(each_turn(Arc::downgrade(store), redis));
+    tokio::spawn(each_turn(Arc::downgrade(store), EVERY, redis));
 }
 
 async fn ask_postgres(store: &Arc<Inner>) {
@@ -100,9 +111,9 @@ async fn ask_redis(store: &Arc<Inner>) {
     }
 }
 
-async fn each_turn(store: Weak<Inner>, mut turn: impl AsyncFnMut(&Arc<Inner>)) {
+async fn each_turn(store: Weak<Inner>, every: Duration, mut turn: impl AsyncFnMut(&Arc<Inner>)) {
     loop {
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(every).await;
         let Some(store) = store.upgrade() else { return };
         turn(&store).await;
     }

@@ -59,6 +59,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use playout_domain::ClientId;
 use tokio::sync::watch;
 
@@ -102,6 +103,7 @@ use database::Database;
 use gate::Gate;
 use journal::Journal;
 use leases::{Alone, Leases};
+use limits::KeptAllowance;
 use master_key::MasterKeyError;
 use standby::{Contents, Disk, Kind, Standby};
 use tokens::Tokens;
@@ -396,7 +398,8 @@ impl Store {
 
     /// What a client's plan allows, as it was known last; nothing for a client that is not known.
     pub fn known_limits(&self, client: ClientId) -> Option<Allowance> {
-        self.0.standby.get(Kind::Limits, &client.to_string())
+        let kept: KeptAllowance = self.0.standby.get(Kind::Limits, &client.to_string())?;
+        Some(kept.at(Timestamp::now()))
     }
 
     /// The hot copy in Redis.

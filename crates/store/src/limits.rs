@@ -1,11 +1,14 @@
 //! The one place where a plan's limits are checked: inside the transaction that raises the use, under
 //! a lock of the client's row, so that requests at once cannot pass a limit by racing.
 
+use jiff::Timestamp;
 use playout_domain::ClientId;
-use playout_domain::limits::{PlanLimits, Raise, Usage};
+use playout_domain::limits::{Limit, PlanLimits, Raise, Usage};
 use playout_domain::plans::{Plan, PlanName, PlanRefusal};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio_postgres::{GenericClient, Row, Transaction};
+use uuid::Uuid;
 
 use crate::columns::{count, from_json, parsed};
 use crate::error::StoreError;
@@ -57,6 +60,58 @@ impl Allowance {
         self.limits
             .check(raise, usage)
             .map_err(|exceeded| plan().refusal(exceeded, raise, usage, plans))
+    }
+}
+
+/// What a client is allowed, as it is kept for when the database is away: overrides end meanwhile.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct KeptAllowance {
+    /// What the plan says.
+    #[serde(flatten)]
+    of_plan: Allowance,
+    #[serde(default)]
+    overrides: Vec<KeptOverride>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct KeptOverride {
+    limit: Limit,
+    value: Value,
+    expires_at: Option<Timestamp>,
+}
+
+impl KeptAllowance {
+    /// Of every client.
+    pub(crate) async fn all(
+        session: &impl GenericClient,
+    ) -> Result<Vec<(ClientId, Self)>, StoreError> {
+        let sql = "SELECT c.id AS client_id, p.name AS plan, p.tier, p.limits,
+                (SELECT coalesce(jsonb_agg(jsonb_build_object('limit', o.limit_name, 'value', o.value,
+                        'expires_at', to_char(o.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))), '[]')
+                    FROM limit_overrides o WHERE o.client_id = c.id) AS overrides
+            FROM clients c JOIN plans p ON p.id = c.plan_id";
+        let rows = session.query(sql, &[]).await?;
+        let read = |row: &Row| {
+            let client = ClientId::from(row.try_get::<_, Uuid>("client_id")?);
+            let of_plan = Allowance::of(row)?;
+            let overrides = from_json(row, "overrides")?;
+            Ok((client, Self { of_plan, overrides }))
+        };
+        rows.iter().map(read).collect()
+    }
+
+    /// What counts now.
+    pub(crate) fn at(self, now: Timestamp) -> Allowance {
+        let mut allowance = self.of_plan;
+        for one in self.overrides {
+            if one.expires_at.is_none_or(|end| now < end) {
+                // What was written was checked.
+                if let Err(error) = allowance.limits.set(one.limit, &one.value) {
+                    tracing::error!(%error, "a kept override cannot be read");
+                }
+            }
+        }
+        allowance
     }
 }
 

@@ -3,13 +3,14 @@
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use playout_domain::limits::Limit;
+use playout_domain::version::written_at;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio_postgres::{GenericClient, Row, Transaction};
 
 use crate::Store;
-use crate::clients::tell;
-use crate::columns::{now, parsed, text, whole_micros};
+use crate::clients::{seen, tell};
+use crate::columns::{now, now_after, of_version, parsed, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, operator};
@@ -45,22 +46,62 @@ pub struct NewOverride {
     pub expires_at: Option<Timestamp>,
 }
 
+impl Override {
+    /// Another each time it is set: that time, in microseconds.
+    pub fn version(&self) -> u64 {
+        written_at(self.set_at)
+    }
+
+    /// What the operator calls its tokens is nothing to clients.
+    pub(crate) fn shown_to(mut self, who: &Principal) -> Self {
+        if !who.is_operator() {
+            self.set_by = "operator".to_owned();
+        }
+        self
+    }
+
+    /// As the audit tells it: who has set it is in the entry.
+    fn audited(&self) -> Value {
+        json!({ "limit": self.limit, "value": self.value, "reason": self.reason, "setAt": self.set_at, "expiresAt": self.expires_at })
+    }
+}
+
 impl Store {
+    /// What is overridden of a limit.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`]: there is no such client that `who` may see, or nothing is overridden.
+    pub async fn limit_override(
+        &self,
+        who: &Principal,
+        id: ClientId,
+        limit: Limit,
+    ) -> Result<Override, StoreError> {
+        seen(who, id)?;
+        let found = self
+            .database()
+            .run(move |session| Box::pin(async move { overridden(&*session, id, limit).await }))
+            .await?;
+        let found = found.ok_or(StoreError::NotFound)?;
+        Ok(found.shown_to(who))
+    }
+
     /// Overrides a limit of a client, in the place of what was overridden before.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`].
+    /// [`StoreError::NotFound`]; [`StoreError::VersionMismatch`].
     pub async fn put_override(
         &self,
         who: &Principal,
         id: ClientId,
         new: &NewOverride,
+        version: Option<u64>,
     ) -> Result<Override, StoreError> {
         who.is_the_operator()?;
         let (who, new) = (who.clone(), new.clone());
         let put = self
             .database()
-            .transact(move |tx| Box::pin(async move { set(tx, &who, id, &new).await }))
+            .transact(move |tx| Box::pin(async move { set(tx, &who, (id, version), &new).await }))
             .await?;
         self.limits_changed().await;
         Ok(put)
@@ -69,12 +110,13 @@ impl Store {
     /// Lets the plan count again.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`]: there is no such client, or nothing is overridden.
+    /// [`StoreError::NotFound`]: there is no such client, or nothing is overridden; [`StoreError::VersionMismatch`].
     pub async fn delete_override(
         &self,
         who: &Principal,
         id: ClientId,
         limit: Limit,
+        version: Option<u64>,
     ) -> Result<(), StoreError> {
         who.is_the_operator()?;
         let who = who.clone();
@@ -84,10 +126,11 @@ impl Store {
                     LockedClient::lock(tx, id).await?;
                     let before = overridden(tx, id, limit).await?;
                     let before = before.ok_or(StoreError::NotFound)?;
+                    of_version(version, before.version())?;
                     let sql =
                         "DELETE FROM limit_overrides WHERE client_id = $1 AND limit_name = $2";
                     tx.execute(sql, &[&id.uuid(), &limit.name()]).await?;
-                    let told = Some(json!(before));
+                    let told = Some(before.audited());
                     tell(tx, &who, "override.delete", id, told, None).await
                 })
             })
@@ -103,7 +146,7 @@ pub(crate) async fn end_expired(tx: &Transaction<'_>, id: ClientId) -> Result<bo
         "DELETE FROM limit_overrides WHERE client_id = $1 AND expires_at <= now() RETURNING *";
     let rows = tx.query(sql, &[&id.uuid()]).await?;
     for row in &rows {
-        let before = Some(json!(read(row)?));
+        let before = Some(read(row)?.audited());
         tell(
             tx,
             &Principal::daemon(),
@@ -120,7 +163,7 @@ pub(crate) async fn end_expired(tx: &Transaction<'_>, id: ClientId) -> Result<bo
 async fn set(
     tx: &Transaction<'_>,
     who: &Principal,
-    id: ClientId,
+    (id, version): (ClientId, Option<u64>),
     new: &NewOverride,
 ) -> Result<Override, StoreError> {
     LockedClient::lock(tx, id).await?;
@@ -129,6 +172,10 @@ async fn set(
         return Err(StoreError::Conflict(message));
     }
     let before = overridden(tx, id, new.limit).await?;
+    of_version(version, before.as_ref().map_or(0, Override::version))?;
+    let at = before
+        .as_ref()
+        .map_or_else(now, |before| now_after(before.set_at));
     tx.execute(
         "INSERT INTO limit_overrides (client_id, limit_name, value, reason, set_by, set_at, expires_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -140,15 +187,15 @@ async fn set(
             &new.value,
             &text(&new.reason),
             &text(&who.name),
-            &now(),
+            &at,
             &new.expires_at.map(whole_micros),
         ],
     )
     .await?;
     let after = overridden(tx, id, new.limit).await?;
     let after = after.ok_or(StoreError::NotFound)?;
-    let before = before.map(|before| json!(before));
-    tell(tx, who, "override.set", id, before, Some(json!(after))).await?;
+    let (before, told) = (before.as_ref().map(Override::audited), after.audited());
+    tell(tx, who, "override.set", id, before, Some(told)).await?;
     Ok(after)
 }
 

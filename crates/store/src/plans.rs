@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::audit::{Change, record};
-use crate::columns::{count, from_json, json, now, parsed};
+use crate::columns::{count, from_json, json, now, of_version, parsed};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, operator};
@@ -171,12 +171,8 @@ fn matching(
     (id, plan): (Uuid, StoredPlan),
     version: Option<u64>,
 ) -> Result<(Uuid, StoredPlan), StoreError> {
-    match version {
-        Some(version) if version != plan.version => Err(StoreError::VersionMismatch {
-            current: plan.version,
-        }),
-        _ => Ok((id, plan)),
-    }
+    of_version(version, plan.version)?;
+    Ok((id, plan))
 }
 
 async fn put(

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use playout_domain::limits::Raise;
+use playout_domain::version::written_at;
 use playout_domain::{ClientId, Language, MediaId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::audit::{Change, record};
-use crate::columns::{bigint, count, parsed, text, whole_micros};
+use crate::columns::{bigint, count, of_version, parsed, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
@@ -98,6 +99,11 @@ impl Subtitle {
         hex(&Sha256::digest(text)) == self.sha256
     }
 
+    /// Another each time it is brought: that time, in microseconds.
+    pub fn version(&self) -> u64 {
+        written_at(self.updated_at)
+    }
+
     /// As the API answers it.
     pub fn to_json(&self) -> Value {
         json!({
@@ -123,17 +129,20 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Limit`]; [`StoreError::NotFound`] when there is no such item for `who`; [`StoreError::Conflict`]
-    /// where it has [`MOST_SUBTITLES`].
+    /// where it has [`MOST_SUBTITLES`]; [`StoreError::VersionMismatch`]: what is there is of another version.
     pub async fn save_subtitle(
         &self,
         who: &Principal,
         subtitle: &Subtitle,
         content: &str,
+        version: Option<u64>,
     ) -> Result<(), StoreError> {
         let (id, kept) = (subtitle.kept_as(), subtitle.clone());
         let (who, subtitle, content) = (who.clone(), subtitle.clone(), content.to_owned());
         self.database()
-            .transact(move |tx| Box::pin(async move { save(tx, &who, &subtitle, &content).await }))
+            .transact(move |tx| {
+                Box::pin(async move { save(tx, &who, (&subtitle, version), &content).await })
+            })
             .await?;
         self.0.standby.put(Kind::Subtitle, id, &kept);
         Ok(())
@@ -142,12 +151,13 @@ impl Store {
     /// Takes a text away.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there is none for `who`.
+    /// [`StoreError::NotFound`] when there is none for `who`; [`StoreError::VersionMismatch`].
     pub async fn delete_subtitle(
         &self,
         who: &Principal,
         media: MediaId,
         language: &Language,
+        version: Option<u64>,
     ) -> Result<(), StoreError> {
         let id = kept_as(media, language);
         let (who, language) = (who.clone(), language.clone());
@@ -157,6 +167,7 @@ impl Store {
                     let client = locked(tx, &who, media).await?.0;
                     let before = found(tx, media, &language).await?;
                     let before = before.ok_or(StoreError::NotFound)?;
+                    of_version(version, before.version())?;
                     let sql = "DELETE FROM subtitles WHERE media_id = $1 AND language = $2";
                     tx.execute(sql, &[&media.uuid(), &language.as_str()])
                         .await?;
@@ -239,11 +250,12 @@ impl Store {
 async fn save(
     tx: &Transaction<'_>,
     who: &Principal,
-    new: &Subtitle,
+    (new, version): (&Subtitle, Option<u64>),
     content: &str,
 ) -> Result<(), StoreError> {
     let (client, locked) = locked(tx, who, new.media_id).await?;
     let before = found(tx, new.media_id, &new.language).await?;
+    of_version(version, before.as_ref().map_or(0, Subtitle::version))?;
     if before.is_none() {
         let sql = "SELECT count(*) AS there FROM subtitles WHERE media_id = $1";
         let row = tx.query_one(sql, &[&new.media_id.uuid()]).await?;

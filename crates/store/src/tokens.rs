@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use jiff::Timestamp;
+use playout_domain::version::written_at;
 use playout_domain::{ClientId, NodeId, TokenId};
 use serde::Serialize;
 use serde_json::json;
@@ -21,7 +22,7 @@ use zeroize::Zeroizing;
 
 use crate::Store;
 use crate::audit::{Change, record};
-use crate::columns::{now, text, whole_micros};
+use crate::columns::{now, now_after, of_version, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, Scope, Scopes, operator};
@@ -165,17 +166,20 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is none that `who` may see; [`StoreError::Conflict`] when it may do more
-    /// than `who`, or is in a file.
+    /// than `who`, or is in a file; [`StoreError::VersionMismatch`].
     pub async fn rotate_token(
         &self,
         who: &Principal,
         id: TokenId,
+        version: Option<u64>,
     ) -> Result<(Token, Zeroizing<String>), StoreError> {
         let secret = new_secret(PREFIX)?;
         let (who, given, begun) = (who.clone(), secret.clone(), Instant::now());
         let (token, before) = self
             .database()
-            .transact(move |tx| Box::pin(async move { rotate(tx, &who, id, &given).await }))
+            .transact(move |tx| {
+                Box::pin(async move { rotate(tx, &who, (id, version), &given).await })
+            })
             .await?;
         for digest in &before {
             self.end_token(digest).await;
@@ -189,11 +193,16 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::rotate_token`].
-    pub async fn revoke_token(&self, who: &Principal, id: TokenId) -> Result<(), StoreError> {
+    pub async fn revoke_token(
+        &self,
+        who: &Principal,
+        id: TokenId,
+        version: Option<u64>,
+    ) -> Result<(), StoreError> {
         let who = who.clone();
         let ended = self
             .database()
-            .transact(move |tx| Box::pin(async move { revoke(tx, &who, id).await }))
+            .transact(move |tx| Box::pin(async move { revoke(tx, &who, (id, version)).await }))
             .await?;
         for digest in &ended {
             self.end_token(digest).await;
@@ -311,10 +320,11 @@ async fn insert(
 async fn rotate(
     tx: &Transaction<'_>,
     who: &Principal,
-    id: TokenId,
+    (id, version): (TokenId, Option<u64>),
     secret: &str,
 ) -> Result<(Token, Vec<TokenDigest>), StoreError> {
     let (before, was) = changeable(tx, who, id).await?;
+    of_version(version, before.version())?;
     if before.expires_at.is_some_and(|at| at <= now()) {
         return Err(StoreError::Conflict("the token has expired".to_owned()));
     }
@@ -322,7 +332,15 @@ async fn rotate(
         "UPDATE tokens SET digest = $2, prefix = $3, created_at = $4 WHERE id = $1 RETURNING *";
     let (digest, prefix) = (digest(secret), prefix(secret));
     let row = tx
-        .query_one(sql, &[&id.uuid(), &digest.as_slice(), &prefix, &now()])
+        .query_one(
+            sql,
+            &[
+                &id.uuid(),
+                &digest.as_slice(),
+                &prefix,
+                &now_after(before.created_at),
+            ],
+        )
         .await?;
     let after = token(&row)?;
     tell(tx, who, "token.rotate", Some(&before), Some(&after)).await?;
@@ -334,9 +352,10 @@ async fn rotate(
 async fn revoke(
     tx: &Transaction<'_>,
     who: &Principal,
-    id: TokenId,
+    (id, version): (TokenId, Option<u64>),
 ) -> Result<Vec<TokenDigest>, StoreError> {
     let (before, was) = changeable(tx, who, id).await?;
+    of_version(version, before.version())?;
     let mut ended = sessions::end_all(tx, id.uuid()).await?;
     ended.push(was);
     tx.execute("DELETE FROM tokens WHERE id = $1", &[&id.uuid()])
@@ -474,6 +493,11 @@ fn token(row: &Row) -> Result<Token, StoreError> {
 }
 
 impl Token {
+    /// Another with each secret: the time, in microseconds, since when there is this one.
+    pub fn version(&self) -> u64 {
+        written_at(self.created_at)
+    }
+
     /// Who comes with it.
     fn principal(&self) -> Principal {
         Principal {

@@ -45,17 +45,20 @@ pub(super) fn contracts() -> Vec<Named> {
         (
             "createAlertRoute",
             creates(known("MadeAlertRoute"))
+                .tagged()
                 .takes("NewAlertRoute")
                 .refuses([Kind::Conflict]),
         ),
-        ("getAlertRoute", answers(known("AlertRoute"))),
+        ("getAlertRoute", answers(known("AlertRoute")).tagged()),
         (
             "updateAlertRoute",
             answers(known("AlertRoute"))
+                .tagged()
                 .patched_by("AlertRoutePatch")
+                .if_match()
                 .refuses([Kind::Conflict]),
         ),
-        ("deleteAlertRoute", nothing()),
+        ("deleteAlertRoute", nothing().if_match()),
         (
             "testAlertRoute",
             answers(object([

@@ -22,14 +22,21 @@ pub(super) fn contracts() -> Vec<Named> {
         (
             "createToken",
             creates(known("MadeToken"))
+                .tagged()
                 .takes("NewToken")
                 .refuses([Kind::Conflict]),
         ),
-        ("getToken", answers(known("Token"))),
-        ("revokeToken", nothing().refuses([Kind::Conflict])),
+        ("getToken", answers(known("Token")).tagged()),
+        (
+            "revokeToken",
+            nothing().if_match().refuses([Kind::Conflict]),
+        ),
         (
             "rotateToken",
-            answers(known("MadeToken")).refuses([Kind::Conflict]),
+            answers(known("MadeToken"))
+                .tagged()
+                .if_match()
+                .refuses([Kind::Conflict]),
         ),
         ("listClients", page_of(known("Client"))),
         (
@@ -59,10 +66,13 @@ pub(super) fn contracts() -> Vec<Named> {
         (
             "putOverride",
             answers(known("Override"))
+                .tagged()
                 .takes("NewOverride")
+                .if_match()
                 .refuses([Kind::Conflict]),
         ),
-        ("deleteOverride", nothing()),
+        ("getOverride", answers(known("Override")).tagged()),
+        ("deleteOverride", nothing().if_match()),
         ("listPlans", page_of(known("SubscriptionPlan"))),
         ("getPlan", answers(known("SubscriptionPlan")).tagged()),
         (
@@ -192,7 +202,11 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
                         .or_null(),
                     "What it may do; what the token that asks may, unless it is said otherwise.",
                 ),
-                may("expiresAt", time(), "From then on it is none any more."),
+                may(
+                    "expiresAt",
+                    time().or_null(),
+                    "From then on it is none any more; null or absent: it stands until it is revoked.",
+                ),
                 may(
                     "clientId",
                     id(),
@@ -273,7 +287,11 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
                 member("limit", one_of(Limit::ALL.map(Limit::name)), "Which limit."),
                 member("value", limit_value(), "What it is; null: there is none."),
                 member("reason", text(), "Why."),
-                member("setBy", text(), "The token that set it."),
+                member(
+                    "setBy",
+                    text(),
+                    "The token that set it; to the client itself always `operator`.",
+                ),
                 member("setAt", time(), "Since when."),
                 member(
                     "expiresAt",
@@ -291,7 +309,11 @@ pub(super) fn schemas() -> Vec<(&'static str, Schema)> {
                     "What it is, as a plan has this limit; null: there is none.",
                 ),
                 member("reason", words(MAX_REASON), "Why: one line."),
-                may("expiresAt", time(), "From then on the plan counts again."),
+                may(
+                    "expiresAt",
+                    time().or_null(),
+                    "From then on the plan counts again; null or absent: it stands until it is deleted.",
+                ),
             ]),
         ),
         (

@@ -92,18 +92,24 @@ pub(super) fn contracts() -> Vec<Named> {
                 .patched_by("DetailsPatch")
                 .if_match(),
         ),
-        ("deleteMedia", nothing().refuses([Kind::Conflict])),
+        (
+            "deleteMedia",
+            nothing().if_match().refuses([Kind::Conflict]),
+        ),
         ("getThumbnail", file("image/jpeg", "A picture.")),
         ("listSubtitles", all_of(known("Subtitles"))),
         ("getSubtitles", file("text/vtt", "WebVTT.")),
         (
             "putSubtitles",
             creates(known("Subtitles"))
+                .tagged()
                 .or_answers(200, "They took the place of others.", known("Subtitles"))
+                .tagged()
                 .takes_file(ACCEPTED, "SubRip or WebVTT.")
+                .if_match()
                 .refuses([Kind::LimitExceeded, Kind::Conflict]),
         ),
-        ("deleteSubtitles", nothing()),
+        ("deleteSubtitles", nothing().if_match()),
         ("getPrepareJob", job()),
         ("orderPrepareJob", job().refuses([Kind::Conflict])),
     ]

@@ -163,7 +163,7 @@ async fn a_receiver_that_takes_nothing_is_an_alert_that_the_other_routes_tell() 
     delivery(&house, DeliveryState::Dead).await;
     house
         .handler
-        .delete_route(&admin(), failing.id)
+        .delete_route(&admin(), failing.id, None)
         .await
         .unwrap();
     assert_eq!(house.open().await, []);
@@ -195,7 +195,10 @@ async fn a_receiver_that_is_gone_is_told_nothing_more_until_its_route_is_switche
     assert!(receiver.is_idle());
     receiver.behave(ok());
     let on = json!({ "enabled": true });
-    let on = house.handler.update_route(&admin(), route.id, &on).await;
+    let on = house
+        .handler
+        .update_route(&admin(), route.id, &on, None)
+        .await;
     assert_eq!(on.unwrap().disabled_reason, None);
     house.handler.escalate_to_support(&channel(), "a third");
     receiver.next().await;
@@ -320,9 +323,9 @@ async fn each_client_has_routes_of_its_own_and_the_operator_is_told_what_concern
     assert_eq!(house.handler.routes(&admin(), Some(route.id), 9).len(), 2);
     assert_eq!(house.handler.route(&two, route.id), Err(not_found.clone()));
     let off = json!({ "enabled": false });
-    let update = house.handler.update_route(&two, route.id, &off).await;
+    let update = house.handler.update_route(&two, route.id, &off, None).await;
     assert_eq!(update, Err(not_found.clone()));
-    let delete = house.handler.delete_route(&two, route.id).await;
+    let delete = house.handler.delete_route(&two, route.id, None).await;
     assert_eq!(delete, Err(not_found.clone()));
     let test = house.handler.test_route(&two, route.id).await;
     assert_eq!(test, Err(not_found));
@@ -343,13 +346,16 @@ async fn a_route_that_is_switched_off_or_deleted_is_told_nothing_more() {
         .escalate_to_support(&channel(), "it is in ERROR");
     receiver.next().await;
     let off = json!({ "enabled": false });
-    let off = house.handler.update_route(&admin(), route.id, &off).await;
+    let off = house
+        .handler
+        .update_route(&admin(), route.id, &off, None)
+        .await;
     assert!(!off.unwrap().config.enabled);
     let dead = delivery(&house, DeliveryState::Dead).await;
     assert_eq!(dead.error.as_deref(), Some("the route was switched off"));
     house
         .handler
-        .delete_route(&admin(), route.id)
+        .delete_route(&admin(), route.id, None)
         .await
         .unwrap();
     house.handler.escalate_to_support(&channel(), "another");

@@ -384,7 +384,7 @@ async fn clients_see_their_own_and_keep_to_their_plan() {
         Err(OpError::NotFound("media"))
     );
     assert_eq!(
-        house.library.delete(one, theirs.id).await,
+        house.library.delete(one, theirs.id, None).await,
         Err(OpError::NotFound("media"))
     );
     assert_eq!(

@@ -322,13 +322,21 @@ async fn what_is_in_use_stays_and_what_is_deleted_is_gone_with_all_that_was_made
     let item = house.import_one(&path).await;
     house.ready(std::slice::from_ref(&item)).await;
     house.library.set_in_use(|_| Some("Cartoons".to_owned()));
-    let error = house.library.delete(&house.who, item.id).await.unwrap_err();
+    let error = house
+        .library
+        .delete(&house.who, item.id, None)
+        .await
+        .unwrap_err();
     assert!(
         matches!(error, OpError::Conflict { .. }) && error.to_string().contains("Cartoons"),
         "{error}"
     );
     house.library.set_in_use(|_| None);
-    house.library.delete(&house.who, item.id).await.unwrap();
+    house
+        .library
+        .delete(&house.who, item.id, None)
+        .await
+        .unwrap();
     assert_eq!(
         house.library.get(&house.who, item.id).await,
         Err(OpError::NotFound("media"))
@@ -364,7 +372,11 @@ async fn deleting_an_item_ends_the_job_that_works_on_it() {
     until("the first runs", || !running(tools.path()).is_empty()).await;
     let second = house.import_one(&two).await;
     let pid = running(tools.path()).remove(0);
-    house.library.delete(&house.who, first.id).await.unwrap();
+    house
+        .library
+        .delete(&house.who, first.id, None)
+        .await
+        .unwrap();
     until("it is dead", || !lives(&pid)).await;
     fs::create_dir(tools.path().join("go")).unwrap();
     let next = house.event(kind::MEDIA_FAILED).await;

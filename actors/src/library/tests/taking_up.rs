@@ -14,7 +14,11 @@ async fn what_only_the_database_knows_is_new_and_what_it_does_not_know_is_gone()
     while house.facts.try_recv().is_ok() {}
     // Behind its back, as another daemon would.
     let (gone, stays) = (&items[0], &items[1]);
-    house.store.delete_media(&house.who, gone.id).await.unwrap();
+    house
+        .store
+        .delete_media(&house.who, gone.id, None)
+        .await
+        .unwrap();
     let new = MediaItem {
         id: MediaId::from(uuid::Uuid::now_v7()),
         path: house.input().join("new.mp4"),

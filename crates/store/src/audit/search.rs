@@ -15,6 +15,14 @@ use crate::error::StoreError;
 use crate::principal::Principal;
 use crate::private_file::hex;
 
+/// The audit as its client sees it: a token of the operator's is `operator`, whatever that calls it. A client's own are in
+/// its own chain, or older than that.
+const TO_ITS_CLIENT: &str = "(SELECT a.client_id, a.seq, a.at, a.operation, a.subject_kind, a.subject_id, a.detail, a.hash,
+        CASE WHEN own THEN a.actor ELSE 'operator' END AS actor, CASE WHEN own THEN a.token_id END AS token_id
+    FROM audit a, LATERAL (SELECT a.token_id IS NULL
+        OR EXISTS (SELECT FROM audit c WHERE c.subject_id = a.token_id AND c.subject_kind = 'token' AND c.client_id = a.client_id)
+        OR EXISTS (SELECT FROM tokens t WHERE t.id = a.token_id AND t.client_id = a.client_id) AS own) o) AS shown";
+
 /// Which entries are meant; what is not said does not narrow them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
@@ -105,9 +113,14 @@ impl Store {
             true => ("<", "DESC"),
             false => (">", "ASC"),
         };
+        let shown = if only.is_some() {
+            TO_ITS_CLIENT
+        } else {
+            "audit"
+        };
         let sql = format!(
             "SELECT client_id, seq, at, actor, token_id, operation, subject_kind, subject_id, detail::text AS detail, hash
-             FROM audit WHERE ($1::uuid IS NULL OR client_id = $1) AND ($2::uuid IS NULL OR client_id = $2)
+             FROM {shown} WHERE ($1::uuid IS NULL OR client_id = $1) AND ($2::uuid IS NULL OR client_id = $2)
                  AND ($3::text IS NULL OR operation = $3 OR starts_with(operation, $3 || '.'))
                  AND ($4::uuid IS NULL OR subject_id = $4) AND ($5::text IS NULL OR actor = $5)
                  AND ($6::uuid IS NULL OR token_id = $6)

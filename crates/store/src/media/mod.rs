@@ -271,11 +271,16 @@ impl Store {
     /// Takes an item and its renditions out of the library; files are not touched.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`] when there is no such item for `who`.
-    pub async fn delete_media(&self, who: &Principal, id: MediaId) -> Result<(), StoreError> {
+    /// [`StoreError::NotFound`] when there is no such item for `who`; [`StoreError::VersionMismatch`].
+    pub async fn delete_media(
+        &self,
+        who: &Principal,
+        id: MediaId,
+        version: Option<u64>,
+    ) -> Result<(), StoreError> {
         let who = who.clone();
         self.database()
-            .transact(move |tx| Box::pin(async move { delete(tx, &who, id).await }))
+            .transact(move |tx| Box::pin(async move { delete(tx, &who, id, version).await }))
             .await?;
         let standby = &self.0.standby;
         standby.remove(Kind::Media, id.to_string());

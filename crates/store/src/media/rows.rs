@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Inserted;
 use super::search::parted;
 use crate::audit::{Change, record};
-use crate::columns::{self, bigint, count, length, micros, parsed, text, whole_micros};
+use crate::columns::{self, bigint, count, length, micros, of_version, parsed, text, whole_micros};
 use crate::error::StoreError;
 use crate::in_use;
 use crate::limits::LockedClient;
@@ -179,12 +179,16 @@ pub(super) async fn delete(
     tx: &Transaction<'_>,
     who: &Principal,
     id: MediaId,
+    version: Option<u64>,
 ) -> Result<(), StoreError> {
-    let found = read(tx, id).await?;
-    if !who.sees(found.client_id) {
+    let owner = read(tx, id).await?.client_id;
+    if !who.sees(owner) {
         return Err(StoreError::NotFound);
     }
-    LockedClient::lock(tx, found.client_id).await?;
+    LockedClient::lock(tx, owner).await?;
+    // It may have been changed or deleted while this waited.
+    let found = read(tx, id).await?;
+    of_version(version, found.version)?;
     in_use::release(tx, id).await?;
     if tx
         .execute("DELETE FROM media WHERE id = $1", &[&id.uuid()])

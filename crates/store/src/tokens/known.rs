@@ -44,6 +44,8 @@ struct State {
     ended: HashSet<TokenDigest>,
     /// When sessions were said to be in use.
     extended: HashMap<TokenDigest, Instant>,
+    /// Those that somebody was let in with for long; whoever waits hears that the sender is gone.
+    watched: HashMap<TokenDigest, watch::Sender<()>>,
 }
 
 #[derive(Debug)]
@@ -144,6 +146,20 @@ impl Tokens {
         self.lock().known.keys().copied().collect()
     }
 
+    /// What has no sender any more when the token is none.
+    pub(super) fn watch(&self, digest: TokenDigest) -> watch::Receiver<()> {
+        let mut state = self.lock();
+        let watched = state.watched.entry(digest);
+        watched.or_insert_with(|| watch::channel(()).0).subscribe()
+    }
+
+    /// All that somebody was let in with for long and still is.
+    pub(super) fn watched(&self) -> Vec<TokenDigest> {
+        let mut state = self.lock();
+        state.watched.retain(|_, sender| !sender.is_closed());
+        state.watched.keys().copied().collect()
+    }
+
     /// It was revoked now: what was asked before, and says otherwise, does not count.
     pub(super) fn fell(&self, digest: &TokenDigest) {
         let (now, mut state) = (Instant::now(), self.lock());
@@ -152,6 +168,7 @@ impl Tokens {
             .retain(|_, fell| fell.elapsed() < LONGEST_QUERY);
         state.fallen.insert(*digest, now);
         state.known.remove(digest);
+        state.watched.remove(digest);
         state.ended.insert(*digest);
     }
 
@@ -208,6 +225,7 @@ impl Tokens {
     pub(super) fn forget(&self, digest: &TokenDigest) {
         let mut state = self.lock();
         let known = state.known.remove(digest).is_some();
+        state.watched.remove(digest);
         // Whatever is tried as a token comes here: what was one is never crowded out.
         if known || state.ended.len() < REMEMBERED {
             state.ended.insert(*digest);
@@ -290,6 +308,22 @@ mod tests {
         // One that goes without an answer is not waited for.
         drop(other);
         assert!(tokens.ask([2; 32]).1.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_let_in_for_long_hears_of_the_end_and_is_forgotten_when_gone() {
+        let tokens = Tokens::default();
+        let (mut first, mut second) = (tokens.watch([1; 32]), tokens.watch([1; 32]));
+        let gone = tokens.watch([2; 32]);
+        assert_eq!(tokens.watched().len(), 2);
+        drop(gone);
+        assert_eq!(tokens.watched(), [[1; 32]]);
+        tokens.forget(&[1; 32]);
+        assert!(first.changed().await.is_err() && second.changed().await.is_err());
+        let mut other = tokens.watch([3; 32]);
+        tokens.fell(&[3; 32]);
+        assert!(other.changed().await.is_err());
+        assert!(tokens.watched().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -193,14 +193,35 @@ impl Store {
         }
     }
 
+    /// Ends when `credential` is none any more, within a second wherever that was done: for whoever was let in for long.
+    pub fn ended(&self, credential: &Credential) -> impl Future<Output = ()> + Send + use<> {
+        let mut sender = self.0.tokens.watch(credential.digest);
+        async move { while sender.changed().await.is_ok() {} }
+    }
+
     /// Asks the database for every token that is known: what was revoked elsewhere is none here, also should the database
     /// go away before anybody comes with it.
     pub(crate) async fn confirm_known_tokens(&self) -> Result<(), StoreError> {
-        let known = self.0.tokens.known();
-        if known.is_empty() {
+        self.confirm_tokens(self.0.tokens.known()).await
+    }
+
+    /// The same for those that somebody was let in with for long. While the database does not answer, what was let in
+    /// stays until its time is over.
+    pub(crate) async fn confirm_watched_tokens(&self) -> Result<(), StoreError> {
+        let watched = self.0.tokens.watched();
+        for digest in &watched {
+            if self.0.tokens.look(digest) == Looked::Expired {
+                self.0.tokens.forget(digest);
+            }
+        }
+        self.confirm_tokens(watched).await
+    }
+
+    async fn confirm_tokens(&self, asked: Vec<TokenDigest>) -> Result<(), StoreError> {
+        if asked.is_empty() {
             return Ok(());
         }
-        let digests: Vec<Vec<u8>> = known.iter().map(|digest| digest.to_vec()).collect();
+        let digests: Vec<Vec<u8>> = asked.iter().map(|digest| digest.to_vec()).collect();
         let there = self
             .database()
             .run(move |session| {
@@ -214,7 +235,7 @@ impl Store {
                 })
             })
             .await?;
-        for digest in known.iter().filter(|digest| !there.contains(&digest[..])) {
+        for digest in asked.iter().filter(|digest| !there.contains(&digest[..])) {
             self.forget_token(digest).await;
         }
         Ok(())

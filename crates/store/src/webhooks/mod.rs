@@ -24,7 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::Store;
 use crate::audit::{Change, record};
-use crate::columns::{bigint, now, text};
+use crate::columns::{bigint, now, of_version, text};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
@@ -323,12 +323,8 @@ async fn lock(
     let sql = "SELECT * FROM webhooks WHERE id = $1 FOR NO KEY UPDATE";
     let row = tx.query_opt(sql, &[&id.uuid()]).await?;
     let webhook = webhook(&row.ok_or(StoreError::NotFound)?)?;
-    match version {
-        Some(wanted) if wanted != webhook.version => Err(StoreError::VersionMismatch {
-            current: webhook.version,
-        }),
-        _ => Ok(webhook),
-    }
+    of_version(version, webhook.version)?;
+    Ok(webhook)
 }
 
 fn narrowed(channels: &Channels) -> (Option<ChannelId>, Option<&str>) {

@@ -79,7 +79,7 @@ async fn a_route_is_kept_with_its_secret_sealed_and_changes_are_audited_without_
     let mut changed = hook.config.clone();
     changed.enabled = false;
     let updated = store
-        .update_alert_route(&who, hook.id, &changed, Some("it said 410"))
+        .update_alert_route(&who, hook.id, &changed, Some("it said 410"), None)
         .await
         .unwrap();
     assert_eq!(updated.disabled_reason.as_deref(), Some("it said 410"));
@@ -89,8 +89,8 @@ async fn a_route_is_kept_with_its_secret_sealed_and_changes_are_audited_without_
     assert_eq!(rest, std::slice::from_ref(&mail));
     let again = store.all_alert_routes().await.unwrap();
     assert_eq!(again[0].secret.as_ref().map(|s| s.as_str()), Some(SECRET));
-    store.delete_alert_route(&who, mail.id).await.unwrap();
-    let gone = store.delete_alert_route(&who, mail.id).await;
+    store.delete_alert_route(&who, mail.id, None).await.unwrap();
+    let gone = store.delete_alert_route(&who, mail.id, None).await;
     assert_eq!(gone, Err(StoreError::NotFound));
 
     let session = store.session().await;
@@ -166,10 +166,13 @@ async fn a_client_has_so_many_routes_and_sees_no_other_clients() {
     assert_eq!(store.alert_routes(&theirs, None, 9).await.unwrap(), []);
     let not_found = Err(StoreError::NotFound);
     let update = store
-        .update_alert_route(&theirs, last.id, &mailbox(), None)
+        .update_alert_route(&theirs, last.id, &mailbox(), None, None)
         .await;
     assert_eq!(update.map(drop), not_found);
-    assert_eq!(store.delete_alert_route(&theirs, last.id).await, not_found);
+    assert_eq!(
+        store.delete_alert_route(&theirs, last.id, None).await,
+        not_found
+    );
     let delivery = dead(&delivery(&last));
     store
         .save_deliveries(std::slice::from_ref(&delivery))
@@ -241,7 +244,10 @@ async fn deliveries_are_kept_listed_and_put_back_and_go_with_their_route() {
     assert_eq!(audit[0].operation, "alert_delivery.retry");
 
     assert_eq!(store.prune_deliveries(Timestamp::now()).await.unwrap(), 1);
-    store.delete_alert_route(&who, route.id).await.unwrap();
+    store
+        .delete_alert_route(&who, route.id, None)
+        .await
+        .unwrap();
     assert_eq!(all(&store, &who).await, []);
     // One that was under way when its route was deleted.
     store.save_deliveries(&[done]).await.unwrap();

@@ -165,7 +165,7 @@ async fn an_override_counts_in_the_place_of_the_plan_until_it_ends() {
     };
     let soon = Timestamp::now() + SignedDuration::from_secs(1);
     let set = store
-        .put_override(&operator, client.id, &new(json!(2), Some(soon)))
+        .put_override(&operator, client.id, &new(json!(2), Some(soon)), None)
         .await
         .unwrap();
     assert_eq!(
@@ -199,7 +199,7 @@ async fn an_override_counts_in_the_place_of_the_plan_until_it_ends() {
     );
 
     store
-        .put_override(&operator, client.id, &new(json!(null), None))
+        .put_override(&operator, client.id, &new(json!(null), None), None)
         .await
         .unwrap();
     assert_eq!(allowed().await, Ok(()));
@@ -208,12 +208,12 @@ async fn an_override_counts_in_the_place_of_the_plan_until_it_ends() {
         None
     );
     store
-        .delete_override(&operator, client.id, Limit::MaxChannels)
+        .delete_override(&operator, client.id, Limit::MaxChannels, None)
         .await
         .unwrap();
     assert!(allowed().await.is_err());
     let none = store
-        .delete_override(&operator, client.id, Limit::MaxChannels)
+        .delete_override(&operator, client.id, Limit::MaxChannels, None)
         .await;
     assert_eq!(none, Err(StoreError::NotFound));
     let audit = store.audit(client.id, 0, 100).await.unwrap();
@@ -308,7 +308,10 @@ async fn what_is_on_air_beyond_a_plan_is_known_with_since_when_and_the_audit_tel
         reason: "a fair".to_owned(),
         expires_at: Some(Timestamp::now() + SignedDuration::from_hours(1)),
     };
-    store.put_override(&daemon, made.id, &new).await.unwrap();
+    store
+        .put_override(&daemon, made.id, &new, None)
+        .await
+        .unwrap();
     assert_eq!(store.note_over_limits().await.unwrap(), []);
     let sql = "UPDATE limit_overrides SET expires_at = now()";
     store.session().await.execute(sql, &[]).await.unwrap();

@@ -199,12 +199,12 @@ async fn renditions_are_one_for_each_profile_and_go_with_their_item() {
     assert_eq!(store.all_renditions().await.unwrap(), [rendition.clone()]);
     let stranger = store.client("stranger", &PlanLimits::UNLIMITED).await;
     assert_eq!(
-        store.delete_media(&stranger, item.id).await,
+        store.delete_media(&stranger, item.id, None).await,
         Err(StoreError::NotFound)
     );
-    store.delete_media(&who, item.id).await.unwrap();
+    store.delete_media(&who, item.id, None).await.unwrap();
     assert_eq!(
-        store.delete_media(&who, item.id).await,
+        store.delete_media(&who, item.id, None).await,
         Err(StoreError::NotFound)
     );
     assert_eq!(store.all_renditions().await.unwrap(), []);
@@ -233,7 +233,7 @@ async fn what_a_rotation_names_is_not_deleted_under_it() {
         airtime.schedule = Schedule::looping([item.id]);
         let (named, deleted) = tokio::join!(
             store.save_airtime(Some(&who), id, &airtime),
-            store.delete_media(&who, item.id)
+            store.delete_media(&who, item.id, None)
         );
         assert!(
             named.is_ok() != deleted.is_ok(),

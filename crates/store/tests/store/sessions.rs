@@ -120,7 +120,10 @@ async fn a_session_does_not_outlive_its_token_and_there_are_not_too_many() {
     let count = session.query_one("SELECT count(*) FROM sessions", &[]);
     assert_eq!(count.await.unwrap().get::<_, i64>(0), 100);
     let id = who.token.unwrap();
-    store.revoke_token(&Principal::daemon(), id).await.unwrap();
+    store
+        .revoke_token(&Principal::daemon(), id, None)
+        .await
+        .unwrap();
     let none = store.create_session(&who, LONG).await;
     assert!(matches!(none, Err(StoreError::Conflict(_))), "{none:?}");
 }

@@ -24,7 +24,10 @@ async fn a_text_is_kept_as_it_is_and_takes_the_place_of_the_one_before() {
     assert_eq!(store.insert_media(&who, &item).await, Ok(Inserted::New));
     let empty = store.subtitles_mark().await.unwrap();
     let first = subtitle(item.id, "en", "WEBVTT é");
-    store.save_subtitle(&who, &first, "WEBVTT é").await.unwrap();
+    store
+        .save_subtitle(&who, &first, "WEBVTT é", None)
+        .await
+        .unwrap();
     assert_eq!(store.all_subtitles().await.unwrap().first(), Some(&first));
     assert!(first.is_of("WEBVTT é") && !first.is_of("WEBVTT e"));
     let mark = store.subtitles_mark().await.unwrap();
@@ -34,7 +37,7 @@ async fn a_text_is_kept_as_it_is_and_takes_the_place_of_the_one_before() {
         ..subtitle(item.id, "en", "WEBVTT 2")
     };
     store
-        .save_subtitle(&who, &second, "WEBVTT 2")
+        .save_subtitle(&who, &second, "WEBVTT 2", None)
         .await
         .unwrap();
     assert_eq!(store.all_subtitles().await.unwrap(), [second]);
@@ -45,10 +48,12 @@ async fn a_text_is_kept_as_it_is_and_takes_the_place_of_the_one_before() {
         store.subtitle_content(item.id, &language("de")).await,
         Ok(None)
     );
-    let gone = store.delete_subtitle(&who, item.id, &language("de")).await;
+    let gone = store
+        .delete_subtitle(&who, item.id, &language("de"), None)
+        .await;
     assert_eq!(gone, Err(StoreError::NotFound));
     store
-        .delete_subtitle(&who, item.id, &language("en"))
+        .delete_subtitle(&who, item.id, &language("en"), None)
         .await
         .unwrap();
     assert_eq!(store.subtitles_mark().await.unwrap(), empty);
@@ -63,8 +68,8 @@ async fn a_text_is_kept_as_it_is_and_takes_the_place_of_the_one_before() {
     assert_eq!(told, expected);
     // They go with their item.
     let text = subtitle(item.id, "fr", "x");
-    store.save_subtitle(&who, &text, "x").await.unwrap();
-    store.delete_media(&who, item.id).await.unwrap();
+    store.save_subtitle(&who, &text, "x", None).await.unwrap();
+    store.delete_media(&who, item.id, None).await.unwrap();
     assert_eq!(store.all_subtitles().await, Ok(Vec::new()));
 }
 
@@ -80,7 +85,7 @@ async fn texts_count_against_the_plan_and_anothers_are_unknown() {
     assert_eq!(store.insert_media(&who, &item).await, Ok(Inserted::New));
     let save = |tag: &'static str, text: &'static str| {
         let (store, who, subtitle) = (&store, &who, subtitle(item.id, tag, text));
-        async move { store.save_subtitle(who, &subtitle, text).await }
+        async move { store.save_subtitle(who, &subtitle, text, None).await }
     };
     assert_eq!(save("en", "12345678").await, Ok(()));
     assert!(matches!(save("de", "123").await, Err(StoreError::Limit(_))));
@@ -93,10 +98,10 @@ async fn texts_count_against_the_plan_and_anothers_are_unknown() {
     let other = store.client("other", &PlanLimits::UNLIMITED).await;
     let text = subtitle(item.id, "en", "1");
     let unknown = Err(StoreError::NotFound);
-    assert_eq!(store.save_subtitle(&other, &text, "1").await, unknown);
+    assert_eq!(store.save_subtitle(&other, &text, "1", None).await, unknown);
     assert_eq!(
         store
-            .delete_subtitle(&other, item.id, &language("en"))
+            .delete_subtitle(&other, item.id, &language("en"), None)
             .await,
         unknown
     );
@@ -110,7 +115,7 @@ async fn an_item_has_so_many_languages_at_most() {
     assert_eq!(store.insert_media(&who, &item).await, Ok(Inserted::New));
     let save = |n: u64| {
         let (store, who, subtitle) = (&store, &who, subtitle(item.id, &format!("en-x-{n}"), "x"));
-        async move { store.save_subtitle(who, &subtitle, "x").await }
+        async move { store.save_subtitle(who, &subtitle, "x", None).await }
     };
     for n in 0..MOST_SUBTITLES {
         assert_eq!(save(n).await, Ok(()));

@@ -244,8 +244,14 @@ async fn a_token_that_is_revoked_rotated_or_expired_is_none_for_any_daemon() {
     }
 
     for refused in [
-        store.revoke_token(&stranger, revoked.id).await.unwrap_err(),
-        store.rotate_token(&stranger, revoked.id).await.unwrap_err(),
+        store
+            .revoke_token(&stranger, revoked.id, None)
+            .await
+            .unwrap_err(),
+        store
+            .rotate_token(&stranger, revoked.id, None)
+            .await
+            .unwrap_err(),
         store.token(&stranger, revoked.id).await.unwrap_err(),
     ] {
         assert_eq!(refused, StoreError::NotFound);
@@ -255,14 +261,14 @@ async fn a_token_that_is_revoked_rotated_or_expired_is_none_for_any_daemon() {
         scopes: Scopes::of([Scope::Read]).unwrap(),
         ..who.clone()
     };
-    let refused = store.revoke_token(&reader, revoked.id).await;
+    let refused = store.revoke_token(&reader, revoked.id, None).await;
     assert!(
         matches!(refused, Err(StoreError::Conflict(_))),
         "{refused:?}"
     );
 
-    store.revoke_token(&who, revoked.id).await.unwrap();
-    let (after, again) = store.rotate_token(&who, rotated.id).await.unwrap();
+    store.revoke_token(&who, revoked.id, None).await.unwrap();
+    let (after, again) = store.rotate_token(&who, rotated.id, None).await.unwrap();
     assert_eq!(
         (after.id, &after.name, after.scopes),
         (rotated.id, &rotated.name, rotated.scopes)
@@ -335,8 +341,8 @@ async fn a_token_gives_no_more_than_it_has_and_none_is_the_operators_that_is_a_c
             .create_token(&guest, new("late", Scopes::CLIENT, Some(later)))
             .await
             .map(drop),
-        store.rotate_token(&guest, forever.id).await.map(drop),
-        store.revoke_token(&guest, forever.id).await,
+        store.rotate_token(&guest, forever.id, None).await.map(drop),
+        store.revoke_token(&guest, forever.id, None).await,
     ] {
         assert!(
             matches!(refused, Err(StoreError::Conflict(_))),
@@ -344,7 +350,7 @@ async fn a_token_gives_no_more_than_it_has_and_none_is_the_operators_that_is_a_c
         );
     }
     // What was let in a moment ago makes nothing any more once its token is revoked.
-    store.revoke_token(&who, made.id).await.unwrap();
+    store.revoke_token(&who, made.id, None).await.unwrap();
     let refused = store
         .create_token(&guest, new("too late", Scopes::CLIENT, None))
         .await;
@@ -369,8 +375,14 @@ async fn the_token_of_a_daemons_file_ends_with_its_file_alone() {
         panic!("one token")
     };
     for refused in [
-        store.revoke_token(&operator, token.id).await.unwrap_err(),
-        store.rotate_token(&operator, token.id).await.unwrap_err(),
+        store
+            .revoke_token(&operator, token.id, None)
+            .await
+            .unwrap_err(),
+        store
+            .rotate_token(&operator, token.id, None)
+            .await
+            .unwrap_err(),
     ] {
         assert!(refused.to_string().contains("remove the file"), "{refused}");
     }

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Alert, AlertKind, Severity};
 use crate::config::merge_patch;
 use crate::ids::{AlertRouteId, ClientId};
+use crate::version::written_at;
 use crate::violation::{Fields, Violations, describe, quoted};
 
 /// Routes that one client may have.
@@ -71,6 +72,13 @@ pub struct AlertRoute {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+}
+
+impl AlertRoute {
+    /// Another with each change: the time of it, in microseconds.
+    pub fn version(&self) -> u64 {
+        written_at(self.updated_at)
+    }
 }
 
 impl RouteConfig {
