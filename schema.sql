@@ -166,6 +166,12 @@ CREATE TABLE channels (
 CREATE INDEX channels_client ON channels (client_id);
 CREATE INDEX channels_node ON channels (node);
 
+-- Since when a channel is on air beyond its client's plan; it goes off air after the grace, however often it is restarted meanwhile.
+CREATE TABLE over_limit_channels (
+    channel_id  uuid PRIMARY KEY REFERENCES channels ON DELETE CASCADE,
+    since       timestamptz NOT NULL
+);
+
 -- Where a channel is pushed to by RTMP, in the order in which the client wrote them.
 CREATE TABLE rtmp_destinations (
     id          uuid PRIMARY KEY,

@@ -221,7 +221,7 @@ async fn is_held(test: &TestStore, session: &Client, case: &Case) -> Result<(), 
         let named = uses.into_iter().any(|channels| {
             let lifts = |limits: &PlanLimits| match ask {
                 Ask::Create(resolution) => {
-                    limits.max_channels > Some(channels)
+                    case.overridden.or(limits.max_channels) > Some(channels)
                         && limits.max_resolution >= Some(resolution)
                 }
                 _ => limits.max_live > Some(case.live),

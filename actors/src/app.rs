@@ -16,6 +16,7 @@ use crate::admission::Admissions;
 use crate::alerts::{AlertsConfig, ErrorHandler};
 use crate::as_run::AsRun;
 use crate::channels::{Channels, Environment, Live};
+use crate::decisions::Decisions;
 use crate::disk::{Disk, DiskConfig};
 use crate::hub::Hub;
 use crate::integrity::Integrity;
@@ -170,9 +171,10 @@ impl App {
         let titles = Arc::new(move |media| titles.title(media));
         let as_run = AsRun::new(store.clone(), spools.clone(), config.as_run_kept, titles);
         let plans = plans::child(&store, &alerts, &takers, config.grace);
+        let decisions = Decisions::new(store.clone());
         let tree = Tree::grow(
-            stores, leases, &integrity, &telemetry, &webhooks, &alerts, &as_run, &disk, &library,
-            plans,
+            stores, leases, &integrity, &telemetry, &webhooks, &alerts, &decisions, &as_run, &disk,
+            &library, plans,
         )
         .await
         .map_err(|error| StartError(error.to_string()))?;
@@ -190,7 +192,7 @@ impl App {
             allowances: config.allowances,
             cgroups: config.cgroups,
         };
-        let admissions = Admissions::new(config.capacity, store.clone(), alerts.clone());
+        let admissions = Admissions::new(config.capacity, decisions.clone(), alerts.clone());
         let environment = Environment {
             store: store.clone(),
             hub: Arc::clone(&hub),
@@ -202,6 +204,7 @@ impl App {
             live: Live::default(),
             rtmp: config.rtmp,
             admissions: admissions.clone(),
+            decisions,
         };
         let channels = Channels::start(environment, tree.channels.clone(), spools, facts)
             .await

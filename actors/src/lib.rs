@@ -6,6 +6,7 @@ pub mod app;
 pub mod as_run;
 mod chance;
 pub mod channels;
+mod decisions;
 pub mod disk;
 pub mod error;
 pub mod hub;
@@ -20,6 +21,7 @@ pub mod stores;
 pub mod supervise;
 pub mod telemetry;
 pub mod tree;
+pub mod turns;
 pub mod webhooks;
 
 pub use alerts::{AlertsConfig, ErrorHandler};

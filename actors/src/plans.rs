@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use playout_domain::AlertKind;
 use playout_domain::alert::{Key, Report, Subject};
 use playout_domain::lifecycle::Operation;
-use playout_domain::{AlertKind, ChannelId};
 use playout_store::{Beyond, Principal, Store};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -54,7 +54,6 @@ async fn keep(
     };
     let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = BTreeSet::new();
     loop {
         tokio::select! {
             () = stopping.asked() => return Ok(()),
@@ -63,7 +62,10 @@ async fn keep(
         let turn = async {
             match store.note_over_limits().await {
                 Ok(beyond) => {
-                    tell(&alerts, &mut told, &beyond, grace);
+                    // Each daemon its own.
+                    let ours = |beyond: &Beyond| store.lease(beyond.channel).is_some();
+                    let beyond: Vec<_> = beyond.into_iter().filter(ours).collect();
+                    tell(&alerts, &beyond, grace);
                     take_off(&takers, &beyond, grace).await;
                 }
                 Err(error) => tracing::debug!(%error, "who is above a limit is seen later"),
@@ -84,15 +86,16 @@ fn ends(beyond: &Beyond, grace: Duration) -> Option<Timestamp> {
     beyond.since.checked_add(grace).ok()
 }
 
-fn tell(alerts: &ErrorHandler, told: &mut BTreeSet<ChannelId>, beyond: &[Beyond], grace: Duration) {
+fn tell(alerts: &ErrorHandler, beyond: &[Beyond], grace: Duration) {
     let key = |channel| Key::new(AlertKind::ChannelOverLimit, Subject::Channel(channel));
-    let now: BTreeSet<ChannelId> = beyond.iter().map(|beyond| beyond.channel).collect();
-    for over in told.difference(&now) {
-        alerts.recovered(key(*over));
+    let told = alerts.open_of(AlertKind::ChannelOverLimit);
+    let now: BTreeSet<Key> = beyond.iter().map(|beyond| key(beyond.channel)).collect();
+    for over in told.iter().filter(|told| !now.contains(told)) {
+        alerts.recovered(*over);
     }
     for beyond in beyond
         .iter()
-        .filter(|beyond| !told.contains(&beyond.channel))
+        .filter(|beyond| !told.contains(&key(beyond.channel)))
     {
         let then = match ends(beyond, grace) {
             Some(at) => format!("it goes off air at {at:.0}"),
@@ -110,10 +113,9 @@ fn tell(alerts: &ErrorHandler, told: &mut BTreeSet<ChannelId>, beyond: &[Beyond]
             ),
         });
     }
-    *told = now;
 }
 
-/// Takes off air what was told of for long enough; each daemon its own.
+/// Takes off air what was told of for long enough.
 async fn take_off(takers: &Takers, beyond: &[Beyond], grace: Duration) {
     let channels = takers
         .borrow()

@@ -12,6 +12,7 @@
 //! ├─ hot copy          latest heartbeats to Redis
 //! ├─ webhooks          what happens: written down, told to whoever asked for it
 //! ├─ alerts            what fails: written, told by webhook and mail; the history of channels
+//! ├─ decisions         what the daemon decides by itself: into the audit
 //! ├─ as-run            what really went out: written in batches, deleted when it is old
 //! ├─ disk              room on the disk: removes spool, pauses preparing, tells
 //! ├─ library           the prepare queue: one FFmpeg each, bounded, lowest priority
@@ -37,6 +38,7 @@ use ractor::Actor;
 
 use crate::alerts::ErrorHandler;
 use crate::as_run::AsRun;
+use crate::decisions::Decisions;
 use crate::disk::Disk;
 use crate::integrity::Integrity;
 use crate::library::Library;
@@ -87,6 +89,8 @@ pub const HOT_COPY: Row = permanent("hot copy", 2);
 pub const WEBHOOKS: Row = permanent("webhooks", 2);
 /// What fails.
 pub const ALERTS: Row = permanent("alerts", 5);
+/// What is decided. It ends after the channels about which that is.
+pub const DECISIONS: Row = permanent("decisions", 2);
 /// What went out. It ends after the channels that tell it.
 pub const AS_RUN: Row = permanent("as-run", 4);
 /// Room on the disk. It ends after the queue that it pauses.
@@ -117,7 +121,7 @@ pub const CHANNELS_POLICY: Policy = Policy {
 pub const CHANNEL: Row = permanent("channel", 15);
 
 /// The children of the root, in the order in which they are started.
-pub const TABLE: [Row; 14] = [
+pub const TABLE: [Row; 15] = [
     STORE_GUARD,
     LEASES,
     INTEGRITY,
@@ -126,6 +130,7 @@ pub const TABLE: [Row; 14] = [
     HOT_COPY,
     WEBHOOKS,
     ALERTS,
+    DECISIONS,
     AS_RUN,
     DISK,
     LIBRARY,
@@ -184,6 +189,7 @@ impl Tree {
         telemetry: &Telemetry,
         webhooks: &Webhooks,
         alerts: &ErrorHandler,
+        decisions: &Decisions,
         as_run: &AsRun,
         disk: &Disk,
         library: &Library,
@@ -194,6 +200,7 @@ impl Tree {
         children.extend(telemetry.children());
         children.push(webhooks.child());
         children.push(alerts.child());
+        children.push(decisions.child());
         children.push(as_run.child());
         children.push(disk.child());
         children.push(library.child());

@@ -16,6 +16,7 @@ use super::api::Call;
 use super::csv::Csv;
 use super::page::Page;
 use super::problem::Problem;
+use super::request::time_of;
 
 /// Entries that are read at once for what comes whole.
 const BATCH: usize = 1_000;
@@ -102,8 +103,8 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
         subject: read("subject", subject, &mut violations),
         actor,
         token: read("tokenId", token, &mut violations),
-        from: read("from", from, &mut violations),
-        to: read("to", to, &mut violations),
+        from: time("from", from, &mut violations),
+        to: time("to", to, &mut violations),
         newest_first,
     };
     if format != Format::Json && (limit.is_some() || cursor.is_some()) {
@@ -120,18 +121,20 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 
 fn read<T: FromStr>(name: &str, text: Option<String>, violations: &mut Violations) -> Option<T> {
     let text = text?;
-    let value = text.parse().ok();
-    if value.is_none() {
-        let what = match name {
-            "from" | "to" => "a time as in 2030-01-31T20:15:00Z (RFC 3339)",
-            _ => "an id",
-        };
+    let id = text.parse().ok();
+    if id.is_none() {
         violations.add(
             format!("/{name}"),
-            format!("{} is not {what}", quoted(&text)),
+            format!("{} is not an id", quoted(&text)),
         );
     }
-    value
+    id
+}
+
+fn time(name: &str, text: Option<String>, violations: &mut Violations) -> Option<Timestamp> {
+    let time = time_of(&text?);
+    time.map_err(|wrong| violations.add(format!("/{name}"), wrong))
+        .ok()
 }
 
 async fn as_json(
@@ -140,8 +143,10 @@ async fn as_json(
     page: &Page<AuditCursor>,
 ) -> Result<Response, Problem> {
     let store = &call.app.store;
-    let found = store.search_audit(&call.who, filter, page.after, page.fetch());
-    let (found, next) = page.cut(found.await.map_err(Problem::of_store)?, FoundEntry::cursor);
+    let found = store.search_audit(&call.who, filter, page.after, page.limit);
+    let (found, more) = found.await.map_err(Problem::of_store)?;
+    let last = found.last().filter(|_| more);
+    let next = last.map(|last| last.cursor().to_string());
     answer::page(found.iter().map(view).collect(), next)
 }
 
@@ -186,7 +191,7 @@ fn batches(
     app: App,
     who: Principal,
     filter: AuditFilter,
-    first: Vec<FoundEntry>,
+    first: (Vec<FoundEntry>, bool),
 ) -> impl Stream<Item = Result<Vec<FoundEntry>, playout_store::StoreError>> {
     let until = filter.to.unwrap_or_else(Timestamp::now);
     // What is done meanwhile has no end.
@@ -197,13 +202,15 @@ fn batches(
     stream::try_unfold(Some(first), move |batch| {
         let (app, who, filter) = (app.clone(), who.clone(), filter.clone());
         async move {
-            let Some(batch) = batch else { return Ok(None) };
-            let next = match batch.last() {
-                Some(last) if batch.len() >= BATCH => {
+            let Some((batch, more)) = batch else {
+                return Ok(None);
+            };
+            let next = match batch.last().filter(|_| more) {
+                Some(last) => {
                     let after = Some(last.cursor());
                     Some(app.store.search_audit(&who, &filter, after, BATCH).await?)
                 }
-                _ => None,
+                None => None,
             };
             Ok(Some((batch, next)))
         }

@@ -198,7 +198,7 @@ fn raise(body: &Value) -> Result<Raise, Violations> {
     let mut fields = Fields::open(body, "", &mut violations);
     let raise = match fields.required_text("operation") {
         Some("createChannel") => Some(Raise::CreateChannel(demand(&mut fields))),
-        Some("startChannel") => Some(Raise::StartChannel),
+        Some("startChannel") => Some(Raise::StartChannel(demand(&mut fields))),
         Some("addMedia") => number(&mut fields, "bytes").map(|bytes| Raise::AddMedia { bytes }),
         Some("addViewers") => {
             number(&mut fields, "viewers").map(|viewers| Raise::AddViewers { viewers })
@@ -254,7 +254,12 @@ mod tests {
         let read = |body: Value| raise(&body).unwrap();
         assert_eq!(
             read(json!({ "operation": "startChannel" })),
-            Raise::StartChannel
+            Raise::StartChannel(Demand {
+                resolution: Resolution::default(),
+                rungs: 1,
+                destinations: 0,
+                features: Features::default(),
+            })
         );
         assert_eq!(
             read(json!({ "operation": "bulk", "channels": 7 })),

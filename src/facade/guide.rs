@@ -53,13 +53,14 @@ pub(super) async fn epg(
         most: MOST_PROGRAMMES,
     };
     let channels = &call.app.channels;
+    let turn = channels.turn_to_walk(&call.who).await?;
     let Looked {
         view: guide,
         held_by,
     } = match id {
-        Some(id) => channels.guide_of(&call.who, id, window).await?,
+        Some(id) => channels.guide_of(&call.who, id, window, &turn).await?,
         None => Looked {
-            view: channels.guide(&call.who, window).await?,
+            view: channels.guide(&call.who, window, &turn).await?,
             held_by: None,
         },
     };
@@ -75,11 +76,7 @@ pub(super) async fn epg(
         }
     };
     // A long one takes a while, which nobody else is to wait for.
-    let written = tokio::task::spawn_blocking(move || write(&guide)).await;
-    let text = written.map_err(|error| {
-        tracing::error!(%error, "a guide was not written");
-        Problem::internal()
-    })?;
+    let text = turn.work(move || write(&guide)).await?;
     let text = text.map_err(|TooLong { .. }| too_much())?;
     let content_type = match format {
         Format::Json => "application/json",

@@ -48,6 +48,8 @@ pub(super) async fn import(mut call: Call) -> Result<Response, Problem> {
         }
     };
     let began = Timestamp::now();
+    // Each file is a change of its own, and none of them is the whole: to import again what is there does no harm.
+    call.who.attempt = None;
     let report = call.app.library.import(&call.who, Path::new(&path)).await?;
     if report.accepted.is_empty() {
         return Err(Problem::invalid(&refusals(&report.refused, &path).0));
@@ -167,13 +169,15 @@ pub(super) async fn thumbnail(call: Call, id: MediaId) -> Result<Response, Probl
 
 /// `GET /media/imports`: imports by URL, those that have ended for a day.
 pub(super) async fn imports(call: Call) -> Result<Response, Problem> {
-    let [] = call.request.query([])?;
-    let views = call.app.library.fetches(&call.who).await?;
+    let page = Page::<ArrivalId>::of(&call.request)?;
+    let library = &call.app.library;
+    let fetched = library.fetches(&call.who, page.after, page.fetch()).await?;
+    let (views, next) = page.cut(fetched, |view| view.arrival.id);
     let items: Vec<Value> = views
         .iter()
         .map(|view| view.arrival.to_json(view.offset))
         .collect();
-    answer::ok(&json!({ "items": items }))
+    answer::page(items, next)
 }
 
 pub(super) async fn an_import(call: Call, id: ArrivalId) -> Result<Response, Problem> {

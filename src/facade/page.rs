@@ -20,7 +20,7 @@ pub(super) struct Page<I> {
     /// The items that follow this one.
     pub(super) after: Option<I>,
     /// So many at most.
-    limit: usize,
+    pub(super) limit: usize,
 }
 
 impl<I: FromStr + Display> Page<I> {

@@ -313,7 +313,10 @@ pub(super) fn narrowed<T: FromStr<Err: Display>>(
 /// # Errors
 /// What is wrong with it.
 pub(super) fn time_of(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| {
+    // RFC 3339 has no years before 0, and the database none long before.
+    let time = text.parse::<Timestamp>().ok();
+    let time = time.filter(|_| !text.starts_with('-'));
+    time.ok_or_else(|| {
         let given = quoted(text);
         format!("{given} is no time as in 2030-01-31T20:15:00Z (RFC 3339)")
     })

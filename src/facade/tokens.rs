@@ -4,6 +4,7 @@
 //! A secret is in the answer that makes it and nowhere else: only its digest is kept.
 
 use jiff::Timestamp;
+use playout_domain::config::can_be_read;
 use playout_domain::violation::{Fields, Violations, quoted};
 use playout_domain::{ClientId, TokenId};
 use playout_store::{NewToken, Principal, Scope, Scopes, StoreError, Token, operator};
@@ -21,6 +22,15 @@ use super::request::time_of;
 
 /// Characters of a name at most.
 pub(super) const MAX_NAME: usize = 100;
+
+/// What the audit calls others than tokens: the daemon, the one in its file, and the operator to clients.
+const RESERVED: [&str; 5] = [
+    "daemon",
+    "release",
+    "rotate-key",
+    "operator",
+    "admin token file",
+];
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let page = Page::<TokenId>::of(&call.request)?;
@@ -85,7 +95,10 @@ fn with_secret(token: &Token, secret: &Zeroizing<String>) -> Value {
 fn read(body: &Value, who: &Principal, now: Timestamp) -> Result<NewToken, Violations> {
     let mut violations = Violations::default();
     let mut fields = Fields::open(body, "", &mut violations);
-    let name = fields.required_parsed("name", name_of);
+    let name = fields.required_parsed("name", |text| match RESERVED.contains(&text) {
+        true => Err(format!("the name {} is the daemon's own", quoted(text))),
+        false => name_of(text),
+    });
     let client = fields.parsed("clientId", |text| {
         text.parse::<ClientId>().map_err(|error| error.to_string())
     });
@@ -107,7 +120,9 @@ fn read(body: &Value, who: &Principal, now: Timestamp) -> Result<NewToken, Viola
     })
 }
 
+/// The name of a token or a client.
 pub(super) fn name_of(text: &str) -> Result<String, String> {
+    can_be_read(text)?;
     let fits = (1..=MAX_NAME).contains(&text.chars().count());
     if fits && !text.chars().any(char::is_control) && !text.trim().is_empty() {
         return Ok(text.to_owned());

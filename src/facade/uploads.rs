@@ -102,6 +102,10 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
         }
         false => None,
     };
+    if has_piece {
+        // Where the piece fails, nothing is left: then it can be sent again with the same key.
+        call.who.attempt = None;
+    }
     let library = &call.app.library;
     let created = library
         .create_upload(&call.who, &name, details, given(&call.request), length)

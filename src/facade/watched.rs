@@ -4,11 +4,11 @@ use std::path::Path;
 
 use playout_domain::WatchedFolderId;
 use playout_domain::violation::{Fields, Violations};
-use serde_json::{Value, json};
 use warp::reply::Response;
 
 use super::answer;
 use super::api::Call;
+use super::page::Page;
 use super::problem::Problem;
 
 pub(super) async fn add(mut call: Call) -> Result<Response, Problem> {
@@ -27,10 +27,11 @@ pub(super) async fn add(mut call: Call) -> Result<Response, Problem> {
 }
 
 pub(super) fn list(call: &Call) -> Result<Response, Problem> {
-    let [] = call.request.query([])?;
-    let views = call.app.library.all_watched(&call.who);
-    let items: Vec<Value> = views.iter().map(|view| view.to_json()).collect();
-    answer::ok(&json!({ "items": items }))
+    let page = Page::<WatchedFolderId>::of(&call.request)?;
+    let library = &call.app.library;
+    let fetched = library.all_watched(&call.who, page.after, page.fetch());
+    let (views, next) = page.cut(fetched, |view| view.folder.id);
+    answer::page(views.iter().map(|view| view.to_json()).collect(), next)
 }
 
 pub(super) fn get(call: &Call, id: WatchedFolderId) -> Result<Response, Problem> {

@@ -178,8 +178,14 @@ fn what_is_transcoded_live_gives_way_to_a_higher_tier_until_it_is_prepared() {
     let decisions = low.decisions();
     assert_eq!(decisions[0], "admission.give_way", "{decisions:?}");
     assert!(high.decisions().is_empty());
-    let entry = low.who.get("/audit?operation=admission.give_way").json()["items"][0].clone();
-    assert_eq!(entry["detail"]["after"]["to"], json!(two));
+    let give_way = "/audit?operation=admission.give_way";
+    let entry = low.who.get(give_way).json()["items"][0].clone();
+    let told = low.who.get("/audit").text();
+    assert!(!told.contains(&*two), "another client's channel: {told}");
+    let whole = daemon.get(give_way);
+    let whole = whole["items"].as_array().unwrap().iter();
+    let to: Vec<_> = whole.map(|entry| &entry["detail"]["after"]["to"]).collect();
+    assert!(to.contains(&&json!(two)), "the operator knows: {to:?}");
     assert_eq!(
         (&entry["actor"], &entry["subjectId"]),
         (&json!("daemon"), &json!(one))

@@ -116,10 +116,17 @@ fn the_audit_is_narrowed_paged_and_taken_away_whole() {
         );
     }
     let operator = Caller::with(&daemon, &json!(daemon.token()));
-    assert_eq!(
-        items(&operator, &format!("?client={client}&order=oldest")),
-        paged
-    );
+    // The operator's tokens have names and ids for the operator alone.
+    let masked = |mut entry: Value| {
+        if entry["actor"] == "admin token file" {
+            entry["actor"] = json!("operator");
+            entry["tokenId"] = Value::Null;
+        }
+        entry
+    };
+    let whole = items(&operator, &format!("?client={client}&order=oldest"));
+    assert_ne!(whole, paged);
+    assert_eq!(whole.into_iter().map(masked).collect::<Vec<_>>(), paged);
     for (query, pointer) in [
         ("?from=soon", "/from"),
         ("?subject=7", "/subject"),

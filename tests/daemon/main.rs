@@ -59,4 +59,5 @@ mod subtitles;
 mod tenants;
 mod transport;
 mod uploads;
+mod versions;
 mod webhooks;

@@ -13,15 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use playout_domain::admission::{Admission, Claim, ClaimId, Cost, Decision, Kind};
 use playout_domain::media::Profile;
 use playout_domain::{ChannelId, ClientId};
-use playout_store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use self::costs::Measured;
-use self::told::{Decided, What, tell};
+use self::told::{Decided, Teller, What};
 use crate::alerts::ErrorHandler;
-
-/// Decisions that wait to be written down, at most: the database may be away.
-const BACKLOG: usize = 10_000;
+use crate::decisions::Decisions;
 
 /// Whose claim it is.
 #[derive(Debug, Clone)]
@@ -41,7 +38,8 @@ pub struct Admissions(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     state: Mutex<State>,
-    decided: mpsc::Sender<Decided>,
+    /// Nobody is told in tests of what places are for.
+    teller: Option<Teller>,
 }
 
 #[derive(Debug)]
@@ -152,27 +150,37 @@ impl Transcodes {
 }
 
 impl Admissions {
-    /// Of a node with so much for channels; what is decided is written to `store` and told by `alerts`.
-    pub(crate) fn new(capacity: Cost, store: Store, alerts: ErrorHandler) -> Self {
-        let (decided, told) = mpsc::channel(BACKLOG);
-        tokio::spawn(tell(told, store, alerts));
-        Self::deciding(capacity, decided)
+    /// Of a node with so much for channels; what is decided goes to `decisions` and is told by `alerts`.
+    pub(crate) fn new(capacity: Cost, decisions: Decisions, alerts: ErrorHandler) -> Self {
+        let made = Self::deciding(capacity, Some(Teller { decisions, alerts }));
+        made.close_old_alerts();
+        made
+    }
+
+    /// Closes alerts on claims that an earlier run of the daemon had, and this one has not.
+    pub(crate) fn close_old_alerts(&self) {
+        let Some(teller) = &self.0.teller else { return };
+        let state = self.lock();
+        teller.close_unless(|channel, kind| {
+            let mut waiting = state.node.waiting();
+            waiting.any(|(_, claim)| claim.channel == channel && claim.kind == kind)
+        });
     }
 
     /// The same, told to nobody.
     #[cfg(test)]
     pub(crate) fn untold(capacity: Cost) -> Self {
-        Self::deciding(capacity, mpsc::channel(1).0)
+        Self::deciding(capacity, None)
     }
 
-    fn deciding(capacity: Cost, decided: mpsc::Sender<Decided>) -> Self {
+    fn deciding(capacity: Cost, teller: Option<Teller>) -> Self {
         Self(Arc::new(Inner {
             state: Mutex::new(State {
                 node: Admission::new(capacity),
                 claims: HashMap::new(),
                 measured: Measured::default(),
             }),
-            decided,
+            teller,
         }))
     }
 
@@ -188,14 +196,14 @@ impl Admissions {
         self.ask(claimant, Kind::Transcode, cost)
     }
 
-    /// A copy took so much of a core.
-    pub(crate) fn measured_copy(&self, cpu: f64) {
-        self.lock().measured.copied(cpu);
+    /// A copy took so much of a core, and so many bytes.
+    pub(crate) fn measured_copy(&self, cpu: f64, memory: u64) {
+        self.lock().measured.copied(cpu, memory);
     }
 
-    /// A transcode into `profile` took so much of a core.
-    pub(crate) fn measured_transcode(&self, profile: &Profile, cpu: f64) {
-        self.lock().measured.transcoded(profile, cpu);
+    /// A transcode into `profile` took so much of a core, and so many bytes.
+    pub(crate) fn measured_transcode(&self, profile: &Profile, cpu: f64, memory: u64) {
+        self.lock().measured.transcoded(profile, cpu, memory);
     }
 
     /// How the node is taken.
@@ -269,7 +277,12 @@ impl Admissions {
             };
             standing.held.send_replace(held);
             let what = match (decision, taker) {
-                (Decision::Admitted(_), _) if !standing.told => continue,
+                (Decision::Admitted(_), _) if !standing.told => {
+                    if let Some(teller) = &self.0.teller {
+                        teller.has_place(claim.channel, claim.kind);
+                    }
+                    continue;
+                }
                 (Decision::Admitted(_), _) => What::GoesOn,
                 (Decision::Displaced { .. }, Some(taker)) => What::GaveWay {
                     to: taker.channel,
@@ -286,13 +299,12 @@ impl Admissions {
 
     fn decided(&self, claimant: Claimant, kind: Kind, what: What) {
         tracing::info!(channel = %claimant.channel, tier = claimant.tier, ?kind, ?what, "the node is short");
-        let decided = Decided {
-            claimant,
-            kind,
-            what,
-        };
-        if self.0.decided.try_send(decided).is_err() {
-            tracing::error!("a decision about who has a place on the node is not in the audit");
+        if let Some(teller) = &self.0.teller {
+            teller.tell(&Decided {
+                claimant,
+                kind,
+                what,
+            });
         }
     }
 

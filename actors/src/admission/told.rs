@@ -1,19 +1,17 @@
-//! What is decided about places, told: in the audit of the client, and as an alert for as long as a claim waits.
+//! What is decided about places, told: in the audit of the client, and as an alert for as long as a claim waits. Whose claim
+//! took a place is nothing to the client that gave it: that is in the operator's audit.
 
-use std::time::Duration;
+use std::fmt;
 
 use playout_domain::admission::Kind;
 use playout_domain::alert::{Key, Report, Subject};
 use playout_domain::{AlertKind, ChannelId};
-use playout_store::{NodeDecision, Store, StoreError};
+use playout_store::{NodeDecision, operator};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use super::Claimant;
 use crate::alerts::ErrorHandler;
-
-/// How soon that is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
+use crate::decisions::Decisions;
 
 /// A decision to be told.
 #[derive(Debug)]
@@ -42,9 +40,9 @@ impl Decided {
                 "admission.wait",
                 json!({ "claim": of, "tier": tier, "place": place }),
             ),
-            What::GaveWay { to, tier: higher } => (
+            What::GaveWay { tier: higher, .. } => (
                 "admission.give_way",
-                json!({ "claim": of, "tier": tier, "to": to, "toTier": higher }),
+                json!({ "claim": of, "tier": tier, "toTier": higher }),
             ),
             What::GoesOn => ("admission.go_on", json!({ "claim": of, "tier": tier })),
             What::Left => ("admission.leave", json!({ "claim": of, "tier": tier })),
@@ -52,25 +50,71 @@ impl Decided {
     }
 }
 
-/// Tells decisions, one after another: what is decided later is told later.
-pub(super) async fn tell(mut told: mpsc::Receiver<Decided>, store: Store, alerts: ErrorHandler) {
-    while let Some(decided) = told.recv().await {
-        tell_alerts(&decided, &alerts);
+/// What tells.
+pub(super) struct Teller {
+    pub(super) decisions: Decisions,
+    pub(super) alerts: ErrorHandler,
+}
+
+impl fmt::Debug for Teller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Teller").finish_non_exhaustive()
+    }
+}
+
+impl Teller {
+    /// Tells one decision.
+    pub(super) fn tell(&self, decided: &Decided) {
+        tell_alerts(decided, &self.alerts);
         let (operation, detail) = decided.words();
-        let decision = NodeDecision {
-            client: decided.claimant.client,
-            channel: decided.claimant.channel,
+        let Claimant {
+            channel, client, ..
+        } = decided.claimant;
+        if let What::GaveWay { to, .. } = decided.what {
+            let mut detail = detail.clone();
+            detail["to"] = json!(to);
+            self.decisions.note(NodeDecision {
+                client: operator(),
+                channel,
+                operation,
+                detail,
+            });
+        }
+        self.decisions.note(NodeDecision {
+            client,
+            channel,
             operation,
             detail,
-        };
-        while let Err(error) = store.audit_decision(&decision).await {
-            if !matches!(error, StoreError::Unavailable(_)) {
-                tracing::error!(%error, "a decision about who has a place on the node is not in the audit");
-                break;
+        });
+    }
+
+    /// A claim waits for nothing: an alert from before a crash is over.
+    pub(super) fn has_place(&self, channel: ChannelId, kind: Kind) {
+        self.alerts.recovered(key(channel, kind));
+    }
+
+    /// Closes what is open of claims that nobody has any more.
+    pub(super) fn close_unless(&self, waits: impl Fn(ChannelId, Kind) -> bool) {
+        for kind in Kind::ALL {
+            for open in self.alerts.open_of(alert(kind)) {
+                let channel = open.subject.channel();
+                if !channel.is_some_and(|channel| waits(channel, kind)) {
+                    self.alerts.recovered(open);
+                }
             }
-            tokio::time::sleep(AGAIN).await;
         }
     }
+}
+
+const fn alert(kind: Kind) -> AlertKind {
+    match kind {
+        Kind::Channel => AlertKind::ChannelWaiting,
+        Kind::Transcode => AlertKind::TranscodeWaiting,
+    }
+}
+
+const fn key(channel: ChannelId, kind: Kind) -> Key {
+    Key::new(alert(kind), Subject::Channel(channel))
 }
 
 fn tell_alerts(decided: &Decided, alerts: &ErrorHandler) {
@@ -80,11 +124,7 @@ fn tell_alerts(decided: &Decided, alerts: &ErrorHandler) {
         name,
         ..
     } = &decided.claimant;
-    let kind = match decided.kind {
-        Kind::Channel => AlertKind::ChannelWaiting,
-        Kind::Transcode => AlertKind::TranscodeWaiting,
-    };
-    let key = Key::new(kind, Subject::Channel(*channel));
+    let key = key(*channel, decided.kind);
     let error = match &decided.what {
         What::GoesOn | What::Left => return alerts.recovered(key),
         What::Waits { place } => {

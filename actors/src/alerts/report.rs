@@ -261,6 +261,13 @@ impl ErrorHandler {
         self.inner.signal(Signal::Failed(report));
     }
 
+    /// What is open of a kind.
+    pub(crate) fn open_of(&self, kind: AlertKind) -> Vec<Key> {
+        let desk = self.inner.desk();
+        let of_kind = desk.open().filter(|alert| alert.kind() == kind);
+        of_kind.map(|alert| alert.key).collect()
+    }
+
     /// Any other trouble is over.
     pub fn recovered(&self, key: Key) {
         self.inner.signal(Signal::Recovered(key));

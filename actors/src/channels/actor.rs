@@ -52,6 +52,7 @@ use super::live::Live;
 use crate::admission::Admissions;
 use crate::alerts::ErrorHandler;
 use crate::as_run::AsRun;
+use crate::decisions::Decisions;
 use crate::error::OpError;
 use crate::hub::{Event as HubEvent, Hub, kind};
 use crate::library::LibraryFact;
@@ -115,6 +116,7 @@ pub(crate) struct Environment {
     pub(crate) live: Live,
     pub(crate) rtmp: RtmpSettings,
     pub(crate) admissions: Admissions,
+    pub(crate) decisions: Decisions,
 }
 
 /// The actor's behaviour.
@@ -197,6 +199,8 @@ impl Actor for ChannelActor {
         room.life.recover_by(room.recovery());
         room.tell_needs();
         room.follow(&me, Event::Booted { last_seen }).await;
+        // What was passed over when its predecessor ended has another chance, and lengths may be others.
+        room.replan().await;
         // Left there while this actor's predecessor was down.
         if let Some(stored) = room.args.handle.take_left() {
             room.take_up(&me, stored).await;
@@ -337,6 +341,7 @@ impl Room {
             let library = &self.args.environment.studio.library;
             self.publish("channel.status", json!(self.args.handle.status(library)));
             self.tell_status();
+            self.note_decided(before.status);
         }
         if before.desired != self.life.state().desired {
             self.tell_needs();

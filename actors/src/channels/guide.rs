@@ -13,6 +13,7 @@ use playout_media::guide::{Guide, Listing, Programme, programmes};
 use playout_store::Principal;
 
 use super::handle::{Handle, Snapshot};
+use super::walks::{Left, Turn};
 use super::{Channels, Looked};
 use crate::error::OpError;
 use crate::library::Library;
@@ -39,19 +40,33 @@ impl Channels {
         who: &Principal,
         id: ChannelId,
         window: Window,
+        turn: &Turn,
     ) -> Result<Looked<Guide>, OpError> {
         let Looked { view, held_by } = self.look_at(who, id, Handle::snapshot).await?;
-        let view = self.collected(vec![view], window).await?;
+        let view = self.collected(vec![view], window, turn).await?;
         Ok(Looked { view, held_by })
+    }
+
+    /// Waits for a turn to walk over plans.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub async fn turn_to_walk(&self, who: &Principal) -> Result<Turn, OpError> {
+        self.inner.walks.turn(who.client).await
     }
 
     /// What all channels show that `who` may see, in the order of their names.
     ///
     /// # Errors
     /// None at present.
-    pub async fn guide(&self, who: &Principal, window: Window) -> Result<Guide, OpError> {
+    pub async fn guide(
+        &self,
+        who: &Principal,
+        window: Window,
+        turn: &Turn,
+    ) -> Result<Guide, OpError> {
         let all = self.all(who).await;
-        self.collected(all, window).await
+        self.collected(all, window, turn).await
     }
 
     /// All channels that `who` may see, in the order of their names.
@@ -104,21 +119,20 @@ impl Channels {
         &self,
         channels: Vec<Arc<Snapshot>>,
         window: Window,
+        turn: &Turn,
     ) -> Result<Guide, OpError> {
         let library = self.inner.environment.studio.library.clone();
-        walked(move || collect(&channels, &library, &window)).await
+        let walk = move |left: &Left| collect(&channels, &library, &window, left);
+        turn.walk(walk).await
     }
 }
 
-/// What a walk over plans finds. It takes time, which the channels on air and other requests have no part in.
-pub(super) async fn walked<T: Send + 'static>(
-    walk: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, OpError> {
-    let walking = tokio::task::spawn_blocking(walk);
-    walking.await.map_err(OpError::internal)
-}
-
-fn collect(channels: &[Arc<Snapshot>], library: &Library, window: &Window) -> Guide {
+fn collect(
+    channels: &[Arc<Snapshot>],
+    library: &Library,
+    window: &Window,
+    nobody_waits: &Left,
+) -> Guide {
     let mut guide = Guide::default();
     let mut left = window.most + 1;
     for snapshot in channels {
@@ -126,6 +140,7 @@ fn collect(channels: &[Arc<Snapshot>], library: &Library, window: &Window) -> Gu
         let timeline = &snapshot.airtime.timeline;
         let (first, until) = (timeline.frame_at(start), timeline.frame_at(end));
         let entries = up_to(&snapshot.airtime.plan, until);
+        let entries = entries.take_while(|_| !nobody_waits.is_so());
         let shown = programmes(entries).skip_while(|entry| entry.end <= first);
         let shown = shown.take_while(|entry| entry.start < until);
         let shown = shown.take(left).map(|entry| Programme {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use playout_domain::ids::{ChannelId, ClientId};
-use playout_domain::limits::{LimitExceeded, PlanLimits, Raise, Usage};
+use playout_domain::limits::{Demand, LimitExceeded, PlanLimits, Raise, Usage};
 
 /// See the module's head.
 #[derive(Debug, Default)]
@@ -31,6 +31,7 @@ impl Live {
         id: ChannelId,
         client: ClientId,
         limits: &PlanLimits,
+        demand: Demand,
     ) -> Result<(), LimitExceeded> {
         let mut all = self.lock();
         if all.contains_key(&id) {
@@ -41,7 +42,7 @@ impl Live {
             live,
             ..Usage::default()
         };
-        limits.check(&Raise::StartChannel, &usage)?;
+        limits.check(&Raise::StartChannel(demand), &usage)?;
         all.insert(id, client);
         Ok(())
     }
@@ -55,6 +56,7 @@ impl Live {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use playout_domain::config::ChannelConfig;
     use uuid::Uuid;
 
     #[test]
@@ -66,15 +68,18 @@ mod tests {
         };
         let client = |n| ClientId::from(Uuid::from_u128(n));
         let channel = |n| ChannelId::from(Uuid::from_u128(n));
+        let demand = Demand::of(&ChannelConfig::named("One"));
         live.set(channel(1), client(1), true);
         live.set(channel(9), client(2), true);
-        live.admit(channel(2), client(1), &limits).unwrap();
-        live.admit(channel(2), client(1), &limits).unwrap();
-        let refused = live.admit(channel(3), client(1), &limits).unwrap_err();
+        live.admit(channel(2), client(1), &limits, demand).unwrap();
+        live.admit(channel(2), client(1), &limits, demand).unwrap();
+        let refused = live
+            .admit(channel(3), client(1), &limits, demand)
+            .unwrap_err();
         assert_eq!(refused.requested, playout_domain::limits::Amount::Count(3));
         live.set(channel(1), client(1), false);
-        live.admit(channel(3), client(1), &limits).unwrap();
-        live.admit(channel(4), client(3), &PlanLimits::UNLIMITED)
+        live.admit(channel(3), client(1), &limits, demand).unwrap();
+        live.admit(channel(4), client(3), &PlanLimits::UNLIMITED, demand)
             .unwrap();
     }
 }

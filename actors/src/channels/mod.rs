@@ -14,6 +14,7 @@ mod take_up;
 #[cfg(test)]
 mod tests;
 mod views;
+mod walks;
 
 pub use elsewhere::Looked;
 pub use guide::Window;
@@ -22,6 +23,7 @@ pub use views::{
     OverlayPhase, OverlayView, PlannedView, ProcessView, ProgrammeView, RtmpMetrics, RungView,
     StatusView,
 };
+pub use walks::Turn;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -53,6 +55,7 @@ use actor::{Msg, Reply};
 use handle::{Handle, Snapshot};
 pub(crate) use live::Live;
 use quarantine::Quarantine;
+use walks::Walks;
 
 /// The channels of this daemon. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +71,7 @@ struct Inner {
     handles: RwLock<BTreeMap<ChannelId, Arc<Handle>>>,
     /// Those that are stored damaged.
     quarantine: Quarantine,
+    walks: Walks,
     /// Cloned into every actor: says when a channel was deleted.
     deleted: mpsc::UnboundedSender<ChannelId>,
 }
@@ -90,6 +94,7 @@ impl Channels {
                 supervisor,
                 handles: RwLock::default(),
                 quarantine: Quarantine::default(),
+                walks: Walks::default(),
                 deleted,
             }),
         };
@@ -514,8 +519,9 @@ impl Channels {
     ) -> Result<Looked<Vec<PlannedView>>, OpError> {
         let Looked { view, held_by } = self.look_at(who, id, Handle::snapshot).await?;
         let library = self.inner.environment.studio.library.clone();
+        let turn = self.turn_to_walk(who).await?;
         let plan = move || view.plan(from, until, |media| library.title(media));
-        let view = guide::walked(plan).await?;
+        let view = turn.work(plan).await?;
         Ok(Looked { view, held_by })
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use playout_domain::admission::Cost;
 use playout_domain::ids::MediaId;
 use playout_domain::lifecycle::Generation;
+use playout_domain::schedule::Edit;
 use playout_store::testing::{self, TestStore, until};
 use serde_json::json;
 use tempfile::TempDir;
@@ -219,5 +220,56 @@ async fn a_heartbeat_says_what_health_says() {
         assert!(uptime <= health.uptime, "{uptime} and {}", health.uptime);
         channels.operate(&who, id, Operation::Stop).await.unwrap();
     }
+    house.end().await;
+}
+
+/// What failed twice is passed over for a while; that while ends with the actor, and so does the passing over.
+#[tokio::test]
+async fn an_actor_that_begins_anew_gives_every_item_another_chance() {
+    let house = House::new().await;
+    let (channels, who) = (&house.app.channels, Principal::daemon());
+    let clip = house._dir.path().join("clip.mp4");
+    let made = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i"])
+        .args([
+            "testsrc2=size=64x36:rate=25",
+            "-t",
+            "2",
+            "-pix_fmt",
+            "yuv420p",
+        ])
+        .arg(&clip)
+        .status();
+    assert!(made.unwrap().success());
+    let imported = house.app.library.import(&who, &clip).await.unwrap();
+    let media = imported.accepted[0].id;
+    let config = json!({ "name": "One", "resolution": "240p" });
+    let id = channels.create(&who, &config).await.unwrap().id;
+    let rotation = json!({ "items": [{ "mediaId": media }] });
+    let edit = Edit::Rotation(rotation);
+    channels.edit_schedule(&who, id, edit, None).await.unwrap();
+    channels.operate(&who, id, Operation::Start).await.unwrap();
+    let planned = async || {
+        let now = Timestamp::now();
+        let soon = now + jiff::SignedDuration::from_hours(1);
+        let plan = channels.plan(&who, id, now, soon).await.unwrap();
+        plan.view
+            .iter()
+            .rev()
+            .take(2)
+            .any(|entry| entry.media_id == Some(media))
+    };
+    until("it is planned", &planned).await;
+    let life = channels.get(&who, id).await.unwrap().life;
+    let due = channels.handles().get(&id).unwrap().due(Timestamp::now());
+    let broken = Fact::ItemBroken { media, at: due };
+    channels
+        .actor(id)
+        .unwrap()
+        .cast(Msg::Told(life.generation, broken))
+        .unwrap();
+    until("it is passed over", async || !planned().await).await;
+    channels.actor(id).unwrap().kill();
+    until("it is planned again", planned).await;
     house.end().await;
 }

@@ -82,7 +82,7 @@ impl Library {
         let path = read.path();
         let path = path.split('?').next().unwrap_or_default();
         let arrival = inner.new_arrival(who, Some(url.to_owned()), path, details, None);
-        inner.store.insert_arrival(&arrival).await?;
+        inner.store.insert_arrival(who, &arrival).await?;
         inner.begin_fetch(arrival.clone());
         Ok(UploadView { arrival, offset: 0 })
     }
@@ -96,16 +96,19 @@ impl Library {
         Ok(self.inner.fetch_view(arrival).await)
     }
 
-    /// Every import by URL that `who` may know of, oldest first.
+    /// The imports by URL that `who` may know of, oldest first: those behind `after`, `limit` at most.
     ///
     /// # Errors
     /// The database does not answer.
-    pub async fn fetches(&self, who: &Principal) -> Result<Vec<UploadView>, OpError> {
+    pub async fn fetches(
+        &self,
+        who: &Principal,
+        after: Option<ArrivalId>,
+        limit: usize,
+    ) -> Result<Vec<UploadView>, OpError> {
         let mut views = Vec::new();
-        for arrival in self.inner.store.arrivals().await? {
-            if arrival.url.is_some() && who.sees(arrival.client_id) {
-                views.push(self.inner.fetch_view(arrival).await);
-            }
+        for arrival in self.inner.store.imports(who, after, limit).await? {
+            views.push(self.inner.fetch_view(arrival).await);
         }
         Ok(views)
     }
@@ -115,12 +118,12 @@ impl Library {
     /// # Errors
     /// There is none, or it is another client's.
     pub async fn end_fetch(&self, who: &Principal, id: ArrivalId) -> Result<(), OpError> {
-        self.arrival(who, id, true).await?;
+        let ended = self.arrival(who, id, true).await?;
         if let Some(job) = self.inner.fetches.lock().remove(&id) {
             job.abort();
         }
         let (_turn, ..) = self.inner.displace(id).await;
-        self.inner.forget_arrival(id).await
+        self.inner.end_arrival(who, &ended).await
     }
 }
 

@@ -140,7 +140,7 @@ impl Library {
         let arrival = inner.new_arrival(who, None, name, details, Some(length));
         inner
             .store
-            .insert_arrival(&arrival)
+            .insert_arrival(who, &arrival)
             .await
             .map_err(OpError::from)?;
         // Without a file it has no bytes, which is right.
@@ -246,9 +246,9 @@ impl Library {
     /// # Errors
     /// There is none, or it is another client's.
     pub async fn end_upload(&self, who: &Principal, id: ArrivalId) -> Result<(), OpError> {
-        self.arrival(who, id, false).await?;
+        let ended = self.arrival(who, id, false).await?;
         let (_turn, ..) = self.inner.displace(id).await;
-        self.inner.forget_arrival(id).await
+        self.inner.end_arrival(who, &ended).await
     }
 
     /// An arrival of a kind: by URL, or an upload.
@@ -419,11 +419,29 @@ impl Inner {
             Ok(()) | Err(StoreError::NotFound) => {}
             Err(error) => return Err(error.into()),
         }
+        self.forget_bytes(id).await;
+        Ok(())
+    }
+
+    /// Ends an arrival for `who`.
+    pub(super) async fn end_arrival(
+        &self,
+        who: &Principal,
+        ended: &Arrival,
+    ) -> Result<(), OpError> {
+        match self.store.end_arrival(who, ended).await {
+            Ok(()) | Err(StoreError::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.forget_bytes(ended.id).await;
+        Ok(())
+    }
+
+    async fn forget_bytes(&self, id: ArrivalId) {
         forget(&self.files.upload(id)).await;
         forget(&self.files.piece(id)).await;
         forget(&self.files.metadata(id)).await;
         self.desks.close(id);
-        Ok(())
     }
 }
 

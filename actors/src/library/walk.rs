@@ -51,18 +51,23 @@ pub(super) fn find(path: &Path, roots: &Roots, own: &Path) -> Result<Found, Stri
             "{shown} may not be imported: the operator's setting media.client_roots names no folder for this client"
         ));
     }
+    let outside = || {
+        let folders = roots.folders().unwrap_or_default().iter();
+        let roots: Vec<_> = folders.map(|root| root.display().to_string()).collect();
+        format!(
+            "{shown} is not in a folder that media may be imported from ({})",
+            roots.join(", ")
+        )
+    };
     let real = fs::canonicalize(path).map_err(|error| match error.kind() {
+        // What is there outside is nobody's business.
+        _ if !roots.name(path) => outside(),
         io::ErrorKind::NotFound => format!("there is no file or folder {shown}"),
         io::ErrorKind::PermissionDenied => format!("reading {shown} is not allowed to the daemon"),
         _ => format!("{shown} cannot be read: {error}"),
     })?;
     if !roots.hold(&real) {
-        let folders = roots.folders().unwrap_or_default().iter();
-        let roots: Vec<_> = folders.map(|root| root.display().to_string()).collect();
-        return Err(format!(
-            "{shown} is not in a folder that media may be imported from ({})",
-            roots.join(", ")
-        ));
+        return Err(outside());
     }
     let own = fs::canonicalize(own).unwrap_or_else(|_| own.to_owned());
     if real.starts_with(&own) {
@@ -247,5 +252,36 @@ impl Walk<'_> {
                 reason,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_is_outside_is_not_told_from_what_is_not_there() {
+        let (mine, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(theirs.path().join("film.mp4"), "film").unwrap();
+        let roots = Roots::new(vec![mine.path().to_owned()]);
+        let refusal = |path: &Path| {
+            let said = find(path, &roots, Path::new("/nowhere"))
+                .map(drop)
+                .unwrap_err();
+            said.replace(&path.display().to_string(), "it")
+        };
+        let there = refusal(&theirs.path().join("film.mp4"));
+        assert!(there.starts_with("it is not in a folder"), "{there}");
+        let through = mine.path().join("..").join("nothing");
+        for path in [
+            &*theirs.path().join("nothing"),
+            &*theirs.path().join("film.mp4/below"),
+            &*through,
+        ] {
+            assert_eq!(refusal(path), there);
+        }
+        let own = refusal(&mine.path().join("nothing"));
+        assert_eq!(own, "there is no file or folder it");
     }
 }

@@ -135,14 +135,20 @@ impl Library {
         Ok(watched.ok_or(OpError::NotFound("watched folder"))?.view())
     }
 
-    /// Every watched folder that `who` may know of, oldest first.
-    pub fn all_watched(&self, who: &Principal) -> Vec<WatchedView> {
+    /// The watched folders that `who` may know of, oldest first: those behind `after`, `limit` at most.
+    pub fn all_watched(
+        &self,
+        who: &Principal,
+        after: Option<WatchedFolderId>,
+        limit: usize,
+    ) -> Vec<WatchedView> {
         let watchers = self.inner.watchers.lock();
-        let seen = watchers
-            .values()
-            .filter(|watched| who.sees(watched.folder.client_id));
+        let seen = watchers.values().filter(|watched| {
+            who.sees(watched.folder.client_id) && Some(watched.folder.id) > after
+        });
         let mut views: Vec<_> = seen.map(Watched::view).collect();
         views.sort_by_key(|view| view.folder.id);
+        views.truncate(limit);
         views
     }
 

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 /// The folders that strangers' files may be read from; by default everywhere. Cheap to clone.
@@ -28,6 +28,17 @@ impl Roots {
             |root: &PathBuf| fs::canonicalize(root).is_ok_and(|root| real.starts_with(root));
         self.folders()
             .is_none_or(|folders| folders.iter().any(holds))
+    }
+
+    /// Whether `path`, as it is written, is in one of them, whatever is there. Blocks.
+    pub fn name(&self, path: &Path) -> bool {
+        let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+        let named = |root: &PathBuf| {
+            path.starts_with(root)
+                || fs::canonicalize(root).is_ok_and(|root| path.starts_with(root))
+        };
+        self.folders()
+            .is_none_or(|folders| path.components().all(plain) && folders.iter().any(named))
     }
 
     /// Whether `path` leads to something in one of them now. Blocks.

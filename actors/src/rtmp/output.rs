@@ -16,8 +16,8 @@ use playout_domain::resources::Allowance;
 use playout_domain::units::FrameRate;
 use playout_domain::{AlertKind, Channel, StreamKey};
 use playout_partners::address::resolve;
-use playout_store::{Store, StoreError};
-use serde_json::json;
+use playout_store::{NodeDecision, Store, StoreError};
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -28,6 +28,7 @@ use super::far_end::{FarEndTask, Sending, Watched};
 use super::push::{Handed, Parameters, Push, Said};
 use crate::alerts::{ErrorHandler, StreamError};
 use crate::chance;
+use crate::decisions::Decisions;
 use crate::hub::{self, Hub, kind};
 use crate::playout::Taps;
 use crate::process::{ChannelGroup, Launcher};
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) group: Option<Arc<ChannelGroup>>,
     /// Takes failures and recoveries.
     pub(crate) alerts: ErrorHandler,
+    /// Takes what is decided.
+    pub(crate) decisions: Decisions,
     /// The channel as it was when the output began: whose it is, and what it is called.
     pub(crate) of: Channel,
     pub(crate) taps: Arc<Taps>,
@@ -353,13 +356,27 @@ impl Output {
                 self.retry = Some((Instant::now() + delay, connection));
             }
             Effect::Suspended { failures, kind } => {
-                self.publish(
-                    kind::OUTPUT_SUSPENDED,
-                    json!({ "failures": failures, "kind": kind }),
-                );
+                let detail = json!({ "failures": failures, "kind": kind });
+                self.note("output.suspend", detail.clone());
+                self.publish(kind::OUTPUT_SUSPENDED, detail);
             }
-            Effect::Resumed => self.publish(kind::OUTPUT_RESUMED, json!({})),
+            Effect::Resumed => {
+                self.note("output.resume", json!({}));
+                self.publish(kind::OUTPUT_RESUMED, json!({}));
+            }
         }
+    }
+
+    /// What was decided about it is in the audit of its client.
+    fn note(&self, operation: &'static str, mut detail: Value) {
+        detail["destination"] = json!(self.target.id);
+        let of = &self.shared.of;
+        self.shared.decisions.note(NodeDecision {
+            client: of.client_id,
+            channel: of.id,
+            operation,
+            detail,
+        });
     }
 
     /// Shows what it does, and tells whoever listens.

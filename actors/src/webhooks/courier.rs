@@ -124,11 +124,14 @@ impl Inner {
                 }
             }
             tell(&delivery);
-            let goes_on = self.record(webhook, &delivery, standing).await?;
+            // Changed or claimed by another meanwhile, it is not judged by what its old receiver said.
+            if !self.record(webhook, &delivery, standing).await? {
+                return Ok(());
+            }
             if let Some(why) = self.given_up(&outcome, &standing, now) {
                 return self.switch_off(webhook, &why).await;
             }
-            if !goes_on || standing.left_alone_until.is_some() {
+            if standing.left_alone_until.is_some() {
                 return Ok(());
             }
         }
@@ -213,7 +216,11 @@ impl Inner {
     }
 
     async fn switch_off(&self, webhook: &Webhook, why: &str) -> Result<(), StoreError> {
-        let disabled = match self.store.disable_webhook(webhook.id, why).await {
+        let disabled = match self
+            .store
+            .disable_webhook(webhook.id, webhook.version, why)
+            .await
+        {
             // It was deleted meanwhile.
             Err(StoreError::NotFound) => None,
             other => other?,

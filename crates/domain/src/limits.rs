@@ -3,6 +3,7 @@
 //! Pure: the store reads the use inside the transaction that raises it, so that parallel requests
 //! cannot pass a limit by racing, and asks here.
 
+use crate::config::ChannelConfig;
 use crate::feature::Features;
 use crate::resolution::Resolution;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,18 @@ pub struct Demand {
     pub features: Features,
 }
 
+impl Demand {
+    /// What a configuration asks.
+    pub fn of(config: &ChannelConfig) -> Self {
+        Self {
+            resolution: config.resolution,
+            rungs: config.ladder.len() as u64,
+            destinations: config.rtmp_destinations.len() as u64,
+            features: config.features.into(),
+        }
+    }
+}
+
 /// What is about to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Raise {
@@ -72,8 +85,8 @@ pub enum Raise {
         /// What it will ask.
         to: Demand,
     },
-    /// A channel that should be off air goes on air.
-    StartChannel,
+    /// A channel that should be off air goes on air, which asks this.
+    StartChannel(Demand),
     /// Media of so many bytes is added.
     AddMedia {
         /// Bytes added.
@@ -232,7 +245,11 @@ impl PlanLimits {
                 )?;
                 self.check_features(from.features, to.features)
             }
-            Raise::StartChannel => count(Limit::MaxLive, usage.live, 1, self.max_live),
+            Raise::StartChannel(demand) => {
+                count(Limit::MaxLive, usage.live, 1, self.max_live)?;
+                self.check_resolution(None, demand.resolution)?;
+                count(Limit::MaxRungs, 0, demand.rungs, self.max_rungs)
+            }
             Raise::AddMedia { bytes } => count(
                 Limit::StorageBytes,
                 usage.storage_bytes,

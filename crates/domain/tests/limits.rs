@@ -45,7 +45,8 @@ proptest! {
             && (few_enough || to.rungs <= from.rungs)
             && (to.destinations <= from.destinations || within(0, to.destinations, max_destinations));
         prop_assert_eq!(limits.check(&Raise::UpdateChannel { from, to }, &usage).is_ok(), update);
-        prop_assert_eq!(limits.check(&Raise::StartChannel, &usage).is_ok(), within(live, 1, max_live));
+        let start = within(live, 1, max_live) && sharp_enough && few_enough;
+        prop_assert_eq!(limits.check(&Raise::StartChannel(to), &usage).is_ok(), start);
         prop_assert_eq!(limits.check(&Raise::AddMedia { bytes }, &usage).is_ok(), bytes == 0 || within(storage, bytes, max_storage));
         prop_assert_eq!(PlanLimits::UNLIMITED.check(&Raise::CreateChannel(to), &usage), Ok(()));
     }

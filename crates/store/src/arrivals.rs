@@ -10,6 +10,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::Store;
+use crate::audit::{Change, record};
 use crate::columns::{self, bigint, count, from_json, parsed, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::{ARRIVING, Allowance, LockedClient, USED};
@@ -98,6 +99,23 @@ impl Arrival {
         }
     }
 
+    /// What the audit says of its beginning or its end.
+    fn change(&self, what: &str) -> Change {
+        let (operation, kind) = match (self.url.is_some(), what) {
+            (true, "begin") => ("import.begin", "import"),
+            (true, _) => ("import.end", "import"),
+            (false, "begin") => ("upload.begin", "upload"),
+            (false, _) => ("upload.end", "upload"),
+        };
+        let told =
+            Some(json!({ "name": self.name, "url": self.shown_url(), "length": self.length }));
+        let (before, after) = match what {
+            "begin" => (None, told),
+            _ => (told, None),
+        };
+        Change::between(operation, kind, self.id.uuid(), before, after)
+    }
+
     /// Where it is fetched from, as far as everybody may see it: what follows a `?` may be a password.
     pub fn shown_url(&self) -> Option<&str> {
         self.url.as_ref()?.split(['?', '#']).next()
@@ -139,8 +157,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Limit`]; [`StoreError::Conflict`] where the client has [`MOST_OPEN`] that have not ended.
-    pub async fn insert_arrival(&self, new: &Arrival) -> Result<(), StoreError> {
-        let (new, node) = (new.clone(), self.0.leases.node());
+    pub async fn insert_arrival(&self, who: &Principal, new: &Arrival) -> Result<(), StoreError> {
+        let (who, new, node) = (who.clone(), new.clone(), self.0.leases.node());
         self.database()
             .transact(move |tx| {
                 Box::pin(async move {
@@ -174,7 +192,7 @@ impl Store {
                         ],
                     )
                     .await?;
-                    Ok(())
+                    record(tx, new.client_id, &who, new.change("begin")).await
                 })
             })
             .await
@@ -253,7 +271,27 @@ impl Store {
             .await
     }
 
-    /// Forgets an arrival.
+    /// Forgets an arrival that `who` has ended.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`].
+    pub async fn end_arrival(&self, who: &Principal, ended: &Arrival) -> Result<(), StoreError> {
+        let (who, ended) = (who.clone(), ended.clone());
+        self.database()
+            .transact(move |tx| {
+                Box::pin(async move {
+                    LockedClient::lock(tx, ended.client_id).await?;
+                    let sql = "DELETE FROM arrivals WHERE id = $1";
+                    if tx.execute(sql, &[&ended.id.uuid()]).await? == 0 {
+                        return Err(StoreError::NotFound);
+                    }
+                    record(tx, ended.client_id, &who, ended.change("end")).await
+                })
+            })
+            .await
+    }
+
+    /// Forgets an arrival whose time is over.
     ///
     /// # Errors
     /// [`StoreError::NotFound`].
@@ -302,6 +340,31 @@ impl Store {
             .await?;
         read.filter(|found| who.sees(found.client_id))
             .ok_or(StoreError::NotFound)
+    }
+
+    /// The imports by URL of this daemon that `who` may know of, oldest first: those behind `after`, `limit` at most.
+    pub async fn imports(
+        &self,
+        who: &Principal,
+        after: Option<ArrivalId>,
+        limit: usize,
+    ) -> Result<Vec<Arrival>, StoreError> {
+        let (only, node) = (who.only_uuid(), self.0.leases.node());
+        self.database()
+            .run(move |session| {
+                Box::pin(async move {
+                    let sql = "SELECT * FROM arrivals WHERE node = $1 AND url IS NOT NULL
+                                   AND ($2::uuid IS NULL OR client_id = $2) AND ($3::uuid IS NULL OR id > $3)
+                               ORDER BY id LIMIT $4";
+                    let after = after.map(ArrivalId::uuid);
+                    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+                    let rows = session
+                        .query(sql, &[&node.uuid(), &only, &after, &limit])
+                        .await?;
+                    rows.iter().map(arrival).collect()
+                })
+            })
+            .await
     }
 
     /// Every arrival of this daemon, oldest first.

@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::audit::{Change, record};
-use crate::channels;
 use crate::columns::{count, now, of_version, parsed, text};
 use crate::error::StoreError;
 use crate::limits::{LockedClient, used};
@@ -219,7 +218,7 @@ impl Store {
             .run(move |session| {
                 Box::pin(async move {
                     let (allowance, usage) = used(&*session, id).await?;
-                    let plans = plans::all(&*session).await?;
+                    let plans = plans::for_client(&*session, id).await?;
                     Ok(allowance.check(&raise, &usage, &plans))
                 })
             })
@@ -346,7 +345,8 @@ async fn delete(
             return Err(StoreError::Conflict(message));
         }
     }
-    let sql = "SELECT digest FROM tokens WHERE client_id = $1";
+    let sql = "SELECT digest FROM tokens WHERE client_id = $1
+               UNION ALL SELECT s.digest FROM sessions s JOIN tokens t ON t.id = s.token_id WHERE t.client_id = $1";
     let rows = tx.query(sql, &[&id.uuid()]).await?;
     let digests = rows.iter().map(|row| {
         let digest: &[u8] = row.try_get("digest")?;
@@ -407,7 +407,7 @@ pub(crate) async fn demands(
         let destinations = count(row, "destinations")?;
         Ok(config.map(|config| Demand {
             destinations,
-            ..channels::demand(&config)
+            ..Demand::of(&config)
         }))
     };
     let read: Result<Vec<_>, _> = rows.iter().map(read).collect();

@@ -143,7 +143,7 @@ impl LockedClient {
         if allowance.limits.check(raise, &usage).is_ok() {
             return Ok(());
         }
-        let plans = plans::all(transaction).await?;
+        let plans = plans::for_client(transaction, self.id).await?;
         Ok(allowance.check(raise, &usage, &plans)?)
     }
 }

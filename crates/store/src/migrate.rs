@@ -47,6 +47,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0020_audit_times"),
     migration!("0021_over_limits"),
     migration!("0022_webhooks"),
+    migration!("0023_over_limit_channels"),
 ];
 
 /// The version with which channels have digests.

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use playout_domain::config::ChannelConfig;
 use playout_domain::limits::{Limit, LimitExceeded, PlanLimits, Usage};
 use playout_domain::{ChannelId, ClientId};
 use serde_json::{Value, json};
@@ -12,7 +11,7 @@ use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use crate::Store;
-use crate::channels;
+use crate::channels::stored_demand;
 use crate::clients::{demands, tell};
 use crate::columns::{now, parsed};
 use crate::error::StoreError;
@@ -31,7 +30,7 @@ pub struct Beyond {
     pub name: String,
     /// Beyond what.
     pub exceeded: LimitExceeded,
-    /// Since when it is on air while the client is above the limit.
+    /// Since when it is known to be.
     pub since: Timestamp,
 }
 
@@ -81,49 +80,57 @@ async fn note(tx: &Transaction<'_>, client: ClientId) -> Result<(Vec<Beyond>, bo
     let ended = end_expired(tx, client).await?;
     let (allowance, usage) = used(tx, client).await?;
     let passed = allowance.limits.passed(&usage, &demands(tx, client).await?);
-    let since = since(tx, client, &passed).await?;
-    let on_air = [Limit::MaxLive, Limit::MaxResolution, Limit::MaxRungs];
-    if !on_air.iter().any(|limit| since.contains_key(limit)) {
-        return Ok((Vec::new(), ended));
-    }
-    let mut beyond = Vec::new();
+    note_since(tx, client, &passed).await?;
     let over_live = passed.iter().find(|over| over.limit == Limit::MaxLive);
-    for (place, row) in live(tx, client).await?.iter().enumerate() {
-        let exceeded = too_much(row, &allowance.limits)?;
-        // Those that were started first stay.
-        let crowded = over_live
-            .filter(|_| beyond_count(place, &allowance.limits))
-            .cloned();
-        let Some(exceeded) = exceeded.or(crowded) else {
+    let (mut beyond, mut fitting) = (Vec::new(), 0);
+    for row in live(tx, client).await? {
+        // Of those that fit, the ones that were started first stay.
+        let exceeded = too_much(&row, &allowance.limits)?.or_else(|| {
+            fitting += 1;
+            let most = allowance.limits.max_live?;
+            over_live.filter(|_| fitting > most).cloned()
+        });
+        let channel: Uuid = row.try_get("id")?;
+        let known: Option<Timestamp> = row.try_get("since")?;
+        let Some(exceeded) = exceeded else {
             continue;
         };
-        let Some(since) = since.get(&exceeded.limit).copied() else {
-            continue;
-        };
-        let started: Option<Timestamp> = row.try_get("last_start_time")?;
-        let since = started.map_or(since, |started| since.max(started));
         let config: Value = row.try_get("config")?;
         beyond.push(Beyond {
-            channel: ChannelId::from(row.try_get::<_, Uuid>("id")?),
+            channel: ChannelId::from(channel),
             client,
             name: config["name"].as_str().unwrap_or_default().to_owned(),
             exceeded,
-            since,
+            since: known.unwrap_or_else(now),
         });
     }
+    keep(tx, client, &beyond).await?;
     Ok((beyond, ended))
 }
 
-/// Since when the client is above each limit.
-async fn since(
+/// Keeps since when channels are beyond: a restart changes nothing of it.
+async fn keep(tx: &Transaction<'_>, client: ClientId, beyond: &[Beyond]) -> Result<(), StoreError> {
+    let all: Vec<Uuid> = beyond.iter().map(|one| one.channel.uuid()).collect();
+    let sql = "DELETE FROM over_limit_channels o USING channels c
+               WHERE c.id = o.channel_id AND c.client_id = $1 AND NOT o.channel_id = ANY($2)";
+    tx.execute(sql, &[&client.uuid(), &all]).await?;
+    for one in beyond {
+        let sql = "INSERT INTO over_limit_channels (channel_id, since) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        tx.execute(sql, &[&one.channel.uuid(), &one.since]).await?;
+    }
+    Ok(())
+}
+
+/// Notes since when the client is above each limit.
+async fn note_since(
     tx: &Transaction<'_>,
     client: ClientId,
     passed: &[LimitExceeded],
-) -> Result<BTreeMap<Limit, Timestamp>, StoreError> {
+) -> Result<(), StoreError> {
     let sql = "SELECT limit_name, since FROM over_limits WHERE client_id = $1";
     let rows = tx.query(sql, &[&client.uuid()]).await?;
     let read = |row: &Row| Ok((parsed(row, "limit_name")?, row.try_get("since")?));
-    let mut known: BTreeMap<Limit, Timestamp> =
+    let known: BTreeMap<Limit, Timestamp> =
         rows.iter().map(read).collect::<Result<_, StoreError>>()?;
     let daemon = Principal::daemon();
     for over in passed {
@@ -134,41 +141,30 @@ async fn since(
         let sql = "INSERT INTO over_limits (client_id, limit_name, since) VALUES ($1, $2, $3)";
         tx.execute(sql, &[&client.uuid(), &name, &at]).await?;
         tell(tx, &daemon, "limit.over", client, None, Some(json!(over))).await?;
-        known.insert(over.limit, at);
     }
-    let gone: Vec<Limit> = known
-        .keys()
-        .copied()
-        .filter(|limit| passed.iter().all(|over| over.limit != *limit))
-        .collect();
-    for limit in gone {
+    let is_passed = |limit| passed.iter().any(|over| over.limit == limit);
+    for (limit, since) in known.into_iter().filter(|(limit, _)| !is_passed(*limit)) {
         let sql = "DELETE FROM over_limits WHERE client_id = $1 AND limit_name = $2";
         tx.execute(sql, &[&client.uuid(), &limit.name()]).await?;
-        let since = known.remove(&limit);
         let before = Some(json!({ "limit": limit, "since": since }));
         tell(tx, &daemon, "limit.within", client, before, None).await?;
     }
-    Ok(known)
+    Ok(())
 }
 
-/// The client's channels that should be on air, the one that was started first first.
+/// The client's channels that should be on air: those that are not known to be beyond first, and then the one that was started
+/// first.
 async fn live(tx: &Transaction<'_>, client: ClientId) -> Result<Vec<Row>, StoreError> {
-    let sql = "SELECT id, config, last_start_time FROM channels WHERE client_id = $1 AND desired = 'LIVE' ORDER BY last_start_time, id";
+    let sql = "SELECT c.id, c.config, o.since FROM channels c LEFT JOIN over_limit_channels o ON o.channel_id = c.id
+               WHERE c.client_id = $1 AND c.desired = 'LIVE' ORDER BY o.since IS NOT NULL, c.last_start_time, c.id";
     Ok(tx.query(sql, &[&client.uuid()]).await?)
-}
-
-fn beyond_count(place: usize, limits: &PlanLimits) -> bool {
-    limits.max_live.is_some_and(|most| place as u64 >= most)
 }
 
 /// What the picture of a channel has too much of. One that is stored damaged asks nothing.
 fn too_much(row: &Row, limits: &PlanLimits) -> Result<Option<LimitExceeded>, StoreError> {
-    let config: Value = row.try_get("config")?;
-    let Ok(config) = ChannelConfig::from_stored(&config, Vec::new()) else {
-        return Ok(None);
-    };
-    let passed = limits.passed(&Usage::default(), &[channels::demand(&config)]);
+    let demand = stored_demand(row)?;
+    let passed = demand.map(|demand| limits.passed(&Usage::default(), &[demand]));
     let picture =
         |over: &LimitExceeded| matches!(over.limit, Limit::MaxResolution | Limit::MaxRungs);
-    Ok(passed.into_iter().find(picture))
+    Ok(passed.into_iter().flatten().find(picture))
 }

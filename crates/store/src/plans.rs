@@ -1,6 +1,7 @@
 //! Plans: data that the operator edits. What a plan becomes counts at once for everybody on it.
 
 use jiff::Timestamp;
+use playout_domain::ClientId;
 use playout_domain::plans::{Plan, PlanName};
 use serde::Serialize;
 use serde_json::json;
@@ -130,10 +131,17 @@ impl Store {
     }
 }
 
-/// Every plan that clients can be given: all but the operator's own.
-pub(crate) async fn all(session: &impl GenericClient) -> Result<Vec<Plan>, StoreError> {
-    let sql = "SELECT * FROM plans WHERE id <> $1";
-    let rows = session.query(sql, &[&operator().uuid()]).await?;
+/// The plans that a client may have: each with what is overridden for it, which counts on every plan.
+pub(crate) async fn for_client(
+    session: &impl GenericClient,
+    client: ClientId,
+) -> Result<Vec<Plan>, StoreError> {
+    let sql = "SELECT p.name, p.tier, p.limits || coalesce((SELECT jsonb_object_agg(o.limit_name, o.value) FROM limit_overrides o
+                   WHERE o.client_id = $2 AND (o.expires_at IS NULL OR o.expires_at > now())), '{}') AS limits
+               FROM plans p WHERE p.id <> $1";
+    let rows = session
+        .query(sql, &[&operator().uuid(), &client.uuid()])
+        .await?;
     // One that cannot be read is no reason to refuse without advice.
     let read = rows.iter().map(plan);
     Ok(read.filter_map(Result::ok).collect())

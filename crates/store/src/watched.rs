@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::audit::{Change, record};
-use crate::columns::whole_micros;
+use crate::columns::{count, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
@@ -32,6 +32,9 @@ pub struct WatchedFolder {
     pub created_at: Timestamp,
 }
 
+/// Watched folders of a client at most.
+const MOST_WATCHED: u64 = 100;
+
 impl Store {
     /// Has a folder watched by this daemon.
     ///
@@ -47,6 +50,12 @@ impl Store {
             .transact(move |tx| {
                 Box::pin(async move {
                     LockedClient::lock(tx, new.client_id).await?;
+                    let sql = "SELECT count(*) AS there FROM watched_folders WHERE client_id = $1";
+                    let row = tx.query_one(sql, &[&new.client_id.uuid()]).await?;
+                    if count(&row, "there")? >= MOST_WATCHED {
+                        let sentence = format!("{MOST_WATCHED} folders are watched already");
+                        return Err(StoreError::Conflict(sentence));
+                    }
                     let inserted = tx
                         .execute(
                             "INSERT INTO watched_folders (id, client_id, path, node, created_at)

@@ -15,6 +15,8 @@ mod audit;
 mod channels;
 #[path = "store/clients.rs"]
 mod clients;
+#[path = "store/clock.rs"]
+mod clock;
 #[path = "store/connections.rs"]
 mod connections;
 #[path = "store/damage.rs"]

@@ -44,10 +44,10 @@ pub(super) fn contracts() -> Vec<Named> {
         ("getUpload", told(answers(known("Arrival")), true)),
         ("writeUpload", write_upload()),
         ("endUpload", speaking(nothing())),
-        ("listImports", all_of(known("Arrival"))),
+        ("listImports", page_of(known("Arrival"))),
         ("getImport", answers(known("Arrival"))),
         ("endImport", nothing()),
-        ("listWatchedFolders", all_of(known("WatchedFolder"))),
+        ("listWatchedFolders", page_of(known("WatchedFolder"))),
         (
             "addWatchedFolder",
             creates(known("WatchedFolder"))

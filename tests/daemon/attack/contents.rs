@@ -210,7 +210,23 @@ fn huge_pages_and_forged_cursors_show_nothing_that_is_not_the_callers() {
         "/media/queue/jobs",
         &format!("/channels/{id}/history"),
         &format!("/channels/{id}/as-run"),
+        "/audit",
+        "/webhooks",
+        "/plans",
+        "/clients",
+        "/media/watched",
     ];
+    let early = "from=-009000-01-01T00:00:00Z";
+    for forged in [
+        &format!("/audit?{early}"),
+        "/audit?actor=%00",
+        "/audit?operation=%00",
+        "/audit?cursor=-300000000000000000.1.00000000-0000-7000-8000-000000000001",
+        &format!("/channels/{id}/as-run?{early}"),
+    ] {
+        let answer = owner.get(forged);
+        assert!(answer.status < 500, "{forged}: {}", answer.text());
+    }
     for list in lists {
         let glue = if list.contains('?') { '&' } else { '?' };
         for limit in [

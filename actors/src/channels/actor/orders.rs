@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use playout_domain::channel::{Channel, Desired};
 use playout_domain::lifecycle::{Event, LifeState, Operation};
+use playout_domain::limits::Demand;
 use playout_domain::plans::PlanRefusal;
 use playout_store::{Order, Principal, StoreError};
 use ractor::ActorRef;
@@ -87,7 +88,9 @@ impl Room {
                 OpError::unavailable("the database is away, and what the plan allows is not known")
             })?;
             let live = &environment.live;
-            let admitted = live.admit(order.channel, order.client, &allowance.limits);
+            let demand = Demand::of(&self.args.handle.snapshot().channel.config);
+            let limits = &allowance.limits;
+            let admitted = live.admit(order.channel, order.client, limits, demand);
             admitted.map_err(|exceeded| {
                 OpError::Limit(PlanRefusal {
                     plan: Some(allowance.plan),

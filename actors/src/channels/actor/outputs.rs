@@ -25,6 +25,7 @@ impl Room {
             encoding: environment.studio.allowances.live.within(resources),
             group: environment.studio.group(handle.id, resources),
             alerts: environment.alerts.clone(),
+            decisions: environment.decisions.clone(),
             of: snapshot.channel.clone(),
             taps: Arc::clone(&handle.taps),
             board: handle.board.clone(),

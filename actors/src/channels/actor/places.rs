@@ -78,8 +78,8 @@ impl Room {
         };
         for sampled in sampled.iter().filter(steady) {
             match sampled.begun.transcodes {
-                true => admissions.measured_transcode(&profile, sampled.cpu),
-                false => admissions.measured_copy(sampled.cpu),
+                true => admissions.measured_transcode(&profile, sampled.cpu, sampled.stats.rss),
+                false => admissions.measured_copy(sampled.cpu, sampled.stats.rss),
             }
         }
     }

@@ -8,6 +8,8 @@ use playout_domain::backoff::{self, Chance};
 use playout_domain::channel::{ChannelStatus, Desired};
 use playout_domain::ids::MediaId;
 use playout_domain::media::Profile;
+use playout_store::NodeDecision;
+use serde_json::json;
 
 use super::Room;
 use crate::alerts::StreamError;
@@ -97,6 +99,24 @@ impl Room {
             ChannelStatus::Stopped | ChannelStatus::Starting => {}
         }
         self.tell_points();
+    }
+
+    /// That the channel was given up, or came back by itself, is in the audit of its client.
+    pub(super) fn note_decided(&self, before: ChannelStatus) {
+        let life = self.life.state();
+        let operation = match (before, life.status) {
+            (ChannelStatus::Error, ChannelStatus::Error) => return,
+            (_, ChannelStatus::Error) => "channel.error",
+            (ChannelStatus::Error, ChannelStatus::Live) => "channel.recover",
+            _ => return,
+        };
+        let channel = &self.args.handle.snapshot().channel;
+        self.args.environment.decisions.note(NodeDecision {
+            client: channel.client_id,
+            channel: channel.id,
+            operation,
+            detail: json!({ "status": life.status }),
+        });
     }
 
     /// Which entries of the schedule begin where their items are over: told where that has changed.

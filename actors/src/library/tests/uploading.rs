@@ -59,7 +59,11 @@ async fn an_import_that_is_ended_while_it_becomes_an_item_leaves_no_half_of_one(
     let url = Some("http://example.com/a.mp4".to_owned());
     let arrival = inner.new_arrival(&house.who, url, "a.mp4", Details::default(), None);
     let id = arrival.id;
-    house.store.insert_arrival(&arrival).await.unwrap();
+    house
+        .store
+        .insert_arrival(&house.who, &arrival)
+        .await
+        .unwrap();
     let file = inner.files.upload(id);
     clip(&file.with_extension("mp4"), 30);
     std::fs::rename(file.with_extension("mp4"), &file).unwrap();

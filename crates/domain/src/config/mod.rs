@@ -14,7 +14,7 @@ mod resources;
 mod subtitles;
 
 pub use edit::DestinationEdit;
-pub use parse::{MAX_DESTINATIONS, MAX_NAME_LENGTH, Policy};
+pub use parse::{MAX_DESTINATIONS, MAX_NAME_LENGTH, Policy, can_be_read};
 pub use patch::merge_patch;
 pub use recovery::{HEALTH_CHECK_INTERVAL, MAX_RESTARTS, RESTART_DELAY, RecoverySettings};
 pub use resources::{CPU, MEMORY, ResourceSettings};

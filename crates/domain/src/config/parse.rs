@@ -150,6 +150,15 @@ fn read(
 }
 
 fn check_name(name: &str) -> Result<String, String> {
+    can_be_read(name)?;
+    check_length(name)
+}
+
+/// Whether people can tell a name from others by looking at it.
+///
+/// # Errors
+/// A sentence without its full stop.
+pub fn can_be_read(name: &str) -> Result<(), String> {
     if !name.is_empty() && name.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
         return Err("name has no character that can be seen; one at least is needed".to_owned());
     }
@@ -157,7 +166,7 @@ fn check_name(name: &str) -> Result<String, String> {
         Some(mark) => Err(format!(
             "name holds the mark {mark:?}, which turns the order of what follows; only text is allowed"
         )),
-        None => check_length(name),
+        None => Ok(()),
     }
 }
 

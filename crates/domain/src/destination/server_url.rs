@@ -219,6 +219,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_documentation()
         || (a == 100 && (64..128).contains(&b))
         || (a == 198 && (b == 18 || b == 19))
+        // Relays of 6to4, which are no more (RFC 7526).
+        || (a == 192 && b == 88 && c == 99)
         || (a == 192 && b == 0 && c == 0))
 }
 
@@ -234,7 +236,9 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
             embedded(high, low)
         }
         [0x2002, high, low, ..] => embedded(high, low),
-        [0x2001, 0xdb8, ..] | [0x2001, 0, ..] => false,
+        // Documentation, Teredo, ORCHID of both versions.
+        [0x2001, 0xdb8, ..] | [0x2001, 0, ..] | [0x2001, 0x10..=0x2f, ..] => false,
+        [0x3fff, 0..=0xfff, ..] => false,
         // Global unicast is 2000::/3 and nothing else.
         [first, ..] => (0x2000..0x4000).contains(&first),
     }

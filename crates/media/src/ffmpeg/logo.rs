@@ -32,13 +32,16 @@ pub(super) fn scaled(logo: &Logo, size: Resolution, rate: FrameRate) -> String {
     let wide = even(width * logo.width());
     // Neither is it higher than the picture between the margins.
     let high = even(height * (1.0 - 2.0 * logo.margin()));
+    // As large as fits, and two pixels at least: of a line there would be nothing left.
+    let fit = |side: &str| format!("max(2,2*floor({side}*min({wide}/iw,{high}/ih)/2+0.001))");
     format!(
         "settb={}/{},format=rgba,colorchannelmixer=aa={:.2},\
-         scale={wide}:{high}:force_original_aspect_ratio=decrease:force_divisible_by=2:out_color_matrix=bt709:out_range=tv,\
-         format=yuva420p",
+         scale=w='{}':h='{}':out_color_matrix=bt709:out_range=tv,format=yuva420p",
         rate.den(),
         rate.num(),
-        logo.opacity()
+        logo.opacity(),
+        fit("iw"),
+        fit("ih")
     )
 }
 

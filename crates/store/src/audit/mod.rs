@@ -5,6 +5,7 @@
 
 mod chain;
 mod decision;
+mod differences;
 mod heads;
 mod search;
 mod verify;
@@ -23,6 +24,7 @@ use crate::{Store, columns, idempotency};
 pub use chain::ChainFault;
 use chain::{Link, START};
 pub use decision::NodeDecision;
+pub(crate) use differences::differences;
 pub use heads::{AuditHead, ExportedHeads, HeadsFile};
 pub use search::{AuditCursor, AuditFilter, FoundEntry};
 pub(crate) use verify::verify;

@@ -10,10 +10,13 @@ use uuid::Uuid;
 
 use super::{AuditEntry, entry};
 use crate::Store;
-use crate::columns::bigint;
+use crate::columns::{bigint, count, text};
 use crate::error::StoreError;
 use crate::principal::Principal;
 use crate::private_file::hex;
+
+/// Bytes of what is told on one page, at most; an entry that is larger is a page by itself.
+const LARGEST_PAGE: i64 = 4 << 20;
 
 /// The audit as its client sees it: a token of the operator's is `operator`, whatever that calls it. A client's own are in
 /// its own chain, or older than that.
@@ -88,7 +91,9 @@ impl FromStr for AuditCursor {
         let none = || format!("{text:?} is no cursor");
         let mut parts = text.splitn(3, '.');
         let mut next = || parts.next().ok_or_else(none);
-        let at = next()?.parse::<i64>().map_err(|_| none())?;
+        // Before 1970 nothing was done.
+        let at = next()?.parse::<i64>().ok().filter(|at| *at >= 0);
+        let at = at.ok_or_else(none)?;
         let seq = next()?.parse::<u32>().map_err(|_| none())?;
         let client = next()?.parse().map_err(|_| none())?;
         Ok(Self {
@@ -100,15 +105,18 @@ impl FromStr for AuditCursor {
 }
 
 impl Store {
-    /// The entries that `who` may see and `filter` means: those behind `after`, `limit` at most.
+    /// The entries that `who` may see and `filter` means: those behind `after`, `limit` at most and [`LARGEST_PAGE`] or
+    /// one; and whether there are more.
     pub async fn search_audit(
         &self,
         who: &Principal,
         filter: &AuditFilter,
         after: Option<AuditCursor>,
         limit: usize,
-    ) -> Result<Vec<FoundEntry>, StoreError> {
+    ) -> Result<(Vec<FoundEntry>, bool), StoreError> {
         let (only, filter) = (who.only_uuid(), filter.clone());
+        let text = |given: Option<String>| given.map(|given| text(&given));
+        let (operation, actor) = (text(filter.operation), text(filter.actor));
         let (beyond, order) = match filter.newest_first {
             true => ("<", "DESC"),
             false => (">", "ASC"),
@@ -119,14 +127,17 @@ impl Store {
             "audit"
         };
         let sql = format!(
-            "SELECT client_id, seq, at, actor, token_id, operation, subject_kind, subject_id, detail::text AS detail, hash
+            "WITH found AS (SELECT client_id, seq, at, actor, token_id, operation, subject_kind, subject_id, detail::text AS detail, hash
              FROM {shown} WHERE ($1::uuid IS NULL OR client_id = $1) AND ($2::uuid IS NULL OR client_id = $2)
                  AND ($3::text IS NULL OR operation = $3 OR starts_with(operation, $3 || '.'))
                  AND ($4::uuid IS NULL OR subject_id = $4) AND ($5::text IS NULL OR actor = $5)
                  AND ($6::uuid IS NULL OR token_id = $6)
                  AND ($7::timestamptz IS NULL OR at >= $7) AND ($8::timestamptz IS NULL OR at < $8)
                  AND ($9::timestamptz IS NULL OR (at, client_id, seq) {beyond} ($9, $10::uuid, $11::bigint))
-             ORDER BY at {order}, client_id {order}, seq {order} LIMIT $12"
+             ORDER BY at {order}, client_id {order}, seq {order} LIMIT $12),
+             sized AS (SELECT *, row_number() OVER page AS place, sum(octet_length(detail)) OVER page AS size FROM found
+                       WINDOW page AS (ORDER BY at {order}, client_id {order}, seq {order}))
+             SELECT *, (SELECT count(*) FROM found) AS there FROM sized WHERE place = 1 OR size <= $13 ORDER BY place"
         );
         self.database()
             .run(move |session| {
@@ -137,20 +148,24 @@ impl Store {
                             &[
                                 &only,
                                 &filter.client.map(ClientId::uuid),
-                                &filter.operation,
+                                &operation,
                                 &filter.subject,
-                                &filter.actor,
+                                &actor,
                                 &filter.token.map(TokenId::uuid),
                                 &filter.from,
                                 &filter.to,
                                 &after.map(|after| after.at),
                                 &after.map(|after| after.client.uuid()),
                                 &after.map(|after| bigint(after.seq)),
-                                &i64::try_from(limit).unwrap_or(i64::MAX),
+                                &i64::try_from(limit + 1).unwrap_or(i64::MAX),
+                                &LARGEST_PAGE,
                             ],
                         )
                         .await?;
-                    rows.iter().map(found).collect()
+                    let shown = rows.iter().take(limit);
+                    let there = rows.first().map_or(Ok(0), |row| count(row, "there"))?;
+                    let more = there > shown.len() as u64;
+                    Ok((shown.map(found).collect::<Result<_, _>>()?, more))
                 })
             })
             .await
@@ -188,6 +203,7 @@ mod tests {
             &format!("{written}.1"),
             &written.replacen(".7.", ".-7.", 1),
             "9999999999999999999.1.00000000-0000-7000-8000-000000000001",
+            "-300000000000000000.1.00000000-0000-7000-8000-000000000001",
         ] {
             assert!(bad.parse::<AuditCursor>().is_err(), "{bad}");
         }

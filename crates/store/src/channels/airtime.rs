@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::changes::{change, lock_owner};
 use super::digests::AirtimeColumns;
 use crate::Store;
-use crate::audit::record;
+use crate::audit::{differences, record};
 use crate::columns::{json, now};
 use crate::error::StoreError;
 use crate::in_use;
@@ -105,7 +105,12 @@ async fn save(
                 let before = chosen(tx, id).await?;
                 let schedule = json(&airtime.schedule)?;
                 let after = json!({ "schedule": schedule, "timeline": json(&airtime.timeline)? });
-                change("channel.airtime", id, before, Some(after))
+                let (before, after) = match before.map(|before| differences(&before, &after)) {
+                    None => (None, Some(after)),
+                    Some(None) => (None, None),
+                    Some(Some((before, after))) => (Some(before), Some(after)),
+                };
+                change("channel.airtime", id, before, after)
             }
             Asked::Play { media, at_once } => {
                 in_use::hold(tx, vec![*media]).await?;

@@ -1,10 +1,13 @@
 //! The changes to channels, each inside a transaction of its caller: locks, limits, rows, audit.
 
+use playout_domain::feature::Features;
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::{Demand, Raise};
-use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId, Desired, DestinationConfig};
+use playout_domain::{
+    Channel, ChannelConfig, ChannelId, ClientId, Desired, DestinationConfig, Resolution,
+};
 use serde_json::{Value, json};
-use tokio_postgres::Transaction;
+use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 
 use super::{Airtime, StoredChannel, airtime, destinations, digests, rows};
@@ -27,10 +30,11 @@ pub(super) async fn insert(
 ) -> Result<Channel, StoreError> {
     let client = LockedClient::lock(tx, channel.client_id).await?;
     client
-        .check(tx, &Raise::CreateChannel(demand(&channel.config)))
+        .check(tx, &Raise::CreateChannel(Demand::of(&channel.config)))
         .await?;
     if channel.life.desired == Desired::Live {
-        client.check(tx, &Raise::StartChannel).await?;
+        let start = Raise::StartChannel(Demand::of(&channel.config));
+        client.check(tx, &start).await?;
     }
     in_use::hold_fallback(tx, &channel.config).await?;
     rows::round(&mut channel);
@@ -72,8 +76,8 @@ pub(super) async fn update(
         });
     }
     let raise = Raise::UpdateChannel {
-        from: demand(&before.config),
-        to: demand(&config),
+        from: Demand::of(&before.config),
+        to: Demand::of(&config),
     };
     client.check(tx, &raise).await?;
     in_use::hold_fallback(tx, &config).await?;
@@ -122,13 +126,16 @@ pub(super) async fn order(
     fence.hold(tx).await?;
     let row = tx
         .query_one(
-            "SELECT client_id, desired, status FROM channels WHERE id = $1",
+            "SELECT client_id, desired, status, config FROM channels WHERE id = $1",
             &[&id.uuid()],
         )
         .await?;
     let desired: Desired = parsed(&row, "desired")?;
     if life.desired == Desired::Live && desired != Desired::Live {
-        client.check(tx, &Raise::StartChannel).await?;
+        let damaged =
+            || StoreError::Internal("a channel's configuration cannot be read".to_owned());
+        let demand = stored_demand(&row)?.ok_or_else(damaged)?;
+        client.check(tx, &Raise::StartChannel(demand)).await?;
     }
     let was: &str = row.try_get("status")?;
     let before = json!({ "desired": desired, "status": was });
@@ -217,13 +224,18 @@ pub(super) async fn lock_owner(
     still.map(|_| client).ok_or(StoreError::NotFound)
 }
 
-pub(crate) fn demand(config: &ChannelConfig) -> Demand {
-    Demand {
-        resolution: config.resolution,
-        rungs: config.ladder.len() as u64,
-        destinations: config.rtmp_destinations.len() as u64,
-        features: config.features.into(),
-    }
+/// What the picture of a channel asks, as it is stored; nothing where that cannot be read.
+pub(crate) fn stored_demand(row: &Row) -> Result<Option<Demand>, StoreError> {
+    let config: Value = row.try_get("config")?;
+    let resolution = config["resolution"].as_str();
+    let resolution = resolution.and_then(|name| name.parse::<Resolution>().ok());
+    let ladder = config["ladder"].as_array().map_or(1, Vec::len);
+    Ok(resolution.map(|resolution| Demand {
+        resolution,
+        rungs: ladder as u64,
+        destinations: 0,
+        features: Features::NONE,
+    }))
 }
 
 pub(super) fn change(

@@ -25,7 +25,7 @@ use crate::limits::LockedClient;
 use crate::principal::Principal;
 
 pub use airtime::Airtime;
-pub(crate) use changes::demand;
+pub(crate) use changes::stored_demand;
 pub(crate) use destinations::{sealed, secrets};
 pub(crate) use digests::stamp_all;
 pub use kept::ToAir;

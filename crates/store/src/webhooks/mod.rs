@@ -139,13 +139,14 @@ impl Store {
             .await
     }
 
-    /// Switches a webhook off that nobody listens to; nothing when it is off already.
+    /// Switches a webhook off that nobody listens to; nothing when it is off already, or of another version by now.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is none.
     pub async fn disable_webhook(
         &self,
         id: WebhookId,
+        version: u64,
         why: &str,
     ) -> Result<Option<Webhook>, StoreError> {
         let why = text(why);
@@ -154,7 +155,7 @@ impl Store {
                 Box::pin(async move {
                     let who = Principal::daemon();
                     let before = lock(tx, &who, id, None).await?;
-                    if !before.config.enabled {
+                    if !before.config.enabled || before.version != version {
                         return Ok(None);
                     }
                     let mut after = before.clone();

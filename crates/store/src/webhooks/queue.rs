@@ -86,13 +86,19 @@ impl Store {
             })
             .await?;
         let at = now();
-        let claimed = rows.iter().map(|row| {
-            Ok(ClaimedWebhook {
-                webhook: webhook(row)?,
-                secrets: self.secrets_of(row, at)?,
-            })
+        // One that cannot be read silences itself alone.
+        let claimed = rows.iter().filter_map(|row| {
+            let read = || {
+                Ok::<_, StoreError>(ClaimedWebhook {
+                    webhook: webhook(row)?,
+                    secrets: self.secrets_of(row, at)?,
+                })
+            };
+            read()
+                .inspect_err(|error| tracing::error!(%error, "a webhook cannot be read"))
+                .ok()
         });
-        claimed.collect()
+        Ok(claimed.collect())
     }
 
     /// The oldest delivery of a webhook that may be tried now.

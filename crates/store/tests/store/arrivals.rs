@@ -38,21 +38,38 @@ async fn a_client_has_so_many_that_have_not_ended_and_its_url_is_told_without_it
         url: Some("https://example.com/a.mp4?key=secret#x".to_owned()),
         ..arrival(&who, None)
     };
-    store.insert_arrival(&first).await.unwrap();
+    store.insert_arrival(&who, &first).await.unwrap();
     assert_eq!(first.to_json(0)["url"], "https://example.com/a.mp4");
+    let audit = store.audit(who.client, 0, 9).await.unwrap();
+    let begun = audit.last().unwrap();
+    assert_eq!(begun.operation, "import.begin");
+    assert_eq!(begun.detail["after"]["url"], "https://example.com/a.mp4");
+    let imports = store.imports(&who, None, 9).await.unwrap();
+    assert_eq!(imports.len(), 1);
+    assert_eq!(store.imports(&who, Some(first.id), 9).await, Ok(Vec::new()));
     for _ in 1..MOST_OPEN {
-        store.insert_arrival(&arrival(&who, None)).await.unwrap();
+        store
+            .insert_arrival(&who, &arrival(&who, None))
+            .await
+            .unwrap();
     }
-    let refused = store.insert_arrival(&arrival(&who, None)).await;
+    let refused = store.insert_arrival(&who, &arrival(&who, None)).await;
     assert!(
         matches!(refused, Err(StoreError::Conflict(_))),
         "{refused:?}"
     );
     let other = store.client("other", &PlanLimits::UNLIMITED).await;
-    store.insert_arrival(&arrival(&other, None)).await.unwrap();
+    assert_eq!(store.imports(&other, None, 9).await, Ok(Vec::new()));
+    store
+        .insert_arrival(&other, &arrival(&other, None))
+        .await
+        .unwrap();
     first.state = ArrivalState::Failed;
     store.update_arrival(&first).await.unwrap();
-    store.insert_arrival(&arrival(&who, None)).await.unwrap();
+    store
+        .insert_arrival(&who, &arrival(&who, None))
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -64,13 +81,13 @@ async fn what_arrives_counts_against_the_plan_until_it_is_an_item_or_gone() {
     };
     let who = store.client("small", &limits).await;
     let mut first = arrival(&who, Some(600));
-    store.insert_arrival(&first).await.unwrap();
+    store.insert_arrival(&who, &first).await.unwrap();
     assert_eq!(store.arrival(&who, first.id).await.unwrap(), first);
-    let refused = store.insert_arrival(&arrival(&who, Some(500))).await;
+    let refused = store.insert_arrival(&who, &arrival(&who, Some(500))).await;
     assert!(matches!(refused, Err(StoreError::Limit(_))), "{refused:?}");
     // One of unknown length counts as it grows.
     let second = arrival(&who, None);
-    store.insert_arrival(&second).await.unwrap();
+    store.insert_arrival(&who, &second).await.unwrap();
     store.arrival_has(&second, 300).await.unwrap();
     store.arrival_has(&second, 400).await.unwrap();
     let refused = store.arrival_has(&second, 401).await;
@@ -80,7 +97,7 @@ async fn what_arrives_counts_against_the_plan_until_it_is_an_item_or_gone() {
     first.state = ArrivalState::Importing;
     store.update_arrival(&first).await.unwrap();
     assert_eq!(store.storage(who.client).await.unwrap().arriving, 600);
-    let refused = store.insert_arrival(&arrival(&who, Some(500))).await;
+    let refused = store.insert_arrival(&who, &arrival(&who, Some(500))).await;
     assert!(matches!(refused, Err(StoreError::Limit(_))), "{refused:?}");
     let item = MediaItem {
         size: 600,
@@ -99,7 +116,7 @@ async fn what_arrives_counts_against_the_plan_until_it_is_an_item_or_gone() {
         (1, 600, 0, Some(1_000))
     );
     store
-        .insert_arrival(&arrival(&who, Some(400)))
+        .insert_arrival(&who, &arrival(&who, Some(400)))
         .await
         .unwrap();
     // Nobody else's.
@@ -125,17 +142,17 @@ async fn what_came_to_a_daemon_that_is_gone_counts_until_it_expires_and_is_forgo
         expires_at: Timestamp::now() - 1.minute(),
         ..arrival(&who, Some(900))
     };
-    store.insert_arrival(&lost).await.unwrap();
+    store.insert_arrival(&who, &lost).await.unwrap();
     assert_eq!(store.storage(who.client).await.unwrap().arriving, 0);
     store
-        .insert_arrival(&arrival(&who, Some(1_000)))
+        .insert_arrival(&who, &arrival(&who, Some(1_000)))
         .await
         .unwrap();
     let old = Arrival {
         expires_at: Timestamp::now() - 169.hours(),
         ..arrival(&who, None)
     };
-    store.insert_arrival(&old).await.unwrap();
+    store.insert_arrival(&who, &old).await.unwrap();
     assert_eq!(store.forget_lost_arrivals().await, Ok(0));
     let session = store.session().await;
     let another = "UPDATE arrivals SET node = gen_random_uuid()";

@@ -5,7 +5,8 @@ use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::PlanLimits;
 use playout_domain::{ClientId, Desired, StreamKey};
 use playout_store::{
-    AuditReport, Cause, ChainFault, ExportedHeads, HeadsFile, Principal, Store, testing,
+    AuditFilter, AuditReport, Cause, ChainFault, ExportedHeads, FoundEntry, HeadsFile,
+    NodeDecision, Principal, Store, testing,
 };
 use serde_json::{Value, json};
 
@@ -319,4 +320,50 @@ async fn writers_at_once_leave_one_chain_without_a_fork() {
     assert_eq!(tasks.join_all().await.len(), 20);
     let report = store.verify_audit(&ExportedHeads::default()).await.unwrap();
     assert_eq!((report.entries, report.faults), (20, Vec::new()));
+}
+
+#[tokio::test]
+async fn an_edit_of_a_long_schedule_is_a_short_entry_and_a_page_is_never_large() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let channel = stored(&store, &who, "One").await;
+    for n in 0..5 {
+        let decision = NodeDecision {
+            client: who.client,
+            channel: channel.id,
+            operation: "channel.error",
+            detail: json!({ "n": n, "text": "x".repeat(3 << 20) }),
+        };
+        store.audit_decision(&decision).await.unwrap();
+    }
+    let filter = AuditFilter {
+        operation: Some("channel.error".to_owned()),
+        ..AuditFilter::default()
+    };
+    let (mut after, mut pages, mut seen) = (None, 0, Vec::new());
+    loop {
+        let (found, more) = store.search_audit(&who, &filter, after, 100).await.unwrap();
+        seen.extend(
+            found
+                .iter()
+                .map(|found| found.entry.detail["after"]["n"].clone()),
+        );
+        pages += 1;
+        after = found.last().map(FoundEntry::cursor);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(
+        (pages, seen),
+        (5, (0..5).map(|n| json!(n)).collect::<Vec<_>>())
+    );
+    // A null character is in no text of the database.
+    let forged = AuditFilter {
+        operation: Some("\0".to_owned()),
+        actor: Some("a\0b".to_owned()),
+        ..AuditFilter::default()
+    };
+    let nothing = store.search_audit(&who, &forged, None, 1).await;
+    assert_eq!(nothing, Ok((Vec::new(), false)));
 }

@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use playout_domain::Desired;
+use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::{Amount, Demand, Limit, Raise};
 use playout_domain::plans::{Plan, PlanName};
 use playout_domain::{Resolution, feature::Features};
 use playout_store::testing::{self, TestStore};
 use playout_store::{
-    ClientEdit, NewOverride, NewToken, Principal, Scopes, StoreError, StoredClient, operator,
+    Cause, ClientEdit, NewOverride, NewToken, Override, Principal, Scopes, StoreError,
+    StoredClient, operator,
 };
 use serde_json::json;
 
@@ -179,7 +182,11 @@ async fn an_override_counts_in_the_place_of_the_plan_until_it_ends() {
             .await
             .unwrap()
             .overrides,
-        [set]
+        [Override {
+            // What the operator calls its tokens is nothing to clients.
+            set_by: "operator".to_owned(),
+            ..set
+        }]
     );
     let ended = async {
         while allowed().await.is_ok() {
@@ -232,6 +239,91 @@ async fn an_override_counts_in_the_place_of_the_plan_until_it_ends() {
 }
 
 #[tokio::test]
+async fn what_is_too_large_is_not_started_and_takes_no_place_of_what_fits() {
+    let store = testing::fresh().await;
+    let daemon = Principal::daemon();
+    let limits = |resolution: &str| json!({ "maxLive": 1, "maxResolution": resolution });
+    let put = |resolution| plan("own", 5, limits(resolution));
+    let large = put("1080p");
+    store.put_plan(&daemon, &large, None).await.unwrap();
+    let (made, who) = client(&store, "own").await;
+    let mut ids = Vec::new();
+    for (name, resolution) in [
+        ("Large", Resolution::P1080),
+        ("Small", Resolution::P240),
+        ("Later", Resolution::P1080),
+    ] {
+        let mut given = channel(who.client, name);
+        given.config.resolution = resolution;
+        given.config.ladder.truncate(1);
+        given.config.ladder[0].resolution = resolution;
+        store
+            .insert_channel(&who, &given, &airtime())
+            .await
+            .unwrap();
+        ids.push(given.id);
+    }
+    let session = store.session().await;
+    let sql = "UPDATE channels SET desired = 'LIVE', last_start_time = now() WHERE id = ANY($1)";
+    let on_air = [ids[0].uuid(), ids[1].uuid()];
+    session.execute(sql, &[&&on_air[..]]).await.unwrap();
+    let small = put("480p");
+    store.put_plan(&daemon, &small, None).await.unwrap();
+    let beyond = store.note_over_limits().await.unwrap();
+    let found = beyond.iter().map(|one| (one.channel, one.exceeded.limit));
+    assert_eq!(found.collect::<Vec<_>>(), [(ids[0], Limit::MaxResolution)]);
+    // Off air, it stays off air.
+    let sql = "UPDATE channels SET desired = 'STOPPED' WHERE id = ANY($1)";
+    session.execute(sql, &[&&on_air[..]]).await.unwrap();
+    assert_eq!(store.note_over_limits().await.unwrap(), []);
+    let start = |id| {
+        let life = LifeState {
+            desired: Desired::Live,
+            ..LifeState::default()
+        };
+        let cause = Cause::Ordered {
+            who: who.clone(),
+            operation: Operation::Start,
+        };
+        let store = &store;
+        async move { store.save_life(id, &life, cause).await }
+    };
+    let refused = start(ids[2]).await;
+    let Err(StoreError::Limit(refusal)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(refusal.exceeded.limit, Limit::MaxResolution);
+    assert_eq!(start(ids[1]).await, Ok(()));
+    // A plan would lift it, but for what is overridden on every plan.
+    let higher = plan(
+        "higher",
+        6,
+        json!({ "maxLive": 9, "maxResolution": "2160p" }),
+    );
+    store.put_plan(&daemon, &higher, None).await.unwrap();
+    let raise = Raise::StartChannel(Demand {
+        resolution: Resolution::P1080,
+        rungs: 1,
+        destinations: 0,
+        features: Features::NONE,
+    });
+    let upgrade = async || {
+        let checked = store.check_limits(&who, made.id, raise).await.unwrap();
+        checked.unwrap_err().upgrade_to.map(|plan| plan.to_string())
+    };
+    assert_eq!(upgrade().await.as_deref(), Some("higher"));
+    let new = NewOverride {
+        limit: Limit::MaxLive,
+        value: json!(1),
+        reason: "late payment".to_owned(),
+        expires_at: None,
+    };
+    let put = store.put_override(&daemon, made.id, &new, None);
+    put.await.unwrap();
+    assert_eq!(upgrade().await, None);
+}
+
+#[tokio::test]
 async fn what_is_on_air_beyond_a_plan_is_known_with_since_when_and_the_audit_tells() {
     let store = testing::fresh().await;
     let daemon = Principal::daemon();
@@ -279,11 +371,19 @@ async fn what_is_on_air_beyond_a_plan_is_known_with_since_when_and_the_audit_tel
         "the first stays"
     );
     assert_eq!(beyond[0].name, "Channel 1");
-    assert_eq!(
-        store.note_over_limits().await.unwrap(),
-        beyond,
-        "since then"
-    );
+    // Whatever is started anew meanwhile.
+    let sql = "UPDATE channels SET last_start_time = now() WHERE id = ANY($1)";
+    for restarted in [&ids[..1], &ids[..]] {
+        let restarted: Vec<_> = restarted.iter().map(|id| id.uuid()).collect();
+        let session = store.session().await;
+        session.execute(sql, &[&restarted]).await.unwrap();
+        drop(session);
+        assert_eq!(
+            store.note_over_limits().await.unwrap(),
+            beyond,
+            "since then"
+        );
+    }
 
     store
         .put_plan(&daemon, &put(3, "240p"), None)

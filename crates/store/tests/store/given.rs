@@ -108,7 +108,7 @@ macro_rules! back_to_version_5 {
     ALTER TABLE airtime RENAME COLUMN schedule TO rotation;
     ALTER TABLE media DROP COLUMN loudness;
     ALTER TABLE renditions DROP COLUMN loudness, DROP COLUMN unneeded_since;
-    DROP TABLE sessions, idempotency_keys, over_limits;
+    DROP TABLE sessions, idempotency_keys, over_limits, over_limit_channels;
     DROP INDEX audit_times, audit_subjects;
     DROP INDEX tokens_prefix;
     ALTER TABLE tokens DROP COLUMN scopes, DROP COLUMN prefix, DROP COLUMN expires_at,
