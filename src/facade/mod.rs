@@ -69,9 +69,9 @@ use playout_actors::App;
 use warp::Filter;
 use warp::reply::Response;
 
-use self::accept::Routes;
 use self::access::{Access, AccessPolicy};
 use self::cors::Origins;
+use self::listener::Routes;
 pub use self::openapi::document as openapi_document;
 use self::problem::Problem;
 use self::request::{BodyLimits, Request, request};
@@ -153,14 +153,19 @@ impl Facade {
         &self.settings.viewer_url
     }
 
-    /// The routes that a listener serves as one filter, for the accept loop.
+    /// What a listener serves, for the accept loop.
     pub fn routes(self: Arc<Self>, serves: Serves) -> Routes {
-        request()
+        let viewers = Arc::clone(&self);
+        let filter = request()
             .then(move |request| {
                 let facade = Arc::clone(&self);
                 async move { facade.answer(serves, request).await }
             })
-            .boxed()
+            .boxed();
+        Routes {
+            viewers: Some(Arc::new(move |request| hls::answer(&viewers, &request))),
+            filter,
+        }
     }
 
     /// The living tier.

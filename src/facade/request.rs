@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use warp::Filter;
 use warp::http::Method;
 use warp::http::header::{self, HeaderMap, HeaderName};
+use warp::http::request::Parts;
 use warp::path::FullPath;
 
 use super::json::{self, Unread};
@@ -27,6 +28,11 @@ use super::problem::Problem;
 /// extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// Where no accept loop says it.
+    const UNKNOWN: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+}
 
 /// Names one request in logs and answers; the caller's own, if it sent a decent one.
 #[derive(Debug, Clone)]
@@ -66,7 +72,7 @@ type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send +
 /// A request, its body still unread.
 pub struct Request {
     pub method: Method,
-    path: FullPath,
+    path: String,
     query: String,
     pub headers: HeaderMap,
     address: ClientAddress,
@@ -74,10 +80,22 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request that nobody reads the body of.
+    pub(super) fn without_body(head: Parts, address: ClientAddress) -> Self {
+        Self {
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            method: head.method,
+            headers: head.headers,
+            address,
+            body: Box::pin(stream::empty()),
+        }
+    }
+
     /// The path's segments, undecoded: no route of the daemon has an escaped one.
     /// A doubled or trailing slash yields an empty segment, which matches nothing.
     pub fn segments(&self) -> Vec<&str> {
-        self.path.as_str().split('/').skip(1).collect()
+        self.path.split('/').skip(1).collect()
     }
 
     /// A header as text; `None` if absent, repeated headers answer their first.
@@ -169,7 +187,7 @@ impl Request {
 
     /// Path and query, as they were sent.
     pub(super) fn target(&self) -> String {
-        format!("{}?{}", self.path.as_str(), self.query)
+        format!("{}?{}", self.path, self.query)
     }
 
     /// The body as it is; it can be read again.
@@ -279,12 +297,12 @@ pub fn request() -> impl Filter<Extract = (Request,), Error = warp::Rejection> +
         .and(warp::ext::optional::<ClientAddress>())
         .and(warp::body::stream())
         .map(
-            |method, path, query, headers, address: Option<_>, body| Request {
+            |method, path: FullPath, query, headers, address: Option<_>, body| Request {
                 method,
-                path,
+                path: path.as_str().to_owned(),
                 query,
                 headers,
-                address: address.unwrap_or(ClientAddress(Ipv4Addr::UNSPECIFIED.into())),
+                address: address.unwrap_or(ClientAddress::UNKNOWN),
                 body: boxed(body),
             },
         )
