@@ -3,8 +3,8 @@
 //! Three things make an endpoint: a path with its methods ([`routes`]), a plain async
 //! function that does the work, and [`problem`], the one place that maps refusals to statuses.
 //!
-//! Invariant: no work on the database is done in a future that ends with its client: handlers run
-//! in tasks of their own, and a client that leaves only misses the answer.
+//! Invariant: no work on the database is done in a future that ends with its client: a handler that
+//! waits for anything goes on in a task of its own, and a client that leaves only misses the answer.
 
 pub mod accept;
 pub mod access;
@@ -184,7 +184,8 @@ impl Facade {
             ["watch", ..] => watch::answer(&self, &request),
             ["healthz"] => readiness::healthz(&request),
             _ if serves == Serves::Viewers => Err(Problem::not_found("route")),
-            ["api", "v1", ..] => return self.api(request).await,
+            // Boxed, because it is large and what is awaited is moved.
+            ["api", "v1", ..] => return Box::pin(self.api(request)).await,
             ["docs"] => reference::answer(&self, &request),
             ["readyz"] => readiness::readyz(&self, &request).await,
             _ => Err(Problem::not_found("route")),
