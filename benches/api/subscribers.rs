@@ -129,7 +129,10 @@ async fn subscriber(address: String, head: String, tell: UnboundedSender<Got>) {
                 continue;
             };
             let data: serde_json::Value = serde_json::from_str(data).expect("JSON");
-            let at: Timestamp = data["at"].as_str().and_then(|at| at.parse().ok()).expect("a time");
+            let at: Timestamp = data["at"]
+                .as_str()
+                .and_then(|at| at.parse().ok())
+                .expect("a time");
             let _ = tell.send(Got::Event(id.to_owned(), now.duration_since(at)));
         }
     }

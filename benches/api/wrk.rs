@@ -14,6 +14,8 @@ pub struct Found {
     pub median: Duration,
     /// 99 of 100 did.
     pub late: Duration,
+    /// So many were refusals.
+    pub refused: u64,
 }
 
 /// Requests as fast as they are answered, on so many connections for so many seconds. The script is Lua; it makes other
@@ -32,19 +34,18 @@ pub fn wrk(url: &str, connections: usize, seconds: u32, script: &Path) -> Found 
         .expect("wrk runs: Debian's package of that name");
     let said = String::from_utf8_lossy(&run.stdout);
     assert!(run.status.success(), "wrk: {said}");
-    // It says nothing of either where there are none.
-    for failed in ["Non-2xx or 3xx responses", "Socket errors"] {
-        assert!(!said.contains(failed), "{url}: {said}");
-    }
-    let after = |name: &str| {
-        let line = said.lines().find_map(|line| line.trim().strip_prefix(name));
-        line.unwrap_or_else(|| panic!("wrk says no {name}: {said}"))
-            .trim()
+    assert!(!said.contains("Socket errors"), "{url}: {said}");
+    let line = |name: &str| {
+        let mut lines = said.lines();
+        lines.find_map(|line| line.trim().strip_prefix(name).map(str::trim))
     };
+    let after = |name: &str| line(name).unwrap_or_else(|| panic!("wrk says no {name}: {said}"));
     Found {
         per_second: after("Requests/sec:").parse().expect("a number"),
         median: time(after("50%")),
         late: time(after("99%")),
+        // It says nothing of them where there are none.
+        refused: line("Non-2xx or 3xx responses:").map_or(0, |n| n.parse().expect("a number")),
     }
 }
 

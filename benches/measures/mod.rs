@@ -16,9 +16,8 @@ pub fn wanted(part: &str) -> bool {
 /// So many seconds of 1280×720 at 25 frames a second, with noise in every frame.
 pub fn clip(seconds: u32) -> PathBuf {
     clips::make(&format!("bench-720p25-{seconds}s.mp4"), |out| {
-        let pictures = format!(
-            "testsrc2=size=1280x720:rate=25:duration={seconds},noise=alls=12:allf=t"
-        );
+        let pictures =
+            format!("testsrc2=size=1280x720:rate=25:duration={seconds},noise=alls=12:allf=t");
         let sound = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
         clips::ffmpeg(&["-f", "lavfi", "-i", &pictures, "-f", "lavfi", "-i", &sound])
             .args(["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "6M"])
