@@ -53,7 +53,7 @@ check: ## format, lints, types, purity, dependency directions, documents, script
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
 bench: ## measure speed and recovery; takes minutes, and wants the machine for itself
-	@scripts/install-deps.sh test
+	@scripts/install-deps.sh bench
 	@$(MAKE) --no-print-directory web
 	scripts/bench.sh
 

@@ -16,14 +16,15 @@ mod daemon;
 #[path = "../tests/daemon/plain.rs"]
 #[allow(dead_code)]
 mod http;
+#[path = "measures/mod.rs"]
+#[allow(dead_code)]
 mod measures;
 
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use daemon::{Daemon, folder, until};
-use measures::{arguments, children, cpu_seconds, pss, tree_cpu};
+use measures::{arguments, children, clip, cpu_seconds, pss, tree_cpu};
 use serde_json::{Value, json};
 
 /// Channels at once.
@@ -42,41 +43,8 @@ fn main() {
     }
 }
 
-/// A minute of 1280×720 at 25 frames a second.
-fn clip() -> PathBuf {
-    clips::make("bench-720p25-60s.mp4", |out| {
-        clips::ffmpeg(&[
-            "-f",
-            "lavfi",
-            "-i",
-            "testsrc2=size=1280x720:rate=25:duration=60,noise=alls=12:allf=t",
-        ])
-        .args([
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=frequency=440:sample_rate=48000:duration=60",
-        ])
-        .args([
-            "-c:v",
-            "libx264",
-            "-preset",
-            "ultrafast",
-            "-b:v",
-            "6M",
-            "-pix_fmt",
-            "yuv420p",
-        ])
-        .args(["-c:a", "aac", "-ac", "2", "-f", "mp4"])
-        .arg(out)
-        .status()
-        .unwrap()
-        .success()
-    })
-}
-
 fn preparing(daemon: &Daemon) -> String {
-    let clip = clip();
+    let clip = clip(60);
     let begun = Instant::now();
     let media = daemon.import(&clip);
     let imported = begun.elapsed();

@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 
 use clips::clip;
 use daemon::{Daemon, folder, signal_process, until};
-use measures::{cpu_seconds, pss};
+use measures::{cpu_seconds, pss, wanted};
 use receiver::Receiver;
 use serde_json::json;
 use servers::Server;
@@ -82,15 +82,6 @@ fn main() {
         let daemon = killed(data.path(), daemon, &channel, &media);
         restarts(data.path(), daemon, &media);
     }
-}
-
-/// Whether a part was asked for: `cargo bench --bench recovery -- kills`; all are where none is named.
-fn wanted(part: &str) -> bool {
-    let named: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|name| !name.starts_with('-'))
-        .collect();
-    named.is_empty() || named.iter().any(|name| name == part)
 }
 
 /// Looks more often than [`until`].

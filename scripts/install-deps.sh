@@ -6,6 +6,7 @@
 #                                   fonts-dejavu-core
 #   scripts/install-deps.sh test    run, and nginx with its RTMP module, chromium, python3, python3-venv,
 #                                   libxml2-utils, libxmltv-perl; and schemathesis from PyPI
+#   scripts/install-deps.sh bench   test, and wrk
 #
 # Rust itself it only looks for, and says where to get it. Looks for the programs themselves, not for packages, so a Node or FFmpeg from elsewhere is respected.
 # Installs as root or by sudo; where neither works it prints the one line to run and exits 1. Debian starts a
@@ -76,18 +77,24 @@ check_test() {
   have xmllint || need libxml2-utils
   any_file '/usr/share/sgml/xmltv/dtd/0.5/xmltv.dtd' || need libxmltv-perl
 }
+check_bench() {
+  check_test
+  # Asks as fast as it is answered.
+  have wrk || need wrk
+}
 
 case "${1:-}" in
   build) check_build ;;
   run) check_run ;;
   test) check_test ;;
+  bench) check_bench ;;
   *)
-    echo "usage: $0 build|run|test" >&2
+    echo "usage: $0 build|run|test|bench" >&2
     exit 2
     ;;
 esac
 if ((${#missing[@]} == 0)); then
-  if [[ "$1" == test ]]; then "$(dirname "$0")/schemathesis.sh" >/dev/null; fi
+  if [[ "$1" == test || "$1" == bench ]]; then "$(dirname "$0")/schemathesis.sh" >/dev/null; fi
   exit 0
 fi
 if [[ "${2:-}" == again ]]; then

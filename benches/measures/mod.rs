@@ -1,4 +1,35 @@
-//! What processes use, as the kernel tells.
+//! What several measurements share: which parts were asked for, a clip, what processes use, as the kernel tells.
+
+use std::path::PathBuf;
+
+use crate::clips;
+
+/// Whether a part was asked for: `cargo bench --bench recovery -- kills`; all are where none is named.
+pub fn wanted(part: &str) -> bool {
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|name| !name.starts_with('-'))
+        .collect();
+    named.is_empty() || named.iter().any(|name| name == part)
+}
+
+/// So many seconds of 1280×720 at 25 frames a second, with noise in every frame.
+pub fn clip(seconds: u32) -> PathBuf {
+    clips::make(&format!("bench-720p25-{seconds}s.mp4"), |out| {
+        let pictures =
+            format!("testsrc2=size=1280x720:rate=25:duration={seconds},noise=alls=12:allf=t");
+        let sound = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
+        clips::ffmpeg(&["-f", "lavfi", "-i", &pictures, "-f", "lavfi", "-i", &sound])
+            .args(["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "6M"])
+            .args([
+                "-pix_fmt", "yuv420p", "-c:a", "aac", "-ac", "2", "-f", "mp4",
+            ])
+            .arg(out)
+            .status()
+            .expect("ffmpeg runs")
+            .success()
+    })
+}
 
 /// User and kernel time of a process in seconds, with that of children it has reaped.
 fn cpu_of(pid: u32, reaped: bool) -> f64 {

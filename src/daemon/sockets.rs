@@ -12,8 +12,7 @@ use tokio::net::{TcpListener, UnixListener};
 use super::activation;
 use crate::config::HttpSettings;
 use crate::facade::Serves;
-use crate::facade::accept::Routes;
-use crate::facade::listener::{Listener, Socket};
+use crate::facade::listener::{Listener, Routes, Socket};
 use crate::facade::tls::Tls;
 
 /// Sockets that listen, and what each is for.

@@ -11,8 +11,6 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
 use super::connection::{Connection, serve_on};
 use super::listener::{Listener, Stream};
@@ -20,9 +18,6 @@ use super::problem::Problem;
 use super::proxies::TrustedProxies;
 use super::shutdown::ShuttingDown;
 use super::tls::Tls;
-
-/// Routes of the daemon, as one filter.
-pub type Routes = BoxedFilter<(Response,)>;
 
 /// What the accept loops hold their clients to.
 #[derive(Debug, Clone, Copy)]

@@ -3,9 +3,13 @@
 //! The order of refusal is fixed: unknown path 404, wrong method 405, no valid token 401, too small a
 //! scope 403 (429 between the two), then whatever the handler finds.
 
-use std::future::Future;
+use std::fmt::Display;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -202,30 +206,52 @@ fn read_only(app: &App, error: StoreError) -> Problem {
 ///
 /// # Errors
 /// As [`task`]; 503 when it takes longer.
-async fn within<T: Send + 'static>(
+fn within<T: Send + 'static>(
     patience: Option<Duration>,
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
+) -> impl Future<Output = Result<T, Problem>> + Send {
     let done = task(work);
-    let Some(patience) = patience else {
-        return done.await;
-    };
-    let answered = tokio::time::timeout(patience, done).await;
-    answered.unwrap_or_else(|_| Err(Problem::takes_long(patience)))
+    async move {
+        let Some(patience) = patience else {
+            return done.await;
+        };
+        let answered = tokio::time::timeout(patience, done).await;
+        answered.unwrap_or_else(|_| Err(Problem::takes_long(patience)))
+    }
 }
 
-/// Does `work` to its end, also when the client leaves.
+/// Does `work` to its end, also when the client leaves. What waits for nothing is answered at once; a task is for the rest.
 ///
 /// # Errors
 /// As `work`; 500 when it panics.
-pub(super) async fn task<T: Send + 'static>(
+pub(super) fn task<T: Send + 'static>(
     work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> impl Future<Output = Result<T, Problem>> + Send {
+    // Boxed before anything else, because it is large and what is awaited is moved.
+    let work = Box::pin(work);
+    begun_here(work)
+}
+
+async fn begun_here<T: Send + 'static>(
+    mut work: Pin<Box<impl Future<Output = Result<T, Problem>> + Send + 'static>>,
 ) -> Result<T, Problem> {
-    let done = tokio::spawn(work.in_current_span()).await;
-    done.unwrap_or_else(|error| {
+    let begun = poll_fn(|cx| {
+        let begun = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+        Poll::Ready(begun)
+    });
+    let failed = |error: &(dyn Display + Sync)| {
         tracing::error!(%error, "a handler failed");
         Err(Problem::internal())
-    })
+    };
+    match begun.await {
+        Ok(Poll::Ready(done)) => done,
+        Ok(Poll::Pending) => {
+            let done = tokio::spawn(work.in_current_span()).await;
+            done.unwrap_or_else(|error| failed(&error))
+        }
+        // What it said is in the log already.
+        Err(_) => failed(&"it panicked"),
+    }
 }
 
 #[cfg(test)]
@@ -255,6 +281,30 @@ mod tests {
         );
         assert_eq!(within(None, work(3600)).await.unwrap(), 3600);
         assert_eq!((seen.recv().await, seen.recv().await), (Some(59), Some(61)));
+    }
+
+    #[tokio::test]
+    async fn work_that_waits_goes_on_without_its_client_and_one_that_panics_is_a_failure() {
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let (done, seen) = tokio::sync::oneshot::channel();
+        let mut client = Box::pin(task(async move {
+            let _ = gone.await;
+            let _ = done.send(());
+            Ok(())
+        }));
+        let begun = poll_fn(|cx| Poll::Ready(client.as_mut().poll(cx))).await;
+        assert!(begun.is_pending());
+        drop(client);
+        go.send(()).unwrap();
+        seen.await.unwrap();
+        let panics = || -> Result<(), Problem> { panic!("on purpose") };
+        let at_once = task(async move { panics() });
+        assert_eq!(at_once.await.unwrap_err().status(), 500);
+        let later = task(async move {
+            tokio::task::yield_now().await;
+            panics()
+        });
+        assert_eq!(later.await.unwrap_err().status(), 500);
     }
 
     #[test]

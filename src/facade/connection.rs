@@ -18,11 +18,12 @@ use tracing::Instrument;
 use warp::http::{HeaderValue, Method, Request as HttpRequest, StatusCode};
 use warp::reply::Response;
 
-use super::accept::{Routes, Terms};
+use super::accept::Terms;
 use super::first_bytes::FirstBytes;
+use super::listener::{Routes, Viewers};
 use super::problem::Problem;
 use super::proxies::Peer;
-use super::request::{ClientAddress, RequestId};
+use super::request::{ClientAddress, Request, RequestId};
 use super::secure::secure;
 
 /// Fields in the head of a request; one more is answered 431. Of HTTP/2 their bytes are counted alone.
@@ -56,10 +57,11 @@ where
         encrypted,
     } = connection;
     let head = terms.limits.head;
-    let filter = TowerToHyperService::new(warp::service(routes));
+    let Routes { viewers, filter } = routes;
+    let filter = TowerToHyperService::new(warp::service(filter));
     let service = service_fn(move |request: HttpRequest<Incoming>| {
         let address = terms.proxies.client(peer, request.headers());
-        answer(filter.clone(), address, encrypted, request)
+        answer(viewers.clone(), filter.clone(), address, encrypted, request)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -85,6 +87,7 @@ where
 
 /// One request: what must be so before a filter sees it, and what every answer carries.
 async fn answer<F>(
+    viewers: Option<Viewers>,
     filter: F,
     client: IpAddr,
     encrypted: bool,
@@ -94,11 +97,15 @@ where
     F: Service<HttpRequest<Incoming>, Response = Response, Error = Infallible>,
 {
     let id = RequestId::of(request.headers());
-    let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let mut response = match refused(&request) {
-        Some(problem) => problem.into_response(),
-        None => {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let viewers = viewers.filter(|_| uri.path().starts_with("/hls/"));
+    let mut response = match (refused(&request), viewers) {
+        (Some(problem), _) => problem.into_response(),
+        (None, Some(viewers)) => {
+            let (head, _) = request.into_parts();
+            viewers(Request::without_body(head, ClientAddress(client)))
+        }
+        (None, None) => {
             request.extensions_mut().insert(ClientAddress(client));
             request.extensions_mut().insert(id.clone());
             let span = tracing::info_span!("http", request = id.0);
@@ -114,9 +121,9 @@ where
     secure(response.headers_mut(), encrypted);
     // Ours is a fault; that something is not available is an answer like any other.
     if status == StatusCode::INTERNAL_SERVER_ERROR {
-        tracing::warn!(%client, %method, path, request = id.0, "failed");
+        tracing::warn!(%client, %method, path = uri.path(), request = id.0, "failed");
     } else {
-        tracing::debug!(%client, %method, path, status = status.as_u16(), request = id.0, "answered");
+        tracing::debug!(%client, %method, path = uri.path(), status = status.as_u16(), request = id.0, "answered");
     }
     Ok(response)
 }

@@ -1,13 +1,39 @@
 //! What the daemon listens on: TCP, encrypted or not, and Unix sockets.
 
 use std::io;
+use std::sync::Arc;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use super::accept::{ConnectionLimits, Routes};
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::accept::ConnectionLimits;
 use super::proxies::Peer;
+use super::request::Request;
 use super::tls::Tls;
+
+/// What answers what viewers fetch every few seconds: from memory, without a wait.
+pub(super) type Viewers = Arc<dyn Fn(Request) -> Response + Send + Sync>;
+
+/// What is served.
+#[derive(Clone)]
+pub struct Routes {
+    /// What is below `/hls`, past all that it does not need.
+    pub(super) viewers: Option<Viewers>,
+    /// Everything else, as one filter.
+    pub(super) filter: BoxedFilter<(Response,)>,
+}
+
+impl From<BoxedFilter<(Response,)>> for Routes {
+    fn from(filter: BoxedFilter<(Response,)>) -> Self {
+        Self {
+            viewers: None,
+            filter,
+        }
+    }
+}
 
 /// A socket, what is served on it, and how.
 pub struct Listener {

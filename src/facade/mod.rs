@@ -3,8 +3,8 @@
 //! Three things make an endpoint: a path with its methods ([`routes`]), a plain async
 //! function that does the work, and [`problem`], the one place that maps refusals to statuses.
 //!
-//! Invariant: no work on the database is done in a future that ends with its client: handlers run
-//! in tasks of their own, and a client that leaves only misses the answer.
+//! Invariant: no work on the database is done in a future that ends with its client: a handler that
+//! waits for anything goes on in a task of its own, and a client that leaves only misses the answer.
 
 pub mod accept;
 pub mod access;
@@ -69,9 +69,9 @@ use playout_actors::App;
 use warp::Filter;
 use warp::reply::Response;
 
-use self::accept::Routes;
 use self::access::{Access, AccessPolicy};
 use self::cors::Origins;
+use self::listener::Routes;
 pub use self::openapi::document as openapi_document;
 use self::problem::Problem;
 use self::request::{BodyLimits, Request, request};
@@ -153,14 +153,19 @@ impl Facade {
         &self.settings.viewer_url
     }
 
-    /// The routes that a listener serves as one filter, for the accept loop.
+    /// What a listener serves, for the accept loop.
     pub fn routes(self: Arc<Self>, serves: Serves) -> Routes {
-        request()
+        let viewers = Arc::clone(&self);
+        let filter = request()
             .then(move |request| {
                 let facade = Arc::clone(&self);
                 async move { facade.answer(serves, request).await }
             })
-            .boxed()
+            .boxed();
+        Routes {
+            viewers: Some(Arc::new(move |request| hls::answer(&viewers, &request))),
+            filter,
+        }
     }
 
     /// The living tier.
@@ -179,7 +184,8 @@ impl Facade {
             ["watch", ..] => watch::answer(&self, &request),
             ["healthz"] => readiness::healthz(&request),
             _ if serves == Serves::Viewers => Err(Problem::not_found("route")),
-            ["api", "v1", ..] => return self.api(request).await,
+            // Boxed, because it is large and what is awaited is moved.
+            ["api", "v1", ..] => return Box::pin(self.api(request)).await,
             ["docs"] => reference::answer(&self, &request),
             ["readyz"] => readiness::readyz(&self, &request).await,
             _ => Err(Problem::not_found("route")),

@@ -4,9 +4,12 @@
 //! Invariant: a body is counted as it arrives, so a chunked one is bounded like any other.
 
 use std::fmt::Display;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -15,9 +18,11 @@ use jiff::Timestamp;
 use playout_domain::violation::{Violations, quoted};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
+use uuid::{Builder, Uuid};
 use warp::Filter;
 use warp::http::Method;
 use warp::http::header::{self, HeaderMap, HeaderName};
+use warp::http::request::Parts;
 use warp::path::FullPath;
 
 use super::json::{self, Unread};
@@ -27,6 +32,11 @@ use super::problem::Problem;
 /// extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddress(pub IpAddr);
+
+impl ClientAddress {
+    /// Where no accept loop says it.
+    const UNKNOWN: Self = Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+}
 
 /// Names one request in logs and answers; the caller's own, if it sent a decent one.
 #[derive(Debug, Clone)]
@@ -47,9 +57,21 @@ impl RequestId {
         let given = headers.get(Self::HEADER).and_then(|v| v.to_str().ok());
         match given.filter(decent) {
             Some(id) => Self(id.to_owned()),
-            None => Self(uuid::Uuid::now_v7().to_string()),
+            None => Self(fresh().to_string()),
         }
     }
+}
+
+/// Another id at each call, without the system call for chance that [`Uuid::now_v7`] is: nobody has to be unable to guess it.
+fn fresh() -> Uuid {
+    static CHANCE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+    let asked = ASKED.fetch_add(1, Ordering::Relaxed);
+    let mut bytes = [0; 10];
+    bytes[..8].copy_from_slice(&CHANCE.hash_one(asked).to_be_bytes());
+    bytes[8..].copy_from_slice(&asked.to_be_bytes()[6..]);
+    let now = Timestamp::now().as_millisecond();
+    Builder::from_unix_timestamp_millis(now.unsigned_abs(), &bytes).into_uuid()
 }
 
 /// How much of a body is read, and for how long it is waited for.
@@ -66,7 +88,7 @@ type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send +
 /// A request, its body still unread.
 pub struct Request {
     pub method: Method,
-    path: FullPath,
+    path: String,
     query: String,
     pub headers: HeaderMap,
     address: ClientAddress,
@@ -74,10 +96,22 @@ pub struct Request {
 }
 
 impl Request {
+    /// A request that nobody reads the body of.
+    pub(super) fn without_body(head: Parts, address: ClientAddress) -> Self {
+        Self {
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            method: head.method,
+            headers: head.headers,
+            address,
+            body: Box::pin(stream::empty()),
+        }
+    }
+
     /// The path's segments, undecoded: no route of the daemon has an escaped one.
     /// A doubled or trailing slash yields an empty segment, which matches nothing.
     pub fn segments(&self) -> Vec<&str> {
-        self.path.as_str().split('/').skip(1).collect()
+        self.path.split('/').skip(1).collect()
     }
 
     /// A header as text; `None` if absent, repeated headers answer their first.
@@ -169,7 +203,7 @@ impl Request {
 
     /// Path and query, as they were sent.
     pub(super) fn target(&self) -> String {
-        format!("{}?{}", self.path.as_str(), self.query)
+        format!("{}?{}", self.path, self.query)
     }
 
     /// The body as it is; it can be read again.
@@ -279,12 +313,12 @@ pub fn request() -> impl Filter<Extract = (Request,), Error = warp::Rejection> +
         .and(warp::ext::optional::<ClientAddress>())
         .and(warp::body::stream())
         .map(
-            |method, path, query, headers, address: Option<_>, body| Request {
+            |method, path: FullPath, query, headers, address: Option<_>, body| Request {
                 method,
-                path,
+                path: path.as_str().to_owned(),
                 query,
                 headers,
-                address: address.unwrap_or(ClientAddress(Ipv4Addr::UNSPECIFIED.into())),
+                address: address.unwrap_or(ClientAddress::UNKNOWN),
                 body: boxed(body),
             },
         )
@@ -348,6 +382,8 @@ fn decode(text: &str) -> Result<String, Problem> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::collections::HashSet;
+
     use super::*;
     use warp::http::HeaderValue;
 
@@ -367,6 +403,18 @@ mod tests {
         for bad in ["", "a b", &"x".repeat(65)] {
             headers.insert(RequestId::HEADER, HeaderValue::from_str(bad).unwrap());
             assert_eq!(RequestId::of(&headers).0.len(), 36, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn every_request_has_another_id_that_tells_when() {
+        let ids: HashSet<Uuid> = (0..100_000).map(|_| fresh()).collect();
+        assert_eq!(ids.len(), 100_000);
+        let now = Timestamp::now().as_second();
+        for id in ids.into_iter().take(10) {
+            assert_eq!(id.get_version_num(), 7);
+            let (at, _) = id.get_timestamp().unwrap().to_unix();
+            assert!(now.abs_diff(i64::try_from(at).unwrap()) < 3600);
         }
     }
 }

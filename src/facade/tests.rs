@@ -17,8 +17,8 @@ use tokio::task::JoinHandle;
 use warp::reply::Response;
 use warp::{Filter, Reply};
 
-use super::accept::{ConnectionLimits, Routes, Terms, serve};
-use super::listener::{Listener, Socket};
+use super::accept::{ConnectionLimits, Terms, serve};
+use super::listener::{Listener, Routes, Socket};
 use super::problem::Problem;
 use super::proxies::{Proxy, Told, TrustedProxies};
 use super::representation::Representation;
@@ -139,6 +139,7 @@ fn routes() -> Routes {
             Ok::<_, warp::Rejection>(answered.unwrap_or_else(Problem::into_response))
         })
         .boxed()
+        .into()
 }
 
 async fn server() -> Server {

@@ -7,8 +7,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::starting::settings;
 use super::{BOUND, LIMITS, expect, routes};
-use crate::facade::accept::{ConnectionLimits, Routes, Terms, serve};
-use crate::facade::listener::{Listener, Socket};
+use crate::facade::accept::{ConnectionLimits, Terms, serve};
+use crate::facade::listener::{Listener, Routes, Socket};
 use crate::facade::proxies::{Told, TrustedProxies};
 use crate::facade::shutdown::Shutdown;
 use crate::facade::{Facade, Serves};

@@ -10,7 +10,7 @@ use warp::Filter;
 
 use super::starting::settings;
 use super::{LIMITS, Server, expect, rest};
-use crate::facade::accept::Routes;
+use crate::facade::listener::Routes;
 use crate::facade::problem::Problem;
 use crate::facade::request::request;
 use crate::facade::shutdown::{Shutdown, ShuttingDown};
@@ -29,6 +29,7 @@ fn routes(shutting_down: ShuttingDown) -> Routes {
             opened.unwrap_or_else(Problem::into_response)
         })
         .boxed()
+        .into()
 }
 
 /// An open stream, read up to its first event.
