@@ -83,6 +83,7 @@ pub struct HttpSettings {
     pub proxies_tell: Told,
     pub cors_origins: Vec<String>,
     pub max_connections: Count<1, 1_000_000>,
+    pub max_connections_per_address: Count<1, 1_000_000>,
     pub max_body: Count<1024, 67_108_864>,
     pub head_timeout: Seconds<1, 300>,
     pub body_timeout: Seconds<1, 300>,
@@ -248,6 +249,9 @@ pub struct SessionLimits {
 pub struct SseSettings {
     pub heartbeat: Seconds<1, 300>,
     pub max_streams: Count<0, 1_000_000>,
+    pub max_streams_per_client: Count<1, 1_000_000>,
+    pub max_public_streams: Count<0, 1_000_000>,
+    pub max_public_streams_per_address: Count<1, 1_000_000>,
 }
 
 impl Default for Config {
@@ -292,6 +296,7 @@ impl Default for HttpSettings {
             proxies_tell: Told::XForwardedFor,
             cors_origins: Vec::new(),
             max_connections: Count::of(10_000),
+            max_connections_per_address: Count::of(1_000),
             max_body: Count::of(1024 * 1024),
             head_timeout: Seconds::of(20),
             body_timeout: Seconds::of(30),
@@ -426,6 +431,9 @@ impl Default for SseSettings {
         Self {
             heartbeat: Seconds::of(15),
             max_streams: Count::of(8_000),
+            max_streams_per_client: Count::of(2_000),
+            max_public_streams: Count::of(4_000),
+            max_public_streams_per_address: Count::of(400),
         }
     }
 }

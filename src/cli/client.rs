@@ -1,4 +1,5 @@
-//! Speaks to a running daemon over its own HTTP API: one kept connection, JSON both ways.
+//! Speaks to a running daemon over its own HTTP API: one kept connection, JSON both ways. Every `POST` has an
+//! `Idempotency-Key` of its own.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,6 +11,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::way::Way;
 
@@ -100,12 +102,16 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
         let content = body.map(Value::to_string).unwrap_or_default();
-        let request = Request::builder()
-            .method(method)
+        let mut request = Request::builder()
             .uri(path)
             .header(header::HOST, self.way.host())
             .header(header::AUTHORIZATION, &self.bearer)
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, "application/json");
+        if method == Method::POST {
+            request = request.header("idempotency-key", Uuid::now_v7().to_string());
+        }
+        let request = request
+            .method(method)
             .body(Full::new(Bytes::from(content)))
             .map_err(|error| ClientError::Unusable(format!("not a request: {error}")))?;
         let sender = self.connected().await?;

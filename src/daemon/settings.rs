@@ -29,7 +29,7 @@ use crate::facade::cors::Origins;
 use crate::facade::proxies::TrustedProxies;
 use crate::facade::request::BodyLimits;
 use crate::facade::tls::CertificateFiles;
-use crate::facade::{self, Serves};
+use crate::facade::{self, Serves, StreamLimits};
 
 /// The name of the key in the data folder, and as a credential.
 const MASTER_KEY: &str = "master.key";
@@ -315,7 +315,12 @@ pub(super) fn facade(config: &Config, data_dir: &Path, sockets: &Sockets) -> fac
             },
         },
         heartbeat: config.sse.heartbeat.duration(),
-        max_streams: config.sse.max_streams.get(),
+        streams: StreamLimits {
+            all: config.sse.max_streams.get(),
+            of_client: config.sse.max_streams_per_client.get(),
+            public: config.sse.max_public_streams.get(),
+            of_address: config.sse.max_public_streams_per_address.get(),
+        },
         patience: config.http.write_timeout.duration(),
     }
 }
@@ -359,6 +364,8 @@ fn requests(access: &AccessSettings) -> Option<Pace> {
 pub(super) fn connections(config: &Config) -> ConnectionLimits {
     ConnectionLimits {
         connections: config.http.max_connections.get(),
+        of_address: config.http.max_connections_per_address.get(),
+        spares_this_machine: true,
         head: config.http.head_timeout.duration(),
         unacknowledged: config.http.write_timeout.duration(),
         grace: config.http.shutdown_grace.duration(),

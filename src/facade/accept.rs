@@ -1,33 +1,42 @@
 //! The daemon's own accept loop: what `warp::serve` does not do.
 //!
-//! There is one loop for each listener, and all share their places: at most so many connections are open. The end is
-//! bounded: after the grace, what is still open is cut. What happens on a connection is in [`super::connection`].
+//! There is one loop for each listener, and all share their places: at most so many connections are open, and no address has
+//! all of them. The end is bounded: after the grace, what is still open is cut. What happens on a connection is in [`super::connection`].
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::connection::{Connection, serve_on};
 use super::listener::{Listener, Stream};
+use super::origin::Origin;
+use super::places::{Full, Places};
 use super::problem::Problem;
-use super::proxies::TrustedProxies;
+use super::proxies::{Peer, TrustedProxies};
 use super::shutdown::ShuttingDown;
 use super::tls::Tls;
+
+/// So often at most the log tells of connections that were refused.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What the accept loops hold their clients to.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     /// Most connections at once, over all listeners; one more is answered `503` and closed.
     pub connections: usize,
+    /// Most of them from one address. Trusted proxies are not counted, nor is whoever comes by a Unix socket.
+    pub of_address: usize,
+    /// Whether this machine is not counted either: what stands before the daemon there is a proxy, named or not.
+    pub spares_this_machine: bool,
     /// Longest wait for the head of a request, also on a connection kept open for the next one, and for the end of a
     /// TLS handshake.
     pub head: Duration,
-    /// Longest time that sent bytes may stay unacknowledged.
+    /// Longest time that sent bytes may stay unacknowledged, and that a part of an answer may wait to be taken.
     pub unacknowledged: Duration,
     /// How long open requests may go on once the daemon is going.
     pub grace: Duration,
@@ -41,15 +50,29 @@ pub struct Terms {
     pub proxies: TrustedProxies,
 }
 
+impl Terms {
+    /// Whose connections are counted together with this one; nothing: it is not counted.
+    fn counted(&self, peer: Peer) -> Option<Origin> {
+        let address: IpAddr = match peer {
+            Peer::Tcp(_) => peer.address(),
+            Peer::Unix => return None,
+        };
+        let spared = self.limits.spares_this_machine && address.is_loopback();
+        (!spared && !self.proxies.trusts(address)).then(|| Origin::of(address))
+    }
+}
+
 /// Accepts and serves until `shutting_down`, then ends within the grace. Earlier only where a listener failed.
 pub async fn serve(listeners: Vec<Listener>, terms: Terms, shutting_down: ShuttingDown) {
-    let places = Arc::new(Semaphore::new(terms.limits.connections));
+    let places = Places::new(terms.limits.connections, terms.limits.of_address);
+    let refusals = Arc::new(Refusals::default());
     let mut loops = JoinSet::new();
     for listener in listeners {
         let door = Door {
             listener,
             terms: terms.clone(),
-            places: Arc::clone(&places),
+            places: places.clone(),
+            refusals: Arc::clone(&refusals),
         };
         loops.spawn(door.serve(shutting_down.clone()));
     }
@@ -61,7 +84,32 @@ struct Door {
     listener: Listener,
     terms: Terms,
     /// Those of all listeners.
-    places: Arc<Semaphore>,
+    places: Places<Origin>,
+    refusals: Arc<Refusals>,
+}
+
+/// Connections that were refused: the log tells of them now and then, not of each.
+#[derive(Debug, Default)]
+struct Refusals(Mutex<Untold>);
+
+#[derive(Debug, Default)]
+struct Untold {
+    told: Option<Instant>,
+    /// Since then.
+    refused: u64,
+}
+
+impl Refusals {
+    /// One more; how many there were since the last time, where it is time to tell.
+    fn one_more(&self, now: Instant) -> Option<u64> {
+        let mut untold = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        untold.refused += 1;
+        let is_time = untold.told.is_none_or(|told| now - told >= TOLD_EVERY);
+        is_time.then(|| {
+            untold.told = Some(now);
+            std::mem::take(&mut untold.refused)
+        })
+    }
 }
 
 impl Door {
@@ -85,12 +133,15 @@ impl Door {
                     continue;
                 }
             };
-            let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-                tracing::warn!(%peer, limit = limits.connections, "too many connections");
-                if self.listener.tls.is_none() {
-                    connections.spawn(refuse(stream));
+            let place = match self.places.take(self.terms.counted(peer)) {
+                Ok(place) => place,
+                Err(full) => {
+                    self.tell(peer, full);
+                    if self.listener.tls.is_none() {
+                        connections.spawn(refuse(stream, full));
+                    }
+                    continue;
                 }
-                continue;
             };
             let connection = Connection {
                 peer,
@@ -109,6 +160,17 @@ impl Door {
             tracing::warn!(open = connections.len(), "cutting what is still open");
         }
         connections.shutdown().await;
+    }
+
+    fn tell(&self, peer: Peer, full: Full) {
+        let limit = match full {
+            Full::All => self.places.most(),
+            Full::Own => self.places.each(),
+        };
+        let of_one_address = full == Full::Own;
+        if let Some(refused) = self.refusals.one_more(Instant::now()) {
+            tracing::warn!(%peer, refused, limit, of_one_address, "too many connections");
+        }
     }
 }
 
@@ -142,18 +204,62 @@ async fn serve_stream(
 }
 
 /// One connection too many: told so, not left hanging.
-async fn refuse(stream: Stream) {
-    async fn told(mut stream: impl AsyncWrite + Unpin) -> std::io::Result<()> {
-        let detail = "There are too many connections.";
+async fn refuse(stream: Stream, full: Full) {
+    let detail = match full {
+        Full::All => "There are too many connections.",
+        Full::Own => "There are too many connections from this address.",
+    };
+    let told = async {
+        match stream {
+            Stream::Tcp(stream) => told(stream, detail).await,
+            Stream::Unix(stream) => told(stream, detail).await,
+        }
+    };
+    let _ = timeout(Duration::from_secs(1), told).await;
+
+    async fn told(mut stream: impl AsyncWrite + Unpin, detail: &str) -> std::io::Result<()> {
         let problem = Problem::unavailable(detail, Duration::from_secs(2));
         stream.write_all(&problem.into_bytes()).await?;
         stream.shutdown().await
     }
-    let told = async {
-        match stream {
-            Stream::Tcp(stream) => told(stream).await,
-            Stream::Unix(stream) => told(stream).await,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::facade::proxies::Told;
+
+    #[test]
+    fn proxies_this_machine_and_sockets_are_not_counted() {
+        let trusted = ["10.0.0.0/8".parse().unwrap()];
+        let terms = |spares_this_machine| Terms {
+            limits: ConnectionLimits {
+                spares_this_machine,
+                ..crate::facade::tests::LIMITS
+            },
+            proxies: TrustedProxies::new(&trusted, Told::XForwardedFor),
+        };
+        let counted = |terms: &Terms, from: &str| terms.counted(Peer::Tcp(from.parse().unwrap()));
+        let terms = [terms(true), terms(false)];
+        assert_eq!(counted(&terms[0], "127.0.0.1:9"), None);
+        assert_eq!(counted(&terms[0], "[::1]:9"), None);
+        assert_eq!(counted(&terms[0], "10.1.2.3:9"), None);
+        assert_eq!(terms[1].counted(Peer::Unix), None);
+        assert!(counted(&terms[1], "127.0.0.1:9").is_some());
+        let one = counted(&terms[0], "[2001:db8::1]:9");
+        assert!(one.is_some());
+        assert_eq!(one, counted(&terms[0], "[2001:db8::2]:10"));
+        assert_ne!(one, counted(&terms[0], "[2001:db8:0:1::1]:9"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_log_tells_of_refused_connections_now_and_then() {
+        let (refusals, begun) = (Refusals::default(), Instant::now());
+        assert_eq!(refusals.one_more(begun), Some(1));
+        for _ in 0..1000 {
+            assert_eq!(refusals.one_more(begun + TOLD_EVERY / 2), None);
         }
-    };
-    let _ = timeout(Duration::from_secs(1), told).await;
+        assert_eq!(refusals.one_more(begun + TOLD_EVERY), Some(1001));
+    }
 }

@@ -1,21 +1,24 @@
 //! How fast requests are taken: of one token ([`Access::request`]), and of those who try tokens that there are not
 //! ([`Access::attempt`]). What is refused is told when to come again.
 //!
-//! A try counts once for each secret, so a script that goes on with a token that was revoked slows nobody but itself; and
-//! whoever comes with a token that is known is let in, however many others are tried from the same address.
+//! A try counts once for each secret, however many requests bring it at once, so a script that goes on with a token that was
+//! revoked slows nobody but itself; and whoever comes with a token that is known is let in, however many others are tried
+//! from the same address.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use playout_domain::TokenId;
 use playout_domain::breaker::Moment;
 use playout_domain::pace::{Left, Pace, Paces};
-use playout_store::{Credential, SessionTimes};
+use playout_store::{Credential, Principal, SessionTimes};
 use warp::http::header::HeaderName;
 use warp::reply::Response;
 
 use super::answer;
+use super::origin::Origin;
 use super::problem::Problem;
 
 /// Tokens, addresses and secrets remembered at most, each.
@@ -36,7 +39,7 @@ pub struct AccessPolicy {
 #[derive(Debug)]
 pub(super) struct Access {
     begun: Instant,
-    requests: Option<Mutex<Paces<[u8; 32]>>>,
+    requests: Option<Mutex<Paces<Asker>>>,
     attempts: Mutex<Attempts>,
 }
 
@@ -46,25 +49,17 @@ struct Attempts {
     by_prefix: Paces<String>,
     /// Secrets that were wrong.
     wrong: HashSet<[u8; 32]>,
+    /// Secrets that it is being found out of, and by how many requests each.
+    asked: HashMap<[u8; 32], usize>,
 }
 
-/// What counts as one address: of IPv6 everybody has a whole /64.
+/// Whose requests are counted together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Origin {
-    V4([u8; 4]),
-    V6([u8; 8]),
-}
-
-impl Origin {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.octets()),
-            IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
-            }
-        }
-    }
+enum Asker {
+    /// A token, with every session that was begun with it.
+    Token(TokenId),
+    /// A secret that is of none.
+    Secret([u8; 32]),
 }
 
 /// One try of a secret that is not known: it counts, until it is found to be right.
@@ -85,6 +80,7 @@ impl Access {
                 by_origin: Paces::new(policy.attempts, REMEMBERED),
                 by_prefix: Paces::new(policy.attempts, REMEMBERED),
                 wrong: HashSet::new(),
+                asked: HashMap::new(),
             }),
         }
     }
@@ -93,17 +89,23 @@ impl Access {
         self.begun.elapsed()
     }
 
-    /// One more request of whoever comes with this.
+    /// One more request of who comes with this.
     ///
     /// # Errors
     /// 429: there were too many.
-    pub(super) fn request(&self, credential: &Credential) -> Result<Quota, Problem> {
+    pub(super) fn request(
+        &self,
+        who: &Principal,
+        credential: &Credential,
+    ) -> Result<Quota, Problem> {
         let Some(requests) = &self.requests else {
             return Ok(Quota(None));
         };
         let mut requests = lock(requests);
         let pace = requests.pace();
-        match requests.take(credential.digest(), self.now()) {
+        let secret = || Asker::Secret(credential.digest());
+        let asker = who.token.map_or_else(secret, Asker::Token);
+        match requests.take(asker, self.now()) {
             Ok(left) => Ok(Quota(Some((pace, left)))),
             Err(more_in) => {
                 let detail = "The token sends more requests than it may; wait before the next.";
@@ -129,7 +131,8 @@ impl Access {
         credential: &'a Credential,
     ) -> Result<Attempt<'a>, Problem> {
         let (origin, now, mut attempts) = (Origin::of(address), self.now(), lock(&self.attempts));
-        let counted = !attempts.wrong.contains(&credential.digest());
+        let digest = credential.digest();
+        let counted = !attempts.wrong.contains(&digest) && !attempts.asked.contains_key(&digest);
         if counted {
             let slow = |more_in| {
                 let detail = "Too many tokens that there are not were tried; wait before the next.";
@@ -142,6 +145,7 @@ impl Access {
                 return Err(slow(more_in));
             }
         }
+        *attempts.asked.entry(digest).or_default() += 1;
         Ok(Attempt {
             access: self,
             origin,
@@ -168,6 +172,20 @@ impl Attempt<'_> {
             attempts.by_origin.give_back(&self.origin);
             let prefix = self.credential.prefix().to_owned();
             attempts.by_prefix.give_back(&prefix);
+        }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    /// Also where it is not found out, because nobody waits for it any more.
+    fn drop(&mut self) {
+        let mut attempts = lock(&self.access.attempts);
+        let digest = self.credential.digest();
+        if let Some(asking) = attempts.asked.get_mut(&digest) {
+            *asking -= 1;
+            if *asking == 0 {
+                attempts.asked.remove(&digest);
+            }
         }
     }
 }
@@ -228,16 +246,24 @@ mod tests {
         Credential::of(&format!("playoutd_{n:08}{n:0>56}"))
     }
 
+    fn token(n: u128) -> Principal {
+        Principal {
+            token: Some(uuid::Uuid::from_u128(n).into()),
+            ..Principal::daemon()
+        }
+    }
+
     #[test]
-    fn a_token_asks_as_often_as_it_may_and_another_is_not_held_back() {
+    fn a_token_asks_as_often_as_it_may_with_all_its_sessions_and_another_is_not_held_back() {
         let access = access(2, 1);
         for left in [1, 0] {
-            let quota = access.request(&secret(1)).unwrap();
+            let quota = access.request(&token(1), &secret(left)).unwrap();
             let fields = quota.fields();
             assert_eq!(fields[0].1, "\"token\";q=2;w=7200");
             assert!(fields[1].1.starts_with(&format!("\"token\";r={left};t=")));
         }
-        let refused = access.request(&secret(1)).unwrap_err().into_response();
+        let refused = access.request(&token(1), &secret(2));
+        let refused = refused.unwrap_err().into_response();
         assert_eq!(refused.status(), 429);
         assert_eq!(refused.headers()["retry-after"], "3600");
         assert!(
@@ -246,7 +272,7 @@ mod tests {
                 .unwrap()
                 .starts_with("\"token\";r=0;")
         );
-        assert!(access.request(&secret(2)).is_ok());
+        assert!(access.request(&token(2), &secret(3)).is_ok());
     }
 
     #[test]
@@ -271,6 +297,27 @@ mod tests {
         assert!(access.attempt(here, &secret(0)).is_ok(), "no news");
         let there = "192.0.2.8".parse().unwrap();
         assert!(access.attempt(there, &secret(3)).is_ok());
+    }
+
+    #[test]
+    fn a_secret_that_is_being_asked_for_counts_once_however_many_bring_it() {
+        let (access, here) = (access(1, 2), "192.0.2.7".parse().unwrap());
+        let right = secret(1);
+        let asked: Vec<Attempt<'_>> = (0..50)
+            .map(|_| access.attempt(here, &right).unwrap())
+            .collect();
+        access.attempt(here, &secret(2)).unwrap().was_wrong();
+        assert!(
+            access.attempt(here, &secret(3)).is_err(),
+            "it counts until it is found to be right"
+        );
+        asked.into_iter().for_each(Attempt::was_none);
+        access.attempt(here, &secret(3)).unwrap().was_wrong();
+        assert!(access.attempt(here, &secret(4)).is_err());
+        assert!(
+            access.attempt(here, &right).is_err(),
+            "nobody asks for it any more"
+        );
     }
 
     #[test]

@@ -25,8 +25,9 @@ use super::request::Request;
 use super::routes::{self, Needs, Operation, Protocol, Route, Work};
 use super::{Facade, answer, caller, idempotency, readiness, uploads};
 
-/// What may take as long as it takes: it looks into every file of a folder.
-const LONG: [&str; 1] = ["importMedia"];
+/// What may take as long as it takes: it looks into every file of a folder; it is done to many channels, and what became of
+/// each is nowhere but in the answer.
+const LONG: [&str; 2] = ["importMedia", "bulkChannels"];
 
 /// The id in a path: a UUID in its usual form, so that one thing has one URL.
 ///
@@ -153,7 +154,7 @@ async fn answer_for(
     };
     within(patience, async move {
         let (who, credential) = caller::of(&facade, &app, &request).await?;
-        let quota = facade.access.request(&credential)?;
+        let quota = facade.access.request(&who, &credential)?;
         let call = Call {
             facade,
             app,
@@ -186,7 +187,7 @@ async fn done(
         false => None,
     };
     match key {
-        Some(key) => idempotency::once(key, route.protocol, work, call).await,
+        Some(key) => idempotency::once(key, route.protocol, operation.needs, work, call).await,
         None => work(call).await,
     }
 }

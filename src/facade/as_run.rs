@@ -44,7 +44,7 @@ pub(super) async fn as_run(call: Call, id: ChannelId) -> Result<Response, Proble
     let accept = call.request.header(header::ACCEPT).map(str::to_owned);
     let query = call.request.query(query)?;
     let asked = asked(query, accept.as_deref(), Timestamp::now());
-    let asked = asked.map_err(|violations| Problem::invalid(&violations.0))?;
+    let asked = asked.map_err(|violations| Problem::invalid(&violations))?;
     let mut response = match asked.format {
         Format::Json => as_json(&call, id, &asked).await?,
         Format::Csv => as_csv(&call, id, &asked).await?,

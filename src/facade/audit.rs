@@ -111,7 +111,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
         violations.add("/format", "this format comes whole, not in pages");
     }
     let filter = violations.or(filter);
-    let filter = filter.map_err(|violations| Problem::invalid(&violations.0))?;
+    let filter = filter.map_err(|violations| Problem::invalid(&violations))?;
     let page = Page::<AuditCursor>::read(limit, cursor)?;
     match format {
         Format::Json => as_json(&call, &filter, &page).await,

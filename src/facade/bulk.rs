@@ -1,13 +1,13 @@
 //! `POST /api/v1/channels/bulk`: one operation on many channels, each by itself, with a result for each.
 
 use futures_util::{StreamExt, stream};
-use playout_actors::App;
-use playout_domain::ChannelId;
+use playout_actors::{App, OpError};
 use playout_domain::labels::Selector;
 use playout_domain::lifecycle::Operation;
 use playout_domain::limits::{Raise, Usage};
 use playout_domain::plans::PlanRefusal;
 use playout_domain::violation::{Fields, Violations};
+use playout_domain::{ChannelConfig, ChannelId};
 use playout_store::{Principal, Scope, StoreError};
 use serde_json::{Value, json};
 use warp::reply::Response;
@@ -21,6 +21,10 @@ use super::problem::Problem;
 pub(super) const MOST: usize = 1_000;
 /// Every operation by its name.
 pub(super) const OPERATIONS: [&str; 5] = ["start", "stop", "restart", "delete", "update"];
+/// Bytes of a patch: each channel reads it.
+pub(super) const LONGEST_PATCH: usize = 64 << 10;
+/// Violations that are told of each channel.
+const TOLD: usize = 10;
 /// Channels that are worked on at once.
 const AT_ONCE: usize = 8;
 
@@ -42,7 +46,7 @@ enum Meant {
 pub(super) async fn bulk(mut call: Call) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let body = call.json(JSON).await?;
-    let (work, meant) = read(&body).map_err(|wrong| Problem::invalid(&wrong.0))?;
+    let (work, meant) = read(&body).map_err(|wrong| Problem::invalid(&wrong))?;
     if !call.who.scopes.allow(work.scope()) {
         return Err(Problem::scope_missing(work.scope()));
     }
@@ -55,7 +59,7 @@ pub(super) async fn bulk(mut call: Call) -> Result<Response, Problem> {
             let found = app.channels.select(who, &selector, None, MOST + 1).await?;
             if found.len() > MOST {
                 let many = format!("it means more than {MOST} channels");
-                return Err(Problem::invalid(&Violations::one("/selector", many).0));
+                return Err(Problem::invalid(&Violations::one("/selector", many)));
             }
             found.into_iter().map(|looked| looked.view.id).collect()
         }
@@ -79,7 +83,10 @@ async fn within_plan(app: &App, who: &Principal, raise: &Raise) -> Result<(), Pr
             let known = known.ok_or(StoreError::Unavailable(away));
             known.map(|known| {
                 let checked = known.limits.check(raise, &Usage::default());
-                checked.map_err(PlanRefusal::from)
+                checked.map_err(|exceeded| PlanRefusal {
+                    plan: Some(known.plan),
+                    ..exceeded.into()
+                })
             })
         }
         checked => checked,
@@ -98,8 +105,8 @@ async fn one(app: App, who: Principal, id: ChannelId, work: Work) -> Value {
                 Ok(json!(channel.status()))
             }
             Work::Update(patch) => {
-                let channel = channels.update(&who, id, &patch, None).await?;
-                Ok(json!(channel.status()))
+                let changed = channels.update(&who, id, &patch, None).await;
+                Ok(json!(changed.map_err(shortened)?.status()))
             }
             Work::Delete => {
                 channels.delete(&who, id, None).await?;
@@ -110,6 +117,14 @@ async fn one(app: App, who: Principal, id: ChannelId, work: Work) -> Value {
     match done.await {
         Ok(status) => json!({ "channelId": id, "status": status, "problem": null }),
         Err(problem) => json!({ "channelId": id, "status": null, "problem": problem.document() }),
+    }
+}
+
+/// What is wrong with a patch for one of many channels: the first of it.
+fn shortened(refused: OpError) -> OpError {
+    match refused {
+        OpError::Invalid(violations) => OpError::Invalid(violations.shortened(TOLD)),
+        refused => refused,
     }
 }
 
@@ -151,11 +166,25 @@ fn read(body: &Value) -> Result<(Work, Meant), Violations> {
     }
     let ids = list.map(|list| ids(list, &mut fields));
     fields.finish();
+    if let (Some(Work::Update(_)), Some(patch)) = (&work, patch) {
+        violations.append(foreign_to_all(patch));
+    }
     let meant = ids.map(Meant::Ids).or(selector.map(Meant::Selected));
     match (work, meant) {
         (Some(work), Some(meant)) => violations.or((work, meant)),
         _ => Err(violations),
     }
+}
+
+/// What is wrong with a patch for every channel: that is told once, and none of them is asked.
+fn foreign_to_all(patch: &Value) -> Violations {
+    let mut wrong = ChannelConfig::foreign_to_all(patch, "/patch");
+    let bytes = patch.to_string().len();
+    if bytes > LONGEST_PATCH {
+        let message = format!("has {bytes} bytes; {LONGEST_PATCH} are taken for many channels");
+        wrong.add("/patch", message);
+    }
+    wrong
 }
 
 /// Each once, in the order in which they are given.
@@ -214,8 +243,26 @@ mod tests {
             json!({ "operation": "start", "selector": "a b" }),
             json!({ "operation": "start", "channelIds": [ID], "patch": {} }),
             json!({ "operation": "update", "channelIds": [ID] }),
+            json!({ "operation": "update", "channelIds": [ID], "patch": 7 }),
+            json!({ "operation": "update", "channelIds": [ID], "patch": { "name": "x".repeat(LONGEST_PATCH) } }),
         ] {
             assert!(read(&bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_no_channel_has_is_told_once_before_any_channel_is_asked() {
+        let patch = json!({ "fit": "nonsense", "gone": null, "colour": 1, "rtmpDestinations": 7 });
+        let body = json!({ "operation": "update", "channelIds": [ID], "patch": patch });
+        let wrong = read(&body).unwrap_err().0;
+        let places: Vec<&str> = wrong.iter().map(|one| &*one.pointer).collect();
+        assert_eq!(places, ["/patch/colour"]);
+        let many = (0..200).map(|_| "is wrong");
+        let mut violations = Violations::default();
+        many.for_each(|wrong| violations.add("/labels", wrong));
+        let OpError::Invalid(told) = shortened(OpError::Invalid(violations)) else {
+            panic!("another refusal")
+        };
+        assert_eq!((told.0.len(), told.count()), (TOLD, 200));
     }
 }

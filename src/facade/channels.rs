@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use playout_actors::channels::Looked;
-use playout_domain::labels::Selector;
 use playout_domain::lifecycle::Operation;
 use playout_domain::{Channel, ChannelId};
 use serde::Serialize;
@@ -13,7 +12,6 @@ use warp::reply::Response;
 
 use super::answer;
 use super::api::Call;
-use super::page::Page;
 use super::problem::Problem;
 use super::representation::if_match;
 
@@ -34,28 +32,6 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
     let location = format!("/api/v1/channels/{}", channel.id);
     let response = answer::created(&location, &json(&call, &channel))?;
     Ok(versioned(response, &channel))
-}
-
-pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let [selector, limit, cursor] = call.request.query(["selector", "limit", "cursor"])?;
-    let selector = selector.map(|text| text.parse::<Selector>()).transpose();
-    let selector =
-        selector.map_err(|wrong| Problem::bad_request(format!("`selector`: {wrong}.")))?;
-    let page = Page::<ChannelId>::read(limit, cursor)?;
-    let (channels, who) = (&call.app.channels, &call.who);
-    let fetched = match &selector {
-        Some(selector) => {
-            channels
-                .select(who, selector, page.after, page.fetch())
-                .await?
-        }
-        None => channels.list(who, page.after, page.fetch()).await?,
-    };
-    let (channels, next) = page.cut(fetched, |channel| channel.id);
-    answer::page(
-        channels.iter().map(|looked| shown(&call, looked)).collect(),
-        next,
-    )
 }
 
 pub(super) async fn get(call: Call, id: ChannelId) -> Result<Response, Problem> {
@@ -182,7 +158,7 @@ fn json(call: &Call, channel: &Channel) -> Value {
 }
 
 /// The same with the daemon that holds it, where that is another.
-fn shown(call: &Call, looked: &Looked<Channel>) -> Value {
+pub(super) fn shown(call: &Call, looked: &Looked<Channel>) -> Value {
     let mut shown = json(call, looked);
     if let Some(holder) = &looked.held_by {
         shown["heldBy"] = json!(holder);

@@ -2,11 +2,12 @@
 //! makes and changes them; a client sees itself.
 
 use jiff::Timestamp;
+use playout_actors::OpError;
 use playout_domain::feature::{Feature, Features};
 use playout_domain::limits::{Demand, Limit, PlanLimits, Raise};
 use playout_domain::plans::PlanName;
 use playout_domain::violation::{Fields, Violations};
-use playout_domain::{ClientId, Resolution};
+use playout_domain::{ChannelId, ClientId, Resolution};
 use playout_store::{ClientEdit, NewOverride, Override, StoreError, StoredClient};
 use serde_json::{Value, json};
 use warp::reply::Response;
@@ -17,11 +18,14 @@ use super::channels::{JSON, MERGE_PATCH};
 use super::page::Page;
 use super::problem::Problem;
 use super::representation::if_match;
+use super::request::narrowed;
 use super::tokens::{expiry_of, name_of};
 
 /// Operations that limits are checked for, by their names.
-pub(super) const OPERATIONS: [&str; 5] = [
+pub(super) const OPERATIONS: [&str; 7] = [
     "createChannel",
+    "updateChannel",
+    "addDestination",
     "startChannel",
     "addMedia",
     "addViewers",
@@ -31,8 +35,11 @@ pub(super) const OPERATIONS: [&str; 5] = [
 pub(super) const MAX_REASON: usize = 500;
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let page = Page::<ClientId>::of(&call.request)?;
-    let fetched = call.app.store.clients(&call.who, page.after, page.fetch());
+    let [plan, limit, cursor] = call.request.query(["plan", "limit", "cursor"])?;
+    let plan = narrowed::<PlanName>("plan", plan)?;
+    let page = Page::<ClientId>::read(limit, cursor)?;
+    let store = &call.app.store;
+    let fetched = store.clients(&call.who, plan, page.after, page.fetch());
     let fetched = fetched.await.map_err(refused)?;
     let (clients, next) = page.cut(fetched, |client| client.id);
     answer::page(clients.iter().map(|client| json!(client)).collect(), next)
@@ -41,7 +48,7 @@ pub(super) async fn list(call: Call) -> Result<Response, Problem> {
 pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let body = call.json(JSON).await?;
-    let (name, plan) = new(&body).map_err(|wrong| Problem::invalid(&wrong.0))?;
+    let (name, plan) = new(&body).map_err(|wrong| Problem::invalid(&wrong))?;
     let made = call.app.store.create_client(&call.who, &name, &plan).await;
     let client = made.map_err(refused)?;
     let response = answer::created(&format!("/api/v1/clients/{}", client.id), &client)?;
@@ -58,7 +65,7 @@ pub(super) async fn update(mut call: Call, id: ClientId) -> Result<Response, Pro
     let [] = call.request.query([])?;
     let version = if_match(&call.request)?;
     let body = call.json(MERGE_PATCH).await?;
-    let edit = edit(&body).map_err(|wrong| Problem::invalid(&wrong.0))?;
+    let edit = edit(&body).map_err(|wrong| Problem::invalid(&wrong))?;
     let store = &call.app.store;
     let changed = store.update_client(&call.who, id, &edit, version).await;
     one(&changed.map_err(refused)?)
@@ -83,10 +90,47 @@ pub(super) async fn limits(call: Call, id: ClientId) -> Result<Response, Problem
 pub(super) async fn check(mut call: Call, id: ClientId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let body = call.json(JSON).await?;
-    let raise = raise(&body).map_err(|wrong| Problem::invalid(&wrong.0))?;
+    let asked = asked(&body).map_err(|wrong| Problem::invalid(&wrong))?;
+    let raise = match asked {
+        Asked::Raise(raise) => raise,
+        Asked::Update(channel, change) => {
+            let from = demand_of(&call, id, channel).await?;
+            let to = change.made_to(from);
+            Raise::UpdateChannel { from, to }
+        }
+        Asked::AddDestination(channel) => {
+            let from = demand_of(&call, id, channel).await?;
+            let destinations = from.destinations + 1;
+            let to = Demand {
+                destinations,
+                ..from
+            };
+            Raise::UpdateChannel { from, to }
+        }
+    };
     let checked = call.app.store.check_limits(&call.who, id, raise).await;
     let refusal = checked.map_err(refused)?.err();
     answer::ok(&json!({ "allowed": refusal.is_none(), "refusal": refusal }))
+}
+
+/// What a channel of a client asks now.
+async fn demand_of(call: &Call, client: ClientId, channel: ChannelId) -> Result<Demand, Problem> {
+    if !call.who.sees(client) {
+        return Err(Problem::not_found("client"));
+    }
+    let none = || Problem::invalid(&Violations::one("/channelId", "there is no such channel"));
+    let channel = match call.app.channels.get(&call.who, channel).await {
+        Ok(channel) if channel.client_id == client => channel,
+        Ok(_) | Err(OpError::NotFound(_)) => return Err(none()),
+        Err(error) => return Err(error.into()),
+    };
+    let config = channel.config;
+    Ok(Demand {
+        resolution: config.resolution,
+        rungs: config.ladder.len() as u64,
+        destinations: config.rtmp_destinations.len() as u64,
+        features: config.features.into(),
+    })
 }
 
 /// `PUT …/overrides/{limit}`
@@ -99,7 +143,7 @@ pub(super) async fn put_override(
     let version = if_match(&call.request)?;
     let body = call.json(JSON).await?;
     let new = overriding(limit, &body, Timestamp::now());
-    let new = new.map_err(|wrong| Problem::invalid(&wrong.0))?;
+    let new = new.map_err(|wrong| Problem::invalid(&wrong))?;
     let store = &call.app.store;
     let put = store.put_override(&call.who, id, &new, version).await;
     overridden(put)
@@ -192,18 +236,67 @@ fn overriding(limit: Limit, body: &Value, now: Timestamp) -> Result<NewOverride,
     })
 }
 
+/// An operation that limits are checked for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Asked {
+    /// What it would take is known.
+    Raise(Raise),
+    /// A channel is changed.
+    Update(ChannelId, DemandChange),
+    /// A channel is pushed to one more destination.
+    AddDestination(ChannelId),
+}
+
+/// What changes of what a channel asks; nothing: it stays.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct DemandChange {
+    resolution: Option<Resolution>,
+    rungs: Option<u64>,
+    destinations: Option<u64>,
+    features: Option<Features>,
+}
+
+impl DemandChange {
+    fn made_to(self, from: Demand) -> Demand {
+        Demand {
+            resolution: self.resolution.unwrap_or(from.resolution),
+            rungs: self.rungs.unwrap_or(from.rungs),
+            destinations: self.destinations.unwrap_or(from.destinations),
+            features: self.features.unwrap_or(from.features),
+        }
+    }
+}
+
 /// An operation, by its name, and what it would take.
-fn raise(body: &Value) -> Result<Raise, Violations> {
+fn asked(body: &Value) -> Result<Asked, Violations> {
     let mut violations = Violations::default();
     let mut fields = Fields::open(body, "", &mut violations);
-    let raise = match fields.required_text("operation") {
-        Some("createChannel") => Some(Raise::CreateChannel(demand(&mut fields))),
-        Some("startChannel") => Some(Raise::StartChannel(demand(&mut fields))),
-        Some("addMedia") => number(&mut fields, "bytes").map(|bytes| Raise::AddMedia { bytes }),
-        Some("addViewers") => {
-            number(&mut fields, "viewers").map(|viewers| Raise::AddViewers { viewers })
+    let asked = match fields.required_text("operation") {
+        Some("createChannel") => {
+            let demand = change(&mut fields).made_to(DEFAULT);
+            Some(Asked::Raise(Raise::CreateChannel(demand)))
         }
-        Some("bulk") => number(&mut fields, "channels").map(|channels| Raise::Bulk { channels }),
+        Some("updateChannel") => {
+            let channel = fields.required_parsed("channelId", str::parse::<ChannelId>);
+            let change = change(&mut fields);
+            channel.map(|channel| Asked::Update(channel, change))
+        }
+        Some("addDestination") => {
+            let channel = fields.required_parsed("channelId", str::parse::<ChannelId>);
+            channel.map(Asked::AddDestination)
+        }
+        Some("startChannel") => {
+            let demand = change(&mut fields).made_to(DEFAULT);
+            Some(Asked::Raise(Raise::StartChannel(demand)))
+        }
+        Some("addMedia") => {
+            number(&mut fields, "bytes").map(|bytes| Asked::Raise(Raise::AddMedia { bytes }))
+        }
+        Some("addViewers") => number(&mut fields, "viewers")
+            .map(|viewers| Asked::Raise(Raise::AddViewers { viewers })),
+        Some("bulk") => {
+            number(&mut fields, "channels").map(|channels| Asked::Raise(Raise::Bulk { channels }))
+        }
         Some(_) => {
             let known = OPERATIONS.join(", ");
             fields.refuse("operation", format!("has to be one of {known}"));
@@ -212,30 +305,36 @@ fn raise(body: &Value) -> Result<Raise, Violations> {
         None => None,
     };
     fields.finish();
-    match raise {
-        Some(raise) => violations.or(raise),
+    match asked {
+        Some(asked) => violations.or(asked),
         None => Err(violations),
     }
 }
 
-/// What a channel would ask; what is not said is what a channel has by default.
-fn demand(fields: &mut Fields<'_, '_>) -> Demand {
+/// What a channel asks that says nothing of it.
+const DEFAULT: Demand = Demand {
+    resolution: Resolution::P720,
+    rungs: 1,
+    destinations: 0,
+    features: Features::NONE,
+};
+
+/// What is said of what a channel would ask.
+fn change(fields: &mut Fields<'_, '_>) -> DemandChange {
     let resolution = fields.parsed("resolution", str::parse::<Resolution>);
-    let features = fields
-        .list("features", Feature::ALL.len())
-        .unwrap_or_default();
+    let features = fields.list("features", Feature::ALL.len());
     let mut asked = Vec::new();
-    for (n, feature) in features.iter().enumerate() {
+    for (n, feature) in features.into_iter().flatten().enumerate() {
         match feature.as_str().unwrap_or_default().parse::<Feature>() {
             Ok(feature) => asked.push(feature),
             Err(wrong) => fields.violations().add(format!("/features/{n}"), wrong),
         }
     }
-    Demand {
-        resolution: resolution.unwrap_or_default(),
-        rungs: fields.whole_number("rungs").unwrap_or(1),
-        destinations: fields.whole_number("destinations").unwrap_or(0),
-        features: asked.into_iter().collect::<Features>(),
+    DemandChange {
+        resolution,
+        rungs: fields.whole_number("rungs"),
+        destinations: fields.whole_number("destinations"),
+        features: features.map(|_| asked.into_iter().collect()),
     }
 }
 
@@ -251,25 +350,46 @@ mod tests {
 
     #[test]
     fn an_operation_is_read_with_what_it_would_take() {
-        let read = |body: Value| raise(&body).unwrap();
+        let read = |body: Value| asked(&body).unwrap();
         assert_eq!(
             read(json!({ "operation": "startChannel" })),
-            Raise::StartChannel(Demand {
-                resolution: Resolution::default(),
-                rungs: 1,
-                destinations: 0,
-                features: Features::default(),
-            })
+            Asked::Raise(Raise::StartChannel(DEFAULT))
         );
         assert_eq!(
             read(json!({ "operation": "bulk", "channels": 7 })),
-            Raise::Bulk { channels: 7 }
+            Asked::Raise(Raise::Bulk { channels: 7 })
         );
+        let plain = read(json!({ "operation": "createChannel" }));
+        assert_eq!(plain, Asked::Raise(Raise::CreateChannel(DEFAULT)));
+        assert_eq!(DEFAULT.resolution, Resolution::default());
+        let id = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
+        let channel = id.parse().unwrap();
+        assert_eq!(
+            read(json!({ "operation": "addDestination", "channelId": id })),
+            Asked::AddDestination(channel)
+        );
+        let changed = read(
+            json!({ "operation": "updateChannel", "channelId": id, "rungs": 2, "features": [] }),
+        );
+        let Asked::Update(of, change) = changed else {
+            panic!("{changed:?}")
+        };
+        let from = Demand {
+            destinations: 3,
+            features: [Feature::Ai].into_iter().collect(),
+            ..DEFAULT
+        };
+        let to = Demand {
+            rungs: 2,
+            destinations: 3,
+            ..DEFAULT
+        };
+        assert_eq!((of, change.made_to(from)), (channel, to));
         let created = read(
             json!({ "operation": "createChannel", "resolution": "1080p", "rungs": 3, "destinations": 2,
             "features": ["ai"] }),
         );
-        let Raise::CreateChannel(demand) = created else {
+        let Asked::Raise(Raise::CreateChannel(demand)) = created else {
             panic!("{created:?}")
         };
         assert_eq!(
@@ -284,8 +404,12 @@ mod tests {
             json!({ "operation": "addMedia", "bytes": -1 }),
             json!({ "operation": "startChannel", "rungs": 1 }),
             json!({ "operation": "createChannel", "features": ["all"] }),
+            json!({ "operation": "createChannel", "channelId": id }),
+            json!({ "operation": "updateChannel", "rungs": 1 }),
+            json!({ "operation": "addDestination", "channelId": "x" }),
+            json!({ "operation": "addDestination", "channelId": id, "destinations": 1 }),
         ] {
-            assert!(raise(&bad).is_err(), "{bad}");
+            assert!(asked(&bad).is_err(), "{bad}");
         }
     }
 

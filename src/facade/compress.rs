@@ -131,16 +131,43 @@ fn is_text(response: &Response) -> bool {
 
 /// The same in gzip; nothing where that fails.
 async fn shorter(whole: Bytes) -> Option<Bytes> {
-    let gzip = |whole: Bytes| {
-        let mut writer = GzEncoder::new(Vec::with_capacity(whole.len() / 4), Compression::fast());
-        writer.write_all(&whole).ok()?;
-        writer.finish().ok().map(Bytes::from)
-    };
     match whole.len() > LONG {
-        false => gzip(whole),
-        true => tokio::task::spawn_blocking(move || gzip(whole))
+        false => gzip(&whole, Compression::fast()),
+        true => tokio::task::spawn_blocking(move || gzip(&whole, Compression::fast()))
             .await
             .ok()?,
+    }
+}
+
+fn gzip(whole: &[u8], level: Compression) -> Option<Bytes> {
+    let mut writer = GzEncoder::new(Vec::with_capacity(whole.len() / 4), level);
+    writer.write_all(whole).ok()?;
+    writer.finish().ok().map(Bytes::from)
+}
+
+/// JSON that stays as it is: compressed once, however often it is asked for.
+#[derive(Debug)]
+pub(super) struct LastingJson {
+    whole: Bytes,
+    short: Option<Bytes>,
+}
+
+impl LastingJson {
+    pub(super) fn new(whole: Bytes) -> Self {
+        let short = gzip(&whole, Compression::best());
+        Self { whole, short }
+    }
+
+    /// The answer, compressed where that is `wanted`.
+    pub(super) fn answer(&self, wanted: bool) -> Response {
+        let short = self.short.as_ref().filter(|_| wanted);
+        let mut response = Response::new(short.unwrap_or(&self.whole).clone().into());
+        let headers = response.headers_mut();
+        if short.is_some() {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        }
+        response
     }
 }
 

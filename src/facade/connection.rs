@@ -2,10 +2,12 @@
 //!
 //! A head that does not arrive in time, or is too large, closes its connection; `CONNECT` and requests without a path are
 //! refused before a filter sees them (warp would panic); the client's address and a request id travel in the
-//! request's extensions; every answer has the headers of [`super::secure`].
+//! request's extensions; every answer has the headers of [`super::secure`]; one that nobody takes is given up
+//! ([`super::unsent`]).
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
@@ -14,8 +16,9 @@ use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::Watcher;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::Instrument;
-use warp::http::{HeaderValue, Method, Request as HttpRequest, StatusCode};
+use warp::http::{HeaderValue, Method, Request as HttpRequest, StatusCode, Version};
 use warp::reply::Response;
 
 use super::accept::Terms;
@@ -25,6 +28,7 @@ use super::problem::Problem;
 use super::proxies::Peer;
 use super::request::{ClientAddress, Request, RequestId};
 use super::secure::secure;
+use super::unsent::Unsent;
 
 /// Fields in the head of a request; one more is answered 431. Of HTTP/2 their bytes are counted alone.
 const HEAD_FIELDS: usize = 100;
@@ -56,12 +60,19 @@ where
         terms,
         encrypted,
     } = connection;
-    let head = terms.limits.head;
+    let (head, patience) = (terms.limits.head, terms.limits.unacknowledged);
+    let unsent = Arc::new(Unsent::new(patience));
+    let answers = Arc::clone(&unsent);
     let Routes { viewers, filter } = routes;
     let filter = TowerToHyperService::new(warp::service(filter));
     let service = service_fn(move |request: HttpRequest<Incoming>| {
         let address = terms.proxies.client(peer, request.headers());
-        answer(viewers.clone(), filter.clone(), address, encrypted, request)
+        let (alone, answers) = (request.version() != Version::HTTP_2, Arc::clone(&answers));
+        let answered = answer(viewers.clone(), filter.clone(), address, encrypted, request);
+        async move {
+            let response = answered.await?;
+            Ok::<_, Infallible>(response.map(|body| answers.parts(body, alone)))
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -80,8 +91,23 @@ where
         .max_local_error_reset_streams(RESETS);
     let stream = TokioIo::new(FirstBytes::new(stream, head));
     let served = builder.serve_connection(stream, service).into_owned();
-    if let Err(error) = watcher.watch(served).await {
-        tracing::debug!(%peer, %error, "connection ended");
+    let served = watcher.watch(served);
+    tokio::pin!(served);
+    let mut looks = interval_at(Instant::now() + patience, patience / 4);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            ended = &mut served => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "connection ended");
+                }
+                return;
+            }
+            now = looks.tick() => if unsent.give_up(now) {
+                tracing::debug!(%peer, "nobody takes the answer");
+                return;
+            }
+        }
     }
 }
 

@@ -12,7 +12,8 @@ use warp::reply::Response;
 /// What a page may send.
 const TAKEN: HeaderValue = HeaderValue::from_static(
     "Accept, Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, \
-     Range, Tus-Resumable, Upload-Checksum, Upload-Length, Upload-Metadata, Upload-Offset, X-Request-Id",
+     Range, Tus-Resumable, Upload-Checksum, Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override, \
+     X-Request-Id",
 );
 /// What a page may read of an answer, besides what it always may.
 const SHOWN: HeaderValue = HeaderValue::from_static(

@@ -13,7 +13,7 @@ use warp::reply::Response;
 use super::api::Call;
 use super::problem::Problem;
 use super::request::Request;
-use super::stream::frame;
+use super::stream::{Audience, frame};
 
 /// The header that brings back the id of the last event seen.
 pub(super) const LAST_EVENT_ID: &str = "last-event-id";
@@ -37,7 +37,8 @@ pub(super) async fn subscribe(call: Call) -> Result<Response, Problem> {
     let frames = frames(subscription, |event| Some(event.told()));
     let ended = call.app.store.ended(&call.credential);
     let frames = frames.take_until(Box::pin(ended));
-    call.facade.streams.open(&call.request, frames)
+    let audience = Audience::Known(&call.who);
+    call.facade.streams.open(&call.request, audience, frames)
 }
 
 /// Where to resume, as the client said it.

@@ -3,9 +3,12 @@
 //!
 //! A refusal is not kept: nothing was changed, so the same request may be sent again with the same key. Where a daemon was
 //! killed between a change and its answer, the same request is answered `409` with what was made.
+//!
+//! What goes on while the database is away goes on with a key as well: it is done as if there were none, for done again it
+//! comes to the same.
 
 use http_body_util::BodyExt;
-use playout_store::{Attempt, Begun, KeptAnswer};
+use playout_store::{Attempt, Begun, KeptAnswer, StoreError};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
@@ -17,7 +20,7 @@ use super::answer;
 use super::api::Call;
 use super::problem::Problem;
 use super::request::Request;
-use super::routes::{Operation, Protocol, Route, Work};
+use super::routes::{Needs, Operation, Protocol, Route, Work};
 use super::sessions;
 
 /// The header with the key.
@@ -33,6 +36,8 @@ const KEPT: [HeaderName; 4] = [
 ];
 /// Of a key, in characters.
 pub(super) const LONGEST: usize = 255;
+/// Bytes of an answer that is kept. Of a longer one it is known only that it was given.
+const LONGEST_ANSWER: usize = 64 << 10;
 
 /// Whether what is answered to an operation is kept. A cookie is given once.
 pub(super) fn is_kept(route: &Route, operation: &Operation) -> bool {
@@ -69,10 +74,11 @@ pub(super) fn key(request: &Request) -> Result<Option<String>, Problem> {
 ///
 /// # Errors
 /// As the work; 409: another request with the key is at it, or it was done and the answer is lost; 422: the key was used for
-/// something else; 503: that cannot be found out.
+/// something else; 429: the client has too many; 503: that cannot be found out.
 pub(super) async fn once(
     key: String,
     protocol: Protocol,
+    needs: Needs,
     work: Work,
     mut call: Call,
 ) -> Result<Response, Problem> {
@@ -80,8 +86,16 @@ pub(super) async fn once(
     let (app, credential) = (call.app.clone(), call.credential.clone());
     let store = &app.store;
     let begun = store.idempotent_begin(&call.who, &credential, &key, fingerprint);
-    let attempt = match begun.await.map_err(Problem::of_store)? {
+    let begun = match begun.await {
+        Err(StoreError::Unavailable(away)) if needs == Needs::Nothing => {
+            tracing::debug!(%away, "an Idempotency-Key is not kept");
+            return work(call).await;
+        }
+        begun => begun.map_err(Problem::of_store)?,
+    };
+    let attempt = match begun {
         Begun::First(attempt) => attempt,
+        Begun::TooMany => return Err(Problem::idempotency_keys()),
         Begun::Answered(kept) => return replayed(kept),
         Begun::UnderWay => return Err(Problem::idempotency_under_way()),
         Begun::Different => {
@@ -95,13 +109,18 @@ pub(super) async fn once(
     };
     call.who.attempt = Some(attempt.clone());
     let answered = held(work(call), &attempt, store).await;
-    let (answered, kept) = match answered {
-        Ok(response) => kept(response).await,
-        refused => (refused, None),
+    let (answered, outcome) = match answered {
+        Ok(response) => outcome(response).await,
+        refused => (refused, Outcome::Nothing),
     };
-    let noted = match &kept {
-        Some(kept) => store.idempotent_end(&attempt, &credential, kept).await,
-        None => store.idempotent_give_up(&attempt).await,
+    let noted = match &outcome {
+        Outcome::Kept(kept) => {
+            store
+                .idempotent_end(&attempt, &credential, Some(kept))
+                .await
+        }
+        Outcome::Done => store.idempotent_end(&attempt, &credential, None).await,
+        Outcome::Nothing => store.idempotent_give_up(&attempt).await,
     };
     if let Err(error) = noted {
         tracing::warn!(%error, "the answer to a request with an Idempotency-Key is not kept");
@@ -154,15 +173,29 @@ async fn fingerprint(protocol: Protocol, call: &mut Call) -> Result<[u8; 32], Pr
     Ok(digest.finalize().into())
 }
 
-/// An answer, and what is kept of it where it is no refusal.
-async fn kept(response: Response) -> (Result<Response, Problem>, Option<KeptAnswer>) {
+/// What is kept of an answer.
+#[derive(Debug)]
+enum Outcome {
+    /// All of it.
+    Kept(KeptAnswer),
+    /// That it was given: it is too long.
+    Done,
+    /// Nothing: it is a refusal.
+    Nothing,
+}
+
+/// An answer, and what is kept of it.
+async fn outcome(response: Response) -> (Result<Response, Problem>, Outcome) {
     if !response.status().is_success() {
-        return (Ok(response), None);
+        return (Ok(response), Outcome::Nothing);
     }
     let (parts, body) = response.into_parts();
     let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
-        return (Err(Problem::internal()), None);
+        return (Err(Problem::internal()), Outcome::Done);
     };
+    if body.len() > LONGEST_ANSWER {
+        return (Ok(Response::from_parts(parts, body.into())), Outcome::Done);
+    }
     let header = |name: &HeaderName| {
         let value = parts.headers.get(name)?.to_str().ok()?;
         Some((name.as_str().to_owned(), value.to_owned()))
@@ -172,7 +205,10 @@ async fn kept(response: Response) -> (Result<Response, Problem>, Option<KeptAnsw
         headers: KEPT.iter().filter_map(header).collect(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
-    (Ok(Response::from_parts(parts, body.into())), Some(kept))
+    (
+        Ok(Response::from_parts(parts, body.into())),
+        Outcome::Kept(kept),
+    )
 }
 
 fn replayed(kept: KeptAnswer) -> Result<Response, Problem> {
@@ -185,4 +221,28 @@ fn replayed(kept: KeptAnswer) -> Result<Response, Problem> {
     }
     answer::set(&mut response, REPLAYED, "true");
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn long_answers_are_given_and_not_kept_and_refusals_are_nothing() {
+        let answer = |bytes: usize| Response::new("x".repeat(bytes).into());
+        let (answered, what) = outcome(answer(LONGEST_ANSWER)).await;
+        assert!(answered.is_ok());
+        assert!(matches!(what, Outcome::Kept(kept) if kept.body.len() == LONGEST_ANSWER));
+        let (answered, what) = outcome(answer(LONGEST_ANSWER + 1)).await;
+        let given = answered.map(Response::into_body).map(BodyExt::collect);
+        let given = given
+            .map_err(|_| ())
+            .expect("an answer")
+            .await
+            .expect("a body");
+        assert_eq!(given.to_bytes().len(), LONGEST_ANSWER + 1);
+        assert!(matches!(what, Outcome::Done));
+        let (_, what) = outcome(Problem::not_found("channel").into_response()).await;
+        assert!(matches!(what, Outcome::Nothing));
+    }
 }

@@ -37,7 +37,7 @@ enum Wanted {
 pub(super) async fn import(mut call: Call) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let body = call.json(&["application/json"]).await?;
-    let path = match wanted(&body).map_err(|violations| Problem::invalid(&violations.0))? {
+    let path = match wanted(&body).map_err(|violations| Problem::invalid(&violations))? {
         Wanted::Path(path) => path,
         Wanted::Url(url, details) => {
             let begun = call.app.library.fetch(&call.who, &url, details).await?;
@@ -52,7 +52,7 @@ pub(super) async fn import(mut call: Call) -> Result<Response, Problem> {
     call.who.attempt = None;
     let report = call.app.library.import(&call.who, Path::new(&path)).await?;
     if report.accepted.is_empty() {
-        return Err(Problem::invalid(&refusals(&report.refused, &path).0));
+        return Err(Problem::invalid(&refusals(&report.refused, &path)));
     }
     let refused = report
         .refused

@@ -16,6 +16,7 @@ mod as_run;
 mod audit;
 mod bulk;
 mod caller;
+mod channel_list;
 mod channels;
 mod clients;
 mod compress;
@@ -34,8 +35,10 @@ mod logo;
 mod media;
 mod node;
 mod openapi;
+mod origin;
 mod overlay;
 mod page;
+mod places;
 mod plans;
 pub mod problem;
 pub mod proxies;
@@ -56,6 +59,7 @@ mod subtitles;
 mod tests;
 pub mod tls;
 mod tokens;
+mod unsent;
 mod uploads;
 mod watch;
 mod watched;
@@ -70,12 +74,15 @@ use warp::Filter;
 use warp::reply::Response;
 
 use self::access::{Access, AccessPolicy};
+use self::compress::LastingJson;
 use self::cors::Origins;
 use self::listener::Routes;
 pub use self::openapi::document as openapi_document;
 use self::problem::Problem;
+use self::representation::Representation;
 use self::request::{BodyLimits, Request, request};
 use self::shutdown::ShuttingDown;
+pub use self::stream::StreamLimits;
 use self::stream::Streams;
 
 /// What the facade takes from the configuration.
@@ -100,7 +107,7 @@ pub struct Settings {
     /// How often an idle event stream sends a comment.
     pub heartbeat: Duration,
     /// Most event streams at once.
-    pub max_streams: usize,
+    pub streams: StreamLimits,
     /// How long a client of an event stream may take nothing before it is dropped.
     pub patience: Duration,
 }
@@ -121,6 +128,9 @@ pub struct Facade {
     settings: Settings,
     streams: Streams,
     access: Access,
+    /// What the API is, written when it is asked for the first time; the page of it for people.
+    document: OnceLock<LastingJson>,
+    reference: OnceLock<Representation>,
 }
 
 impl Facade {
@@ -133,6 +143,8 @@ impl Facade {
             settings,
             streams,
             access,
+            document: OnceLock::new(),
+            reference: OnceLock::new(),
         })
     }
 

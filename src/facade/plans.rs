@@ -72,7 +72,7 @@ pub(super) async fn put(mut call: Call, name: PlanName) -> Result<Response, Prob
         false => version.into(),
     };
     let body = call.json(JSON).await?;
-    let plan = Plan::parse(name, &body).map_err(|wrong| Problem::invalid(&wrong.0))?;
+    let plan = Plan::parse(name, &body).map_err(|wrong| Problem::invalid(&wrong))?;
     let put = call.app.store.put_plan(&call.who, &plan, expected).await;
     let (plan, is_new) = put.map_err(|error| Problem::of_stored("plan", error))?;
     let mut response = one(&call, &plan)?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use playout_actors::OpError;
 use playout_domain::plans::PlanRefusal;
-use playout_domain::violation::Violation;
+use playout_domain::violation::Violations;
 use playout_store::{NodeView, Scope, StoreError};
 use serde_json::{Map, Value, json};
 use warp::http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -193,6 +193,12 @@ impl Problem {
         }
     }
 
+    /// 429: a client has as many keys as are kept.
+    pub(super) fn idempotency_keys() -> Self {
+        let detail = "There are too many Idempotency-Keys of the client: a key is kept for a day. Send what needs none without.";
+        Self::too_many_requests(detail, Duration::from_secs(60))
+    }
+
     /// 422: an `Idempotency-Key` stands for another request.
     pub(super) fn idempotency_reused(detail: &str) -> Self {
         Self::new(Kind::IdempotencyKeyReused, detail)
@@ -291,14 +297,19 @@ impl Problem {
         .header(header::CONTENT_RANGE, &format!("bytes */{length}"))
     }
 
-    /// 422, with every violation.
-    pub fn invalid(violations: &[Violation]) -> Self {
-        let detail = match violations {
-            [one] if one.pointer.is_empty() => sentence(&one.message),
-            [one] => format!("{}: {}", one.pointer, one.message),
-            many => format!("There are {} violations.", many.len()),
+    /// 422, with every violation; of very many the first ones.
+    pub fn invalid(violations: &Violations) -> Self {
+        let (told, count) = (violations.0.len(), violations.count());
+        let detail = match &violations.0[..] {
+            [one] if count == 1 && one.pointer.is_empty() => sentence(&one.message),
+            [one] if count == 1 => format!("{}: {}", one.pointer, one.message),
+            _ if count > told => {
+                format!("There are {count} violations; the first {told} are told.")
+            }
+            _ => format!("There are {count} violations."),
         };
         let list: Vec<Value> = violations
+            .0
             .iter()
             .map(|v| json!({ "pointer": v.pointer, "message": v.message }))
             .collect();
@@ -425,7 +436,7 @@ impl From<OpError> for Problem {
     fn from(error: OpError) -> Self {
         match error {
             OpError::NotFound(what) => Self::not_found(what),
-            OpError::Invalid(violations) => Self::invalid(&violations.0),
+            OpError::Invalid(violations) => Self::invalid(&violations),
             OpError::Conflict { state, message } => Self::conflict(state, sentence(&message)),
             OpError::Quarantined { reason } => Self::quarantined(reason.as_deref()),
             OpError::HeldElsewhere(node) => Self::held_elsewhere(&node),
@@ -492,7 +503,7 @@ mod tests {
     fn a_violation_of_the_whole_has_no_place_to_name() {
         let detail = |pointer: &str| {
             let message = "an object is needed here, not a list";
-            Problem::invalid(&Violations::one(pointer, message).0).document()["detail"].clone()
+            Problem::invalid(&Violations::one(pointer, message)).document()["detail"].clone()
         };
         assert_eq!(detail(""), "An object is needed here, not a list.");
         assert_eq!(detail("/a"), "/a: an object is needed here, not a list");

@@ -187,7 +187,8 @@ impl TrustedProxies {
         client
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether it is one of them.
+    pub(super) fn trusts(&self, address: IpAddr) -> bool {
         let mut trusted = self.trusted.iter();
         trusted.any(|proxy| matches!(proxy, Proxy::Within(network) if network.contains(address)))
     }

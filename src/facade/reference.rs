@@ -1,7 +1,7 @@
 //! `/docs`: the OpenAPI document as a page for people. Public, as the document is.
 //!
 //! Plain HTML without a script, written from the document alone, so it can say nothing else. It loads nothing; its one style is
-//! allowed by its digest.
+//! allowed by its digest. Everybody can ask for it, so it is written once.
 
 use std::fmt::Write;
 
@@ -28,14 +28,16 @@ pub(super) fn answer(facade: &Facade, request: &Request) -> Result<Response, Pro
         return Ok(response);
     }
     let [] = request.query([])?;
-    let body = Bytes::from(page(&openapi_document(facade.public_url())));
-    let page = Representation {
-        etag: tag(&body),
-        body,
-        content_type: "text/html; charset=utf-8",
-        cache_control: "no-cache".to_owned(),
-    };
-    let mut response = page.answer(request)?;
+    let page = facade.reference.get_or_init(|| {
+        let body = Bytes::from(page(&openapi_document(facade.public_url())));
+        Representation {
+            etag: tag(&body),
+            body,
+            content_type: "text/html; charset=utf-8",
+            cache_control: "no-cache".to_owned(),
+        }
+    });
+    let mut response = page.clone().answer(request)?;
     let style = BASE64_STANDARD.encode(Sha256::digest(STYLE));
     let policy = format!(
         "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::request::Request;
 
 /// One thing to be served, whole.
+#[derive(Debug, Clone)]
 pub struct Representation {
     pub body: Bytes,
     /// A strong entity tag, with its quotes.

@@ -173,9 +173,7 @@ impl Request {
         }
         json::read(&bytes).map_err(|unread| match unread {
             Unread::Malformed(error) => Problem::malformed_json(&error),
-            Unread::Twice(pointer, message) => {
-                Problem::invalid(&Violations::one(pointer, message).0)
-            }
+            Unread::Twice(pointer, message) => Problem::invalid(&Violations::one(pointer, message)),
         })
     }
 

@@ -21,8 +21,9 @@ use super::guide::{self, Format};
 use super::problem::Problem;
 use super::schedule::{self, Part};
 use super::{
-    alert_routes, alerts, as_run, audit, bulk, channels, clients, destinations, events, logo,
-    media, node, overlay, plans, queue, sessions, subtitles, tokens, uploads, watched, webhooks,
+    alert_routes, alerts, as_run, audit, bulk, channel_list, channels, clients, destinations,
+    events, logo, media, node, overlay, plans, queue, sessions, subtitles, tokens, uploads,
+    watched, webhooks,
 };
 
 /// A path of the API.
@@ -213,7 +214,7 @@ macro_rules! routes {
 
 routes! {
     "/channels" {
-        GET Read listChannels "The channels, oldest first, or those that a selector means." |call| channels::list(call).await;
+        GET Read listChannels "The channels, or those that a selector means or that have a status." |call| channel_list::list(call).await;
         POST Configure createChannel "Creates a channel, STOPPED." |call| channels::create(call).await;
     }
     "/channels/bulk" {

@@ -1,16 +1,19 @@
 //! Event streams (`text/event-stream`, WHATWG HTML §9.2): at most so many at once, a comment when
-//! nothing happens, an end when the daemon goes.
+//! nothing happens, an end when the daemon goes. Those that need no token have places of their own, and
+//! neither a client nor an address takes them all.
 //!
 //! One task pumps each stream through a short queue. A client that takes nothing keeps only its
 //! own task waiting: after its patience it is dropped, and before that the hub drops it.
 
-use std::sync::Arc;
+use std::hash::Hash;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use playout_actors::hub::EventId;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use playout_domain::ClientId;
+use playout_store::{Principal, operator};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use warp::Reply;
 use warp::http::{Method, header};
@@ -18,6 +21,8 @@ use warp::reply::Response;
 
 use super::Settings;
 use super::answer;
+use super::origin::Origin;
+use super::places::{Full, Place, Places};
 use super::problem::Problem;
 use super::request::Request;
 use super::shutdown::ShuttingDown;
@@ -31,11 +36,33 @@ pub(super) fn frame(id: Option<EventId>, kind: &str, json: &str) -> Bytes {
     Bytes::from(format!("{id}event: {kind}\ndata: {json}\n\n"))
 }
 
+/// How many event streams there may be at once.
+#[derive(Debug, Clone, Copy)]
+pub struct StreamLimits {
+    /// Of whoever comes with a token.
+    pub all: usize,
+    /// Of those the ones of one client; the operator's are not counted so.
+    pub of_client: usize,
+    /// Of everybody else.
+    pub public: usize,
+    /// Of those the ones of one address.
+    pub of_address: usize,
+}
+
+/// Who opens a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Audience<'a> {
+    /// Somebody with a token.
+    Known(&'a Principal),
+    /// Anybody.
+    Public,
+}
+
 /// All event streams of the daemon.
 #[derive(Debug)]
 pub(super) struct Streams {
-    places: Arc<Semaphore>,
-    limit: usize,
+    known: Places<ClientId>,
+    public: Places<Origin>,
     heartbeat: Duration,
     patience: Duration,
     shutting_down: ShuttingDown,
@@ -44,8 +71,8 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new(settings: &Settings, shutting_down: ShuttingDown) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(settings.max_streams)),
-            limit: settings.max_streams,
+            known: Places::new(settings.streams.all, settings.streams.of_client),
+            public: Places::new(settings.streams.public, settings.streams.of_address),
             heartbeat: settings.heartbeat,
             patience: settings.patience,
             shutting_down,
@@ -59,19 +86,25 @@ impl Streams {
     pub(super) fn open(
         &self,
         request: &Request,
+        audience: Audience<'_>,
         frames: impl Stream<Item = Bytes> + Send + 'static,
     ) -> Result<Response, Problem> {
         if self.shutting_down.has_begun() {
             let soon = Duration::from_secs(5);
             return Err(Problem::unavailable("The daemon is shutting down.", soon));
         }
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| {
-            let detail = format!("There are {} event streams already.", self.limit);
-            Problem::unavailable(detail, Duration::from_secs(10))
-        })?;
-        let mut response = match request.method {
-            Method::HEAD => Response::new("".into()),
-            _ => self.pumped(frames, place),
+        let is_head = request.method == Method::HEAD;
+        let mut response = match audience {
+            Audience::Known(who) => {
+                let client = (who.client != operator()).then_some(who.client);
+                let place = taken(&self.known, client, "the client")?;
+                self.answered(frames, place, is_head)
+            }
+            Audience::Public => {
+                let origin = Origin::of(request.address());
+                let place = taken(&self.public, Some(origin), "the address")?;
+                self.answered(frames, place, is_head)
+            }
         };
         answer::set(&mut response, header::CONTENT_TYPE, "text/event-stream");
         answer::set(&mut response, header::CACHE_CONTROL, "no-store");
@@ -84,11 +117,15 @@ impl Streams {
         Ok(response)
     }
 
-    fn pumped(
+    fn answered<K: Eq + Hash + Send + 'static>(
         &self,
         frames: impl Stream<Item = Bytes> + Send + 'static,
-        place: OwnedSemaphorePermit,
+        place: Place<K>,
+        is_head: bool,
     ) -> Response {
+        if is_head {
+            return Response::new("".into());
+        }
         let (queue, connection) = mpsc::channel(QUEUE);
         let (heartbeat, patience) = (self.heartbeat, self.patience);
         let mut shutting_down = self.shutting_down.clone();
@@ -103,6 +140,27 @@ impl Streams {
         let body = ReceiverStream::new(connection).map(Ok::<_, std::convert::Infallible>);
         warp::reply::stream(body).into_response()
     }
+}
+
+/// A place for a stream.
+///
+/// # Errors
+/// 503: all are taken, or whoever asks has enough.
+fn taken<K: Copy + Eq + Hash>(
+    places: &Places<K>,
+    by: Option<K>,
+    whose: &str,
+) -> Result<Place<K>, Problem> {
+    places.take(by).map_err(|full| {
+        let detail = match full {
+            Full::All => format!("There are {} event streams already.", places.most()),
+            Full::Own => format!(
+                "There are {} event streams of {whose} already.",
+                places.each()
+            ),
+        };
+        Problem::unavailable(detail, Duration::from_secs(10))
+    })
 }
 
 /// Brings `frames` to the queue until they end or nobody takes them.

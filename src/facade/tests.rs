@@ -6,6 +6,7 @@ mod listeners;
 mod starting;
 mod streams;
 mod tls;
+mod unsent;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -31,6 +32,8 @@ const BOUND: Duration = Duration::from_secs(20);
 
 pub(super) const LIMITS: ConnectionLimits = ConnectionLimits {
     connections: 64,
+    of_address: 64,
+    spares_this_machine: false,
     head: Duration::from_secs(10),
     unacknowledged: Duration::from_secs(10),
     grace: Duration::from_secs(10),
@@ -388,6 +391,41 @@ async fn one_connection_too_many_is_told_so() {
     assert!(
         second.starts_with("HTTP/1.1 503 ") && second.contains("retry-after: 2"),
         "{second}"
+    );
+    drop(first);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn one_address_has_not_all_connections() {
+    let limits = ConnectionLimits {
+        of_address: 1,
+        ..LIMITS
+    };
+    let server = Server::start(routes(), limits).await;
+    let request = b"GET /bytes HTTP/1.1\r\nHost: t\r\n\r\n";
+    let from = async |address: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket
+            .bind(format!("{address}:0").parse().unwrap())
+            .unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        let mut begun = [0; 12];
+        // What is refused may be closed before it has read this.
+        let _ = stream.write_all(request).await;
+        stream.read_exact(&mut begun).await.unwrap();
+        (stream, String::from_utf8(begun.to_vec()).unwrap())
+    };
+    let (first, begun) = from("127.0.0.1").await;
+    assert_eq!(begun, "HTTP/1.1 200");
+    let refused = server.exchange("").await;
+    expect(&refused, 503, &["too many connections from this address"]);
+    let (_other, begun) = from("127.0.0.3").await;
+    assert_eq!(begun, "HTTP/1.1 200");
+    let proxies = [from("127.0.0.2").await, from("127.0.0.2").await];
+    assert!(
+        proxies.iter().all(|(_, begun)| begun == "HTTP/1.1 200"),
+        "a trusted proxy is not counted"
     );
     drop(first);
     server.stop().await;

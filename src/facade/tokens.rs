@@ -18,7 +18,7 @@ use super::channels::JSON;
 use super::page::Page;
 use super::problem::Problem;
 use super::representation::if_match;
-use super::request::time_of;
+use super::request::{narrowed, time_of};
 
 /// Characters of a name at most.
 pub(super) const MAX_NAME: usize = 100;
@@ -33,8 +33,11 @@ const RESERVED: [&str; 5] = [
 ];
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
-    let page = Page::<TokenId>::of(&call.request)?;
-    let fetched = call.app.store.tokens(&call.who, page.after, page.fetch());
+    let [client, limit, cursor] = call.request.query(["client", "limit", "cursor"])?;
+    let client = narrowed::<ClientId>("client", client)?;
+    let page = Page::<TokenId>::read(limit, cursor)?;
+    let store = &call.app.store;
+    let fetched = store.tokens(&call.who, client, page.after, page.fetch());
     let fetched = fetched.await.map_err(missing)?;
     let (tokens, next) = page.cut(fetched, |token| token.id);
     answer::page(tokens.iter().map(|token| json!(token)).collect(), next)
@@ -45,11 +48,11 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let body = call.json(JSON).await?;
     let new = read(&body, &call.who, Timestamp::now());
-    let new = new.map_err(|violations| Problem::invalid(&violations.0))?;
+    let new = new.map_err(|violations| Problem::invalid(&violations))?;
     let made = call.app.store.create_token(&call.who, new).await;
     let (token, secret) = made.map_err(|error| match error {
         StoreError::NotFound => {
-            Problem::invalid(&Violations::one("/clientId", "there is no such client").0)
+            Problem::invalid(&Violations::one("/clientId", "there is no such client"))
         }
         error => missing(error),
     })?;

@@ -351,7 +351,7 @@ fn read_metadata(given: &str) -> Result<(String, Details), Problem> {
         }
     }
     let details = Details::parse(&Value::Object(fields));
-    let details = details.map_err(|violations| Problem::invalid(&violations.0))?;
+    let details = details.map_err(|violations| Problem::invalid(&violations))?;
     Ok((name, details))
 }
 

@@ -24,7 +24,7 @@ use super::events::{frames, last_event_id};
 use super::problem::Problem;
 use super::representation::Representation;
 use super::request::Request;
-use super::stream::frame;
+use super::stream::{Audience, frame};
 
 /// The built pages; empty where they were not built.
 #[derive(RustEmbed)]
@@ -140,7 +140,7 @@ fn events(facade: &Facade, request: &Request, id: ChannelId) -> Result<Response,
     });
     facade
         .streams
-        .open(request, stream::iter(first).chain(later))
+        .open(request, Audience::Public, stream::iter(first).chain(later))
 }
 
 /// What a channel does, as everybody may know it; nothing when there is no such channel.

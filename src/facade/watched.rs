@@ -20,7 +20,7 @@ pub(super) async fn add(mut call: Call) -> Result<Response, Problem> {
     fields.finish();
     violations
         .or(())
-        .map_err(|violations| Problem::invalid(&violations.0))?;
+        .map_err(|violations| Problem::invalid(&violations))?;
     let view = call.app.library.watch(&call.who, Path::new(path)).await?;
     let location = format!("/api/v1/media/watched/{}", view.folder.id);
     answer::created(&location, &view.to_json())

@@ -39,8 +39,8 @@ pub(super) async fn create(mut call: Call) -> Result<Response, Problem> {
         (Ok(config), None) => config,
         (config, unknown) => {
             let mut wrong = config.err().unwrap_or_default();
-            wrong.0.extend(unknown.unwrap_or_default().0);
-            return Err(Problem::invalid(&wrong.0));
+            wrong.append(unknown.unwrap_or_default());
+            return Err(Problem::invalid(&wrong));
         }
     };
     let made = call.app.webhooks.create(&call.who, &config).await?;
@@ -62,7 +62,7 @@ pub(super) async fn update(mut call: Call, id: WebhookId) -> Result<Response, Pr
     // What is not there is not judged.
     webhooks.get(&call.who, id).await?;
     if let Some(wrong) = unknown_channel(&call, &patch).await? {
-        return Err(Problem::invalid(&wrong.0));
+        return Err(Problem::invalid(&wrong));
     }
     one(&webhooks.update(&call.who, id, &patch, version).await?)
 }
@@ -129,7 +129,7 @@ pub(super) async fn replay(
 pub(super) async fn replay_span(mut call: Call, id: WebhookId) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let body = call.json(JSON).await?;
-    let span = span_of(&body, Timestamp::now()).map_err(|wrong| Problem::invalid(&wrong.0))?;
+    let span = span_of(&body, Timestamp::now()).map_err(|wrong| Problem::invalid(&wrong))?;
     let webhooks = &call.app.webhooks;
     let deliveries = webhooks.replay_span(&call.who, id, span).await?;
     answer::ok(&json!({ "deliveries": deliveries }))

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::clips::clip;
 use super::daemon::{BOUND, Daemon, folder, until};
+use super::servers::query;
 
 /// The command, without what the machine's own environment says.
 fn command(arguments: &[&str]) -> Command {
@@ -93,6 +94,9 @@ fn channels_are_made_found_by_name_ordered_one_by_one_and_many_at_once() {
     ]);
     let id = made["id"].as_str().unwrap();
     assert_eq!(made["config"]["labels"], json!({ "tier": "gold" }));
+    // Whatever lies between may send it again: it has a key.
+    let sql = "SELECT count(*) FROM idempotency_keys WHERE subject_kind = 'channel'";
+    assert_eq!(query(data.path(), sql).as_deref(), Some("1"));
     for name in ["Twin", "Twin"] {
         terminal.done(&[
             "channels",

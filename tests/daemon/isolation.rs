@@ -1,4 +1,6 @@
-//! Every operation of the API, as those meet it who may not: other clients, and who has no token that is good for it.
+//! Every operation of the API, as those meet it who may not: other clients, and who has no token that is good for it. Each is
+//! asked about a thing that there is, with a body that its owner's would be taken with, so that nothing but the owner is in
+//! the way.
 
 use std::collections::HashMap;
 
@@ -6,8 +8,63 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::clips::clip;
-use super::daemon::{Daemon, folder};
-use super::http;
+use super::daemon::{BOUND, Daemon, folder, until};
+use super::http::{self, Answer};
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+/// One white pixel.
+const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/// The media type and the bytes that an operation takes.
+fn taken(operation: &str, media: &str) -> (&'static str, Vec<u8>) {
+    let items = json!([{ "mediaId": media }]);
+    let body = match operation {
+        "putLogo" => return ("image/png", BASE64_STANDARD.decode(PNG).unwrap()),
+        "putSubtitles" => {
+            let srt = b"1\n00:00:01,000 --> 00:00:02,000\nGood evening.\n";
+            return ("application/x-subrip", srt.to_vec());
+        }
+        "writeUpload" => return ("application/offset+octet-stream", b"z".to_vec()),
+        "addDestination" => json!({ "serverUrl": "rtmp://live.example.com/app" }),
+        "updateDestination" | "updateAlertRoute" | "updateWebhook" => json!({ "enabled": false }),
+        "replaceRotation" => json!({ "items": items }),
+        "replaceBlocks" | "replaceTemplates" | "replaceSlots" => json!({ "items": [] }),
+        "addSlots" | "updateSlot" => json!({ "at": "2030-01-31T20:15:00Z", "items": items }),
+        "playItem" => json!({ "mediaId": media }),
+        "putOverlay" => json!({ "lowerThird": { "title": "Dr. Ada Lovelace" } }),
+        "replayWebhook" => json!({ "from": "2026-11-22T20:00:00Z", "to": "2026-11-22T21:00:00Z" }),
+        "updateMedia" => json!({ "title": "Another" }),
+        "updateChannel" => json!({ "name": "Another" }),
+        "checkClientLimits" => json!({ "operation": "startChannel" }),
+        _ => json!({}),
+    };
+    ("application/json", body.to_string().into_bytes())
+}
+
+/// A request with what the operation takes.
+fn sent(
+    daemon: &Daemon,
+    who: &Caller<'_>,
+    method: &str,
+    path: &str,
+    taken: &(&str, Vec<u8>),
+) -> Answer {
+    let (bearer, path) = (format!("Bearer {}", who.token), format!("/api/v1{path}"));
+    let headers = [
+        ("Authorization", &*bearer),
+        ("Content-Type", taken.0),
+        ("Tus-Resumable", "1.0.0"),
+        ("Upload-Offset", "1"),
+    ];
+    let is_read = matches!(method, "GET" | "DELETE");
+    let body: &[u8] = if is_read { b"" } else { &taken.1 };
+    let headers = if is_read { &headers[..1] } else { &headers };
+    let headers: Vec<_> = match path.contains("/media/uploads") {
+        true => [headers, &[("Tus-Resumable", "1.0.0")]].concat(),
+        false => headers.to_vec(),
+    };
+    http::request(daemon.address(), method, &path, &headers, body).expect("an answer")
+}
 
 /// A path of the document with its values filled in.
 fn filled(template: &str, values: &HashMap<&str, String>) -> String {
@@ -28,16 +85,25 @@ fn filled(template: &str, values: &HashMap<&str, String>) -> String {
 
 #[test]
 fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_to_nobody() {
-    let data = folder();
-    let daemon = Daemon::start(data.path(), "");
+    let (data, films) = (folder(), folder());
+    // The owner has a folder of its own, which the configuration names by the owner's id.
+    let (owner_id, token) = {
+        let daemon = Daemon::start(data.path(), "");
+        let all = json!(["read", "operate", "configure"]);
+        let (id, owner) = Caller::of_client(&daemon, "Zebra Broadcasting", "enterprise", all);
+        let token = json!(owner.token);
+        daemon.signal("TERM");
+        assert!(daemon.ended().success());
+        (id, token)
+    };
+    let settings = format!(
+        "[media]\nclient_roots = [{{ client = \"{owner_id}\", roots = [{:?}] }}]\n",
+        films.path()
+    );
+    let daemon = Daemon::start(data.path(), &settings);
+    let owner = Caller::with(&daemon, &token);
     let operator = Caller::with(&daemon, &json!(daemon.token()));
     let document = daemon.get("/openapi.json");
-    let (owner_id, owner) = Caller::of_client(
-        &daemon,
-        "Zebra Broadcasting",
-        "enterprise",
-        json!(["read", "operate", "configure"]),
-    );
     let (_, other) = Caller::of_client(
         &daemon,
         "Canal Dos",
@@ -93,6 +159,24 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         &format!("/channels/{channel_id}/slots"),
         json!({ "at": "2030-01-31T20:15:00Z", "items": [{ "mediaId": media }] }),
     );
+    let import = made(
+        "/media",
+        json!({ "url": "https://zebra.example.com/film.mp4" }),
+    );
+    let watched = films.path().join("in");
+    std::fs::create_dir(&watched).unwrap();
+    let folder = made("/media/watched", json!({ "path": watched }));
+    std::fs::rename(&watched, films.path().join("away")).unwrap();
+    let one_of = |list: &str| {
+        let mut one = Value::Null;
+        until(list, BOUND, || {
+            one = owner.get(list).json()["items"][0]["id"].clone();
+            one.is_string()
+        });
+        text(&one)
+    };
+    let (alert, delivery) = (one_of("/alerts"), one_of("/alert-deliveries"));
+    let told = one_of(&format!("/webhooks/{}/deliveries", text(&webhook["id"])));
     let unknown = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11".to_owned();
     let mut theirs: HashMap<&str, String> = HashMap::new();
     let mut nobodys: HashMap<&str, String> = HashMap::new();
@@ -104,12 +188,12 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         ("uploadId", upload),
         ("tokenId", token_id),
         ("clientId", owner_id.clone()),
-        ("alertId", unknown.clone()),
-        ("deliveryId", unknown.clone()),
-        ("importId", unknown.clone()),
-        ("watchedFolderId", unknown.clone()),
+        ("alertId", alert),
+        ("deliveryId", delivery),
+        ("importId", text(&import["id"])),
+        ("watchedFolderId", text(&folder["id"])),
         ("webhookId", text(&webhook["id"])),
-        ("webhookDeliveryId", unknown.clone()),
+        ("webhookDeliveryId", told),
         ("mediaId", media.clone()),
     ] {
         nobodys.insert(name, unknown.clone());
@@ -145,21 +229,18 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
             let scope = operation["x-scope"].as_str().unwrap();
             let (at, elsewhere) = (filled(template, &theirs), filled(template, &nobodys));
             let what = format!("{method} {template}");
-            let body = if method == "GET" || method == "DELETE" {
-                Value::Null
-            } else {
-                json!({})
-            };
+            let body = taken(operation["operationId"].as_str().unwrap(), &media);
+            let ask = |who: &Caller<'_>, path: &str| sent(&daemon, who, &method, path, &body);
             let nobody = Caller::with(&daemon, &json!("playoutd_none"));
             for refused in [&nobody, &revoked] {
-                assert_eq!(refused.ask(&method, &at, &body).status, 401, "{what}");
+                assert_eq!(ask(refused, &at).status, 401, "{what}");
             }
             let without =
                 http::request(daemon.address(), &method, &format!("/api/v1{at}"), &[], b"")
                     .unwrap();
             assert_eq!(without.status, 401, "{what}");
             if scope != "read" {
-                let refused = reader.ask(&method, &at, &body);
+                let refused = ask(&reader, &at);
                 assert_eq!(
                     (refused.status, &refused.json()["scope"]),
                     (403, &json!(scope)),
@@ -170,18 +251,12 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
             if template == "/events" {
                 continue;
             }
-            let answer = other.ask(&method, &at, &body);
+            let answer = ask(&other, &at);
             if scope == "admin" {
                 assert_eq!(answer.status, 403, "{what}");
             } else if at != elsewhere {
-                let same = other.ask(&method, &elsewhere, &body);
-                assert!(
-                    answer.status == 404 || answer.status == same.status,
-                    "{what}: {} {}",
-                    answer.status,
-                    answer.text()
-                );
-                assert!(answer.status >= 400, "{what}: {}", answer.text());
+                let same = ask(&other, &elsewhere);
+                assert_eq!(answer.status, 404, "{what}: {}", answer.text());
                 assert_eq!(
                     answer.text().replace(char::is_numeric, ""),
                     same.text().replace(char::is_numeric, ""),
@@ -225,4 +300,24 @@ fn every_route_is_closed_to_other_clients_to_revoked_tokens_to_small_scopes_and_
         }
     }
     assert_eq!(operator.get(&format!("/clients/{owner_id}")).status, 200);
+    for name in theirs.keys().filter(|name| theirs[*name].len() == 36) {
+        assert_ne!(theirs[name], unknown, "{name} is of nothing");
+    }
+    // The log names things by their ids; what they are called, and their secrets, are nowhere in it.
+    let log = daemon.log().to_lowercase();
+    for name in [
+        "zebra broadcasting",
+        "zebra one",
+        "zebra wall",
+        "zebra-key",
+        "canal dos",
+    ] {
+        assert!(!log.contains(name), "{name} is in the log");
+    }
+    let metrics = http::request(daemon.address(), "GET", "/metrics", &[], b"").unwrap();
+    assert!(
+        !metrics.text().to_lowercase().contains("zebra"),
+        "{}",
+        metrics.text()
+    );
 }

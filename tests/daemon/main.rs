@@ -39,6 +39,7 @@ mod integrity;
 mod isolation;
 mod ladder;
 mod leases;
+mod lists;
 mod live;
 mod on_air;
 mod openapi;

@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::clips::clip;
-use super::daemon::{Daemon, folder};
+use super::daemon::{BOUND, Daemon, folder, until};
 
 /// Names nothing.
 const UNKNOWN: &str = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
@@ -115,6 +115,14 @@ fn furnish(daemon: &Daemon, films: &Path) -> There {
             .unwrap_or_default()
             .to_owned()
     });
+    there.make("webhookId", "/webhooks/{webhookId}", |_| {
+        let hook = json!({ "url": "https://hooks.example.com/tv", "events": ["*"] });
+        id(&daemon.post("/webhooks", &hook))
+    });
+    there.make("importId", "/media/imports/{importId}", |n| {
+        let film = json!({ "url": format!("https://films.example.com/{n}.mp4") });
+        id(&daemon.post("/media", &film))
+    });
     let (channel, media) = (&there.kept["channelId"], &there.kept["mediaId"]);
     let headers = [("Content-Type", "application/x-subrip")];
     let srt = b"1\n00:00:01,000 --> 00:00:02,000\nGood evening.\n";
@@ -133,6 +141,24 @@ fn furnish(daemon: &Daemon, films: &Path) -> There {
         &format!("/channels/{channel}/slots"),
         &json!({ "at": "2030-01-31T20:15:00Z", "items": [{ "mediaId": media }] }),
     );
+    // What is told of it: an alert, of a folder that is gone, with its delivery, and what the webhook is told.
+    let gone = films.join("gone");
+    std::fs::create_dir(&gone).expect("a folder");
+    daemon.post("/media/watched", &json!({ "path": gone }));
+    std::fs::remove_dir(&gone).expect("it goes");
+    let one_of = |list: &str| {
+        let mut one = Value::Null;
+        until(list, BOUND, || {
+            one = daemon.get(list)["items"][0].clone();
+            one["id"].is_string()
+        });
+        id(&one)
+    };
+    let told = one_of(&format!("/webhooks/{}/deliveries", there.kept["webhookId"]));
+    let (alert, delivery) = (one_of("/alerts"), one_of("/alert-deliveries"));
+    there.kept.insert("webhookDeliveryId", told);
+    there.kept.insert("alertId", alert);
+    there.kept.insert("deliveryId", delivery);
     there.kept.insert("destinationId", id(&destination));
     there.kept.insert("slotId", id(&slot));
     there

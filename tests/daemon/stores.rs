@@ -169,7 +169,22 @@ fn channels_go_on_while_postgresql_hangs_and_orders_are_in_it_afterwards() {
             daemon.status(&other) == "LIVE"
         });
         daemon.operate(&other, "restart");
-        daemon.operate(&other, "stop");
+        // Also where a script sends a key with everything.
+        let key = [("Idempotency-Key", "stop-1")];
+        let stopped = daemon.ask("POST", &format!("/channels/{other}/stop"), &key, b"");
+        assert_eq!(stopped.status, 200, "{}", stopped.text());
+        let bulk = json!({ "operation": "stop", "channelIds": [other] }).to_string();
+        let keyed = [
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", "stop-2"),
+        ];
+        let stopped = daemon.ask("POST", "/channels/bulk", &keyed, bulk.as_bytes());
+        assert_eq!(
+            (stopped.status, &stopped.json()["failed"]),
+            (200, &json!(0)),
+            "{}",
+            stopped.text()
+        );
         let skipped = daemon.ask("POST", &format!("/channels/{channel}/skip"), &[], b"");
         assert_eq!(skipped.status, 503, "{}", skipped.text());
         let seen = viewer.seconds;

@@ -421,6 +421,9 @@ impl fmt::Display for Operation {
 }
 
 impl ChannelStatus {
+    /// Every status.
+    pub const ALL: [Self; 4] = [Self::Stopped, Self::Starting, Self::Live, Self::Error];
+
     /// Its name in JSON and in the database.
     pub const fn name(self) -> &'static str {
         match self {
@@ -442,8 +445,8 @@ impl FromStr for ChannelStatus {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = [Self::Stopped, Self::Starting, Self::Live, Self::Error];
-        all.into_iter()
+        Self::ALL
+            .into_iter()
             .find(|status| status.name() == text)
             .ok_or_else(|| {
                 format!("{text:?} is no channel status; it is STOPPED, STARTING, LIVE or ERROR")

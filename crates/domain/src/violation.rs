@@ -2,10 +2,17 @@
 //!
 //! [`Fields`] reads one JSON object and collects instead of stopping at the first mistake. A
 //! sentence names what was given and what is allowed, so that it can be understood alone.
+//!
+//! Invariant: what is told is small, however much is wrong: the first [`MOST`] are kept, the others are counted.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt;
+
+/// So many violations are kept of one request.
+pub const MOST: usize = 100;
+/// Characters of a name that nobody knows, as a pointer shows it.
+const SHOWN: usize = 100;
 
 /// One thing wrong, at one place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,10 +23,10 @@ pub struct Violation {
     pub message: String,
 }
 
-/// Everything wrong with a request, in the order of its fields.
+/// Everything wrong with a request, in the order of its fields: the first [`MOST`], and how many more there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Violations(pub Vec<Violation>);
+pub struct Violations(pub Vec<Violation>, #[serde(skip)] usize);
 
 impl Violations {
     /// One violation alone.
@@ -31,10 +38,33 @@ impl Violations {
 
     /// Notes one more.
     pub fn add(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Violation {
-            pointer: pointer.into(),
-            message: message.into(),
-        });
+        match self.0.len() < MOST {
+            true => self.0.push(Violation {
+                pointer: pointer.into(),
+                message: message.into(),
+            }),
+            false => self.1 += 1,
+        }
+    }
+
+    /// Notes those of another reading as well.
+    pub fn append(&mut self, others: Self) {
+        self.1 += others.1;
+        for one in others.0 {
+            self.add(one.pointer, one.message);
+        }
+    }
+
+    /// How many there are, with those that are only counted.
+    pub fn count(&self) -> usize {
+        self.0.len() + self.1
+    }
+
+    /// The same with only the first `most` of them; the others are counted.
+    pub fn shortened(mut self, most: usize) -> Self {
+        self.1 += self.0.len().saturating_sub(most);
+        self.0.truncate(most);
+        self
     }
 
     /// `value` when nothing was noted.
@@ -59,7 +89,10 @@ impl fmt::Display for Violations {
                 pointer => write!(f, "{gap}{pointer}: {}", violation.message)?,
             }
         }
-        Ok(())
+        match self.1 {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 
@@ -237,21 +270,27 @@ impl<'a, 'v> Fields<'a, 'v> {
     }
 
     /// Ends the reading: every field that was never asked for is unknown.
-    pub fn finish(mut self) {
-        let Some(map) = self.map else { return };
-        for name in map
-            .keys()
-            .filter(|name| !self.asked.contains(&name.as_str()))
-        {
-            let pointer = member(&self.pointer, name);
-            let known = self.asked.join(", ");
-            let name = quoted(name);
-            self.violations.add(
-                pointer,
-                format!("{name} is not a field here; there are {known}"),
-            );
+    pub fn finish(self) {
+        let unknown = self.unknown();
+        self.violations.append(unknown);
+    }
+
+    /// The fields that were never asked for.
+    pub fn unknown(&self) -> Violations {
+        let (mut unknown, known) = (Violations::default(), self.asked.join(", "));
+        let names = self.map.into_iter().flat_map(Map::keys);
+        for name in names.filter(|name| !self.asked.contains(&name.as_str())) {
+            // Of those that are only counted nothing is written.
+            let (pointer, message) = match unknown.0.len() < MOST {
+                true => (
+                    member(&self.pointer, shown(name)),
+                    format!("{} is not a field here; there are {known}", quoted(name)),
+                ),
+                false => Default::default(),
+            };
+            unknown.add(pointer, message);
         }
-        self.map = None;
+        unknown
     }
 
     fn as_text(&mut self, name: &'static str, value: &'a Value) -> Option<&'a str> {
@@ -275,6 +314,14 @@ pub fn describe(value: &Value) -> String {
         Value::String(_) => "a text".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
+    }
+}
+
+/// A name that nobody knows, cut where it is longer than any that is known.
+fn shown(name: &str) -> String {
+    match name.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.to_owned(),
     }
 }
 
@@ -312,6 +359,36 @@ mod tests {
                 "/settings/a~1b~0c"
             ]
         );
+    }
+
+    #[test]
+    fn the_first_hundred_are_told_and_the_others_counted() {
+        let long = "x".repeat(1 << 16);
+        let mut members: Map<String, Value> =
+            (0..5_000).map(|n| (format!("y{n}"), json!(1))).collect();
+        members.insert(long.clone(), json!(1));
+        let mut violations = Violations::one("/a", "is wrong");
+        let value = Value::Object(members);
+        let mut fields = Fields::open(&value, "", &mut violations);
+        fields.boolean("on", true);
+        fields.finish();
+        assert_eq!((violations.0.len(), violations.count()), (MOST, 5_002));
+        assert!(violations.to_string().ends_with("; and 4902 more"));
+        let whole: usize = violations
+            .0
+            .iter()
+            .map(|one| one.pointer.len() + one.message.len())
+            .sum();
+        assert!(whole < 20_000, "{whole}");
+        let unknown = |name: &str| {
+            let (value, mut noted) = (json!({ name: 1 }), Violations::default());
+            Fields::open(&value, "/a", &mut noted).finish();
+            noted.0[0].pointer.clone()
+        };
+        assert_eq!(unknown(&long), format!("/a/{}…", "x".repeat(100)));
+        assert_eq!(unknown("y"), "/a/y");
+        let few = violations.shortened(10);
+        assert_eq!((few.0.len(), few.count()), (10, 5_002));
     }
 
     #[test]

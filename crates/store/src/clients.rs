@@ -90,6 +90,7 @@ impl Store {
     pub async fn clients(
         &self,
         who: &Principal,
+        plan: Option<PlanName>,
         after: Option<ClientId>,
         limit: usize,
     ) -> Result<Vec<StoredClient>, StoreError> {
@@ -99,11 +100,13 @@ impl Store {
                 Box::pin(async move {
                     let sql = format!(
                         "{SELECT} WHERE ($1::uuid IS NULL OR c.id = $1) AND ($2::uuid IS NULL OR c.id > $2)
+                             AND ($4::text IS NULL OR p.name = $4)
                          ORDER BY c.id LIMIT $3"
                     );
                     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
                     let after = after.map(ClientId::uuid);
-                    let rows = session.query(&sql, &[&only, &after, &limit]).await?;
+                    let plan = plan.map(|plan| plan.to_string());
+                    let rows = session.query(&sql, &[&only, &after, &limit, &plan]).await?;
                     rows.iter().map(client).collect()
                 })
             })

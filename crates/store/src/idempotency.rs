@@ -3,7 +3,8 @@
 //! A request takes its key before it begins. The audit entry of its first change marks the key in the transaction of the
 //! change, so whatever dies afterwards, it is known that it was done; and a request that lost its key to another one
 //! (its daemon was taken for dead) changes nothing. The answer is kept for a day, sealed with a key that follows from the
-//! secret of the token that asked: an answer may hold a secret that is kept nowhere else.
+//! secret of the token that asked: an answer may hold a secret that is kept nowhere else. A client has 10 000
+//! keys at most.
 
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use crate::vault::{KeyId, Keyring, Place};
 
 /// How long a key is known.
 const KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Whether client `$1` has fewer keys than it may, which is 10 000 at once: no more of them are counted.
+const HAS_ROOM: &str = "(SELECT count(*) < 10000 FROM (SELECT FROM idempotency_keys WHERE client_id = $1 LIMIT 10000) AS keys)";
 /// How long a request that says nothing is taken to be at it.
 const HELD: Duration = Duration::from_secs(60);
 
@@ -61,6 +64,8 @@ pub enum Begun {
     },
     /// The key was used for something else.
     Different,
+    /// The client has as many keys as it may.
+    TooMany,
 }
 
 impl Attempt {
@@ -138,7 +143,7 @@ impl Store {
             .await
     }
 
-    /// Keeps what was answered.
+    /// It was done; keeps what was answered, where that is given.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when that cannot be written now.
@@ -146,12 +151,15 @@ impl Store {
         &self,
         attempt: &Attempt,
         credential: &Credential,
-        answer: &KeptAnswer,
+        answer: Option<&KeptAnswer>,
     ) -> Result<(), StoreError> {
         let (id, ring) = credential.ring();
-        let json = serde_json::to_vec(answer).map_err(StoreError::internal)?;
-        let sealed = ring.seal(id, attempt.place(), &json);
-        let sealed = sealed.map_err(StoreError::internal)?;
+        let seal = |answer: &KeptAnswer| {
+            let json = serde_json::to_vec(answer).map_err(StoreError::internal)?;
+            let sealed = ring.seal(id, attempt.place(), &json);
+            sealed.map_err(StoreError::internal)
+        };
+        let sealed: Option<Vec<u8>> = answer.map(seal).transpose()?;
         let sql = "UPDATE idempotency_keys SET answer = $4, held_until = $5 WHERE client_id = $1 AND key = $2 AND attempt = $3";
         let attempt = attempt.clone();
         self.database()
@@ -221,15 +229,17 @@ async fn begin(
 ) -> Result<(Begun, Option<(Uuid, Vec<u8>)>), StoreError> {
     let client = attempt.client.uuid();
     let (now, until) = (now(), after(HELD));
-    let sql =
+    let sql = format!(
         "INSERT INTO idempotency_keys (client_id, key, fingerprint, attempt, begun_at, held_until)
-               VALUES ($1, $2, $3, $4, $5, $6)
+               SELECT $1, $2, $3, $4, $5, $6
+               WHERE {HAS_ROOM} OR EXISTS (SELECT FROM idempotency_keys WHERE client_id = $1 AND key = $2)
                ON CONFLICT (client_id, key) DO UPDATE SET attempt = $4, held_until = $6
                WHERE idempotency_keys.fingerprint = $3 AND idempotency_keys.answer IS NULL
-                     AND idempotency_keys.subject_id IS NULL AND idempotency_keys.held_until < $5";
+                     AND idempotency_keys.subject_id IS NULL AND idempotency_keys.held_until < $5"
+    );
     let taken = tx
         .execute(
-            sql,
+            &sql,
             &[
                 &client,
                 &attempt.key,
@@ -245,9 +255,14 @@ async fn begin(
     }
     let sql = "SELECT * FROM idempotency_keys WHERE client_id = $1 AND key = $2";
     let row = tx.query_opt(sql, &[&client, &attempt.key]).await?;
-    // Whoever had it has given it up just now.
     let Some(row) = row else {
-        return Ok((Begun::UnderWay, None));
+        let sql = format!("SELECT {HAS_ROOM}");
+        let has_room = tx.query_one(&sql, &[&client]).await?.try_get(0)?;
+        return match has_room {
+            // Whoever had it has given it up just now.
+            true => Ok((Begun::UnderWay, None)),
+            false => Ok((Begun::TooMany, None)),
+        };
     };
     if row.try_get::<_, &[u8]>("fingerprint")? != fingerprint {
         return Ok((Begun::Different, None));

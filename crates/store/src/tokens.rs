@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -34,6 +35,8 @@ const PREFIX: &str = "playoutd_";
 const SESSION_PREFIX: &str = "playouts_";
 /// Of the digits that follow, so many are shown.
 const SHOWN: usize = 8;
+/// Tokens of a client at once; those that have expired are none.
+const MOST: i64 = 1_000;
 /// The name of the token in the file that the first boot writes.
 const ADMIN_FILE: &str = "admin token file";
 /// A token to be made.
@@ -121,22 +124,26 @@ impl Store {
         Ok((token, secret))
     }
 
-    /// The tokens that `who` may see, in the order of their ids: those after `after`, `limit` at most.
+    /// The tokens that `who` may see, of one client where that is named, in the order of their ids: those after `after`,
+    /// `limit` at most.
     pub async fn tokens(
         &self,
         who: &Principal,
+        client: Option<ClientId>,
         after: Option<TokenId>,
         limit: usize,
     ) -> Result<Vec<Token>, StoreError> {
-        let only = who.only_uuid();
+        let (only, client) = (who.only_uuid(), client.map(ClientId::uuid));
         self.database()
             .run(move |session| {
                 Box::pin(async move {
                     let sql = "SELECT * FROM tokens WHERE ($1::uuid IS NULL OR client_id = $1)
+                                   AND ($4::uuid IS NULL OR client_id = $4)
                                    AND ($2::uuid IS NULL OR id > $2) ORDER BY id LIMIT $3";
                     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
                     let after = after.map(TokenId::uuid);
-                    let rows = session.query(sql, &[&only, &after, &limit]).await?;
+                    let values: [&(dyn ToSql + Sync); 4] = [&only, &after, &limit, &client];
+                    let rows = session.query(sql, &values).await?;
                     rows.iter().map(token).collect()
                 })
             })
@@ -294,6 +301,10 @@ async fn insert(
     secret: &str,
     node: Option<Uuid>,
 ) -> Result<Token, StoreError> {
+    // That of a daemon's file is none that anybody makes.
+    if node.is_none() {
+        has_room(tx, new.client).await?;
+    }
     let scopes: Vec<&str> = new.scopes.into_iter().map(Scope::name).collect();
     let row = tx
         .query_one(
@@ -315,6 +326,18 @@ async fn insert(
     let made = token(&row)?;
     tell(tx, who, "token.create", None, Some(&made)).await?;
     Ok(made)
+}
+
+/// Under the lock of the client.
+async fn has_room(tx: &Transaction<'_>, client: ClientId) -> Result<(), StoreError> {
+    let sql = "SELECT count(*) FROM tokens WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > now())";
+    let row = tx.query_one(sql, &[&client.uuid()]).await?;
+    match row.try_get::<_, i64>(0)? < MOST {
+        true => Ok(()),
+        false => Err(StoreError::Conflict(format!(
+            "the client has {MOST} tokens already; revoke one first"
+        ))),
+    }
 }
 
 async fn rotate(

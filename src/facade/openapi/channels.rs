@@ -9,6 +9,7 @@ use super::schema::{
     time, whole,
 };
 use crate::facade::bulk::{MOST, OPERATIONS};
+use crate::facade::channel_list::ChannelSort;
 use crate::facade::logo::PNG;
 use crate::facade::problem::Kind;
 
@@ -19,7 +20,14 @@ pub(super) fn contracts() -> Vec<Named> {
     vec![
         (
             "listChannels",
-            page_of(known("LookedChannel")).query("selector", text(), "Those that fulfil each of its terms, as in `tier=gold,!test`."),
+            page_of(known("LookedChannel"))
+                .query("selector", text(), "Those that fulfil each of its terms, as in `tier=gold,!test`.")
+                .query("status", one_of(ChannelStatus::ALL), "Those of this status.")
+                .query(
+                    "sort",
+                    one_of(ChannelSort::ALL.map(ChannelSort::name)).default("created"),
+                    "What they are ordered by; `-` from the end.",
+                ),
         ),
         (
             "createChannel",
@@ -108,13 +116,9 @@ fn node() -> Schema {
 }
 
 fn statuses() -> Schema {
-    one_of([
-        ChannelStatus::Stopped,
-        ChannelStatus::Starting,
-        ChannelStatus::Live,
-        ChannelStatus::Error,
-    ])
-    .said("What it does: STARTING until the first segment; ERROR when recovery's budget is spent.")
+    one_of(ChannelStatus::ALL).said(
+        "What it does: STARTING until the first segment; ERROR when recovery's budget is spent.",
+    )
 }
 
 fn desired() -> Schema {

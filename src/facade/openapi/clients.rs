@@ -18,7 +18,10 @@ use crate::facade::tokens::MAX_NAME;
 pub(super) fn contracts() -> Vec<Named> {
     let client = || answers(known("Client")).tagged();
     vec![
-        ("listTokens", page_of(known("Token"))),
+        (
+            "listTokens",
+            page_of(known("Token")).query("client", id(), "Those of one client."),
+        ),
         (
             "createToken",
             creates(known("MadeToken"))
@@ -38,7 +41,10 @@ pub(super) fn contracts() -> Vec<Named> {
                 .if_match()
                 .refuses([Kind::Conflict]),
         ),
-        ("listClients", page_of(known("Client"))),
+        (
+            "listClients",
+            page_of(known("Client")).query("plan", plan_name(), "Those with this plan."),
+        ),
         (
             "createClient",
             creates(known("Client"))
@@ -353,7 +359,10 @@ fn asked_operation() -> Schema {
         let named = member("operation", one_of([name]), "What would be done.");
         body([named].into_iter().chain(more))
     };
-    let [create, start, media, viewers, bulk] = OPERATIONS;
+    let [create, update, push, start, media, viewers, bulk] = OPERATIONS;
+    let features =
+        || list(one_of(Feature::ALL.map(Feature::name))).with("maxItems", Feature::ALL.len());
+    let channel = || member("channelId", id(), "Which channel.");
     either([
         operation(
             create,
@@ -361,14 +370,24 @@ fn asked_operation() -> Schema {
                 may("resolution", known("Resolution"), "Of the channel."),
                 may("rungs", whole().default(1), "Of its ladder."),
                 may("destinations", whole().default(0), "By RTMP."),
-                may(
-                    "features",
-                    list(one_of(Feature::ALL.map(Feature::name)))
-                        .with("maxItems", Feature::ALL.len()),
-                    "That it uses.",
-                ),
+                may("features", features(), "That it uses."),
             ],
         ),
+        operation(
+            update,
+            vec![
+                channel(),
+                may(
+                    "resolution",
+                    known("Resolution"),
+                    "That it will have; else it stays.",
+                ),
+                may("rungs", whole(), "Of its ladder; else they stay."),
+                may("destinations", whole(), "By RTMP; else they stay."),
+                may("features", features(), "That it will use; else they stay."),
+            ],
+        ),
+        operation(push, vec![channel()]),
         operation(start, vec![]),
         operation(
             media,

@@ -1,6 +1,6 @@
 //! `GET /api/v1/openapi.json`: the API as an OpenAPI 3.1 document, written from the table of routes, the kinds of refusals,
 //! and a contract for each operation: what it is asked, and what it answers. Public: a browser cannot send a token, and
-//! nothing in it is secret.
+//! nothing in it is secret. Everybody can ask for it, so it is written once.
 //!
 //! Invariant: no operation is without a contract, and none has another than it keeps. The first a test here says; the second
 //! the tests of the whole daemon, whose client holds every answer against this document.
@@ -23,12 +23,13 @@ use std::collections::HashMap;
 use playout_domain::limits::Limit;
 use playout_domain::prepare::JobOrder;
 use serde_json::{Map, Value, json};
-use warp::http::Method;
+use warp::http::{Method, header};
 use warp::reply::Response;
 
 use self::contract::Contract;
 use self::schema::{Schema, id, one_of, pattern};
 use super::api::{self, Asked};
+use super::compress::{self, LastingJson};
 use super::problem::{Kind, Problem};
 use super::request::Request;
 use super::routes::{Operation, ROUTES, Route};
@@ -39,7 +40,15 @@ pub(super) fn answer(facade: &Facade, request: &Request) -> Result<Response, Pro
         return Ok(response);
     }
     let [] = request.query([])?;
-    answer::ok(&document(facade.public_url()))
+    let document = facade.document.get_or_init(|| {
+        let document = format!("{}\n", document(facade.public_url()));
+        LastingJson::new(document.into())
+    });
+    let gzip = compress::wanted(&request.method, &request.headers);
+    let mut response = document.answer(gzip);
+    answer::set(&mut response, header::CONTENT_TYPE, "application/json");
+    answer::set(&mut response, header::CACHE_CONTROL, "no-store");
+    Ok(response)
 }
 
 /// The whole document; `public_url` is where others reach the daemon.

@@ -189,6 +189,8 @@ async fn pages_of_the_configured_origins_may_use_the_api_and_no_others() {
         preflight.contains("Authorization, Content-Type"),
         "{preflight}"
     );
+    // A page that uploads may have to say `PATCH` so.
+    assert!(preflight.contains("X-HTTP-Method-Override"), "{preflight}");
     assert!(!preflight.contains("allow-credentials"), "{preflight}");
     // A refusal can be read, too.
     let refused = ask("GET", ours, "").await;

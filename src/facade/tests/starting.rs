@@ -12,7 +12,7 @@ use crate::facade::access::AccessPolicy;
 use crate::facade::cors::Origins;
 use crate::facade::request::BodyLimits;
 use crate::facade::shutdown::Shutdown;
-use crate::facade::{Facade, Serves, Settings};
+use crate::facade::{Facade, Serves, Settings, StreamLimits};
 
 const ID: &str = "0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c11";
 
@@ -40,7 +40,12 @@ pub(super) fn settings() -> Settings {
             },
         },
         heartbeat: Duration::from_secs(15),
-        max_streams: 1,
+        streams: StreamLimits {
+            all: 2,
+            of_client: 1,
+            public: 2,
+            of_address: 1,
+        },
         patience: Duration::from_secs(10),
     }
 }

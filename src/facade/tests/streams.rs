@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
+use playout_store::{Principal, operator};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use warp::Filter;
@@ -14,17 +15,25 @@ use crate::facade::listener::Routes;
 use crate::facade::problem::Problem;
 use crate::facade::request::request;
 use crate::facade::shutdown::{Shutdown, ShuttingDown};
-use crate::facade::stream::Streams;
+use crate::facade::stream::{Audience, Streams};
 
-/// `/endless` sends one event and waits, `/ending` sends one and ends.
+/// `/endless` sends one event and waits, `/ending` sends one and ends, `/of/{client}` is as `/endless` for who has a token.
 fn routes(shutting_down: ShuttingDown) -> Routes {
     let streams = Arc::new(Streams::new(&settings(), shutting_down));
     request()
         .map(move |request: crate::facade::request::Request| {
             let event = stream::iter([Bytes::from_static(b"data: 1\n\n")]);
             let opened = match request.segments()[..] {
-                ["ending"] => streams.open(&request, event),
-                _ => streams.open(&request, event.chain(stream::pending())),
+                ["ending"] => streams.open(&request, Audience::Public, event),
+                ["of", client] => {
+                    let who = Principal {
+                        client: client.parse().unwrap(),
+                        ..Principal::daemon()
+                    };
+                    let endless = event.chain(stream::pending());
+                    streams.open(&request, Audience::Known(&who), endless)
+                }
+                _ => streams.open(&request, Audience::Public, event.chain(stream::pending())),
             };
             opened.unwrap_or_else(Problem::into_response)
         })
@@ -34,9 +43,13 @@ fn routes(shutting_down: ShuttingDown) -> Routes {
 
 /// An open stream, read up to its first event.
 async fn open(server: &Server) -> TcpStream {
+    open_at(server, "/endless").await
+}
+
+async fn open_at(server: &Server, path: &str) -> TcpStream {
     let mut connection = TcpStream::connect(server.address).await.unwrap();
-    let request = b"GET /endless HTTP/1.1\r\nHost: t\r\n\r\n";
-    connection.write_all(request).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.unwrap();
     let mut read = Vec::new();
     while !read.ends_with(b"data: 1\n\n\r\n") {
         read.push(connection.read_u8().await.unwrap());
@@ -72,8 +85,20 @@ async fn one_stream_too_many_is_refused_until_another_leaves() {
     expect(
         &refused,
         503,
-        &["retry-after: 10\r\n", "1 event streams already"],
+        &[
+            "retry-after: 10\r\n",
+            "1 event streams of the address already",
+        ],
     );
+    // Whoever has a token has other places: one client some of them, all clients all of them, the operator any.
+    let [uno, dos] = ["1", "2"].map(|n| format!("/of/0195d1a4-7c1e-7a52-b6a4-5f1f8e2f9c1{n}"));
+    let _uno = open_at(&server, &uno).await;
+    let refused = server.ask("GET", &uno, "").await;
+    expect(&refused, 503, &["1 event streams of the client already"]);
+    let own = format!("/of/{}", operator());
+    let _operator = open_at(&server, &own).await;
+    let refused = server.ask("GET", &dos, "").await;
+    expect(&refused, 503, &["There are 2 event streams already"]);
     drop(first);
     // The daemon learns of it when the connection's end arrives, not before.
     let again = async {

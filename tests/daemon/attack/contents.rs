@@ -10,6 +10,7 @@ use super::super::caller::Caller;
 use super::super::clips::clip;
 use super::super::daemon::{BOUND, Daemon, folder, until};
 use super::super::{http, plain};
+use super::wire::peak;
 use super::{Bystander, JSON, open, rest};
 
 #[test]
@@ -288,5 +289,83 @@ fn huge_pages_and_forged_cursors_show_nothing_that_is_not_the_callers() {
     }
     let seen = other.get(&format!("/channels?cursor={cursor}")).json();
     assert_eq!(seen["items"].as_array().map(Vec::len), Some(1), "{seen}");
+    bystander.was_answered();
+}
+
+#[test]
+fn a_body_of_nothing_but_mistakes_gets_a_small_answer() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let bystander = Bystander::of(&daemon);
+    let (client, owner) = Caller::of_client(
+        &daemon,
+        "Canal Uno",
+        "enterprise",
+        json!(["read", "operate", "configure"]),
+    );
+    let channels: Vec<Value> = (0..20)
+        .map(|n| {
+            let new = json!({ "name": n.to_string(), "resolution": "240p" });
+            let made = owner.ask("POST", "/channels", &new);
+            assert_eq!(made.status, 201, "{}", made.text());
+            made.json()["id"].clone()
+        })
+        .collect();
+    let unknown: serde_json::Map<String, Value> =
+        (0..85_000).map(|n| (format!("a{n}"), json!(1))).collect();
+    let unknown = Value::Object(unknown);
+    let nested: serde_json::Map<String, Value> =
+        (0..5_000).map(|n| (format!("a{n}"), json!(1))).collect();
+    let bulk =
+        |patch: &Value| json!({ "operation": "update", "channelIds": channels, "patch": patch });
+    let before = peak(&daemon);
+    for (path, body) in [
+        ("/channels", &unknown),
+        (&*format!("/clients/{client}/limits/check"), &unknown),
+        ("/channels/bulk", &bulk(&unknown)),
+        ("/channels/bulk", &unknown),
+        ("/webhooks", &unknown),
+    ] {
+        let refused = owner.ask("POST", path, body);
+        assert_eq!(refused.status, 422, "{path}");
+        assert!(
+            refused.body.len() < 100_000,
+            "{path}: {} bytes",
+            refused.body.len()
+        );
+        let told = refused.json();
+        assert_eq!(
+            told["violations"].as_array().map(Vec::len),
+            Some(100),
+            "{path}"
+        );
+        let detail = told["detail"].as_str().unwrap();
+        assert!(detail.contains("8500"), "{path}: {detail}");
+    }
+    // What no channel has below a field that there is, each channel says for itself, and shortly.
+    let refused = owner.ask(
+        "POST",
+        "/channels/bulk",
+        &bulk(&json!({ "recoverySettings": nested })),
+    );
+    assert_eq!(refused.status, 200, "{}", refused.text());
+    let told = refused.json();
+    assert_eq!(told["failed"], 20);
+    let problem = &told["items"][0]["problem"];
+    assert_eq!(
+        problem["violations"].as_array().map(Vec::len),
+        Some(10),
+        "{problem}"
+    );
+    assert!(
+        problem["detail"]
+            .as_str()
+            .unwrap()
+            .contains("5000 violations"),
+        "{problem}"
+    );
+    assert!(refused.body.len() < 200_000, "{} bytes", refused.body.len());
+    let grown = peak(&daemon).saturating_sub(before) / 1024;
+    assert!(grown < 150, "{grown} MiB");
     bystander.was_answered();
 }

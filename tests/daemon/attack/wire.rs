@@ -18,7 +18,7 @@ fn post(daemon: &Daemon, headers: &str) -> String {
 }
 
 /// Peak of the daemon's memory in KiB.
-fn peak(daemon: &Daemon) -> u64 {
+pub(super) fn peak(daemon: &Daemon) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = line.and_then(|rest| rest.split_whitespace().next());

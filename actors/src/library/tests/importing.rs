@@ -208,7 +208,7 @@ async fn a_path_that_may_not_be_imported_is_refused_by_its_pointer() {
         ),
     ] {
         let error = house.library.import(&house.who, &path).await.unwrap_err();
-        let OpError::Invalid(Violations(violations)) = &error else {
+        let OpError::Invalid(Violations { 0: violations, .. }) = &error else {
             panic!("{error:?}")
         };
         assert_eq!((violations.len(), &*violations[0].pointer), (1, "/path"));

@@ -87,6 +87,27 @@ impl ChannelConfig {
         violations.or(config)
     }
 
+    /// What is wrong with a patch whatever channel it is for: it is none, or names what no channel has.
+    pub fn foreign_to_all(patch: &Value, pointer: &str) -> Violations {
+        let Some(changes) = patch.as_object() else {
+            let message = format!(
+                "an object of changes is needed here, not {}",
+                describe(patch)
+            );
+            return Violations::one(pointer, message);
+        };
+        // What goes need not be known; what is wrong with the fields that there are hangs on the channel.
+        let stays = changes.iter().filter(|(_, change)| !change.is_null());
+        let stays = stays
+            .map(|(name, change)| (name.clone(), change.clone()))
+            .collect();
+        let (stays, mut elsewhere) = (Value::Object(stays), Violations::default());
+        let mut fields = Fields::open(&stays, pointer, &mut elsewhere);
+        read(&mut fields, &Policy::default(), check_length);
+        fields.value("rtmpDestinations");
+        fields.unknown()
+    }
+
     /// Reads what the store keeps; `destinations` come from rows of their own.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ impl Overlay {
         let mut violations = Violations::default();
         let overlay = Self::read_at(value, pointer, &mut violations);
         let whole = violations.0.is_empty();
-        fields.violations().0.append(&mut violations.0);
+        fields.violations().append(violations);
         whole.then_some(overlay)
     }
 

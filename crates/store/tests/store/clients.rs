@@ -438,10 +438,17 @@ async fn a_client_sees_itself_alone_and_is_deleted_when_it_has_nothing() {
     let (client, who) = client(&store, "pro").await;
     let stranger = store.client("stranger", &Default::default()).await;
     assert_eq!(
-        store.clients(&who, None, 10).await.unwrap(),
+        store.clients(&who, None, None, 10).await.unwrap(),
         std::slice::from_ref(&client)
     );
-    assert_eq!(store.clients(&operator_, None, 10).await.unwrap().len(), 3);
+    assert_eq!(
+        store
+            .clients(&operator_, None, None, 10)
+            .await
+            .unwrap()
+            .len(),
+        3
+    );
     assert_eq!(
         store.client_of(&stranger, client.id).await,
         Err(StoreError::NotFound)

@@ -51,7 +51,7 @@ async fn the_answer_is_given_again_to_the_token_that_had_it() {
         body: "{\"token\":\"a secret\"}".to_owned(),
     };
     store
-        .idempotent_end(&attempt, &credential(), &answer)
+        .idempotent_end(&attempt, &credential(), Some(&answer))
         .await
         .unwrap();
     assert_eq!(begin(&store, KEY, 1).await, Begun::Answered(answer));
@@ -94,7 +94,10 @@ async fn a_request_that_was_taken_for_dead_changes_nothing_any_more() {
         "{refused:?}"
     );
     made(&store, &attempt).await.unwrap();
-    let clients = store.clients(&Principal::daemon(), None, 10).await.unwrap();
+    let clients = store
+        .clients(&Principal::daemon(), None, None, 10)
+        .await
+        .unwrap();
     assert_eq!(clients.len(), 2, "the operator and one more");
     // One that goes on is not taken for dead.
     let store = testing::fresh().await;
@@ -111,4 +114,41 @@ async fn a_key_is_free_again_where_nothing_came_of_it() {
     store.idempotent_give_up(&attempt).await.unwrap();
     assert!(matches!(begin(&store, KEY, 2).await, Begun::First(_)));
     assert!(matches!(begin(&store, "another", 3).await, Begun::First(_)));
+}
+
+#[tokio::test]
+async fn what_was_answered_at_length_was_done_and_is_not_told_again() {
+    let store = testing::fresh().await;
+    let attempt = first(&store).await;
+    let client = made(&store, &attempt).await.unwrap();
+    let credential = credential();
+    let ended = store.idempotent_end(&attempt, &credential, None);
+    ended.await.unwrap();
+    let subject = Some(("client".to_owned(), client.id.uuid()));
+    assert_eq!(begin(&store, KEY, 1).await, Begun::Done { subject });
+}
+
+#[tokio::test]
+async fn a_client_has_ten_thousand_keys_and_no_more() {
+    let store = testing::fresh().await;
+    first(&store).await;
+    let sql =
+        "INSERT INTO idempotency_keys (client_id, key, fingerprint, attempt, begun_at, held_until)
+        SELECT client_id, 'k' || n, fingerprint, gen_random_uuid(), begun_at, held_until
+        FROM idempotency_keys, generate_series(1, 9999) AS n";
+    store.session().await.execute(sql, &[]).await.unwrap();
+    assert_eq!(begin(&store, "one more", 1).await, Begun::TooMany);
+    assert_eq!(begin(&store, KEY, 1).await, Begun::UnderWay);
+    let free = "free".parse().unwrap();
+    let (daemon, credential) = (Principal::daemon(), credential());
+    let client = store.create_client(&daemon, "Canal Uno", &free);
+    let who = Principal {
+        client: client.await.unwrap().id,
+        ..daemon.clone()
+    };
+    let begun = store.idempotent_begin(&who, &credential, "one more", [1; 32]);
+    assert!(matches!(begun.await.unwrap(), Begun::First(_)));
+    // One that may be taken over is, whatever their number.
+    time_passes(&store).await;
+    assert!(matches!(begin(&store, KEY, 1).await, Begun::First(_)));
 }

@@ -229,16 +229,16 @@ async fn a_token_that_is_revoked_rotated_or_expired_is_none_for_any_daemon() {
         .await
         .unwrap();
     assert_eq!(revoked.prefix.as_deref(), Some(&secret[..17]));
-    let mine: Vec<_> = store.tokens(&who, None, 10).await.unwrap();
+    let mine: Vec<_> = store.tokens(&who, None, None, 10).await.unwrap();
     assert_eq!(
         mine.iter().map(|token| token.id).collect::<Vec<_>>(),
         [revoked.id, rotated.id, expiring.id]
     );
     assert_eq!(
-        store.tokens(&who, Some(revoked.id), 1).await.unwrap(),
+        store.tokens(&who, None, Some(revoked.id), 1).await.unwrap(),
         std::slice::from_ref(&rotated)
     );
-    assert_eq!(store.tokens(&stranger, None, 10).await.unwrap(), []);
+    assert_eq!(store.tokens(&stranger, None, None, 10).await.unwrap(), []);
     for secret in [&secret, &before, &ending] {
         assert!(other.principal(secret).await.unwrap().is_some());
     }
@@ -371,7 +371,7 @@ async fn the_token_of_a_daemons_file_ends_with_its_file_alone() {
     let file = store.folder().join("admin.token");
     store.admin_token(&file).await.unwrap();
     let operator = Principal::daemon();
-    let [token] = &store.tokens(&operator, None, 10).await.unwrap()[..] else {
+    let [token] = &store.tokens(&operator, None, None, 10).await.unwrap()[..] else {
         panic!("one token")
     };
     for refused in [
@@ -410,7 +410,7 @@ async fn tokens_from_before_they_had_scopes_are_what_they_were() {
     let known = store.principal("playoutd_2").await.unwrap().unwrap();
     assert_eq!((known.scopes, known.client), (Scopes::CLIENT, who.client));
     assert_eq!(
-        store.tokens(&known, None, 10).await.unwrap()[0].prefix,
+        store.tokens(&known, None, None, 10).await.unwrap()[0].prefix,
         None
     );
 }
@@ -470,4 +470,31 @@ async fn an_admin_token_file_that_others_may_read_or_that_holds_none_is_refused(
     let refused = store.admin_token(&file).await.unwrap_err().to_string();
     assert!(refused.contains("holds no token"), "{refused}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "hunter2");
+}
+
+#[tokio::test]
+async fn a_client_has_a_thousand_tokens_and_no_more() {
+    let store = testing::fresh().await;
+    let who = Principal::daemon();
+    let new = |name: &str| NewToken {
+        client: who.client,
+        scopes: Scopes::ADMIN,
+        name: name.to_owned(),
+        expires_at: None,
+    };
+    store.create_token(&who, new("first")).await.unwrap();
+    let sql = "INSERT INTO tokens (id, client_id, name, digest, created_at, scopes, prefix)
+        SELECT gen_random_uuid(), client_id, name, decode(lpad(to_hex(n), 64, '0'), 'hex'), created_at, scopes, prefix
+        FROM tokens, generate_series(1, 999) AS n";
+    let session = store.session().await;
+    session.execute(sql, &[]).await.unwrap();
+    let refused = store.create_token(&who, new("one more")).await;
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
+    // One that has expired is none.
+    let sql = "UPDATE tokens SET expires_at = now() - interval '1 second' WHERE digest = decode(lpad('1', 64, '0'), 'hex')";
+    session.execute(sql, &[]).await.unwrap();
+    store.create_token(&who, new("one more")).await.unwrap();
 }
