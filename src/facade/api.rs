@@ -182,6 +182,12 @@ async fn done(
         let writable = call.app.store.writable();
         writable.map_err(|error| read_only(&call.app, error))?;
     }
+    // What waits for a client's own row is not to hold the connections of all.
+    let brief = route.protocol != Protocol::Tus && !LONG.contains(&operation.id);
+    let _turn = match operation.needs == Needs::Database && brief {
+        true => Some(call.facade.changes.turn(call.who.client).await),
+        false => None,
+    };
     let key = match idempotency::is_kept(route, operation) {
         true => idempotency::key(&call.request)?,
         false => None,

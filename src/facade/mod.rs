@@ -70,6 +70,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use playout_actors::App;
+use playout_actors::turns::Turns;
 use warp::Filter;
 use warp::reply::Response;
 
@@ -84,6 +85,9 @@ use self::request::{BodyLimits, Request, request};
 use self::shutdown::ShuttingDown;
 pub use self::stream::StreamLimits;
 use self::stream::Streams;
+
+/// Changes of one client at once: each holds a connection to the database, and waits with it for the client's row.
+const CHANGES: usize = 4;
 
 /// What the facade takes from the configuration.
 #[derive(Debug, Clone)]
