@@ -135,6 +135,8 @@ pub struct Facade {
     /// What the API is, written when it is asked for the first time; the page of it for people.
     document: OnceLock<LastingJson>,
     reference: OnceLock<Representation>,
+    /// Each client's changes take turns before they take a connection to the database.
+    changes: Turns,
 }
 
 impl Facade {
@@ -149,6 +151,7 @@ impl Facade {
             access,
             document: OnceLock::new(),
             reference: OnceLock::new(),
+            changes: Turns::new(CHANGES),
         })
     }
 

@@ -17,8 +17,8 @@ use warp::reply::Response;
 use warp::{Filter, Reply};
 
 use super::{BOUND, LIMITS, Server};
-use crate::facade::accept::{ConnectionLimits, Routes, Terms, serve};
-use crate::facade::listener::{Listener, Socket};
+use crate::facade::accept::{ConnectionLimits, Terms, serve};
+use crate::facade::listener::{Listener, Routes, Socket};
 use crate::facade::proxies::TrustedProxies;
 use crate::facade::request::{Request, request};
 use crate::facade::shutdown::Shutdown;
@@ -52,6 +52,7 @@ fn routes(freed: Arc<Notify>) -> Routes {
             _ => Response::new("a word".into()),
         })
         .boxed()
+        .into()
 }
 
 #[tokio::test]
