@@ -419,7 +419,10 @@ async fn one_address_has_not_all_connections() {
     let (first, begun) = from("127.0.0.1").await;
     assert_eq!(begun, "HTTP/1.1 200");
     let refused = server.exchange("").await;
-    expect(&refused, 503, &["too many connections from this address"]);
+    assert!(
+        refused.starts_with("HTTP/1.1 503 ") && refused.contains("connections from this address"),
+        "{refused}"
+    );
     let (_other, begun) = from("127.0.0.3").await;
     assert_eq!(begun, "HTTP/1.1 200");
     let proxies = [from("127.0.0.2").await, from("127.0.0.2").await];

@@ -28,6 +28,9 @@ pub(super) enum BrokenOff<E> {
     Source(E),
 }
 
+/// What comes of asking for the next part.
+type Polled<E> = Poll<Option<Result<Frame<Bytes>, BrokenOff<E>>>>;
+
 /// The answers on one connection.
 #[derive(Debug)]
 pub(super) struct Unsent<B> {
@@ -106,10 +109,7 @@ impl<B> Answer<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Answer<B> {
-    fn poll_part(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff<B::Error>>>> {
+    fn poll_part(&mut self, context: &mut Context<'_>) -> Polled<B::Error> {
         let Some(source) = &mut self.source else {
             return Poll::Ready(Some(Err(BrokenOff::Unsent)));
         };

@@ -30,7 +30,7 @@ fn taken(operation: &str, media: &str) -> (&'static str, Vec<u8>) {
         "replaceRotation" => json!({ "items": items }),
         "replaceBlocks" | "replaceTemplates" | "replaceSlots" => json!({ "items": [] }),
         "addSlots" | "updateSlot" => json!({ "at": "2030-01-31T20:15:00Z", "items": items }),
-        "playItem" => json!({ "mediaId": media }),
+        "playItem" => json!({ "mediaId": media, "when": "now" }),
         "putOverlay" => json!({ "lowerThird": { "title": "Dr. Ada Lovelace" } }),
         "replayWebhook" => json!({ "from": "2026-11-22T20:00:00Z", "to": "2026-11-22T21:00:00Z" }),
         "updateMedia" => json!({ "title": "Another" }),

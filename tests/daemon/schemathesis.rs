@@ -222,6 +222,16 @@ fn settings(daemon: &Daemon, there: &There) -> String {
     toml
 }
 
+/// Whether something was asked of an operation, by the report.
+fn was_asked(report: &str, operation: &str) -> bool {
+    let begin = format!("<testcase name=\"{operation}\"");
+    let Some((_, rest)) = report.split_once(&*begin) else {
+        return false;
+    };
+    let case = rest.split("<testcase").next().unwrap_or_default();
+    !case.contains("<skipped")
+}
+
 #[test]
 fn schemathesis_finds_no_fault_and_no_answer_that_the_document_does_not_have() {
     let program = program();
@@ -237,11 +247,14 @@ fn schemathesis_finds_no_fault_and_no_answer_that_the_document_does_not_have() {
     let config = films.path().join("schemathesis.toml");
     std::fs::write(&config, settings(&daemon, &there)).expect("writes its settings");
     let document = format!("http://{}/api/v1/openapi.json", daemon.address());
+    let report = films.path().join("report.xml");
     let run = Command::new(program)
         .arg("--config-file")
         .arg(&config)
         .args(["run", &document])
         .args(ARGUMENTS)
+        .arg("--report-junit-path")
+        .arg(&report)
         .current_dir(films.path())
         .output()
         .expect("schemathesis runs");
@@ -251,4 +264,16 @@ fn schemathesis_finds_no_fault_and_no_answer_that_the_document_does_not_have() {
         "{said}\n{}",
         String::from_utf8_lossy(&run.stderr)
     );
+    let report = std::fs::read_to_string(report).expect("a report");
+    let document = daemon.get("/openapi.json");
+    let paths = document["paths"].as_object().expect("paths").iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().into_iter().flat_map(|item| item.keys());
+        let methods = methods.filter(|name| *name != "parameters");
+        methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+    });
+    let unasked: Vec<String> = operations
+        .filter(|operation| !was_asked(&report, operation))
+        .collect();
+    assert!(unasked.is_empty(), "not asked: {unasked:?}");
 }

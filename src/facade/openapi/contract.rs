@@ -105,9 +105,10 @@ impl Contract {
         self
     }
 
-    /// Another answer of success, in another media type than JSON.
+    /// Another answer of success, in another media type than JSON. A stream has no schema: one would be taken for that of
+    /// each thing in it.
     pub(super) fn or_file(mut self, status: u16, media_type: &str, meaning: &str) -> Self {
-        let content = json!({ media_type: { "schema": { "type": "string" } } });
+        let content = json!({ media_type: {} });
         let answer = json!({ "description": meaning, "content": content });
         self.answers.push((status, answer));
         self

@@ -343,11 +343,12 @@ fn a_body_of_nothing_but_mistakes_gets_a_small_answer() {
         assert!(detail.contains("8500"), "{path}: {detail}");
     }
     // What no channel has below a field that there is, each channel says for itself, and shortly.
-    let refused = owner.ask(
-        "POST",
-        "/channels/bulk",
-        &bulk(&json!({ "recoverySettings": nested })),
-    );
+    let bearer = format!("Bearer {}", owner.token);
+    let headers = [("Authorization", &*bearer), JSON];
+    let body = bulk(&json!({ "recoverySettings": nested })).to_string();
+    let path = "/api/v1/channels/bulk";
+    let refused =
+        plain::request(daemon.address(), "POST", path, &headers, body.as_bytes()).unwrap();
     assert_eq!(refused.status, 200, "{}", refused.text());
     let told = refused.json();
     assert_eq!(told["failed"], 20);
