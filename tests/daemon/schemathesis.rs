@@ -267,6 +267,8 @@ fn schemathesis_finds_no_fault_and_no_answer_that_the_document_does_not_have() {
     let report = std::fs::read_to_string(report).expect("a report");
     let document = daemon.get("/openapi.json");
     let paths = document["paths"].as_object().expect("paths").iter();
+    // The document itself it has read before it asks.
+    let paths = paths.filter(|(path, _)| *path != "/openapi.json");
     let operations = paths.flat_map(|(path, item)| {
         let methods = item.as_object().into_iter().flat_map(|item| item.keys());
         let methods = methods.filter(|name| *name != "parameters");
