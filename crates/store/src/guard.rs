@@ -47,9 +47,6 @@ pub(crate) fn watch_over(store: &Arc<Inner>) {
     };
     tokio::spawn(each_turn(Arc::downgrade(store), EVERY, postgres));
     let tokens = async |store: &Arc<Inner>| {
-        if store.database.gate().check().is_err() {
-            return;
-        }
         if let Err(error) = Store(Arc::clone(store)).confirm_watched_tokens().await {
             tracing::debug!(%error, "whoever was let in stays until it is known whether it may");
         }
