@@ -57,7 +57,7 @@ pub fn measured(daemon: &Daemon, channel: &str) -> Found {
     // What was set free for the moment goes back to the kernel after five seconds.
     let begun = std::time::Instant::now();
     until("memory has settled", LONG, || {
-        runtime.block_on(tokio::time::sleep(Duration::from_millis(100)));
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(100)).await });
         begun.elapsed() > Duration::from_secs(8)
     });
     let memory = (pss(daemon.pid()) - before) * 1000.0 / SUBSCRIBERS as f64;

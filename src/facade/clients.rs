@@ -98,6 +98,7 @@ pub(super) async fn check(mut call: Call, id: ClientId) -> Result<Response, Prob
             let to = change.made_to(from);
             Raise::UpdateChannel { from, to }
         }
+        Asked::Start(channel) => Raise::StartChannel(demand_of(&call, id, channel).await?),
         Asked::AddDestination(channel) => {
             let from = demand_of(&call, id, channel).await?;
             let destinations = from.destinations + 1;
@@ -124,13 +125,7 @@ async fn demand_of(call: &Call, client: ClientId, channel: ChannelId) -> Result<
         Ok(_) | Err(OpError::NotFound(_)) => return Err(none()),
         Err(error) => return Err(error.into()),
     };
-    let config = channel.config;
-    Ok(Demand {
-        resolution: config.resolution,
-        rungs: config.ladder.len() as u64,
-        destinations: config.rtmp_destinations.len() as u64,
-        features: config.features.into(),
-    })
+    Ok(Demand::of(&channel.config))
 }
 
 /// `PUT …/overrides/{limit}`
@@ -243,6 +238,8 @@ enum Asked {
     Raise(Raise),
     /// A channel is changed.
     Update(ChannelId, DemandChange),
+    /// A channel goes on air.
+    Start(ChannelId),
     /// A channel is pushed to one more destination.
     AddDestination(ChannelId),
 }
@@ -286,8 +283,8 @@ fn asked(body: &Value) -> Result<Asked, Violations> {
             channel.map(Asked::AddDestination)
         }
         Some("startChannel") => {
-            let demand = change(&mut fields).made_to(DEFAULT);
-            Some(Asked::Raise(Raise::StartChannel(demand)))
+            let channel = fields.parsed("channelId", str::parse::<ChannelId>);
+            Some(channel.map_or(Asked::Raise(Raise::StartChannel(LEAST)), Asked::Start))
         }
         Some("addMedia") => {
             number(&mut fields, "bytes").map(|bytes| Asked::Raise(Raise::AddMedia { bytes }))
@@ -317,6 +314,12 @@ const DEFAULT: Demand = Demand {
     rungs: 1,
     destinations: 0,
     features: Features::NONE,
+};
+
+/// What a channel asks at least: of one that is not named it is not known what its picture is.
+const LEAST: Demand = Demand {
+    resolution: Resolution::P240,
+    ..DEFAULT
 };
 
 /// What is said of what a channel would ask.
@@ -353,7 +356,7 @@ mod tests {
         let read = |body: Value| asked(&body).unwrap();
         assert_eq!(
             read(json!({ "operation": "startChannel" })),
-            Asked::Raise(Raise::StartChannel(DEFAULT))
+            Asked::Raise(Raise::StartChannel(LEAST))
         );
         assert_eq!(
             read(json!({ "operation": "bulk", "channels": 7 })),
@@ -367,6 +370,10 @@ mod tests {
         assert_eq!(
             read(json!({ "operation": "addDestination", "channelId": id })),
             Asked::AddDestination(channel)
+        );
+        assert_eq!(
+            read(json!({ "operation": "startChannel", "channelId": id })),
+            Asked::Start(channel)
         );
         let changed = read(
             json!({ "operation": "updateChannel", "channelId": id, "rungs": 2, "features": [] }),

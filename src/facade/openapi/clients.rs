@@ -388,7 +388,14 @@ fn asked_operation() -> Schema {
             ],
         ),
         operation(push, vec![channel()]),
-        operation(start, vec![]),
+        operation(
+            start,
+            vec![may(
+                "channelId",
+                id(),
+                "Which channel; else no more is asked than whether one more may be on air.",
+            )],
+        ),
         operation(
             media,
             vec![member("bytes", whole(), "Bytes that are added.")],
