@@ -48,16 +48,28 @@ else
   cargo test --locked --no-fail-fast "$@" || status=$?
 fi
 
-# The processes that carry the mark, besides this shell and its own children.
+# Processes that carry the mark, and those whose folder is in the one that goes at the end: Redis writes its title over its
+# environment.
+marked() {
+  local cwd
+  grep -lsaF "PLAYOUT_TEST_RUN=$mark" /proc/[0-9]*/environ || true
+  [[ -n "${memory:-}" ]] || return 0
+  for cwd in /proc/[0-9]*/cwd; do
+    [[ "$(readlink "$cwd" 2>/dev/null)" == "$memory"/* ]] && echo "$cwd"
+  done
+  return 0
+}
+
+# Those of them besides this shell and its own children.
 left_over() {
-  local environ pid parent name
-  while IFS= read -r environ; do
-    pid=${environ#/proc/} pid=${pid%/environ}
+  local found pid parent name
+  while IFS= read -r found; do
+    pid=${found#/proc/} pid=${pid%/*}
     parent=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status" 2>/dev/null) || continue
     ((pid != $$ && pid != BASHPID && parent != $$ && parent != BASHPID)) || continue
     name=$(tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null) || continue
     [[ -n "$name" ]] && printf '  %s %.120s\n' "$pid" "$name"
-  done < <(grep -lsaF "PLAYOUT_TEST_RUN=$mark" /proc/[0-9]*/environ)
+  done < <(marked)
   return 0
 }
 
