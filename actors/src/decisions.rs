@@ -18,7 +18,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// Takes decisions. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Decisions {
-    store: Option<Store>,
+    store: Store,
     waiting: mpsc::Sender<NodeDecision>,
     /// One child after another takes from it.
     taken: Arc<Mutex<mpsc::Receiver<NodeDecision>>>,
@@ -27,17 +27,9 @@ pub struct Decisions {
 impl Decisions {
     /// That are written to `store`.
     pub(crate) fn new(store: Store) -> Self {
-        Self {
-            store: Some(store),
-            ..Self::unwritten()
-        }
-    }
-
-    /// That nobody reads.
-    pub(crate) fn unwritten() -> Self {
         let (waiting, taken) = mpsc::channel(BACKLOG);
         Self {
-            store: None,
+            store,
             waiting,
             taken: Arc::new(Mutex::new(taken)),
         }
@@ -57,16 +49,13 @@ impl Decisions {
     }
 
     async fn write(self, mut stopping: Stopping) -> Result<(), String> {
-        let Some(store) = self.store else {
-            return Err("there is no audit to write to".to_owned());
-        };
         let mut taken = self.taken.lock().await;
         loop {
             let decision = tokio::select! {
                 () = stopping.asked() => break,
                 Some(decision) = taken.recv() => decision,
             };
-            while !written(&store, &decision).await {
+            while !written(&self.store, &decision).await {
                 tokio::select! {
                     () = stopping.asked() => return Ok(()),
                     () = tokio::time::sleep(AGAIN) => {}
@@ -75,7 +64,7 @@ impl Decisions {
         }
         // What was decided last.
         while let Ok(decision) = taken.try_recv() {
-            if !written(&store, &decision).await {
+            if !written(&self.store, &decision).await {
                 break;
             }
         }

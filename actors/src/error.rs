@@ -66,6 +66,17 @@ impl OpError {
         Self::Internal
     }
 
+    /// Whether a thing is of the version that is meant; nothing is meant: of any.
+    ///
+    /// # Errors
+    /// [`OpError::VersionMismatch`].
+    pub(crate) fn unless_of_version(wanted: Option<u64>, current: u64) -> Result<(), Self> {
+        match wanted {
+            Some(wanted) if wanted != current => Err(Self::VersionMismatch { current }),
+            _ => Ok(()),
+        }
+    }
+
     /// Not possible at the moment, worth another try soon.
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::Unavailable {

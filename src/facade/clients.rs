@@ -141,7 +141,7 @@ pub(super) async fn put_override(
     let new = new.map_err(|wrong| Problem::invalid(&wrong))?;
     let store = &call.app.store;
     let put = store.put_override(&call.who, id, &new, version).await;
-    overridden(put)
+    overridden(&put.map_err(refused)?)
 }
 
 /// `GET …/overrides/{limit}`
@@ -152,12 +152,12 @@ pub(super) async fn limit_override(
 ) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
     let store = &call.app.store;
-    overridden(store.limit_override(&call.who, id, limit).await)
+    let found = store.limit_override(&call.who, id, limit).await;
+    overridden(&found.map_err(|error| Problem::of_stored("override", error))?)
 }
 
-fn overridden(found: Result<Override, StoreError>) -> Result<Response, Problem> {
-    let found = found.map_err(|error| Problem::of_stored("override", error))?;
-    Ok(answer::tagged(answer::ok(&found)?, found.version()))
+fn overridden(one: &Override) -> Result<Response, Problem> {
+    Ok(answer::tagged(answer::ok(one)?, one.version()))
 }
 
 /// `DELETE …/overrides/{limit}`

@@ -158,7 +158,7 @@ impl Admissions {
     }
 
     /// Closes alerts on claims that an earlier run of the daemon had, and this one has not.
-    pub(crate) fn close_old_alerts(&self) {
+    fn close_old_alerts(&self) {
         let Some(teller) = &self.0.teller else { return };
         let state = self.lock();
         teller.close_unless(|channel, kind| {

@@ -92,12 +92,8 @@ impl ErrorHandler {
         let config = before.config.patched(patch, inner.config.policy)?;
         inner.check_mail(&config)?;
         if config == before.config {
-            return match version {
-                Some(wanted) if wanted != before.version() => Err(OpError::VersionMismatch {
-                    current: before.version(),
-                }),
-                _ => Ok(before),
-            };
+            OpError::unless_of_version(version, before.version())?;
+            return Ok(before);
         }
         let reason = before.disabled_reason.filter(|_| !config.enabled);
         let saved = inner

@@ -83,12 +83,7 @@ impl Inner {
         // One after the other: each begins with what the one before has made.
         let _turn = self.editing.lock().await;
         let item = self.latest(id).await?;
-        if let Some(asked) = version.filter(|asked| *asked != item.version) {
-            tracing::debug!(asked, "an edit of another version");
-            return Err(OpError::VersionMismatch {
-                current: item.version,
-            });
-        }
+        OpError::unless_of_version(version, item.version)?;
         let (details, named) = item.details.patched(patch)?;
         self.describe(who, item, details, named).await.map(drop)
     }

@@ -46,12 +46,8 @@ impl Room {
     /// The channel as it is, if it is of the version that the client has seen.
     fn expected(&self, if_match: Option<u64>) -> Result<Channel, OpError> {
         let channel = self.args.handle.snapshot().channel.clone();
-        match if_match {
-            Some(wanted) if wanted != channel.version => Err(OpError::VersionMismatch {
-                current: channel.version,
-            }),
-            _ => Ok(channel),
-        }
+        OpError::unless_of_version(if_match, channel.version)?;
+        Ok(channel)
     }
 
     /// Takes `config` in place of what `old` has: committed, then performed.

@@ -33,10 +33,7 @@ impl Room {
         if_match: Option<u64>,
     ) -> Result<Schedule, OpError> {
         let mut snapshot = self.snapshot();
-        let current = snapshot.airtime.schedule.version;
-        if if_match.is_some_and(|wanted| wanted != current) {
-            return Err(OpError::VersionMismatch { current });
-        }
+        OpError::unless_of_version(if_match, snapshot.airtime.schedule.version)?;
         let library = &self.args.environment.studio.library;
         let profile = Profile::of(&snapshot.channel.config, library.font());
         let client = snapshot.channel.client_id;
