@@ -96,7 +96,9 @@ impl World {
         );
         self.session.batch_execute(&sql).await.unwrap();
         if fault == Fault::Unheard {
-            self.proxies.postgres.set(Manner::LoseCommits);
+            self.proxies
+                .postgres
+                .set(Manner::LoseCommits("START TRANSACTION"));
         }
     }
 

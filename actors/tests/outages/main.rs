@@ -280,7 +280,8 @@ async fn a_daemon_that_starts_without_the_database_takes_up_what_it_has_later() 
     app.shutdown().await;
 }
 
-/// PostgreSQL commits a change, and the daemon does not hear of it.
+/// PostgreSQL commits a change, and the daemon does not hear of it. What it writes beside goes well: three failures would
+/// give the change up before it is committed.
 #[tokio::test]
 async fn memory_and_the_database_do_not_stay_apart_after_a_change_whose_fate_was_not_known() {
     let mut house = House::new().await;
@@ -288,9 +289,9 @@ async fn memory_and_the_database_do_not_stay_apart_after_a_change_whose_fate_was
     let app = house.app().await;
     let who = Principal::daemon();
     let one = channel(&app, &who, "One").await;
-    let lost = |manner| house.proxies.postgres.set(manner);
+    let lose = |change| house.proxies.postgres.set(Manner::LoseCommits(change));
 
-    lost(Manner::LoseCommits);
+    lose("channel.update");
     let patch = json!({ "name": "Another" });
     let refused = app.channels.update(&who, one, &patch, None).await;
     assert!(
@@ -309,7 +310,7 @@ async fn memory_and_the_database_do_not_stay_apart_after_a_change_whose_fate_was
         .await
         .unwrap();
 
-    lost(Manner::LoseCommits);
+    lose("channel.delete");
     let refused = app.channels.delete(&who, one, None).await;
     assert!(
         matches!(refused, Err(OpError::Unavailable { .. })),
@@ -325,7 +326,7 @@ async fn memory_and_the_database_do_not_stay_apart_after_a_change_whose_fate_was
     })
     .await;
 
-    lost(Manner::LoseCommits);
+    lose("channel.create");
     let config = json!({ "name": "Made", "resolution": "240p" });
     let refused = app.channels.create(&who, &config).await;
     assert!(

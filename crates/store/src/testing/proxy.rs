@@ -20,8 +20,9 @@ pub enum Manner {
     Hang,
     /// Connections are cut, old and new ones.
     Refuse,
-    /// Bytes pass; a commit is done, and the connection is cut before anybody hears of it.
-    LoseCommits,
+    /// Bytes pass; where this was said since a transaction began, its commit is done, and the connection is cut before
+    /// anybody hears of it.
+    LoseCommits(&'static str),
 }
 
 /// See the module's head. Ends with its last owner.
@@ -139,11 +140,17 @@ async fn carry(client: &UnixStream, target: &Path, mut manner: watch::Receiver<M
     let carried = async {
         manner.wait_for(passes).await.ok()?;
         let server = UnixStream::connect(target).await.ok()?;
-        let lost = AtomicBool::new(false);
+        let (said, lost) = (AtomicBool::new(false), AtomicBool::new(false));
         tokio::select! {
             () = pump(client, &server, manner.clone(), |asked, now| {
-                let commits = asked.windows(6).any(|word| word == b"COMMIT");
-                lost.fetch_or(commits && now == Manner::LoseCommits, Ordering::SeqCst);
+                let says = |words: &str| asked.windows(words.len()).any(|part| part == words.as_bytes());
+                if says("START TRANSACTION") {
+                    said.store(false, Ordering::SeqCst);
+                }
+                if let Manner::LoseCommits(of) = now {
+                    let said = said.fetch_or(says(of), Ordering::SeqCst) || says(of);
+                    lost.fetch_or(said && says("COMMIT"), Ordering::SeqCst);
+                }
                 true
             }) => {}
             () = pump(&server, client, manner, |_, _| !lost.load(Ordering::SeqCst)) => {}
@@ -157,7 +164,7 @@ async fn carry(client: &UnixStream, target: &Path, mut manner: watch::Receiver<M
 }
 
 const fn passes(manner: &Manner) -> bool {
-    matches!(manner, Manner::Pass | Manner::LoseCommits)
+    matches!(manner, Manner::Pass | Manner::LoseCommits(_))
 }
 
 /// Carries bytes for as long as `carries` says so of them.
