@@ -1,10 +1,11 @@
 //! Deliveries of alerts, and among them the dead letters.
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::alert::delivery::{Delivery, DeliveryState};
 use playout_domain::{AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId};
 use serde_json::json;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::Store;

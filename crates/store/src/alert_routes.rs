@@ -3,12 +3,13 @@
 
 use std::fmt;
 
+use crate::session::{GenericClient, Transaction};
 use playout_domain::alert::route::{
     AlertRoute, MAX_ROUTES, Mailbox, RouteConfig, Target, WebhookUrl,
 };
 use playout_domain::{AlertKind, AlertRouteId, ClientId};
 use serde_json::{Value, json};
-use tokio_postgres::{GenericClient, Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 

@@ -2,11 +2,12 @@
 //! the database is away; what is written here follows from the state alone, so writing it again changes
 //! nothing and is audited once.
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::alert::{Acknowledgement, AlertKind, AlertState, Key, Severity};
 use playout_domain::{Alert, AlertId, ChannelId, ClientId, NodeId};
 use serde_json::{Value, json};
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::Store;

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::session::{Client, GenericClient};
 use playout_domain::{ClientId, DestinationId};
 use tokio::time::timeout;
-use tokio_postgres::{Client, Config, GenericClient};
+use tokio_postgres::Config;
 
 use crate::channels::sealed;
 use crate::database;

@@ -1,5 +1,6 @@
 //! Clients: who is on which plan, and what is used of it.
 
+use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::limits::{Demand, LimitExceeded, PlanLimits, Raise, Usage};
 use playout_domain::plans::{PlanName, PlanRefusal};
@@ -7,7 +8,7 @@ use playout_domain::violation::Violations;
 use playout_domain::{ChannelConfig, ClientId};
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio_postgres::{GenericClient, Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::Store;

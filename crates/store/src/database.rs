@@ -12,12 +12,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::session::{Client, Transaction};
 use bb8::{ManageConnection, Pool, PooledConnection, RunError};
 use bb8_postgres::PostgresConnectionManager;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage, Transaction};
+use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use crate::error::{StoreError, sentence};
 use crate::gate::Gate;
@@ -285,7 +286,7 @@ impl Sessions {
     }
 
     async fn open(&self) -> Result<Session, StoreError> {
-        let client = self.postgres.connect().await?;
+        let client = Client::from(self.postgres.connect().await?);
         let timeout = self.statement_timeout.as_millis();
         let settings = format!(
             "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout}; SET timezone = 'UTC'"
@@ -338,7 +339,7 @@ impl ManageConnection for Sessions {
     }
 
     fn has_broken(&self, session: &mut Session) -> bool {
-        session.busy || self.postgres.has_broken(&mut session.client)
+        session.busy || self.postgres.has_broken(session.client.inner())
     }
 }
 
@@ -370,7 +371,7 @@ pub(crate) async fn reach(config: &Config) -> Result<Client, StoreError> {
     let connected = timeout(CONNECT, connect(config)).await;
     let connected =
         connected.map_err(|_| StoreError::away("PostgreSQL is silent to those who knock"))?;
-    connected.map_err(|error| {
+    connected.map(Client::from).map_err(|error| {
         let why = sentence(&error);
         // Class 28 is authorisation, 3D an unknown database; TLS and settings have no code at all.
         let of_settings = |code: &str| code.starts_with("28") || code.starts_with("3D");
@@ -388,7 +389,9 @@ pub(crate) async fn reach(config: &Config) -> Result<Client, StoreError> {
 }
 
 /// A connection of its own, driven by a task until it is dropped.
-pub(crate) async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
+pub(crate) async fn connect(
+    config: &Config,
+) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
     let (client, connection) = config.connect(NoTls).await?;
     tokio::spawn(async move {
         // A server that is stopped says so; that it is gone shows when it is needed.

@@ -8,10 +8,10 @@
 
 use std::time::Duration;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use crate::Store;

@@ -3,8 +3,8 @@
 //! Both sides lock the rows of the media, so that of a change that names one and a deletion that takes it away
 //! at the same time the later one is refused.
 
+use crate::session::Transaction;
 use playout_domain::{ChannelConfig, MediaId, Schedule};
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use crate::error::StoreError;

@@ -1,7 +1,8 @@
 //! The master keys that the database knows of: which one seals, which ones are still needed, and whether
 //! the key file holds them. That is found out before anything is written.
 
-use tokio_postgres::{GenericClient, Row, Transaction};
+use crate::session::{GenericClient, Transaction};
+use tokio_postgres::Row;
 
 use crate::Store;
 use crate::columns::now;

@@ -42,6 +42,7 @@ mod principal;
 mod private_file;
 mod renditions;
 mod rotate;
+mod session;
 mod standby;
 mod streams;
 mod subtitles;

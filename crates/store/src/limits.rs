@@ -1,13 +1,14 @@
 //! The one place where a plan's limits are checked: inside the transaction that raises the use, under
 //! a lock of the client's row, so that requests at once cannot pass a limit by racing.
 
+use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use playout_domain::limits::{Limit, PlanLimits, Raise, Usage};
 use playout_domain::plans::{Plan, PlanName, PlanRefusal};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio_postgres::{GenericClient, Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::columns::{count, from_json, parsed};

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::limits::{Limit, LimitExceeded, PlanLimits, Usage};
 use playout_domain::{ChannelId, ClientId};
 use serde_json::{Value, json};
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::Store;

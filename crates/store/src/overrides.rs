@@ -1,12 +1,13 @@
 //! What the operator allows a client in the place of its plan, for a reason and until a time.
 
+use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use playout_domain::limits::Limit;
 use playout_domain::version::written_at;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tokio_postgres::{GenericClient, Row, Transaction};
+use tokio_postgres::Row;
 
 use crate::Store;
 use crate::clients::{seen, tell};

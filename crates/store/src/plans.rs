@@ -1,11 +1,12 @@
 //! Plans: data that the operator edits. What a plan becomes counts at once for everybody on it.
 
+use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use playout_domain::plans::{Plan, PlanName};
 use serde::Serialize;
 use serde_json::json;
-use tokio_postgres::{GenericClient, Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::Store;

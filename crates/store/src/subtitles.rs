@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::limits::Raise;
 use playout_domain::version::written_at;
@@ -9,7 +10,7 @@ use playout_domain::{ClientId, Language, MediaId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::Store;

@@ -415,7 +415,8 @@ async fn start_or_join() -> Servers {
     let template = format!("{}{TEMPLATE}", servers.postgres)
         .parse()
         .expect("a URL");
-    let mut session = database::connect(&template).await.expect("a connection");
+    let session = database::connect(&template).await.expect("a connection");
+    let mut session = crate::session::Client::from(session);
     migrate::apply(&mut session).await.expect("the migrations");
     drop(session);
     until_unused(&servers).await;

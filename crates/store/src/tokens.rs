@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::version::written_at;
 use playout_domain::{ClientId, NodeId, TokenId};
@@ -16,8 +17,8 @@ use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Row, Transaction};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 

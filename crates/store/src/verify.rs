@@ -3,9 +3,9 @@
 
 use std::fmt;
 
+use crate::session::{Client, Transaction};
 use playout_domain::{AlertRouteId, ChannelId, DestinationId, WebhookId};
 use serde_json::{Value, json};
-use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use crate::alert_routes;
 use crate::audit::{self, AuditFault, ExportedHeads};
@@ -204,11 +204,7 @@ pub(crate) async fn one_moment(client: &mut Client) -> Result<Transaction<'_>, S
     // Nothing is in a hurry, and nothing may be cut off half-way.
     let patient = "SET statement_timeout = 0; SET timezone = 'UTC'";
     client.batch_execute(patient).await?;
-    let moment = client
-        .build_transaction()
-        .isolation_level(IsolationLevel::RepeatableRead)
-        .read_only(true);
-    Ok(moment.start().await?)
+    Ok(client.snapshot().await?)
 }
 
 async fn look_at_secrets(

@@ -10,10 +10,11 @@ mod heads;
 mod search;
 mod verify;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::{ClientId, TokenId};
 use serde_json::{Value, json};
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::columns::{bigint, count, now};

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::session::Transaction;
 use playout_domain::ClientId;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::chain::{ChainFault, End, Hash, Link, Walk};

@@ -1,9 +1,9 @@
 //! What a channel airs: the persisted facts from which frame N follows.
 
+use crate::session::Transaction;
 use playout_domain::{ChannelId, ClientId, MediaId, Plan, Schedule, Timeline};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::changes::{change, lock_owner};

@@ -1,5 +1,6 @@
 //! The changes to channels, each inside a transaction of its caller: locks, limits, rows, audit.
 
+use crate::session::Transaction;
 use playout_domain::feature::Features;
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::{Demand, Raise};
@@ -7,7 +8,7 @@ use playout_domain::{
     Channel, ChannelConfig, ChannelId, ClientId, Desired, DestinationConfig, Resolution,
 };
 use serde_json::{Value, json};
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Airtime, StoredChannel, airtime, destinations, digests, rows};

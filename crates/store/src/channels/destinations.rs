@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use crate::session::{GenericClient, Transaction};
 use playout_domain::destination::{Encode, PlaybackUrl, ServerUrl, StreamKeySetting};
 use playout_domain::{ChannelId, DestinationConfig, DestinationId, StreamKey};
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
 
 use crate::Store;

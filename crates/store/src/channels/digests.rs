@@ -5,11 +5,12 @@
 //!
 //! They tell damage, not deceit: who can write rows can write digests. Deceit is seen in the audit.
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::ChannelId;
 use playout_domain::lifecycle::LifeState;
 use serde_json::Value;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::Airtime;

@@ -1,7 +1,8 @@
 //! Channels that are stored damaged: named and left alone, while the others are loaded.
 
+use crate::session::Transaction;
 use playout_domain::{ChannelId, ClientId};
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::rows::{self, StoredChannel};

@@ -1,9 +1,9 @@
 //! An order that was carried out while the database was away, brought into it.
 
+use crate::session::Transaction;
 use playout_domain::lifecycle::LifeState;
 use playout_domain::{ClientId, NodeId};
 use serde_json::json;
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::changes::{change, name};

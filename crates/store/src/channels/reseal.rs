@@ -1,8 +1,8 @@
 //! The secrets of one channel, sealed anew with the key that seals now.
 
+use crate::session::Transaction;
 use playout_domain::ChannelId;
 use serde_json::json;
-use tokio_postgres::Transaction;
 
 use super::changes::{change, lock_owner};
 use super::destinations::{self, place};

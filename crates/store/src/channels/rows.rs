@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::session::{GenericClient, Transaction};
 use playout_domain::lifecycle::{Generation, LifeState};
 use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId};
 use serde_json::Value;
+use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{GenericClient, Row, Transaction};
 use uuid::Uuid;
 
 use super::airtime::Airtime;

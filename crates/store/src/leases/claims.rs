@@ -4,9 +4,10 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::{ChannelId, NodeId};
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{NodeConfig, elapsed};

@@ -1,8 +1,9 @@
 //! Channels that other daemons hold, as the database has them.
 
+use crate::session::Transaction;
 use playout_domain::{ChannelId, NodeId};
 use serde::Serialize;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::Store;

@@ -21,12 +21,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use playout_domain::{ChannelId, NodeId};
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use crate::Store;

@@ -1,8 +1,8 @@
 //! `playoutd release`: the operator's word that a daemon does not run, after which others take its channels.
 
+use crate::session::Transaction;
 use playout_domain::NodeId;
 use serde_json::json;
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use crate::audit::{Change, record};

@@ -5,10 +5,10 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::{ChannelId, ClientId, NodeId};
 use serde_json::json;
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 
 use super::claims::seconds;

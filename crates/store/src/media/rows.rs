@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::session::{GenericClient, Transaction};
 use playout_domain::limits::Raise;
 use playout_domain::media::ProbeSummary;
 use playout_domain::{ArrivalId, ClientId, Details, MediaId, MediaItem};
 use serde_json::{Value, json};
-use tokio_postgres::{GenericClient, Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::Inserted;

@@ -15,9 +15,9 @@
 mod anew;
 mod turn;
 
+use crate::session::{Client, GenericClient};
 use playout_domain::ChannelId;
 use serde_json::json;
-use tokio_postgres::{Client, GenericClient};
 use uuid::Uuid;
 
 use crate::alert_routes;

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
-use tokio_postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 

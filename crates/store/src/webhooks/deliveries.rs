@@ -1,12 +1,12 @@
 //! The delivery log of a webhook: looked at, sent again, swept.
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::alert::delivery::DeliveryState;
 use playout_domain::webhook::WebhookDelivery;
 use playout_domain::webhook::delivery::MAX_WAITING;
 use playout_domain::{WebhookDeliveryId, WebhookId};
 use serde_json::json;
-use tokio_postgres::Transaction;
 
 use super::rows::{delivery, seen};
 use super::{SWITCHED_OFF, lock};

@@ -14,11 +14,11 @@ pub use deliveries::{ReplaySpan, WebhookDeliveryFilter};
 pub use queue::{ClaimedWebhook, QueuedEvent};
 pub(crate) use secrets::{reseal, secrets};
 
+use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::webhook::{Channels, MAX_WEBHOOKS, Standing, Webhook, WebhookConfig};
 use playout_domain::{ChannelId, ClientId, WebhookId};
 use serde_json::{Value, json};
-use tokio_postgres::Transaction;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 

@@ -10,6 +10,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::session::{Client, Transaction};
 use jiff::Timestamp;
 use playout_domain::alert::outbox::MAX_UNDER_WAY;
 use playout_domain::event::FREQUENT;
@@ -18,7 +19,7 @@ use playout_domain::webhook::delivery::MAX_WAITING;
 use playout_domain::webhook::{Channels, Happened, Standing, Webhook, WebhookDelivery};
 use playout_domain::{ChannelId, ClientId, WebhookDeliveryId, WebhookId};
 use serde_json::Value;
-use tokio_postgres::{Client, Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 

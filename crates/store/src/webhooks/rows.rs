@@ -1,11 +1,12 @@
 //! Between rows and webhooks and their deliveries.
 
+use crate::session::GenericClient;
 use playout_domain::alert::route::WebhookUrl;
 use playout_domain::event;
 use playout_domain::webhook::delivery::Answer;
 use playout_domain::webhook::{Channels, EVERY, Standing, Webhook, WebhookConfig, WebhookDelivery};
 use playout_domain::{ChannelId, ClientId, WebhookDeliveryId, WebhookId};
-use tokio_postgres::{GenericClient, Row};
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::columns::{count, parsed};

@@ -1,9 +1,10 @@
 //! What webhooks are signed with: sealed for its column and row, opened for whoever delivers, sealed anew when the
 //! master key is another.
 
+use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::WebhookId;
-use tokio_postgres::{GenericClient, Row, Transaction};
+use tokio_postgres::Row;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
