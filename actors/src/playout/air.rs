@@ -19,6 +19,7 @@ use playout_store::Lease;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep_until};
 
+use super::blocking::blocking;
 use super::clock::Clock;
 use super::facts::{Fact, Facts};
 use super::hls_output::HlsOutput;
@@ -286,8 +287,5 @@ async fn commit(
         Some(spool) => spool.commit(&record, &[segment]),
         None => Ok(()),
     };
-    match tokio::task::spawn_blocking(write).await {
-        Ok(written) => written,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
+    blocking(write).await
 }

@@ -10,6 +10,7 @@
 //! kills its sources.
 
 mod air;
+mod blocking;
 mod clock;
 mod facts;
 mod feeder;

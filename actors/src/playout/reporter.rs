@@ -9,6 +9,7 @@ use playout_domain::as_run::{Kind, Reason, Seen, Shown};
 use playout_domain::plan::PlanEntry;
 use playout_domain::units::Frame;
 
+use super::blocking::blocking;
 use super::queue::Fed;
 use crate::as_run::{Book, Session};
 use crate::channels::OnAirKind;
@@ -81,10 +82,7 @@ impl Reporter {
             .partition_point(|seen| seen.at + seen.frames <= end);
         let seen: Vec<Seen> = self.pending.drain(..upto).collect();
         let (book, session) = (Arc::clone(&self.book), self.session);
-        let noting = tokio::task::spawn_blocking(move || book.note(session, &seen));
-        if let Err(failed) = noting.await {
-            std::panic::resume_unwind(failed.into_panic());
-        }
+        blocking(move || book.note(session, &seen)).await;
     }
 
     /// What was noted last is published.

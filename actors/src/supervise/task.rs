@@ -121,7 +121,9 @@ where
 }
 
 fn panic_text(error: JoinError) -> String {
-    let payload = error.into_panic();
+    let Ok(payload) = error.try_into_panic() else {
+        return "the runtime ended".to_owned();
+    };
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned());

@@ -95,7 +95,7 @@ async fn differ(house: &House, app: &App, postgres: bool, redis: bool) -> Option
         .map(|channel| (channel.id, told(&channel.life)))
         .collect();
     if postgres {
-        let stored = house.store.all_channels().await.unwrap().channels;
+        let stored = house.truth.all_channels().await.unwrap().channels;
         let stored = stored.iter().map(|stored| &stored.channel);
         let stored = stored
             .map(|channel| (channel.id, told(&channel.life)))

@@ -17,6 +17,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A daemon's living tier behind proxies, with a copy on disk.
 pub(crate) struct House {
     pub(crate) store: TestStore,
+    /// What is in the stores, read beside the proxies.
+    pub(crate) truth: Store,
     pub(crate) proxies: Proxies,
     pub(crate) config: StoreConfig,
 }
@@ -24,10 +26,12 @@ pub(crate) struct House {
 impl House {
     pub(crate) async fn new() -> Self {
         let (store, proxies) = testing::behind_proxies().await;
+        let truth = Store::connect(store.direct()).await.unwrap();
         let mut config = store.config().clone();
         config.standby = Some(store.folder().join("standby"));
         Self {
             store,
+            truth,
             proxies,
             config,
         }
@@ -92,7 +96,7 @@ impl House {
     }
 
     pub(crate) async fn audited(&self, who: &Principal, id: ChannelId) -> Vec<String> {
-        let entries = self.store.audit(who.client, 0, 100).await.unwrap();
+        let entries = self.truth.audit(who.client, 0, 100).await.unwrap();
         let of_it = entries.iter().filter(|entry| entry.subject == id.uuid());
         of_it.map(|entry| entry.operation.clone()).collect()
     }

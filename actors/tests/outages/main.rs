@@ -67,11 +67,11 @@ async fn orders_are_carried_out_while_the_database_hangs_and_are_in_it_afterward
     house.postgres(&app, Manner::Pass).await;
     app.store.until_recordable().await;
     until("what happened meanwhile is recorded", async || {
-        let stored = house.store.channel(one).await.unwrap().unwrap().channel;
+        let stored = house.truth.channel(one).await.unwrap().unwrap().channel;
         stored.life.status == ChannelStatus::Live && stored.life.generation.0 == 2
     })
     .await;
-    let stored = house.store.channel(two).await.unwrap().unwrap().channel;
+    let stored = house.truth.channel(two).await.unwrap().unwrap().channel;
     assert_eq!(stored.life.desired, Desired::Stopped);
     assert_eq!(
         house.audited(&who, one).await,
@@ -103,7 +103,7 @@ async fn what_goes_out_while_the_database_is_away_is_in_it_afterwards() {
     let (from, until_) = (jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX);
     let mut rows = Vec::new();
     until("what went out is in the database", async || {
-        rows = house.store.as_run(id, from, until_, None, 9).await.unwrap();
+        rows = house.truth.as_run(id, from, until_, None, 9).await.unwrap();
         !rows.is_empty()
     })
     .await;
@@ -263,7 +263,7 @@ async fn a_daemon_that_starts_without_the_database_takes_up_what_it_has_later() 
         })
         .await;
         until("that is recorded", async || {
-            let stored = house.store.channel(id).await.unwrap().unwrap().channel;
+            let stored = house.truth.channel(id).await.unwrap().unwrap().channel;
             stored.life.status == ChannelStatus::Live
         })
         .await;
@@ -318,7 +318,7 @@ async fn memory_and_the_database_do_not_stay_apart_after_a_change_whose_fate_was
     );
     house.postgres(&app, Manner::Pass).await;
     until("it is deleted", async || {
-        house.store.channel(one).await == Ok(None)
+        house.truth.channel(one).await == Ok(None)
     })
     .await;
     until("it is gone", async || {
@@ -362,7 +362,7 @@ async fn an_order_that_was_refused_and_came_to_pass_is_carried_out() {
     );
     holder.rollback().await.unwrap();
     until("memory and the database say the same", async || {
-        let stored = house.store.channel(one).await.unwrap().unwrap().channel;
+        let stored = house.truth.channel(one).await.unwrap().unwrap().channel;
         let started = house.audited(&who, one).await.len() == 2;
         let desired = app.channels.get(&who, one).await.unwrap().life.desired;
         started && stored.life.desired == Desired::Live && desired == Desired::Live

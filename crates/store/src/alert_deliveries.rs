@@ -1,6 +1,5 @@
 //! Deliveries of alerts, and among them the dead letters.
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::alert::delivery::{Delivery, DeliveryState};
 use playout_domain::{AlertId, AlertRouteId, ChannelId, ClientId, DeliveryId};
@@ -14,6 +13,7 @@ use crate::columns::{count, json, now, parsed, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
+use crate::session::Transaction;
 
 /// Which deliveries are asked for; the default asks for all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use crate::session::{GenericClient, Transaction};
 use playout_domain::alert::route::{
     AlertRoute, MAX_ROUTES, Mailbox, RouteConfig, Target, WebhookUrl,
 };
@@ -21,6 +20,7 @@ use crate::keys;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
 use crate::rotate::{Anew, OldKey, Resealed, anew};
+use crate::session::{Connection, Remembering, Transaction};
 use crate::vault::{Keyring, Place, Vault};
 
 /// A route with what its webhooks are signed with.
@@ -188,7 +188,9 @@ pub(crate) struct SealedSecret {
 }
 
 /// Every secret of a route there is.
-pub(crate) async fn secrets(session: &impl GenericClient) -> Result<Vec<SealedSecret>, StoreError> {
+pub(crate) async fn secrets(
+    session: &Remembering<impl Connection>,
+) -> Result<Vec<SealedSecret>, StoreError> {
     let sql = "SELECT id, secret FROM alert_routes WHERE secret IS NOT NULL ORDER BY id";
     let rows = session.query(sql, &[]).await?;
     let read = |row: &Row| {

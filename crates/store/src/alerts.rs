@@ -2,7 +2,6 @@
 //! the database is away; what is written here follows from the state alone, so writing it again changes
 //! nothing and is audited once.
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::alert::{Acknowledgement, AlertKind, AlertState, Key, Severity};
 use playout_domain::{Alert, AlertId, ChannelId, ClientId, NodeId};
@@ -16,6 +15,7 @@ use crate::columns::{bigint, count, now, parsed, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
+use crate::session::Transaction;
 
 /// Which alerts are asked for; the default asks for all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::session::{Client, GenericClient};
 use playout_domain::{ClientId, DestinationId};
 use tokio::time::timeout;
 use tokio_postgres::Config;
@@ -15,6 +14,7 @@ use crate::error::StoreError;
 use crate::limits::KeptAllowance;
 use crate::master_key::KeySource;
 use crate::migrate::{self, Version};
+use crate::session::{Client, Connection, Remembering};
 use crate::standby::{DestinationKey, Kind, Standby};
 use crate::vault::{Keyring, Vault};
 use crate::{Inner, keys};
@@ -99,7 +99,7 @@ async fn bounded<T>(
 }
 
 impl Small {
-    pub(crate) async fn read(session: &impl GenericClient) -> Result<Self, StoreError> {
+    pub(crate) async fn read(session: &Remembering<impl Connection>) -> Result<Self, StoreError> {
         Ok(Self {
             limits: KeptAllowance::all(session).await?,
             stream_keys: sealed(session, None).await?,

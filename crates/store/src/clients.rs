@@ -1,6 +1,5 @@
 //! Clients: who is on which plan, and what is used of it.
 
-use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::limits::{Demand, LimitExceeded, PlanLimits, Raise, Usage};
 use playout_domain::plans::{PlanName, PlanRefusal};
@@ -19,6 +18,7 @@ use crate::limits::{LockedClient, used};
 use crate::overrides::{Override, overrides};
 use crate::plans;
 use crate::principal::{Principal, operator};
+use crate::session::{Connection, Remembering, Transaction};
 
 /// An owner of channels and media.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -245,7 +245,10 @@ pub(crate) fn seen(who: &Principal, id: ClientId) -> Result<(), StoreError> {
     who.sees(id).then_some(()).ok_or(StoreError::NotFound)
 }
 
-async fn found(session: &impl GenericClient, id: ClientId) -> Result<StoredClient, StoreError> {
+async fn found(
+    session: &Remembering<impl Connection>,
+    id: ClientId,
+) -> Result<StoredClient, StoreError> {
     let sql = format!("{SELECT} WHERE c.id = $1");
     let row = session.query_opt(&sql, &[&id.uuid()]).await?;
     client(&row.ok_or(StoreError::NotFound)?)
@@ -399,7 +402,7 @@ fn told(client: &StoredClient) -> Value {
 
 /// What the channels of a client ask of its plan. One that is stored damaged asks nothing.
 pub(crate) async fn demands(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     id: ClientId,
 ) -> Result<Vec<Demand>, StoreError> {
     let sql = "SELECT c.config, (SELECT count(*) FROM rtmp_destinations d WHERE d.channel_id = c.id) AS destinations

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::session::{Client, Transaction};
 use bb8::{ManageConnection, Pool, PooledConnection, RunError};
 use bb8_postgres::PostgresConnectionManager;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
@@ -22,6 +21,7 @@ use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use crate::error::{StoreError, sentence};
 use crate::gate::Gate;
+use crate::session::{Client, Transaction};
 
 /// What a piece of work gives back.
 pub(crate) type Work<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;

@@ -172,13 +172,15 @@ fn is_damage(code: &SqlState) -> bool {
 /// What a refusal that passes by itself says about the server; nothing where it does not pass.
 fn fault(code: &SqlState) -> Option<Fault> {
     const FULL: [SqlState; 2] = [SqlState::OUT_OF_MEMORY, SqlState::READ_ONLY_SQL_TRANSACTION];
-    const MOMENT: [SqlState; 6] = [
+    const MOMENT: [SqlState; 7] = [
         SqlState::QUERY_CANCELED,
         SqlState::T_R_SERIALIZATION_FAILURE,
         SqlState::T_R_DEADLOCK_DETECTED,
         SqlState::LOCK_NOT_AVAILABLE,
         SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
         SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+        // A table was changed since the statement was parsed; asked again, it is parsed anew.
+        SqlState::FEATURE_NOT_SUPPORTED,
     ];
     // It goes down or comes up, or lets nobody in.
     const SERVER: [&str; 3] = ["08", "53", "57"];

@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use serde::{Deserialize, Serialize};
@@ -19,6 +18,7 @@ use crate::audit::Change;
 use crate::columns::now;
 use crate::error::StoreError;
 use crate::principal::Principal;
+use crate::session::Transaction;
 use crate::tokens::Credential;
 use crate::vault::{KeyId, Keyring, Place};
 

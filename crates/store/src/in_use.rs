@@ -3,11 +3,11 @@
 //! Both sides lock the rows of the media, so that of a change that names one and a deletion that takes it away
 //! at the same time the later one is refused.
 
-use crate::session::Transaction;
 use playout_domain::{ChannelConfig, MediaId, Schedule};
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::session::Transaction;
 
 /// Makes sure that everything `schedule` names is there until the transaction ends.
 pub(crate) async fn hold_schedule(
@@ -31,6 +31,9 @@ pub(crate) async fn hold(tx: &Transaction<'_>, mut media: Vec<MediaId>) -> Resul
     media.sort_unstable();
     media.dedup();
     let ids: Vec<Uuid> = media.iter().map(|media| media.uuid()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
     let held = tx
         .query(
             "SELECT id FROM media WHERE id = ANY($1) ORDER BY id FOR KEY SHARE",

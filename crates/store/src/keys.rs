@@ -1,13 +1,13 @@
 //! The master keys that the database knows of: which one seals, which ones are still needed, and whether
 //! the key file holds them. That is found out before anything is written.
 
-use crate::session::{GenericClient, Transaction};
 use tokio_postgres::Row;
 
 use crate::Store;
 use crate::columns::now;
 use crate::error::StoreError;
 use crate::master_key::{self, KeySource, MasterKeyError};
+use crate::session::{Connection, Remembering, Transaction};
 use crate::vault::{KeyId, Keyring, Place};
 
 impl Store {
@@ -136,7 +136,9 @@ fn place(id: KeyId) -> Place {
 }
 
 /// What the database asks of the key file. Reads alone.
-pub(crate) async fn expected(client: &impl GenericClient) -> Result<Expected, StoreError> {
+pub(crate) async fn expected(
+    client: &Remembering<impl Connection>,
+) -> Result<Expected, StoreError> {
     let exists = async |table: &str| -> Result<bool, StoreError> {
         let sql = "SELECT to_regclass($1) IS NOT NULL";
         Ok(client.query_one(sql, &[&table]).await?.try_get(0)?)
@@ -165,7 +167,9 @@ pub(crate) async fn expected(client: &impl GenericClient) -> Result<Expected, St
 }
 
 /// Every key of the database, oldest first.
-pub(crate) async fn known(client: &impl GenericClient) -> Result<Vec<KnownKey>, StoreError> {
+pub(crate) async fn known(
+    client: &Remembering<impl Connection>,
+) -> Result<Vec<KnownKey>, StoreError> {
     let sql = "SELECT key_id, state, check_value FROM master_keys ORDER BY created_at, key_id";
     client
         .query(sql, &[])
@@ -181,7 +185,7 @@ pub(crate) async fn known(client: &impl GenericClient) -> Result<Vec<KnownKey>, 
 /// # Errors
 /// [`StoreError::Setup`], one sentence.
 pub(crate) async fn check(
-    client: &impl GenericClient,
+    client: &Remembering<impl Connection>,
     source: &KeySource,
 ) -> Result<Keyring, StoreError> {
     let expected = expected(client).await?;
@@ -209,7 +213,7 @@ pub(crate) fn setup(error: MasterKeyError) -> StoreError {
 
 /// Notes the key of a database that knows of none yet.
 pub(crate) async fn note_first(
-    client: &impl GenericClient,
+    client: &Remembering<impl Connection>,
     ring: &Keyring,
 ) -> Result<(), StoreError> {
     let sealing = match expected(client).await? {
@@ -225,7 +229,7 @@ pub(crate) async fn note_first(
 
 /// Adds a key that seals from now on. The caller has seen that no other does.
 pub(crate) async fn insert(
-    client: &impl GenericClient,
+    client: &Remembering<impl Connection>,
     ring: &Keyring,
     id: KeyId,
 ) -> Result<(), StoreError> {

@@ -1,7 +1,6 @@
 //! The one place where a plan's limits are checked: inside the transaction that raises the use, under
 //! a lock of the client's row, so that requests at once cannot pass a limit by racing.
 
-use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use playout_domain::limits::{Limit, PlanLimits, Raise, Usage};
@@ -14,6 +13,7 @@ use uuid::Uuid;
 use crate::columns::{count, from_json, parsed};
 use crate::error::StoreError;
 use crate::plans;
+use crate::session::{Connection, Remembering, Transaction};
 
 /// Bytes that the library of client `$1` has.
 pub(crate) const USED: &str =
@@ -84,7 +84,7 @@ struct KeptOverride {
 impl KeptAllowance {
     /// Of every client.
     pub(crate) async fn all(
-        session: &impl GenericClient,
+        session: &Remembering<impl Connection>,
     ) -> Result<Vec<(ClientId, Self)>, StoreError> {
         let sql = "SELECT c.id AS client_id, p.name AS plan, p.tier, p.limits,
                 (SELECT coalesce(jsonb_agg(jsonb_build_object('limit', o.limit_name, 'value', o.value,
@@ -151,7 +151,7 @@ impl LockedClient {
 
 /// What a client is allowed and what it uses.
 pub(crate) async fn used(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     client: ClientId,
 ) -> Result<(Allowance, Usage), StoreError> {
     let row = session

@@ -1,12 +1,12 @@
 //! Brings a database to the present schema: every migration once, in order, all that are missing in one
 //! transaction, under an advisory lock, so that daemons which start together do not disturb one another.
 
-use crate::session::Client;
 use sha2::{Digest, Sha256};
 
 use crate::channels::stamp_all;
 use crate::error::StoreError;
 use crate::principal::operator;
+use crate::session::{Client, Connection, Remembering};
 
 /// A step from one schema to the next.
 struct Migration {
@@ -90,9 +90,7 @@ impl Version {
 ///
 /// # Errors
 /// [`StoreError::Setup`] when it is a newer build's, or another one's.
-pub(crate) async fn version(
-    client: &impl crate::session::GenericClient,
-) -> Result<Version, StoreError> {
+pub(crate) async fn version(client: &Remembering<impl Connection>) -> Result<Version, StoreError> {
     let there = "SELECT to_regclass('migrations') IS NOT NULL";
     if !client.query_one(there, &[]).await?.try_get::<_, bool>(0)? {
         return Ok(Version { applied: 0 });

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::limits::{Limit, LimitExceeded, PlanLimits, Usage};
 use playout_domain::{ChannelId, ClientId};
@@ -19,6 +18,7 @@ use crate::error::StoreError;
 use crate::limits::{LockedClient, used};
 use crate::overrides::end_expired;
 use crate::principal::{Principal, operator};
+use crate::session::Transaction;
 
 /// A channel that is, or should be, on air beyond what its client's plan allows.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,6 +1,5 @@
 //! What the operator allows a client in the place of its plan, for a reason and until a time.
 
-use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use playout_domain::limits::Limit;
@@ -15,6 +14,7 @@ use crate::columns::{now, now_after, of_version, parsed, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, operator};
+use crate::session::{Connection, Remembering, Transaction};
 
 /// What the operator allows a client in the place of its plan.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -201,7 +201,7 @@ async fn set(
 }
 
 async fn overridden(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     id: ClientId,
     limit: Limit,
 ) -> Result<Option<Override>, StoreError> {
@@ -211,7 +211,7 @@ async fn overridden(
 
 /// What is overridden now.
 pub(crate) async fn overrides(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     id: ClientId,
 ) -> Result<Vec<Override>, StoreError> {
     let sql = "SELECT * FROM limit_overrides WHERE client_id = $1 AND (expires_at IS NULL OR expires_at > now())

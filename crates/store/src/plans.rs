@@ -1,6 +1,5 @@
 //! Plans: data that the operator edits. What a plan becomes counts at once for everybody on it.
 
-use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::ClientId;
 use playout_domain::plans::{Plan, PlanName};
@@ -15,6 +14,7 @@ use crate::columns::{count, from_json, json, now, of_version, parsed};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, operator};
+use crate::session::{Connection, Remembering, Transaction};
 
 /// A plan as it is kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -134,7 +134,7 @@ impl Store {
 
 /// The plans that a client may have: each with what is overridden for it, which counts on every plan.
 pub(crate) async fn for_client(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     client: ClientId,
 ) -> Result<Vec<Plan>, StoreError> {
     let sql = "SELECT p.name, p.tier, p.limits || coalesce((SELECT jsonb_object_agg(o.limit_name, o.value) FROM limit_overrides o
@@ -149,7 +149,7 @@ pub(crate) async fn for_client(
 }
 
 async fn found(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     name: &PlanName,
 ) -> Result<Option<StoredPlan>, StoreError> {
     let sql = format!("{SELECT} WHERE p.name = $1");

@@ -2,7 +2,6 @@
 
 use std::str::FromStr;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::limits::Raise;
 use playout_domain::version::written_at;
@@ -20,6 +19,7 @@ use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
 use crate::private_file::hex;
+use crate::session::Transaction;
 use crate::standby::Kind;
 
 /// Languages of an item at most.

@@ -9,7 +9,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::version::written_at;
 use playout_domain::{ClientId, NodeId, TokenId};
@@ -29,6 +28,7 @@ use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, Scope, Scopes, operator};
 use crate::private_file::{random_hex, write_private};
+use crate::session::Transaction;
 
 /// What every token begins with, so that people and scanners of leaked secrets know it.
 const PREFIX: &str = "playoutd_";

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use crate::session::{Client, Transaction};
 use playout_domain::{AlertRouteId, ChannelId, DestinationId, WebhookId};
 use serde_json::{Value, json};
 
@@ -14,6 +13,7 @@ use crate::database::attempt;
 use crate::error::StoreError;
 use crate::keys::{self, KeyState};
 use crate::master_key::{self, KeySource};
+use crate::session::{Client, Transaction};
 use crate::vault::{KeyId, Keyring, Place};
 use crate::{database, migrate, webhooks};
 

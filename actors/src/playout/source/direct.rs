@@ -13,6 +13,7 @@ use playout_media::index::{GopIndex, GopPlace};
 
 use super::SourceError;
 use crate::library::Prepared;
+use crate::playout::blocking::blocking;
 
 /// A prepared file being read.
 #[derive(Debug)]
@@ -94,12 +95,4 @@ fn read_piece(file: &File, place: GopPlace) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![0; place.len as usize];
     file.read_exact_at(&mut bytes, place.offset)?;
     Ok(bytes)
-}
-
-/// Runs `work` where it may block. A panic there is passed on.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
 }

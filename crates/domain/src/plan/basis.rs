@@ -170,6 +170,11 @@ pub struct Basis {
 }
 
 impl Basis {
+    /// Whether anything follows from it.
+    pub(super) fn shows_anything(&self) -> bool {
+        !(self.units.is_empty() && self.slots.is_empty())
+    }
+
     /// Items that are played in a loop.
     pub fn looping(items: Vec<PlannedItem>) -> Self {
         Self {

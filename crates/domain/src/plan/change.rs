@@ -39,12 +39,15 @@ impl Plan {
     /// is); a slot of `basis` that begins before that end begins at its time all the same.
     ///
     /// The rotation goes on where it was as far as `basis` has it still, and begins anew where not; a slot that
-    /// is on air goes on where it has not changed. Nothing changes when that is the basis already: the answer is
-    /// then `false`.
+    /// is on air goes on where it has not changed. Nothing changes when that is the basis already, or where
+    /// nothing is planned and nothing follows from it: the answer is then `false`.
     pub fn replace_from(&mut self, airing: Frame, basis: Basis) -> bool {
         let Some(tail) = &self.tail else {
-            *self = Self::starting(airing, basis);
-            return true;
+            let shows = basis.shows_anything();
+            if shows {
+                *self = Self::starting(airing, basis);
+            }
+            return shows;
         };
         if *tail.basis == basis {
             return false;

@@ -10,7 +10,6 @@ mod heads;
 mod search;
 mod verify;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::{ClientId, TokenId};
 use serde_json::{Value, json};
@@ -20,6 +19,7 @@ use uuid::Uuid;
 use crate::columns::{bigint, count, now};
 use crate::error::StoreError;
 use crate::principal::Principal;
+use crate::session::Transaction;
 use crate::{Store, columns, idempotency};
 
 pub use chain::ChainFault;
@@ -92,21 +92,15 @@ pub(crate) async fn record(
         idempotency::mark(transaction, attempt, &change).await?;
     }
     let client = client.uuid();
-    let head = transaction
-        .query_opt(
-            "SELECT seq, hash FROM audit_heads WHERE client_id = $1 FOR UPDATE",
-            &[&client],
-        )
-        .await?;
-    let (last, previous): (i64, _) = match &head {
-        Some(row) => (row.try_get("seq")?, row.try_get("hash")?),
-        None => (0, &START[..]),
-    };
+    let sql = "SELECT seq, hash, (SELECT max(seq) FROM audit WHERE client_id = $1) AS highest
+               FROM (SELECT) AS one LEFT JOIN audit_heads ON client_id = $1";
+    let head = transaction.query_one(sql, &[&client]).await?;
+    let last: Option<i64> = head.try_get("seq")?;
+    let previous = head.try_get::<_, Option<&[u8]>>("hash")?;
     // The same but where somebody has been at the audit. What is done goes on all the same, and is
     // written behind everything there is, where it does not follow: so that it stays to be seen.
-    let sql = "SELECT coalesce(max(seq), 0) FROM audit WHERE client_id = $1";
-    let highest: i64 = transaction.query_one(sql, &[&client]).await?.try_get(0)?;
-    let seq = last.max(highest).max(0).saturating_add(1);
+    let highest: Option<i64> = head.try_get("highest")?;
+    let seq = last.max(highest).unwrap_or(0).max(0).saturating_add(1);
     let (at, token) = (now(), who.token.map(TokenId::uuid));
     let detail = columns::json(&change.detail)?.to_string();
     let actor = columns::text(&who.name);
@@ -121,11 +115,14 @@ pub(crate) async fn record(
         subject: change.subject,
         detail: &detail,
     };
-    let hash = link.hash(previous);
+    let hash = link.hash(previous.unwrap_or(&START[..]));
     transaction
         .execute(
-            "INSERT INTO audit (client_id, seq, at, actor, token_id, operation, subject_kind, subject_id, detail, hash)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10)",
+            "WITH entry AS (
+                 INSERT INTO audit (client_id, seq, at, actor, token_id, operation, subject_kind, subject_id, detail, hash)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9::text::json, $10))
+             INSERT INTO audit_heads (client_id, seq, hash) VALUES ($1, $2, $10)
+             ON CONFLICT (client_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
             &[
                 &client,
                 &seq,
@@ -138,13 +135,6 @@ pub(crate) async fn record(
                 &detail,
                 &hash.as_slice(),
             ],
-        )
-        .await?;
-    transaction
-        .execute(
-            "INSERT INTO audit_heads (client_id, seq, hash) VALUES ($1, $2, $3)
-             ON CONFLICT (client_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash",
-            &[&client, &seq, &hash.as_slice()],
         )
         .await?;
     Ok(())

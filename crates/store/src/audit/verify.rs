@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::session::Transaction;
 use playout_domain::ClientId;
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -14,6 +13,7 @@ use crate::Store;
 use crate::database::attempt;
 use crate::error::StoreError;
 use crate::principal::operator;
+use crate::session::Transaction;
 
 /// Entries that are read at once.
 const PAGE: i64 = 1_000;

@@ -1,6 +1,5 @@
 //! What a channel airs: the persisted facts from which frame N follows.
 
-use crate::session::Transaction;
 use playout_domain::{ChannelId, ClientId, MediaId, Plan, Schedule, Timeline};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -15,6 +14,7 @@ use crate::error::StoreError;
 use crate::in_use;
 use crate::leases::Fence;
 use crate::principal::Principal;
+use crate::session::Transaction;
 
 /// Everything that makes what frame N shows, and when, a function of N.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

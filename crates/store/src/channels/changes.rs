@@ -1,6 +1,5 @@
 //! The changes to channels, each inside a transaction of its caller: locks, limits, rows, audit.
 
-use crate::session::Transaction;
 use playout_domain::feature::Features;
 use playout_domain::lifecycle::{LifeState, Operation};
 use playout_domain::limits::{Demand, Raise};
@@ -19,6 +18,7 @@ use crate::in_use;
 use crate::leases::{Fence, NodeConfig};
 use crate::limits::LockedClient;
 use crate::principal::Principal;
+use crate::session::Transaction;
 use crate::vault::Vault;
 
 pub(super) async fn insert(
@@ -39,15 +39,15 @@ pub(super) async fn insert(
     }
     in_use::hold_fallback(tx, &channel.config).await?;
     rows::round(&mut channel);
-    if !rows::insert(tx, &channel, node).await? {
-        return Err(StoreError::Conflict(format!(
-            "there is a channel {} already",
-            channel.id
-        )));
-    }
-    destinations::replace(vault, tx, channel.id, &mut channel.config.rtmp_destinations).await?;
-    airtime::write(tx, channel.id, airs).await?;
-    digests::stamp(tx, channel.id.uuid()).await?;
+    let id = channel.id;
+    let taken = || StoreError::Conflict(format!("there is a channel {id} already"));
+    let row = rows::insert(tx, &channel, node).await?.ok_or_else(taken)?;
+    let wanted = &mut channel.config.rtmp_destinations;
+    let destinations = destinations::replace(vault, tx, id, &[], wanted).await?;
+    tokio::try_join!(
+        digests::stamp_row(tx, &row, &destinations),
+        airtime::write(tx, id, airs),
+    )?;
     let after = Some(channel.config.to_json_public());
     let created = change("channel.create", channel.id, None, after);
     record(tx, channel.client_id, who, created).await?;
@@ -84,7 +84,12 @@ pub(super) async fn update(
     in_use::hold_fallback(tx, &config).await?;
     let given = |one: &DestinationConfig| one.stream_key.given().is_some();
     let keys_given: Vec<bool> = config.rtmp_destinations.iter().map(given).collect();
-    destinations::replace(vault, tx, id, &mut config.rtmp_destinations).await?;
+    let known = match before.config.rtmp_destinations.is_empty() {
+        true => Vec::new(),
+        false => destinations::of(tx, id).await?,
+    };
+    let wanted = &mut config.rtmp_destinations;
+    let destinations = destinations::replace(vault, tx, id, &known, wanted).await?;
     let mut told = (before.config.to_json_public(), config.to_json_public());
     for (n, _) in keys_given.iter().enumerate().filter(|(_, given)| **given) {
         told.1["rtmpDestinations"][n]["streamKeyGiven"] = true.into();
@@ -101,12 +106,14 @@ pub(super) async fn update(
         ..before
     };
     let (version, stored) = (bigint(channel.version), channel.config.to_json_stored());
-    tx.execute(
-        "UPDATE channels SET config = $2, version = $3, updated_at = $4 WHERE id = $1",
-        &[&id.uuid(), &stored, &version, &updated_at],
-    )
-    .await?;
-    digests::stamp(tx, id.uuid()).await?;
+    let sql = format!(
+        "UPDATE channels SET config = $2, version = $3, updated_at = $4 WHERE id = $1 RETURNING {}",
+        digests::SETTINGS
+    );
+    let row = tx
+        .query_one(&sql, &[&id.uuid(), &stored, &version, &updated_at])
+        .await?;
+    digests::stamp_row(tx, &row, &destinations).await?;
     if let Some(airs) = airs {
         airtime::write(tx, id, airs).await?;
     }

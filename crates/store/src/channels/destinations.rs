@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::session::{GenericClient, Transaction};
 use playout_domain::destination::{Encode, PlaybackUrl, ServerUrl, StreamKeySetting};
-use playout_domain::{ChannelId, DestinationConfig, DestinationId, StreamKey};
+use playout_domain::{Channel, ChannelId, DestinationConfig, DestinationId, StreamKey};
 use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
@@ -14,6 +13,7 @@ use crate::Store;
 use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::keys;
+use crate::session::{Connection, Remembering, Transaction};
 use crate::standby::{DestinationKey, Kind};
 use crate::vault::{Place, Vault};
 
@@ -149,7 +149,7 @@ impl DestinationRow {
 
 /// The rows of one channel, or of all, in their order.
 pub(super) async fn rows(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     channel: Option<Uuid>,
 ) -> Result<HashMap<Uuid, Vec<DestinationRow>>, StoreError> {
     let (filter, given): (_, &[&(dyn ToSql + Sync)]) = match &channel {
@@ -175,7 +175,9 @@ pub(crate) struct SealedKey {
 }
 
 /// Every stream key there is.
-pub(crate) async fn secrets(session: &impl GenericClient) -> Result<Vec<SealedKey>, StoreError> {
+pub(crate) async fn secrets(
+    session: &Remembering<impl Connection>,
+) -> Result<Vec<SealedKey>, StoreError> {
     let all = rows(session, None).await?.into_iter();
     let keys = all.flat_map(|(channel, rows)| {
         rows.into_iter().filter_map(move |row| {
@@ -195,7 +197,7 @@ pub(crate) async fn secrets(session: &impl GenericClient) -> Result<Vec<SealedKe
 
 /// The sealed stream keys of one channel's destinations, or of all.
 pub(crate) async fn sealed(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     channel: Option<ChannelId>,
 ) -> Result<Vec<(DestinationId, DestinationKey)>, StoreError> {
     let rows = session
@@ -213,16 +215,43 @@ pub(crate) async fn sealed(
     rows.iter().map(key).collect()
 }
 
-/// Puts `wanted` in the place of a channel's destinations: known ids keep their rows, the others get
-/// ids, what is not named goes. Afterwards `wanted` is what is stored, without any key.
+/// The rows of one channel, in their order.
+pub(super) async fn of(
+    session: &Remembering<impl Connection>,
+    channel: ChannelId,
+) -> Result<Vec<DestinationRow>, StoreError> {
+    let id = channel.uuid();
+    Ok(rows(session, Some(id))
+        .await?
+        .remove(&id)
+        .unwrap_or_default())
+}
+
+/// The sealed stream keys of a channel that was just written.
+pub(super) async fn sealed_of(
+    session: &Remembering<impl Connection>,
+    channel: &Channel,
+) -> Result<Vec<(DestinationId, DestinationKey)>, StoreError> {
+    let its = &channel.config.rtmp_destinations;
+    match its.iter().any(|one| one.stream_key.is_set()) {
+        true => sealed(session, Some(channel.id)).await,
+        false => Ok(Vec::new()),
+    }
+}
+
+/// Puts `wanted` in the place of a channel's destinations, which are `known`: known ids keep their rows, the others get
+/// ids, what is not named goes. Afterwards `wanted` is what is stored, without any key. Answers the rows that there
+/// are now.
 pub(super) async fn replace(
     vault: &Vault,
     tx: &Transaction<'_>,
     channel: ChannelId,
+    known: &[DestinationRow],
     wanted: &mut [DestinationConfig],
-) -> Result<(), StoreError> {
-    let known = rows(tx, Some(channel.uuid())).await?;
-    let known = known.get(&channel.uuid()).map_or(&[][..], Vec::as_slice);
+) -> Result<Vec<DestinationRow>, StoreError> {
+    if known.is_empty() && wanted.is_empty() {
+        return Ok(Vec::new());
+    }
     let seals_anything = wanted.iter().any(|one| one.stream_key.given().is_some());
     let sealing = match seals_anything {
         true => Some(keys::sealing(tx).await?),
@@ -294,7 +323,7 @@ pub(super) async fn replace(
         &[&channel.uuid(), &kept],
     )
     .await?;
-    Ok(())
+    of(tx, channel).await
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //!
 //! They tell damage, not deceit: who can write rows can write digests. Deceit is seen in the audit.
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::ChannelId;
 use playout_domain::lifecycle::LifeState;
@@ -18,10 +17,14 @@ use super::destinations::{self, DestinationRow};
 use crate::columns::{bigint, json, micros, whole_micros};
 use crate::digest::Digest;
 use crate::error::StoreError;
+use crate::session::Transaction;
 
 type Sha256 = [u8; 32];
 
-/// Stands in a new row until [`stamp`] has seen it whole.
+/// The columns of a channel that [`settings`] covers.
+pub(super) const SETTINGS: &str = "id, client_id, config, version, created_at, updated_at";
+
+/// Stands in a new row until it was seen whole, as it is stored.
 pub(super) const UNSTAMPED: Sha256 = [0; 32];
 
 /// What the digest of what the client chose is to be, by what is stored.
@@ -50,11 +53,19 @@ pub(super) fn settings(
 /// Gives a channel the digest of what is stored of it now. Whoever calls this has just written it, or
 /// has seen it match its digest under the lock that it holds.
 pub(super) async fn stamp(tx: &Transaction<'_>, id: Uuid) -> Result<(), StoreError> {
-    let sql =
-        "SELECT id, client_id, config, version, created_at, updated_at FROM channels WHERE id = $1";
-    let row = tx.query_one(sql, &[&id]).await?;
-    let destinations = destinations::rows(tx, Some(id)).await?.remove(&id);
-    let digest = settings(&row, &destinations.unwrap_or_default())?;
+    let sql = format!("SELECT {SETTINGS} FROM channels WHERE id = $1");
+    let row = tx.query_one(&sql, &[&id]).await?;
+    let destinations = destinations::of(tx, ChannelId::from(id)).await?;
+    stamp_row(tx, &row, &destinations).await
+}
+
+/// The same by what was just written: [`SETTINGS`], and the rows of its destinations.
+pub(super) async fn stamp_row(
+    tx: &Transaction<'_>,
+    row: &Row,
+    destinations: &[DestinationRow],
+) -> Result<(), StoreError> {
+    let (id, digest): (Uuid, _) = (row.try_get("id")?, settings(row, destinations)?);
     tx.execute(
         "UPDATE channels SET digest = $2 WHERE id = $1",
         &[&id, &digest.as_slice()],

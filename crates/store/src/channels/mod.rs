@@ -75,7 +75,7 @@ impl Store {
             Box::pin(async move {
                 let (vault, node) = (store.vault()?, store.node());
                 let channel = changes::insert(vault, tx, &who, channel, &airtime, node).await?;
-                let keys = destinations::sealed(tx, Some(channel.id)).await?;
+                let keys = destinations::sealed_of(tx, &channel).await?;
                 Ok((channel, keys))
             })
         });
@@ -167,7 +167,7 @@ impl Store {
                     airtime.as_ref(),
                 )
                 .await?;
-                let keys = destinations::sealed(tx, Some(channel.id)).await?;
+                let keys = destinations::sealed_of(tx, &channel).await?;
                 Ok((channel, keys))
             })
         });

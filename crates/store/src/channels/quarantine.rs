@@ -1,6 +1,5 @@
 //! Channels that are stored damaged: named and left alone, while the others are loaded.
 
-use crate::session::Transaction;
 use playout_domain::{ChannelId, ClientId};
 use tokio_postgres::Row;
 use uuid::Uuid;
@@ -9,6 +8,7 @@ use super::rows::{self, StoredChannel};
 use crate::Store;
 use crate::database::attempt;
 use crate::error::StoreError;
+use crate::session::Transaction;
 
 /// A channel that is stored damaged and was therefore not loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]

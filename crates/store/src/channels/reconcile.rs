@@ -1,6 +1,5 @@
 //! An order that was carried out while the database was away, brought into it.
 
-use crate::session::Transaction;
 use playout_domain::lifecycle::LifeState;
 use playout_domain::{ClientId, NodeId};
 use serde_json::json;
@@ -13,6 +12,7 @@ use crate::columns::{now, whole_micros};
 use crate::error::StoreError;
 use crate::journal::Order;
 use crate::limits::LockedClient;
+use crate::session::Transaction;
 
 /// Notes that the database has an order; `false` when it has it already.
 pub(super) async fn note(tx: &Transaction<'_>, id: Uuid) -> Result<bool, StoreError> {

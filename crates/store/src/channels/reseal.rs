@@ -1,6 +1,5 @@
 //! The secrets of one channel, sealed anew with the key that seals now.
 
-use crate::session::Transaction;
 use playout_domain::ChannelId;
 use serde_json::json;
 
@@ -12,6 +11,7 @@ use crate::error::StoreError;
 use crate::keys;
 use crate::principal::Principal;
 use crate::rotate::{Anew, OldKey, anew};
+use crate::session::Transaction;
 use crate::vault::Keyring;
 
 /// What became of a channel's secrets.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use crate::session::{GenericClient, Transaction};
 use playout_domain::lifecycle::{Generation, LifeState};
 use playout_domain::{Channel, ChannelConfig, ChannelId, ClientId};
 use serde_json::Value;
@@ -12,11 +11,12 @@ use uuid::Uuid;
 
 use super::airtime::Airtime;
 use super::destinations::{self, DestinationRow};
-use super::digests::{self, AirtimeColumns, LifeColumns, UNSTAMPED};
+use super::digests::{self, AirtimeColumns, LifeColumns, SETTINGS, UNSTAMPED};
 use super::quarantine::Quarantined;
 use crate::columns::{bigint, count, from_json, length, parsed, whole_micros};
 use crate::error::{self, StoreError};
 use crate::leases::{FIRST_EPOCH, NodeConfig};
+use crate::session::{Connection, Remembering, Transaction};
 
 /// A channel with what it airs.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +34,7 @@ pub(crate) const ONE_MOMENT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE 
 /// One channel, or all of them, oldest first; damaged ones with what is wrong with them. The caller
 /// holds the channel's lock or begins with [`ONE_MOMENT`].
 pub(super) async fn read(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     id: Option<ChannelId>,
 ) -> Result<Vec<Result<StoredChannel, Quarantined>>, StoreError> {
     let id = id.map(ChannelId::uuid);
@@ -165,19 +165,25 @@ pub(super) fn round(channel: &mut Channel) {
     life.last_stop_time = rounded(life.last_stop_time);
 }
 
-/// Answers `false` when the id is taken. The caller stamps the channel once its destinations are there.
+/// Answers [`digests::SETTINGS`] as they are stored; nothing when the id is taken. The caller stamps the channel once
+/// its destinations are there.
 pub(super) async fn insert(
     tx: &Transaction<'_>,
     channel: &Channel,
     node: &NodeConfig,
-) -> Result<bool, StoreError> {
+) -> Result<Option<Row>, StoreError> {
+    let life = LifeColumns::of(&channel.life);
+    let sql = format!(
+        "INSERT INTO channels (id, client_id, config, version, created_at, updated_at, digest, node, epoch, lease_until,
+                               desired, status, generation, uptime_us, live_since, restart_count, restarts_since_start,
+                               last_start_time, last_stop_time, life_digest)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + make_interval(secs => $10),
+                 $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+         ON CONFLICT (id) DO NOTHING RETURNING {SETTINGS}"
+    );
     let inserted = tx
-        .execute(
-            "INSERT INTO channels (id, client_id, config, version, desired, status, generation, uptime_us,
-                                   restart_count, restarts_since_start, created_at, updated_at, digest, life_digest,
-                                   node, epoch, lease_until)
-             VALUES ($1, $2, $3, $4, 'STOPPED', 'STOPPED', 0, 0, 0, 0, $5, $6, $7, $7, $8, $9,
-                     now() + make_interval(secs => $10)) ON CONFLICT (id) DO NOTHING",
+        .query_opt(
+            &sql,
             &[
                 &channel.id.uuid(),
                 &channel.client_id.uuid(),
@@ -189,15 +195,20 @@ pub(super) async fn insert(
                 &node.id.uuid(),
                 &FIRST_EPOCH,
                 &node.lease.as_secs_f64(),
+                &life.desired,
+                &life.status,
+                &life.generation,
+                &life.uptime_us,
+                &life.live_since,
+                &life.restart_count,
+                &life.restarts_since_start,
+                &life.last_start_time,
+                &life.last_stop_time,
+                &life.digest(channel.id.uuid()).as_slice(),
             ],
         )
         .await?;
-    if inserted == 0 {
-        return Ok(false);
-    }
-    write_life(tx, channel.id, &channel.life)
-        .await
-        .map(|()| true)
+    Ok(inserted)
 }
 
 pub(super) async fn write_life(

@@ -4,7 +4,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::{ChannelId, NodeId};
 use tokio_postgres::Row;
@@ -15,6 +14,7 @@ use crate::Store;
 use crate::channels::ids;
 use crate::database::attempt;
 use crate::error::StoreError;
+use crate::session::Transaction;
 
 /// What is claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,5 @@
 //! Channels that other daemons hold, as the database has them.
 
-use crate::session::Transaction;
 use playout_domain::{ChannelId, NodeId};
 use serde::Serialize;
 use tokio_postgres::Row;
@@ -10,6 +9,7 @@ use crate::Store;
 use crate::channels::{Quarantined, StoredChannel, one, one_moment};
 use crate::error::StoreError;
 use crate::principal::Principal;
+use crate::session::Transaction;
 
 /// A daemon as others see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -21,7 +21,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use nix::time::{ClockId, clock_gettime};
 use playout_domain::{ChannelId, NodeId};
@@ -31,6 +30,7 @@ use uuid::Uuid;
 
 use crate::Store;
 use crate::error::StoreError;
+use crate::session::Transaction;
 
 pub(crate) use alone::Alone;
 pub(crate) use claims::FIRST_EPOCH;

@@ -1,6 +1,5 @@
 //! `playoutd release`: the operator's word that a daemon does not run, after which others take its channels.
 
-use crate::session::Transaction;
 use playout_domain::NodeId;
 use serde_json::json;
 use uuid::Uuid;
@@ -9,6 +8,7 @@ use crate::audit::{Change, record};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, operator};
+use crate::session::Transaction;
 use crate::{database, migrate};
 
 /// What was released.

@@ -5,7 +5,6 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::{ChannelId, ClientId, NodeId};
 use serde_json::json;
@@ -18,6 +17,7 @@ use crate::audit::{Change, record};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
+use crate::session::Transaction;
 
 /// A channel whose lease has run out.
 #[derive(Debug, Clone, PartialEq, Eq)]

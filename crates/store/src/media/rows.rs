@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::session::{GenericClient, Transaction};
 use playout_domain::limits::Raise;
 use playout_domain::media::ProbeSummary;
 use playout_domain::{ArrivalId, ClientId, Details, MediaId, MediaItem};
@@ -20,6 +19,7 @@ use crate::error::StoreError;
 use crate::in_use;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
+use crate::session::{Connection, Remembering, Transaction};
 
 pub(super) async fn insert(
     tx: &Transaction<'_>,
@@ -93,7 +93,7 @@ pub(super) enum Newer {
 
 /// Writes what is said about an item.
 pub(super) async fn describe(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     item: &MediaItem,
     newer: Newer,
 ) -> Result<(), StoreError> {
@@ -202,7 +202,10 @@ pub(super) async fn delete(
     record(tx, found.client_id, who, deleted).await
 }
 
-async fn read(session: &impl GenericClient, id: MediaId) -> Result<MediaItem, StoreError> {
+async fn read(
+    session: &Remembering<impl Connection>,
+    id: MediaId,
+) -> Result<MediaItem, StoreError> {
     let row = session
         .query_opt("SELECT * FROM media WHERE id = $1", &[&id.uuid()])
         .await?;

@@ -15,7 +15,6 @@
 mod anew;
 mod turn;
 
-use crate::session::{Client, GenericClient};
 use playout_domain::ChannelId;
 use serde_json::json;
 use uuid::Uuid;
@@ -29,6 +28,7 @@ use crate::keys::{self, KeyState, KnownKey};
 use crate::limits::LockedClient;
 use crate::master_key::{self, KeySource, MasterKeyError};
 use crate::principal::{Principal, operator};
+use crate::session::{Client, Connection, Remembering};
 use crate::vault::{KeyId, Keyring};
 use crate::{database, migrate, webhooks};
 
@@ -324,7 +324,10 @@ impl KeyRotation {
     }
 }
 
-async fn sealed_with(client: &impl GenericClient, keys: &[&[u8]]) -> Result<u64, StoreError> {
+async fn sealed_with(
+    client: &Remembering<impl Connection>,
+    keys: &[&[u8]],
+) -> Result<u64, StoreError> {
     let sql = "SELECT (SELECT count(*) FROM rtmp_destinations WHERE substring(stream_key FROM 2 FOR 8) = ANY ($1))
                     + (SELECT count(*) FROM alert_routes WHERE substring(secret FROM 2 FOR 8) = ANY ($1))
                     + (SELECT count(*) FROM webhooks WHERE substring(secret FROM 2 FOR 8) = ANY ($1))

@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
@@ -20,6 +19,7 @@ use crate::columns::{now, text, whole_micros};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
+use crate::session::Transaction;
 
 /// Sessions of one token at most: one more ends the one that would end first.
 const MOST: i64 = 100;

@@ -1,6 +1,5 @@
 //! The delivery log of a webhook: looked at, sent again, swept.
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::alert::delivery::DeliveryState;
 use playout_domain::webhook::WebhookDelivery;
@@ -15,6 +14,7 @@ use crate::audit::{Change, record};
 use crate::columns::{now, text};
 use crate::error::StoreError;
 use crate::principal::Principal;
+use crate::session::Transaction;
 
 /// Which deliveries are asked for; the default asks for all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

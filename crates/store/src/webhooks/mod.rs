@@ -14,7 +14,6 @@ pub use deliveries::{ReplaySpan, WebhookDeliveryFilter};
 pub use queue::{ClaimedWebhook, QueuedEvent};
 pub(crate) use secrets::{reseal, secrets};
 
-use crate::session::Transaction;
 use jiff::Timestamp;
 use playout_domain::webhook::{Channels, MAX_WEBHOOKS, Standing, Webhook, WebhookConfig};
 use playout_domain::{ChannelId, ClientId, WebhookId};
@@ -28,6 +27,7 @@ use crate::columns::{bigint, now, of_version, text};
 use crate::error::StoreError;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
+use crate::session::Transaction;
 
 use rows::webhook;
 

@@ -10,7 +10,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::session::{Client, Transaction};
 use jiff::Timestamp;
 use playout_domain::alert::outbox::MAX_UNDER_WAY;
 use playout_domain::event::FREQUENT;
@@ -28,6 +27,7 @@ use crate::Store;
 use crate::columns::{bigint, now, text, whole_micros};
 use crate::error::StoreError;
 use crate::principal::Principal;
+use crate::session::{Client, Transaction};
 
 /// How long a claim lasts beyond the last that was heard of it: longer than any attempt.
 const LEASE: Duration = Duration::from_secs(60);
@@ -263,8 +263,12 @@ async fn queue(tx: &Transaction<'_>, events: &[QueuedEvent]) -> Result<u64, Stor
     Ok(written)
 }
 
-/// Whether a webhook is told of an event. That something was lost is told to all whom it may concern.
+/// Whether a webhook is told of an event: what happened before it was made may be written late. That something was lost
+/// is told to all whom it may concern.
 fn wants(webhook: &Webhook, event: &QueuedEvent, happened: Happened<'_>) -> bool {
+    if event.at < webhook.created_at {
+        return false;
+    }
     if event.kind != playout_domain::event::kind::RESET {
         return webhook.wants(happened);
     }

@@ -1,6 +1,5 @@
 //! Between rows and webhooks and their deliveries.
 
-use crate::session::GenericClient;
 use playout_domain::alert::route::WebhookUrl;
 use playout_domain::event;
 use playout_domain::webhook::delivery::Answer;
@@ -12,10 +11,11 @@ use uuid::Uuid;
 use crate::columns::{count, parsed};
 use crate::error::StoreError;
 use crate::principal::Principal;
+use crate::session::{Connection, Remembering};
 
 /// A webhook that `who` may see; any other is not there.
 pub(super) async fn seen(
-    session: &impl GenericClient,
+    session: &Remembering<impl Connection>,
     who: &Principal,
     id: WebhookId,
 ) -> Result<Webhook, StoreError> {

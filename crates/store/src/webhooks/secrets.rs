@@ -1,7 +1,6 @@
 //! What webhooks are signed with: sealed for its column and row, opened for whoever delivers, sealed anew when the
 //! master key is another.
 
-use crate::session::{GenericClient, Transaction};
 use jiff::Timestamp;
 use playout_domain::WebhookId;
 use tokio_postgres::Row;
@@ -15,6 +14,7 @@ use crate::error::StoreError;
 use crate::keys;
 use crate::principal::Principal;
 use crate::rotate::{Anew, OldKey, Resealed, anew};
+use crate::session::{Connection, Remembering, Transaction};
 use crate::vault::{Keyring, Place};
 
 /// The secret of a webhook as it is stored.
@@ -80,7 +80,9 @@ impl Store {
 }
 
 /// Every secret of a webhook there is.
-pub(crate) async fn secrets(session: &impl GenericClient) -> Result<Vec<SealedSecret>, StoreError> {
+pub(crate) async fn secrets(
+    session: &Remembering<impl Connection>,
+) -> Result<Vec<SealedSecret>, StoreError> {
     let sql = "SELECT id, secret, old_secret FROM webhooks ORDER BY id";
     let mut all = Vec::new();
     for row in session.query(sql, &[]).await? {

@@ -291,6 +291,19 @@ async fn a_selector_asks_for_the_labels_that_a_channel_has() {
 }
 
 #[tokio::test]
+async fn what_happened_before_a_webhook_was_made_is_not_told_to_it() {
+    let store = testing::fresh().await;
+    let who = store.client("tv", &PlanLimits::UNLIMITED).await;
+    let (early, before) = (made(&store, &who).await, event(who.client, 1));
+    let late = made(&store, &who).await;
+    let after = event(who.client, 2);
+    let queued = store.queue_webhook_events(vec![before, after]).await;
+    assert_eq!(queued, Ok(3));
+    let told = async |hook: Webhook| log(&store, hook.id).await.len();
+    assert_eq!((told(early).await, told(late).await), (2, 1));
+}
+
+#[tokio::test]
 async fn both_secrets_survive_another_master_key_and_verify_reads_them() {
     let store = testing::fresh().await;
     let who = Principal::daemon();
