@@ -109,6 +109,8 @@ CREATE TABLE idempotency_keys (
     subject_id   uuid,
     -- Sealed with a key that follows from the secret of the token that asked.
     answer       bytea,
+    -- It was begun to be done, whatever is known of what came of it.
+    done         boolean NOT NULL DEFAULT false,
     PRIMARY KEY (client_id, key),
     CHECK ((subject_kind IS NULL) = (subject_id IS NULL))
 );

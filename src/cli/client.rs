@@ -8,12 +8,15 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::way::Way;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,12 @@ impl std::fmt::Display for Refusal {
             None => write!(f, "the daemon answered {}", self.status),
         }
     }
+}
+
+/// A success as it came.
+pub(super) struct Answered {
+    pub(super) is_json: bool,
+    pub(super) bytes: Bytes,
 }
 
 /// A connection to a daemon, with the token it is asked with.
@@ -91,24 +100,53 @@ impl Client {
         self
     }
 
-    /// Asks and answers the JSON of a success.
+    /// Asks and answers the JSON of a success; `null` where it is answered without a word.
     ///
     /// # Errors
-    /// A refusal as the daemon worded it, or that it cannot be reached.
+    /// A refusal as the daemon worded it, or that it cannot be reached; or what answers is no daemon.
     pub(super) async fn ask(
         &mut self,
         method: Method,
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
+        let Answered { is_json, bytes } = self.exchange(method, path, body, &[]).await?;
+        if bytes.is_empty() {
+            return Ok(Value::Null);
+        }
+        let read = is_json
+            .then(|| serde_json::from_slice(&bytes).ok())
+            .flatten();
+        read.ok_or_else(|| {
+            let way = &self.way;
+            ClientError::Unusable(format!(
+                "what answers at {way} is no playoutd: its answer is no JSON"
+            ))
+        })
+    }
+
+    /// Asks, with more headers, and answers a success as it came.
+    ///
+    /// # Errors
+    /// A refusal as the daemon worded it, or that it cannot be reached.
+    pub(super) async fn exchange(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> Result<Answered, ClientError> {
         let content = body.map(Value::to_string).unwrap_or_default();
         let mut request = Request::builder()
             .uri(path)
             .header(header::HOST, self.way.host())
             .header(header::AUTHORIZATION, &self.bearer)
             .header(header::CONTENT_TYPE, "application/json");
-        if method == Method::POST {
-            request = request.header("idempotency-key", Uuid::now_v7().to_string());
+        if method == Method::POST && !headers.iter().any(|(name, _)| name == IDEMPOTENCY_KEY) {
+            request = request.header(IDEMPOTENCY_KEY, Uuid::now_v7().to_string());
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
         let request = request
             .method(method)
@@ -117,22 +155,26 @@ impl Client {
         let sender = self.connected().await?;
         let answer = async {
             let answer = sender.send_request(request).await?;
-            let status = answer.status();
-            let bytes = answer.into_body().collect().await?.to_bytes();
-            Ok::<_, hyper::Error>((status, bytes))
+            let (head, body) = answer.into_parts();
+            let bytes = body.collect().await?.to_bytes();
+            Ok::<_, hyper::Error>((head, bytes))
         };
         let answered = answer.await;
-        let (status, bytes) = match answered {
+        let (head, bytes) = match answered {
             Ok(answered) => answered,
             Err(error) => {
                 self.sender = None;
                 return Err(self.unreachable(error.to_string()));
             }
         };
-        let document = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let status = head.status;
         if status.is_success() {
-            return Ok(document);
+            let kind = head.headers.get(header::CONTENT_TYPE);
+            let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+            let is_json = kind.split(';').next() == Some("application/json");
+            return Ok(Answered { is_json, bytes });
         }
+        let document = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         Err(ClientError::Refused(Refusal { status, document }))
     }
 

@@ -288,6 +288,19 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
+/// An answer as it came. Nobody may be reading any more; what cannot be written for another reason is missing where it was
+/// to go.
+fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let sentence = format!("the answer cannot be written: {error}");
+            Err(Failure::Failed(sentence))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A line about what was not done.
 fn complain(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");

@@ -50,8 +50,8 @@ pub(super) async fn bulk(mut call: Call) -> Result<Response, Problem> {
     if !call.who.scopes.allow(work.scope()) {
         return Err(Problem::scope_missing(work.scope()));
     }
-    // Done again it comes to the same, so it is not taken for done where only some of it was.
-    call.who.attempt = None;
+    // The whole is done once; the first change to a channel is not what it was asked for.
+    let attempt = call.who.attempt.take();
     let (app, who) = (&call.app, &call.who);
     let ids = match meant {
         Meant::Ids(ids) => ids,
@@ -68,6 +68,14 @@ pub(super) async fn bulk(mut call: Call) -> Result<Response, Problem> {
         channels: ids.len() as u64,
     };
     within_plan(app, who, &raise).await?;
+    if let Some(attempt) = &attempt {
+        match app.store.idempotent_commence(attempt).await {
+            Err(StoreError::Unavailable(away)) => {
+                tracing::debug!(%away, "an Idempotency-Key is not kept");
+            }
+            commenced => commenced.map_err(Problem::of_store)?,
+        }
+    }
     let results = stream::iter(ids).map(|id| one(app.clone(), who.clone(), id, work.clone()));
     let results: Vec<Value> = results.buffered(AT_ONCE).collect().await;
     let failed = results.iter().filter(|one| !one["problem"].is_null());

@@ -17,7 +17,7 @@ use super::api::Call;
 use super::channels::{JSON, MERGE_PATCH};
 use super::page::Page;
 use super::problem::Problem;
-use super::representation::if_match;
+use super::representation::{expected, if_match};
 use super::request::narrowed;
 use super::tokens::{expiry_of, name_of};
 
@@ -135,12 +135,12 @@ pub(super) async fn put_override(
     limit: Limit,
 ) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let version = if_match(&call.request)?;
+    let expected = expected(&call.request)?;
     let body = call.json(JSON).await?;
     let new = overriding(limit, &body, Timestamp::now());
     let new = new.map_err(|wrong| Problem::invalid(&wrong))?;
     let store = &call.app.store;
-    let put = store.put_override(&call.who, id, &new, version).await;
+    let put = store.put_override(&call.who, id, &new, expected).await;
     overridden(&put.map_err(refused)?)
 }
 

@@ -18,7 +18,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::Instrument;
-use warp::http::{HeaderValue, Method, Request as HttpRequest, StatusCode, Version};
+use warp::http::{HeaderValue, Method, Request as HttpRequest, StatusCode, Version, header};
 use warp::reply::Response;
 
 use super::accept::Terms;
@@ -155,9 +155,20 @@ where
 }
 
 /// What no route is asked. A whole URI in place of a path is taken (RFC 9112 §3.2.2), whatever host it names: proxies give
-/// the daemon many names, and no answer depends on them.
+/// the daemon many names, and no answer depends on them. That one is named, and one alone, is asked for (§3.2): two are
+/// read in two ways by those before the daemon.
 fn refused(request: &HttpRequest<Incoming>) -> Option<Problem> {
-    let uri = request.uri();
+    let (uri, headers) = (request.uri(), request.headers());
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        let detail = "A request has one Host.";
+        return Some(Problem::bad_request(detail));
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        let detail = "The one Transfer-Encoding taken here is chunked.";
+        return Some(Problem::bad_request(detail));
+    }
     if request.method() == Method::CONNECT || uri.path_and_query().is_none() {
         let detail = "This is no proxy: a request names a path.";
         return Some(Problem::bad_request(detail));

@@ -4,8 +4,8 @@
 //! A refusal is not kept: nothing was changed, so the same request may be sent again with the same key. Where a daemon was
 //! killed between a change and its answer, the same request is answered `409` with what was made.
 //!
-//! What goes on while the database is away goes on with a key as well: it is done as if there were none, for done again it
-//! comes to the same.
+//! What goes on while the database is away goes on with a key as well, as if there were none: what is on air waits for no
+//! database.
 
 use http_body_util::BodyExt;
 use playout_store::{Attempt, Begun, KeptAnswer, StoreError};

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use playout_domain::plans::{Plan, PlanName};
-use playout_store::{Expected, StoredPlan};
+use playout_store::StoredPlan;
 use serde_json::{Value, json};
-use warp::http::{StatusCode, header};
+use warp::http::StatusCode;
 use warp::reply::Response;
 
 use super::answer;
@@ -14,7 +14,7 @@ use super::api::Call;
 use super::channels::JSON;
 use super::page::Page;
 use super::problem::Problem;
-use super::representation::if_match;
+use super::representation::{expected, if_match};
 
 pub(super) async fn list(call: Call) -> Result<Response, Problem> {
     let page = Page::<Place>::of(&call.request)?;
@@ -64,13 +64,7 @@ pub(super) async fn get(call: Call, name: PlanName) -> Result<Response, Problem>
 /// `PUT`: makes it, or puts this in its place; 201 where it was made.
 pub(super) async fn put(mut call: Call, name: PlanName) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let version = if_match(&call.request)?;
-    // `*` is for what is there (RFC 9110 §13.1.1).
-    let any = version.is_none() && call.request.headers.contains_key(header::IF_MATCH);
-    let expected = match any {
-        true => Expected::Something,
-        false => version.into(),
-    };
+    let expected = expected(&call.request)?;
     let body = call.json(JSON).await?;
     let plan = Plan::parse(name, &body).map_err(|wrong| Problem::invalid(&wrong))?;
     let put = call.app.store.put_plan(&call.who, &plan, expected).await;

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use playout_store::Expected;
 use warp::http::header::{self, HeaderName, HeaderValue};
 use warp::http::{Method, StatusCode};
 use warp::reply::Response;
@@ -138,11 +139,38 @@ fn matches_weakly(list: &str, etag: &str) -> bool {
             .any(|tag| tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// The version that `If-Match` demands; `None` without the header, or for `*`.
+/// What a `PUT` that makes what is not there expects to find, by `If-Match` and `If-None-Match: *` (RFC 9110 §13.1).
 ///
 /// # Errors
-/// 400 for several tags, 412 for a tag that no version has.
+/// As [`if_match`]; 400: both are given, or tags that are not to be there.
+pub fn expected(request: &Request) -> Result<Expected, Problem> {
+    let Some(not_there) = request.headers.get(header::IF_NONE_MATCH) else {
+        let is_given = request.headers.contains_key(header::IF_MATCH);
+        return Ok(match if_match(request)? {
+            None if is_given => Expected::Something,
+            version => version.into(),
+        });
+    };
+    if not_there.as_bytes().trim_ascii() != b"*" {
+        let sentence = "If-None-Match takes * here: that there is nothing yet.";
+        return Err(Problem::bad_request(sentence));
+    }
+    match request.headers.contains_key(header::IF_MATCH) {
+        true => Err(Problem::bad_request(
+            "If-Match and If-None-Match say opposite things here.",
+        )),
+        false => Ok(Expected::Nothing),
+    }
+}
+
+/// The version that `If-Match` demands of what is there; `None` without the header, or for `*`.
+///
+/// # Errors
+/// 400 for several tags, 412 for a tag that no version has, and for `If-None-Match`: it is there.
 pub fn if_match(request: &Request) -> Result<Option<u64>, Problem> {
+    if request.headers.contains_key(header::IF_NONE_MATCH) {
+        return Err(Problem::version_mismatch(None));
+    }
     let Some(given) = request.headers.get(header::IF_MATCH) else {
         return Ok(None);
     };

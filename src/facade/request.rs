@@ -228,8 +228,10 @@ impl Request {
             };
             return Err(Problem::unsupported_media_type(detail, accepted));
         }
-        match self.header(header::CONTENT_ENCODING) {
-            None | Some("identity" | "") => Ok(()),
+        let codings = self.headers.get_all(header::CONTENT_ENCODING).iter();
+        let mut codings = codings.map(|coding| coding.to_str().unwrap_or("something else"));
+        match codings.find(|coding| !matches!(*coding, "identity" | "")) {
+            None => Ok(()),
             Some(coding) => Err(Problem::unsupported_media_type(
                 format!("The body is coded as {coding}; send it as it is."),
                 accepted,

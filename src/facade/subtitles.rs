@@ -9,7 +9,7 @@ use warp::reply::Response;
 use super::answer;
 use super::api::Call;
 use super::problem::Problem;
-use super::representation::{Representation, if_match};
+use super::representation::{Representation, expected, if_match};
 use super::request::BodyLimits;
 
 const WEBVTT: &str = "text/vtt";
@@ -48,7 +48,7 @@ pub(super) async fn attach(
     language: &str,
 ) -> Result<Response, Problem> {
     let [] = call.request.query([])?;
-    let (language, version) = (tag(language)?, if_match(&call.request)?);
+    let (language, expected) = (tag(language)?, expected(&call.request)?);
     let limits = BodyLimits {
         bytes: LARGEST_FILE,
         ..call.facade.settings.body
@@ -59,7 +59,7 @@ pub(super) async fn attach(
         _ => Format::WebVtt,
     };
     let library = &call.app.library;
-    let attached = library.attach_subtitle(&call.who, id, (language, version), (format, &file));
+    let attached = library.attach_subtitle(&call.who, id, (language, expected), (format, &file));
     let (subtitle, is_new) = attached.await?;
     let location = format!("/api/v1/media/{id}/subtitles/{}", subtitle.language);
     let response = match is_new {

@@ -193,6 +193,50 @@ fn what_is_transcoded_live_gives_way_to_a_higher_tier_until_it_is_prepared() {
 }
 
 #[test]
+fn who_waits_to_be_transcoded_keeps_its_turn_from_item_to_item() {
+    let data = folder();
+    // Room for the channels, and one transcode, which another has.
+    let daemon = Daemon::start(data.path(), "[admission]\ncpu = 16\n");
+    daemon.post("/media/queue/pause", &Value::Null);
+    let (high, house) = (
+        House::new(&daemon, "High", "enterprise"),
+        House::new(&daemon, "Low", "pro"),
+    );
+    let holder = high.channel("Holder", Some(&high.who.upload("film.mp4", &clip(9, 3000))));
+    high.order(&holder, "start");
+    until("it is transcoded while it plays", BOUND, || {
+        high.shown(&holder) == "scheduled"
+    });
+    let (short, long) = (
+        house.who.upload("short.mp4", &clip(7, 50)),
+        house.who.upload("long.mp4", &clip(8, 1500)),
+    );
+    let first = house.channel("First", Some(&short));
+    let second = house.channel("Second", Some(&long));
+    let waits = || {
+        let waiting = daemon.get("/node")["waiting"].clone();
+        let channels = waiting.as_array().expect("a list").iter();
+        let channels: Vec<Value> = channels.map(|one| one["channelId"].clone()).collect();
+        channels
+    };
+    house.order(&first, "start");
+    until("the first waits", BOUND, || waits() == [json!(first)]);
+    house.order(&second, "start");
+    let both = [json!(first), json!(second)];
+    until("both wait", BOUND, || waits() == both);
+    // Its item begins anew again and again meanwhile.
+    let mut viewer = Viewer::of(&daemon, &first);
+    viewer.watch(12.0);
+    viewer.judge();
+    assert_eq!(waits(), both);
+    assert_eq!(house.decisions(), ["admission.wait", "admission.wait"]);
+    let alerts = house.who.get("/alerts").json()["items"].clone();
+    let alerts = alerts.as_array().expect("alerts").iter();
+    let times: Vec<&Value> = alerts.map(|alert| &alert["occurrences"]).collect();
+    assert_eq!(times, [1, 1]);
+}
+
+#[test]
 fn after_a_downgrade_what_is_beyond_the_plan_stays_on_air_for_the_grace() {
     let data = folder();
     let daemon = Daemon::start(data.path(), "[plans]\ngrace = 8\n");

@@ -12,7 +12,7 @@ use super::overlay::{FIRST, phase, places};
 use super::viewer::{Viewer, filtered};
 
 /// A picture of one colour, `size` pixels each way.
-fn png(dir: &Path, colour: &str, size: u32) -> Vec<u8> {
+pub(super) fn png(dir: &Path, colour: &str, size: u32) -> Vec<u8> {
     let path = dir.join(format!("{colour}.png"));
     let source = format!("color={colour}:s={size}x{size},format=rgba");
     let made = Command::new("ffmpeg")

@@ -1,4 +1,4 @@
-//! A viewer's browser: Chromium and hls.js on the watch page.
+//! Chromium: a viewer's, with hls.js on the watch page, and a developer's on the reference of the API.
 
 use std::process::Command;
 
@@ -64,6 +64,14 @@ fn chromium_shows_each_cue_beside_its_picture_in_the_language_that_is_chosen() {
         "--first", "1", "--every", "60", "--gap", "7", "--other", "Deutsch",
     ];
     run(&[&["web/e2e/subtitles.mjs", &url][..], &said].concat());
+}
+
+#[test]
+fn chromium_shows_the_reference_of_the_api_whole() {
+    let data = folder();
+    let daemon = Daemon::start(data.path(), "");
+    let origin = format!("http://{}", daemon.address());
+    run(&["web/e2e/reference.mjs", &origin]);
 }
 
 /// Runs a script that has to end well.

@@ -103,4 +103,17 @@ fn a_request_that_is_sent_again_is_done_once_and_answered_as_it_was() {
         ask(&who, "/channels/bulk", &bulk, "k5").json(),
         deleted.json()
     );
+    // An answer that is too long to be kept: it was done all the same.
+    let operator = Caller::with(&daemon, &json!(daemon.token()));
+    let unknown = (0..400).map(|n| format!("0195d1a4-7c1e-7a52-b6a4-{n:012}"));
+    let ids: Vec<String> = unknown.collect();
+    let bulk = json!({ "operation": "restart", "channelIds": ids });
+    let done = ask(&operator, "/channels/bulk", &bulk, "k6");
+    assert_eq!(done.status, 200, "{}", done.text());
+    assert!(done.body.len() > 64 << 10, "{}", done.body.len());
+    let again = ask(&operator, "/channels/bulk", &bulk, "k6");
+    assert_eq!(
+        (again.status, &again.json()["state"]),
+        (409, &json!("done"))
+    );
 }

@@ -23,6 +23,9 @@ const ARGUMENTS: &[&str] = &[
     // What is valid may name what is not there, or what the state does not allow.
     "--exclude-checks",
     "positive_data_acceptance",
+    // Playlists and pages have tests of their own.
+    "--exclude-tag",
+    "public",
     "--max-examples",
     "5",
     "--max-time",
@@ -272,6 +275,8 @@ fn schemathesis_finds_no_fault_and_no_answer_that_the_document_does_not_have() {
     let operations = paths.flat_map(|(path, item)| {
         let methods = item.as_object().into_iter().flat_map(|item| item.keys());
         let methods = methods.filter(|name| *name != "parameters");
+        // What is outside the API is for viewers and for balancers.
+        let methods = methods.filter(|name| item[name.as_str()]["servers"].is_null());
         methods.map(move |method| format!("{} {path}", method.to_uppercase()))
     });
     let unasked: Vec<String> = operations

@@ -40,17 +40,21 @@ fn nobody_changes_what_another_has_changed_since() {
     let media = owner.upload("clip.ts", &clips::clip(1, 50));
     let subtitles = format!("/media/{media}/subtitles/en");
     let cue = "WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n";
-    let spoken_in = |tag: &str| {
+    let spoken_with = |name: &str, tag: &str| {
         let bearer = format!("Bearer {}", owner.token);
         let headers = [
             ("Authorization", &*bearer),
             ("Content-Type", "text/vtt"),
-            ("If-Match", tag),
+            (name, tag),
         ];
         let path = format!("/api/v1{subtitles}");
         http::request(daemon.address(), "PUT", &path, &headers, cue.as_bytes()).expect("an answer")
     };
-    let spoken = spoken_in("*");
+    let spoken_in = |tag: &str| spoken_with("If-Match", tag);
+    assert_eq!(spoken_in("*").status, 412, "there is nothing yet");
+    let spoken = spoken_with("If-None-Match", "*");
+    assert_eq!(spoken_with("If-None-Match", "*").status, 412);
+    assert_eq!(spoken_with("If-None-Match", "\"1\"").status, 400);
     let route = json!({ "type": "webhook", "url": "https://hooks.example/a" });
     let route = owner.ask("POST", "/alert-routes", &route);
     let webhook = json!({ "url": "https://hooks.example/b", "events": ["*"] });

@@ -15,7 +15,7 @@ use playout_domain::{Details, Language};
 use playout_media::probe;
 use playout_media::sidecar::{self, LARGEST};
 use playout_media::subtitle::{Format, LARGEST_FILE, Track};
-use playout_store::{Principal, Subtitle, SubtitleOrigin};
+use playout_store::{Expected, Principal, Subtitle, SubtitleOrigin};
 use tokio::task::spawn_blocking;
 
 use super::import::{RefusedFile, described};
@@ -81,7 +81,10 @@ impl Inner {
                 match words.await {
                     Ok(None) => return Ok(None),
                     Ok(Some((subtitle, text))) => {
-                        match self.put_subtitle(who, subtitle, &text, None).await {
+                        match self
+                            .put_subtitle(who, subtitle, &text, Expected::Anything)
+                            .await
+                        {
                             Ok(()) => return Ok(None),
                             Err(OpError::Limit(exceeded)) => format!("{exceeded}."),
                             Err(OpError::Conflict { message, .. }) => format!("{message}."),

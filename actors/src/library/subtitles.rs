@@ -16,7 +16,7 @@ use playout_domain::Language;
 use playout_domain::ids::MediaId;
 use playout_domain::violation::Violations;
 use playout_media::subtitle::{Format, Track};
-use playout_store::{Principal, StoreError, Subtitle, SubtitleOrigin};
+use playout_store::{Expected, Principal, StoreError, Subtitle, SubtitleOrigin};
 use tokio::task::spawn_blocking;
 
 use super::files::{Files, Strays, entries, is_ours, remove, write_whole};
@@ -68,7 +68,7 @@ impl Library {
         &self,
         who: &Principal,
         id: MediaId,
-        (language, version): (Language, Option<u64>),
+        (language, expected): (Language, Expected),
         (format, file): (Format, &[u8]),
     ) -> Result<(Subtitle, bool), OpError> {
         let known = self.subtitles(who, id)?;
@@ -79,7 +79,7 @@ impl Library {
         let subtitle = Subtitle::new(id, language, SubtitleOrigin::Api, &text, cues);
         let (inner, who, kept) = (Arc::clone(&self.inner), who.clone(), subtitle.clone());
         let attaching =
-            tokio::spawn(async move { inner.put_subtitle(&who, kept, &text, version).await });
+            tokio::spawn(async move { inner.put_subtitle(&who, kept, &text, expected).await });
         attaching.await.map_err(OpError::internal)??;
         Ok((subtitle, is_new))
     }
@@ -149,11 +149,11 @@ impl Inner {
         who: &Principal,
         subtitle: Subtitle,
         text: &str,
-        version: Option<u64>,
+        expected: Expected,
     ) -> Result<(), OpError> {
         // Two for one language at once: memory has what the database has.
         let _turn = self.editing.lock().await;
-        let saved = self.store.save_subtitle(who, &subtitle, text, version);
+        let saved = self.store.save_subtitle(who, &subtitle, text, expected);
         match saved.await {
             Err(StoreError::NotFound) => return Err(OpError::NotFound("media")),
             other => other?,

@@ -75,7 +75,7 @@ impl Actor for SupervisorActor {
             escalated: None,
         };
         let specs = self.shared.specs().clone();
-        for spec in specs {
+        for spec in specs.into_values() {
             state.table.adopt(&spec.name, spec.restart);
             match launch(&spec, me.get_cell()).await {
                 Ok(cell) => self.started(&me, &mut state, spec.name, 1, cell),
@@ -310,7 +310,7 @@ impl SupervisorActor {
                     me.send_after(after, move || Msg::RetryDue(name, generation));
                 }
                 Effect::Forgotten { name } => {
-                    self.shared.specs().retain(|spec| spec.name != name);
+                    self.shared.specs().shift_remove(&name);
                     for reply in state.removing.remove(&name).unwrap_or_default() {
                         drop(reply.send(Ok(()))); // the asker may have left
                     }
@@ -370,7 +370,7 @@ impl SupervisorActor {
         }
         let specs = self.shared.specs().clone();
         let alive = specs
-            .into_iter()
+            .into_values()
             .rev()
             .filter_map(|spec| Some((state.cells.remove(&spec.name)?, spec.shutdown)));
         let alive: Vec<(ActorCell, Duration)> = alive.collect();

@@ -28,6 +28,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use ractor::{Actor, ActorCell, ActorRef, Message};
 use tokio::sync::oneshot;
 
@@ -89,7 +90,7 @@ struct Shared {
     name: String,
     policy: Policy,
     /// Started in this order.
-    specs: Mutex<Vec<ChildSpec>>,
+    specs: Mutex<IndexMap<String, ChildSpec>>,
     /// The supervisor, while it runs.
     actor: RwLock<Option<ActorRef<Msg>>>,
     /// The children that run now.
@@ -134,10 +135,11 @@ impl Supervisor {
     /// A supervisor that does not run yet: [`Supervisor::start`] starts it on its own,
     /// [`Supervisor::as_child`] lets another one do that.
     pub fn planned(name: impl Into<String>, policy: Policy, children: Vec<ChildSpec>) -> Self {
+        let children = children.into_iter();
         let shared = Shared {
             name: name.into(),
             policy,
-            specs: Mutex::new(children),
+            specs: Mutex::new(children.map(|spec| (spec.name.clone(), spec)).collect()),
             actor: RwLock::new(None),
             running: RwLock::default(),
         };
@@ -237,19 +239,19 @@ impl Shared {
         *self.actor.write().unwrap_or_else(PoisonError::into_inner) = actor;
     }
 
-    fn specs(&self) -> std::sync::MutexGuard<'_, Vec<ChildSpec>> {
+    fn specs(&self) -> std::sync::MutexGuard<'_, IndexMap<String, ChildSpec>> {
         self.specs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps how a child is started, in place of what was kept under its name.
     fn keep(&self, spec: ChildSpec) {
         let mut specs = self.specs();
-        specs.retain(|known| known.name != spec.name);
-        specs.push(spec);
+        specs.shift_remove(&spec.name);
+        specs.insert(spec.name.clone(), spec);
     }
 
     fn spec(&self, name: &str) -> Option<ChildSpec> {
-        self.specs().iter().find(|spec| spec.name == name).cloned()
+        self.specs().get(name).cloned()
     }
 
     fn runs(&self, name: &str, cell: Option<ActorCell>) {

@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
 use playout_domain::backoff::{self, Chance};
 use serde::Serialize;
 
@@ -106,7 +107,6 @@ pub enum Effect {
 
 #[derive(Debug)]
 struct Slot {
-    name: String,
     restart: Restart,
     state: ChildState,
     /// Counts its starts.
@@ -134,7 +134,7 @@ pub struct Table {
     strategy: Strategy,
     intensity: Intensity,
     on_exhaustion: OnExhaustion,
-    slots: Vec<Slot>,
+    slots: IndexMap<String, Slot>,
     /// Their failures, where they are counted together.
     history: History,
 }
@@ -146,27 +146,26 @@ impl Table {
             strategy,
             intensity,
             on_exhaustion,
-            slots: Vec::new(),
+            slots: IndexMap::new(),
             history: Vec::new(),
         }
     }
 
     /// Whether a child of this name may be added: there is none, or it has ended for good.
     pub fn has_room_for(&self, name: &str) -> bool {
-        self.slots
-            .iter()
-            .all(|slot| slot.name != name || slot.state == ChildState::Ended)
+        let slot = self.slots.get(name);
+        slot.is_none_or(|slot| slot.state == ChildState::Ended)
     }
 
     /// Whether there is a child of this name.
     pub fn has(&self, name: &str) -> bool {
-        self.slots.iter().any(|slot| slot.name == name)
+        self.slots.contains_key(name)
     }
 
     /// The children as others see them.
     pub fn view(&self) -> Vec<ChildView> {
-        let view = |slot: &Slot| ChildView {
-            name: slot.name.clone(),
+        let view = |(name, slot): (&String, &Slot)| ChildView {
+            name: name.clone(),
             state: slot.state,
             restarts: slot.generation.saturating_sub(1),
         };
@@ -184,7 +183,7 @@ impl Table {
                     slot.state = ChildState::Up;
                     slot.joining = false;
                     if slot.leaving {
-                        effects.push(stop(slot));
+                        effects.push(stop(name, slot));
                     }
                 }
             }
@@ -198,7 +197,7 @@ impl Table {
                 generation,
                 clean,
             } => {
-                let current = self.slots.iter().find(|slot| slot.name == name);
+                let current = self.slots.get(name);
                 if current.is_some_and(|slot| slot.generation == generation && slot.is_alive()) {
                     self.down(name, clean, now, chance, &mut effects);
                 }
@@ -216,49 +215,48 @@ impl Table {
     }
 
     fn slot(&mut self, name: &str, generation: u64, state: ChildState) -> Option<&mut Slot> {
-        self.slots
-            .iter_mut()
-            .find(|slot| slot.name == name && slot.generation == generation && slot.state == state)
+        let slot = self.slots.get_mut(name)?;
+        (slot.generation == generation && slot.state == state).then_some(slot)
     }
 
     fn add(&mut self, name: &str, restart: Restart) {
-        self.slots.retain(|slot| slot.name != name);
-        self.slots.push(Slot {
-            name: name.to_owned(),
+        self.slots.shift_remove(name);
+        let slot = Slot {
             restart,
             state: ChildState::Down,
             generation: 0,
             leaving: false,
             joining: true,
             history: Vec::new(),
-        });
+        };
+        self.slots.insert(name.to_owned(), slot);
     }
 
     /// A child that is being started with its supervisor: its generation 1.
     pub(super) fn adopt(&mut self, name: &str, restart: Restart) {
         self.add(name, restart);
-        if let Some(slot) = self.slots.last_mut() {
-            start(slot);
+        if let Some(slot) = self.slots.get_mut(name) {
+            start(name, slot);
             slot.joining = false;
         }
     }
 
     fn remove(&mut self, name: &str, effects: &mut Vec<Effect>) {
-        let Some(at) = self.slots.iter().position(|slot| slot.name == name) else {
+        let Some(slot) = self.slots.get_mut(name) else {
             return;
         };
-        let slot = &mut self.slots[at];
         slot.leaving = true;
         match slot.state {
-            ChildState::Up => effects.push(stop(slot)),
+            ChildState::Up => effects.push(stop(name, slot)),
             ChildState::Starting | ChildState::Stopping => {}
-            _ => self.forget(at, effects),
+            _ => self.forget(name, effects),
         }
     }
 
-    fn forget(&mut self, at: usize, effects: &mut Vec<Effect>) {
-        let slot = self.slots.remove(at);
-        effects.push(Effect::Forgotten { name: slot.name });
+    fn forget(&mut self, name: &str, effects: &mut Vec<Effect>) {
+        self.slots.shift_remove(name);
+        let name = name.to_owned();
+        effects.push(Effect::Forgotten { name });
     }
 
     /// A child that was alive is down.
@@ -270,14 +268,13 @@ impl Table {
         chance: Chance,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(at) = self.slots.iter().position(|slot| slot.name == name) else {
+        let Some(slot) = self.slots.get_mut(name) else {
             return;
         };
-        let slot = &mut self.slots[at];
         let was = slot.state;
         slot.state = ChildState::Down;
         if slot.leaving || (slot.joining && was == ChildState::Starting) {
-            return self.forget(at, effects);
+            return self.forget(name, effects);
         }
         if was == ChildState::Stopping {
             return; // It was stopped for a sibling's sake and is started again in its turn.
@@ -309,7 +306,7 @@ impl Table {
         };
         if !after.is_zero() {
             slot.state = state;
-            let (name, generation) = (slot.name.clone(), slot.generation);
+            let (name, generation) = (name.to_owned(), slot.generation);
             effects.push(Effect::Retry {
                 name,
                 generation,
@@ -328,9 +325,9 @@ impl Table {
         }
         match self.strategy {
             Strategy::OneForOne => {
-                for slot in &mut self.slots {
+                for (name, slot) in &mut self.slots {
                     if slot.state == ChildState::Down {
-                        effects.push(start(slot));
+                        effects.push(start(name, slot));
                     }
                 }
             }
@@ -342,38 +339,40 @@ impl Table {
     fn advance_in_order(&mut self, effects: &mut Vec<Effect>) {
         let settled =
             |slot: &Slot| slot.leaving || matches!(slot.state, ChildState::Up | ChildState::Ended);
-        let Some(first) = self.slots.iter().position(|slot| !settled(slot)) else {
+        let Some(first) = self.slots.values().position(|slot| !settled(slot)) else {
             return;
         };
         let last = self
             .slots
             .iter_mut()
             .skip(first + 1)
-            .rfind(|slot| slot.is_alive());
-        if let Some(last) = last {
+            .rfind(|(_, slot)| slot.is_alive());
+        if let Some((name, last)) = last {
             // One that is being started or stopped is waited for.
             if last.state == ChildState::Up && !last.leaving {
-                effects.push(stop(last));
+                effects.push(stop(name, last));
             }
-        } else if self.slots[first].state == ChildState::Down {
-            effects.push(start(&mut self.slots[first]));
+        } else if let Some((name, first)) = self.slots.get_index_mut(first)
+            && first.state == ChildState::Down
+        {
+            effects.push(start(name, first));
         }
     }
 }
 
-fn start(slot: &mut Slot) -> Effect {
+fn start(name: &str, slot: &mut Slot) -> Effect {
     slot.state = ChildState::Starting;
     slot.generation += 1;
     Effect::Start {
-        name: slot.name.clone(),
+        name: name.to_owned(),
         generation: slot.generation,
     }
 }
 
-fn stop(slot: &mut Slot) -> Effect {
+fn stop(name: &str, slot: &mut Slot) -> Effect {
     slot.state = ChildState::Stopping;
     Effect::Stop {
-        name: slot.name.clone(),
+        name: name.to_owned(),
         generation: slot.generation,
     }
 }

@@ -143,6 +143,26 @@ impl Store {
             .await
     }
 
+    /// From here on it is done, whatever becomes of it: for a request of many changes, none of which is the request's own.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`]: another request has the key now; [`StoreError::Unavailable`].
+    pub async fn idempotent_commence(&self, attempt: &Attempt) -> Result<(), StoreError> {
+        let sql = "UPDATE idempotency_keys SET done = true WHERE client_id = $1 AND key = $2 AND attempt = $3";
+        let attempt = attempt.clone();
+        self.database()
+            .transact(move |tx| {
+                Box::pin(async move {
+                    let client = attempt.client.uuid();
+                    let marked = tx
+                        .execute(sql, &[&client, &attempt.key, &attempt.id])
+                        .await?;
+                    has_key(marked)
+                })
+            })
+            .await
+    }
+
     /// It was done; keeps what was answered, where that is given.
     ///
     /// # Errors
@@ -160,7 +180,8 @@ impl Store {
             sealed.map_err(StoreError::internal)
         };
         let sealed: Option<Vec<u8>> = answer.map(seal).transpose()?;
-        let sql = "UPDATE idempotency_keys SET answer = $4, held_until = $5 WHERE client_id = $1 AND key = $2 AND attempt = $3";
+        let sql = "UPDATE idempotency_keys SET answer = $4, held_until = $5, done = true
+                   WHERE client_id = $1 AND key = $2 AND attempt = $3";
         let attempt = attempt.clone();
         self.database()
             .run(move |session| {
@@ -188,8 +209,9 @@ impl Store {
                         attempt.client.uuid(),
                         "client_id = $1 AND key = $2 AND attempt = $3",
                     );
-                    let sql =
-                        format!("DELETE FROM idempotency_keys WHERE {of} AND subject_id IS NULL");
+                    let sql = format!(
+                        "DELETE FROM idempotency_keys WHERE {of} AND subject_id IS NULL AND NOT done"
+                    );
                     tx.execute(&sql, &[&client, &attempt.key, &attempt.id])
                         .await?;
                     let sql = format!("UPDATE idempotency_keys SET held_until = $4 WHERE {of}");
@@ -234,7 +256,7 @@ async fn begin(
                SELECT $1, $2, $3, $4, $5, $6
                WHERE {HAS_ROOM} OR EXISTS (SELECT FROM idempotency_keys WHERE client_id = $1 AND key = $2)
                ON CONFLICT (client_id, key) DO UPDATE SET attempt = $4, held_until = $6
-               WHERE idempotency_keys.fingerprint = $3 AND idempotency_keys.answer IS NULL
+               WHERE idempotency_keys.fingerprint = $3 AND NOT idempotency_keys.done
                      AND idempotency_keys.subject_id IS NULL AND idempotency_keys.held_until < $5"
     );
     let taken = tx
@@ -301,6 +323,11 @@ pub(crate) async fn mark(
             ],
         )
         .await?;
+    has_key(marked)
+}
+
+/// Whether a request has its key still.
+fn has_key(marked: u64) -> Result<(), StoreError> {
     match marked {
         0 => Err(StoreError::Conflict(
             "another request with this Idempotency-Key has taken it over".to_owned(),

@@ -157,10 +157,10 @@ pub(crate) async fn used(
     let row = session
         .query_opt(
             &format!(
-                "SELECT l.*, (SELECT count(*) FROM channels WHERE client_id = $1) AS channels,
-                    (SELECT count(*) FROM channels WHERE client_id = $1 AND desired = 'LIVE') AS live,
-                    {USED} + {ARRIVING} AS storage_bytes
-                 FROM client_limits l WHERE l.client_id = $1"
+                "SELECT l.*, c.*, {USED} + {ARRIVING} AS storage_bytes
+                 FROM client_limits l, (SELECT count(*) AS channels, count(*) FILTER (WHERE desired = 'LIVE') AS live
+                                        FROM channels WHERE client_id = $1) c
+                 WHERE l.client_id = $1"
             ),
             &[&client.uuid()],
         )

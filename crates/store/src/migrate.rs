@@ -48,6 +48,7 @@ const MIGRATIONS: &[Migration] = &[
     migration!("0021_over_limits"),
     migration!("0022_webhooks"),
     migration!("0023_over_limit_channels"),
+    migration!("0024_idempotency_done"),
 ];
 
 /// The version with which channels have digests.

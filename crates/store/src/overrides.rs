@@ -12,6 +12,7 @@ use crate::Store;
 use crate::clients::{seen, tell};
 use crate::columns::{now, now_after, of_version, parsed, text, whole_micros};
 use crate::error::StoreError;
+use crate::expected::Expected;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, operator};
 use crate::session::{Connection, Remembering, Transaction};
@@ -96,13 +97,13 @@ impl Store {
         who: &Principal,
         id: ClientId,
         new: &NewOverride,
-        version: Option<u64>,
+        expected: impl Into<Expected>,
     ) -> Result<Override, StoreError> {
         who.is_the_operator()?;
-        let (who, new) = (who.clone(), new.clone());
+        let (who, new, expected) = (who.clone(), new.clone(), expected.into());
         let put = self
             .database()
-            .transact(move |tx| Box::pin(async move { set(tx, &who, (id, version), &new).await }))
+            .transact(move |tx| Box::pin(async move { set(tx, &who, (id, expected), &new).await }))
             .await?;
         self.limits_changed().await;
         Ok(put)
@@ -164,7 +165,7 @@ pub(crate) async fn end_expired(tx: &Transaction<'_>, id: ClientId) -> Result<bo
 async fn set(
     tx: &Transaction<'_>,
     who: &Principal,
-    (id, version): (ClientId, Option<u64>),
+    (id, expected): (ClientId, Expected),
     new: &NewOverride,
 ) -> Result<Override, StoreError> {
     LockedClient::lock(tx, id).await?;
@@ -173,7 +174,7 @@ async fn set(
         return Err(StoreError::Conflict(message));
     }
     let before = overridden(tx, id, new.limit).await?;
-    of_version(version, before.as_ref().map_or(0, Override::version))?;
+    expected.check(before.as_ref().map(Override::version))?;
     let at = before
         .as_ref()
         .map_or_else(now, |before| now_after(before.set_at));

@@ -12,6 +12,7 @@ use crate::Store;
 use crate::audit::{Change, record};
 use crate::columns::{count, from_json, json, now, of_version, parsed};
 use crate::error::StoreError;
+use crate::expected::Expected;
 use crate::limits::LockedClient;
 use crate::principal::{Principal, operator};
 use crate::session::{Connection, Remembering, Transaction};
@@ -30,23 +31,6 @@ pub struct StoredPlan {
     /// Counts its changes: what `If-Match` compares.
     #[serde(skip)]
     pub version: u64,
-}
-
-/// What has to be there for a plan to be put in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// Whatever there is, or nothing.
-    Anything,
-    /// Some version.
-    Something,
-    /// This version.
-    Version(u64),
-}
-
-impl From<Option<u64>> for Expected {
-    fn from(version: Option<u64>) -> Self {
-        version.map_or(Self::Anything, Self::Version)
-    }
 }
 
 const SELECT: &str =
@@ -190,12 +174,8 @@ async fn put(
     plan: &Plan,
     expected: Expected,
 ) -> Result<(StoredPlan, bool), StoreError> {
-    let before = match (locked(tx, &plan.name).await?, expected) {
-        (Some(before), Expected::Version(version)) => Some(matching(before, Some(version))?),
-        (Some(before), Expected::Anything | Expected::Something) => Some(before),
-        (None, Expected::Anything) => None,
-        (None, _) => return Err(StoreError::VersionMismatch { current: 0 }),
-    };
+    let before = locked(tx, &plan.name).await?;
+    expected.check(before.as_ref().map(|(_, before)| before.version))?;
     let tier = i32::try_from(plan.tier).map_err(StoreError::internal)?;
     let (limits, name) = (json(&plan.limits)?, plan.name.as_str());
     let id = before.as_ref().map_or_else(Uuid::now_v7, |(id, _)| *id);

@@ -16,6 +16,7 @@ use crate::Store;
 use crate::audit::{Change, record};
 use crate::columns::{bigint, count, of_version, parsed, text, whole_micros};
 use crate::error::StoreError;
+use crate::expected::Expected;
 use crate::limits::LockedClient;
 use crate::principal::Principal;
 use crate::private_file::hex;
@@ -136,13 +137,13 @@ impl Store {
         who: &Principal,
         subtitle: &Subtitle,
         content: &str,
-        version: Option<u64>,
+        expected: impl Into<Expected>,
     ) -> Result<(), StoreError> {
-        let (id, kept) = (subtitle.kept_as(), subtitle.clone());
+        let (id, kept, expected) = (subtitle.kept_as(), subtitle.clone(), expected.into());
         let (who, subtitle, content) = (who.clone(), subtitle.clone(), content.to_owned());
         self.database()
             .transact(move |tx| {
-                Box::pin(async move { save(tx, &who, (&subtitle, version), &content).await })
+                Box::pin(async move { save(tx, &who, (&subtitle, expected), &content).await })
             })
             .await?;
         self.0.standby.put(Kind::Subtitle, id, &kept);
@@ -251,12 +252,12 @@ impl Store {
 async fn save(
     tx: &Transaction<'_>,
     who: &Principal,
-    (new, version): (&Subtitle, Option<u64>),
+    (new, expected): (&Subtitle, Expected),
     content: &str,
 ) -> Result<(), StoreError> {
     let (client, locked) = locked(tx, who, new.media_id).await?;
     let before = found(tx, new.media_id, &new.language).await?;
-    of_version(version, before.as_ref().map_or(0, Subtitle::version))?;
+    expected.check(before.as_ref().map(Subtitle::version))?;
     if before.is_none() {
         let sql = "SELECT count(*) AS there FROM subtitles WHERE media_id = $1";
         let row = tx.query_one(sql, &[&new.media_id.uuid()]).await?;

@@ -2,11 +2,13 @@
 
 use clap::Args;
 use hyper::Method;
+use hyper::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::super::Failure;
+use super::super::client::Answered;
+use super::super::{Failure, write};
 use super::body;
-use super::session::Session;
+use super::session::{Session, told};
 
 /// A request.
 #[derive(Debug, Args)]
@@ -18,6 +20,18 @@ pub(super) struct Api {
     /// What is sent: JSON, @FILE, or - for stdin.
     #[arg(long, value_name = "JSON")]
     data: Option<String>,
+    /// A header of the request, as in 'If-Match: "3"'; may be given again.
+    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = header)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+fn header(given: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = given.split_once(':').ok_or("a header is NAME: VALUE")?;
+    let name = name.trim().parse::<HeaderName>();
+    let value = value.trim().parse::<HeaderValue>();
+    name.ok()
+        .zip(value.ok())
+        .ok_or_else(|| "that is no header".to_owned())
 }
 
 impl Api {
@@ -41,9 +55,15 @@ impl Api {
             return Err(Failure::Usage(sentence));
         }
         let body = self.data.as_deref().map(body::read).transpose()?;
-        match session.ask(method, below, body.as_ref()).await? {
-            Value::Null => {}
-            answer => session.output.whole(&answer),
+        let path = format!("/api/v1{below}");
+        let asked = session
+            .client
+            .exchange(method, &path, body.as_ref(), &self.headers);
+        let Answered { is_json, bytes } = asked.await.map_err(told)?;
+        match is_json.then(|| serde_json::from_slice::<Value>(&bytes)) {
+            Some(Ok(answer)) => session.output.whole(&answer),
+            // A table, a playlist, a picture: as it is.
+            _ => write(&bytes)?,
         }
         Ok(())
     }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 use http_body_util::BodyExt;
+use hyper::StatusCode;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::super::client::ClientError;
 use super::super::{Failure, complain, say};
@@ -15,6 +17,10 @@ use super::{channels, output};
 
 /// How soon a lost connection is made anew.
 const AGAIN: Duration = Duration::from_secs(1);
+/// The daemon says something at least every 15 s, a comment where nothing happens: after so long it is gone.
+const SILENT: Duration = Duration::from_secs(45);
+/// That events were lost: told whatever kinds are asked for.
+const RESET: &str = playout_domain::event::kind::RESET;
 
 /// What happens.
 #[derive(Debug, Args)]
@@ -25,7 +31,7 @@ pub(super) struct Events {
     /// Only what happens on this channel: its name or id.
     #[arg(long)]
     channel: Option<String>,
-    /// Only this kind of event; may be given again.
+    /// Only this kind of event, and `reset`; may be given again.
     #[arg(long = "type", value_name = "KIND")]
     kinds: Vec<String>,
     /// Go on after this event.
@@ -54,9 +60,9 @@ impl Events {
                 Ok(mut body) => {
                     was_there = true;
                     reader.begin_anew();
-                    while let Some(Ok(frame)) = body.frame().await {
+                    while let Ok(Some(Ok(frame))) = timeout(SILENT, body.frame()).await {
                         for event in reader.take(frame.data_ref().unwrap_or(&Bytes::new())) {
-                            if !self.kinds.is_empty() && !self.kinds.contains(&event.kind) {
+                            if !self.wants(&event.kind) {
                                 continue;
                             }
                             if left == 0 {
@@ -79,12 +85,21 @@ impl Events {
                 // Nobody is there for a moment. Who has never been is not waited for.
                 Err(ClientError::Unreachable { .. }) if was_there && self.follow => {}
                 Err(ClientError::Refused(refusal))
-                    if was_there && self.follow && refusal.status.is_server_error() => {}
+                    if was_there && self.follow && passes(refusal.status) => {}
                 Err(error) => return Err(told(error)),
             }
             tokio::time::sleep(AGAIN).await;
         }
     }
+
+    fn wants(&self, kind: &str) -> bool {
+        self.kinds.is_empty() || kind == RESET || self.kinds.iter().any(|wanted| wanted == kind)
+    }
+}
+
+/// Whether a refusal passes by itself.
+fn passes(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// An event as it came.

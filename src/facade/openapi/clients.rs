@@ -74,7 +74,7 @@ pub(super) fn contracts() -> Vec<Named> {
             answers(known("Override"))
                 .tagged()
                 .takes("NewOverride")
-                .if_match()
+                .if_match_or_none()
                 .refuses([Kind::Conflict]),
         ),
         ("getOverride", answers(known("Override")).tagged()),
@@ -88,7 +88,7 @@ pub(super) fn contracts() -> Vec<Named> {
                 .or_answers(201, "It was made.", known("SubscriptionPlan"))
                 .tagged()
                 .takes("NewPlan")
-                .if_match()
+                .if_match_or_none()
                 .refuses([Kind::Conflict]),
         ),
         ("deletePlan", nothing().if_match().refuses([Kind::Conflict])),

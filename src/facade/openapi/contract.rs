@@ -166,6 +166,12 @@ impl Contract {
             .refuses([Kind::PreconditionFailed])
     }
 
+    /// The same where it makes what is not there.
+    pub(super) fn if_match_or_none(self) -> Self {
+        let meaning = "`*`: only if there is nothing yet.";
+        self.if_match().header("If-None-Match", text(), meaning)
+    }
+
     /// A parameter of the query.
     pub(super) fn query(mut self, name: &str, schema: Schema, meaning: &str) -> Self {
         let one =

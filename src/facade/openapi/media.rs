@@ -106,7 +106,7 @@ pub(super) fn contracts() -> Vec<Named> {
                 .or_answers(200, "They took the place of others.", known("Subtitles"))
                 .tagged()
                 .takes_file(ACCEPTED, "SubRip or WebVTT.")
-                .if_match()
+                .if_match_or_none()
                 .refuses([Kind::LimitExceeded, Kind::Conflict]),
         ),
         ("deleteSubtitles", nothing().if_match()),

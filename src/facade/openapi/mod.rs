@@ -1,6 +1,7 @@
 //! `GET /api/v1/openapi.json`: the API as an OpenAPI 3.1 document, written from the table of routes, the kinds of refusals,
 //! and a contract for each operation: what it is asked, and what it answers. Public: a browser cannot send a token, and
-//! nothing in it is secret. Everybody can ask for it, so it is written once.
+//! nothing in it is secret. Everybody can ask for it, so it is written once. What is served outside the API is in it, too
+//! ([`pages`]).
 //!
 //! Invariant: no operation is without a contract, and none has another than it keeps. The first a test here says; the second
 //! the tests of the whole daemon, whose client holds every answer against this document.
@@ -13,6 +14,7 @@ mod config;
 mod contract;
 mod destinations;
 mod media;
+mod pages;
 mod problems;
 mod schedule;
 mod schema;
@@ -60,11 +62,12 @@ pub fn document(public_url: &str) -> Value {
         paths.insert(route.template.to_owned(), path);
     }
     paths.insert("/openapi.json".to_owned(), own_path(&mut refusals));
+    paths.extend(pages::paths(public_url, &mut refusals));
     let schemas: Map<String, Value> = schemas()
         .into_iter()
         .map(|(name, of)| (name, of.0))
         .collect();
-    let tags = tags().into_iter().chain(["openapi"]);
+    let tags = tags().into_iter().chain(["openapi", "public"]);
     let tags: Vec<Value> = tags.map(|tag| json!({ "name": tag })).collect();
     json!({
         "openapi": "3.1.0",
@@ -113,6 +116,7 @@ fn schemas() -> Vec<(String, Schema)> {
         clients::schemas(),
         access::schemas(),
         webhooks::schemas(),
+        pages::schemas(),
     ];
     let named = named.into_iter().flatten();
     let mut all: Vec<(String, Schema)> = named.map(|(name, of)| (name.to_owned(), of)).collect();
@@ -179,7 +183,7 @@ fn parameter(name: &str) -> Value {
         "limit" => one_of(Limit::ALL.map(Limit::name)),
         "order" => one_of(JobOrder::ALL.map(JobOrder::name)),
         "plan" => clients::plan_name(),
-        "profileKey" => pattern("^[^/]+$"),
+        "profileKey" | "file" => pattern("^[^/]+$"),
         _ => id(),
     };
     json!({ "name": name, "in": "path", "required": true, "schema": schema.0 })

@@ -148,6 +148,15 @@ fn requests_that_are_none_and_paths_that_lead_out_get_nothing() {
         answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
         "{answer}"
     );
+    for fields in [
+        "",
+        "Host: t\r\nHost: u\r\n",
+        "Host: t\r\nTransfer-Encoding: gzip, chunked\r\n",
+    ] {
+        let request = format!("GET /healthz HTTP/1.1\r\n{fields}Connection: close\r\n\r\n");
+        let answer = rest(open(&daemon, &request));
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{fields}: {answer}");
+    }
     // A proxy's way to write a request is taken.
     let answer = rest(open(
         &daemon,

@@ -71,18 +71,29 @@ impl Feeder {
         }
     }
 
-    /// Whether what a place was claimed for is over, is not planned any more, or is there without it.
+    /// Whether what a place was claimed for is over, is not planned any more, or is there without it. Who waits keeps its
+    /// turn for the entry that follows; who has a place gives it to who waits.
     fn is_needless(&self) -> bool {
         self.place.as_ref().is_some_and(|claimed| {
             let entry = &claimed.entry;
-            let there = match claimed.drawn {
+            if entry.end <= self.cursor || self.plan.plan.at(entry.start) != Some(*entry) {
+                return claimed.place.is_held() || !self.needs_place();
+            }
+            match claimed.drawn {
                 true => self
                     .wanted(*entry, self.cursor.max(entry.start))
                     .drawn
                     .is_none(),
                 false => self.is_prepared(entry),
-            };
-            entry.end <= self.cursor || self.plan.plan.at(entry.start) != Some(*entry) || there
+            }
+        })
+    }
+
+    /// Whether what is due now is to be encoded while it plays.
+    fn needs_place(&self) -> bool {
+        let due = self.plan.plan.at(self.cursor);
+        due.is_some_and(|entry| {
+            self.wanted(entry, self.cursor).drawn.is_some() || !self.is_prepared(&entry)
         })
     }
 }

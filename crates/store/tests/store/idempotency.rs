@@ -16,7 +16,11 @@ async fn begin(store: &TestStore, key: &str, fingerprint: u8) -> Begun {
 }
 
 async fn first(store: &TestStore) -> Attempt {
-    match begin(store, KEY, 1).await {
+    first_of(store, KEY).await
+}
+
+async fn first_of(store: &TestStore, key: &str) -> Attempt {
+    match begin(store, key, 1).await {
         Begun::First(attempt) => attempt,
         other => panic!("{other:?}"),
     }
@@ -126,6 +130,35 @@ async fn what_was_answered_at_length_was_done_and_is_not_told_again() {
     ended.await.unwrap();
     let subject = Some(("client".to_owned(), client.id.uuid()));
     assert_eq!(begin(&store, KEY, 1).await, Begun::Done { subject });
+    // Neither is what has changed nothing by itself.
+    let store = testing::fresh().await;
+    let attempt = first(&store).await;
+    store
+        .idempotent_end(&attempt, &credential, None)
+        .await
+        .unwrap();
+    time_passes(&store).await;
+    assert_eq!(begin(&store, KEY, 1).await, Begun::Done { subject: None });
+}
+
+#[tokio::test]
+async fn what_was_begun_to_be_done_is_not_done_again_whatever_came_of_it() {
+    let store = testing::fresh().await;
+    let attempt = first(&store).await;
+    store.idempotent_commence(&attempt).await.unwrap();
+    assert_eq!(begin(&store, KEY, 1).await, Begun::UnderWay);
+    // Its daemon is dead, or it was refused at last.
+    time_passes(&store).await;
+    let done = Begun::Done { subject: None };
+    assert_eq!(begin(&store, KEY, 1).await, done);
+    store.idempotent_give_up(&attempt).await.unwrap();
+    assert_eq!(begin(&store, KEY, 1).await, done);
+    // Who has lost the key does nothing.
+    let attempt = first_of(&store, "another").await;
+    time_passes(&store).await;
+    first_of(&store, "another").await;
+    let lost = store.idempotent_commence(&attempt).await;
+    assert!(matches!(lost, Err(StoreError::Conflict(_))), "{lost:?}");
 }
 
 #[tokio::test]
