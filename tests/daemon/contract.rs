@@ -118,7 +118,11 @@ impl Contract {
             return Ok(());
         }
         let Some(template) = self.template(path, is_page) else {
-            return self.is_problem("NotFoundProblem", answer);
+            // Below a page the method may be seen first.
+            return match answer.status {
+                405 if is_page => self.is_problem("MethodNotAllowedProblem", answer),
+                _ => self.is_problem("NotFoundProblem", answer),
+            };
         };
         let method = match method {
             "HEAD" => "get".to_owned(),
