@@ -151,10 +151,10 @@ impl Store {
         let sql = "UPDATE idempotency_keys SET done = true WHERE client_id = $1 AND key = $2 AND attempt = $3";
         let attempt = attempt.clone();
         self.database()
-            .transact(move |tx| {
+            .run(move |session| {
                 Box::pin(async move {
                     let client = attempt.client.uuid();
-                    let marked = tx
+                    let marked = session
                         .execute(sql, &[&client, &attempt.key, &attempt.id])
                         .await?;
                     has_key(marked)

@@ -159,11 +159,7 @@ fn path(
     contracts: &mut HashMap<&'static str, Contract>,
     refusals: &mut Map<String, Value>,
 ) -> Value {
-    let names = route.template.split('/').filter_map(|segment| {
-        let name = segment.strip_prefix('{')?;
-        name.strip_suffix('}')
-    });
-    let parameters: Vec<Value> = names.map(parameter).collect();
+    let parameters = parameters(route.template);
     let mut path = Map::new();
     for operation in route.operations {
         let contract = contracts.remove(operation.id).unwrap_or_default();
@@ -174,6 +170,15 @@ fn path(
         path.insert("parameters".to_owned(), parameters.into());
     }
     path.into()
+}
+
+/// The values in a path.
+fn parameters(template: &str) -> Vec<Value> {
+    let names = template.split('/').filter_map(|segment| {
+        let name = segment.strip_prefix('{')?;
+        name.strip_suffix('}')
+    });
+    names.map(parameter).collect()
 }
 
 /// A value in a path: an id is a UUID.

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::schema::{Schema, known, member, object, one_of, text};
-use super::{parameter, problems};
+use super::{parameters, problems};
 use crate::facade::problem::Kind;
 
 /// One of them.
@@ -131,13 +131,8 @@ impl Page {
             responses.insert("304".to_owned(), known);
             responses.extend(problems::of_kinds(&[Kind::RangeNotSatisfiable], refusals));
         }
-        let names = self.template.split('/').filter_map(|segment| {
-            let name = segment.strip_prefix('{')?;
-            name.strip_suffix('}')
-        });
-        let parameters: Vec<Value> = names.map(parameter).collect();
         json!({
-            "parameters": parameters,
+            "parameters": parameters(self.template),
             "get": {
                 "operationId": self.id,
                 "summary": self.summary,
